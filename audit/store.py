@@ -1,0 +1,284 @@
+"""All SQL of the audit trail, and the packing of a batch into binary parameters.
+
+One statement appends a batch: it moves the tenant's size and inserts the rows with a gapless index in one transaction.
+The row lock on the size orders the writers of all workers. Nothing here updates or deletes an entry, and triggers of
+the database refuse it.
+"""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from struct import Struct
+from typing import LiteralString
+
+from psycopg import AsyncConnection, sql
+from psycopg.rows import TupleRow, class_row
+
+from audit.entry import AuditEntry
+
+APPEND = """
+WITH head AS (
+    INSERT INTO audit_head AS kept (tenant, size) VALUES ($1, $2)
+    ON CONFLICT (tenant) DO UPDATE SET size = kept.size + EXCLUDED.size
+    RETURNING size - $2 AS first
+), written AS (
+    INSERT INTO audit_entry
+        (tenant, index, at, kind, actor, operation, entity, record, reason, status, exchange, body, leaf)
+    SELECT $1, head.first + row.place - 1, row.at, row.kind, row.actor, row.operation, row.entity, row.record,
+        row.reason, row.status, row.exchange, row.body, row.leaf
+    FROM head, unnest($3::timestamptz[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
+        $10::smallint[], $11::text[], $12::bytea[], $13::bytea[]) WITH ORDINALITY
+        AS row(at, kind, actor, operation, entity, record, reason, status, exchange, body, leaf, place)
+)
+SELECT first FROM head
+"""
+_TEXT, _BYTEA, _INT2, _INT8, _TIMESTAMPTZ = 25, 17, 21, 20, 1184  # pg_type.dat
+_TEXT_ARRAY, _BYTEA_ARRAY, _INT2_ARRAY, _TIMESTAMPTZ_ARRAY = 1009, 1001, 1005, 1185
+APPEND_TYPES = (
+    _TEXT,
+    _INT8,
+    _TIMESTAMPTZ_ARRAY,
+    *(_TEXT_ARRAY,) * 6,
+    _INT2_ARRAY,
+    _TEXT_ARRAY,
+    _BYTEA_ARRAY,
+    _BYTEA_ARRAY,
+)
+APPEND_FORMATS = (1,) * len(APPEND_TYPES)  # binary
+
+_ARRAY_HEAD = Struct("!iiIii").pack  # dimensions, has nulls, element type, length, lower bound
+_LENGTH = Struct("!i").pack
+_LENGTHS = tuple(_LENGTH(length) for length in range(1024))
+_INT8_PACK = Struct("!q").pack
+_LONG_ITEM = Struct("!iq").pack
+_SHORT_ITEM = Struct("!ih").pack
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # of PostgreSQL timestamps
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEntry:
+    """A row as stored; `index` counts from 0 without gaps within a tenant."""
+
+    index: int
+    at: datetime
+    kind: str
+    actor: str
+    operation: str
+    entity: str
+    record: str
+    reason: str
+    status: int
+    exchange: str
+    body: bytes
+    leaf: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCheckpoint:
+    """A signed note as stored, with the frontier from which the next one goes on."""
+
+    size: int
+    at: datetime
+    note: str
+    frontier: bytes
+
+
+def pack_batch(
+    tenant: str, entries: Sequence[AuditEntry], bodies: Sequence[bytes], leaves: Sequence[bytes]
+) -> list[bytes]:
+    """Parameters of `APPEND` in PostgreSQL's binary form (by hand: adapting value by value costs 10 µs an event)."""
+    epoch = _EPOCH
+    times = []
+    for entry in entries:
+        age = entry.at - epoch
+        times.append(_LONG_ITEM(8, (age.days * 86_400 + age.seconds) * 1_000_000 + age.microseconds))
+    count = len(entries)
+    return [
+        tenant.encode(),
+        _INT8_PACK(count),
+        _array(_TIMESTAMPTZ, count, times),
+        _names([entry.kind for entry in entries]),
+        _names([entry.actor for entry in entries]),
+        _names([entry.operation for entry in entries]),
+        _names([entry.entity for entry in entries]),
+        _texts([entry.record for entry in entries]),
+        _names([entry.reason for entry in entries]),
+        _array(_INT2, count, [_SHORT_ITEM(2, entry.status) for entry in entries]),
+        _texts([entry.exchange for entry in entries]),
+        _array(_BYTEA, count, _framed(bodies)),
+        _array(_BYTEA, count, _framed(leaves)),
+    ]
+
+
+def _texts(values: Sequence[str]) -> bytes:
+    return _array(_TEXT, len(values), _framed([value.encode() for value in values]))
+
+
+def _names(values: Sequence[str]) -> bytes:
+    """Like `_texts`, for columns that repeat a few values."""
+    return _array(_TEXT, len(values), map(_framed_name, values))
+
+
+@lru_cache(maxsize=4096)
+def _framed_name(value: str) -> bytes:
+    raw = value.encode()
+    return _LENGTH(len(raw)) + raw
+
+
+def _framed(values: Iterable[bytes]) -> list[bytes]:
+    return [(_LENGTHS[len(value)] if len(value) < 1024 else _LENGTH(len(value))) + value for value in values]
+
+
+def _array(kind: int, count: int, items: Iterable[bytes]) -> bytes:
+    return _ARRAY_HEAD(1, 0, kind, count, 1) + b"".join(items)
+
+
+Connection = AsyncConnection[TupleRow]
+FETCH_ROWS = 1_000
+_COLUMNS: LiteralString = "index, at, kind, actor, operation, entity, record, reason, status, exchange, body, leaf"
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What to look for; empty means anything. since is included, until is not."""
+
+    actor: str = ""
+    kind: str = ""
+    operation: str = ""
+    entity: str = ""
+    record: str = ""
+    reason: str = ""
+    exchange: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the filters in use, for the entry about the search."""
+        return tuple(name for name in self.__slots__ if getattr(self, name))
+
+
+async def snapshot(connection: Connection) -> None:
+    """Make the transaction that begins next read one state of the database and write nothing."""
+    await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+
+
+async def tenants(connection: Connection) -> list[str]:
+    """Every tenant that has a head, an entry or a checkpoint, in order."""
+    # A step from key to key: DISTINCT would read every entry.
+    found = await connection.execute("""
+    WITH RECURSIVE step AS (
+        SELECT min(tenant) AS tenant FROM audit_entry
+        UNION ALL
+        SELECT (SELECT min(tenant) FROM audit_entry WHERE tenant > step.tenant) FROM step WHERE step.tenant IS NOT NULL
+    )
+    SELECT tenant FROM step WHERE tenant IS NOT NULL
+    UNION SELECT tenant FROM audit_head UNION SELECT tenant FROM audit_checkpoint ORDER BY 1
+    """)
+    return [row[0] for row in await found.fetchall()]
+
+
+async def size(connection: Connection, tenant: str) -> int:
+    """Number of entries the head claims."""
+    found = await connection.execute("SELECT size FROM audit_head WHERE tenant = %s", (tenant,))
+    row = await found.fetchone()
+    return int(row[0]) if row else 0
+
+
+async def entries(connection: Connection, tenant: str) -> AsyncIterator[list[StoredEntry]]:
+    """All entries by index, a thousand at a time through a server-side cursor; needs a transaction."""
+    async with connection.cursor("audit_entries", row_factory=class_row(StoredEntry)) as cursor:
+        await cursor.execute(
+            sql.SQL("SELECT {} FROM audit_entry WHERE tenant = %s ORDER BY index").format(sql.SQL(_COLUMNS)),
+            (tenant,),
+            binary=True,
+        )
+        while rows := await cursor.fetchmany(FETCH_ROWS):
+            yield rows
+
+
+async def leaves(connection: Connection, tenant: str, start: int, end: int) -> AsyncIterator[list[tuple[int, bytes]]]:
+    """Index and leaf hash from `start` up to `end`, by index; needs a transaction."""
+    async with connection.cursor("audit_leaves") as cursor:
+        await cursor.execute(
+            "SELECT index, leaf FROM audit_entry WHERE tenant = %s AND index >= %s AND index < %s ORDER BY index",
+            (tenant, start, end),
+            binary=True,
+        )
+        while rows := await cursor.fetchmany(FETCH_ROWS):
+            yield [(row[0], row[1]) for row in rows]
+
+
+async def checkpoints(connection: Connection, tenant: str) -> AsyncIterator[StoredCheckpoint]:
+    """All checkpoints by size; needs a transaction."""
+    async with connection.cursor("audit_checkpoints", row_factory=class_row(StoredCheckpoint)) as cursor:
+        await cursor.execute(
+            "SELECT size, at, note, frontier FROM audit_checkpoint WHERE tenant = %s ORDER BY size",
+            (tenant,),
+            binary=True,
+        )
+        while rows := await cursor.fetchmany(FETCH_ROWS):
+            for row in rows:
+                yield row
+
+
+async def latest_checkpoint(connection: Connection, tenant: str) -> StoredCheckpoint | None:
+    """The checkpoint with the largest size."""
+    async with connection.cursor(row_factory=class_row(StoredCheckpoint)) as cursor:
+        await cursor.execute(
+            "SELECT size, at, note, frontier FROM audit_checkpoint WHERE tenant = %s ORDER BY size DESC LIMIT 1",
+            (tenant,),
+            binary=True,
+        )
+        return await cursor.fetchone()
+
+
+async def claim_sealing(connection: Connection, tenant: str) -> bool:
+    """Whether this transaction is the one that may sign for the tenant now; released with the transaction."""
+    found = await connection.execute(
+        "SELECT pg_try_advisory_xact_lock(hashtextextended('crmgate audit checkpoint ' || %s, 0))", (tenant,)
+    )
+    row = await found.fetchone()
+    return bool(row and row[0])
+
+
+async def add_checkpoint(connection: Connection, tenant: str, checkpoint: StoredCheckpoint) -> None:
+    """Store a signed checkpoint."""
+    await connection.execute(
+        "INSERT INTO audit_checkpoint (tenant, size, at, note, frontier) VALUES (%s, %s, %s, %s, %s)",
+        (tenant, checkpoint.size, checkpoint.at, checkpoint.note, checkpoint.frontier),
+    )
+
+
+async def select(
+    connection: Connection,
+    tenant: str,
+    filters: Filters,
+    limit: int,
+    *,
+    after: int | None = None,
+    before: int | None = None,
+) -> list[StoredEntry]:
+    """Entries that match: the oldest ones after an index, or the newest ones before one; ordered accordingly."""
+    conditions: list[sql.Composable] = [sql.SQL("tenant = %(tenant)s")]
+    values: dict[str, object] = {"tenant": tenant, "limit": limit}
+    for name in ("actor", "kind", "operation", "entity", "record", "reason", "exchange"):
+        if value := getattr(filters, name):
+            conditions.append(sql.SQL("{} = {}").format(sql.Identifier(name), sql.Placeholder(name)))
+            values[name] = value
+    for name, column, sign, bound in (
+        ("since", "at", ">=", filters.since),
+        ("until", "at", "<", filters.until),
+        ("after", "index", ">", after),
+        ("before", "index", "<", before),
+    ):
+        if bound is not None:
+            conditions.append(sql.SQL("{} " + sign + " {}").format(sql.Identifier(column), sql.Placeholder(name)))
+            values[name] = bound
+    query = sql.SQL("SELECT {} FROM audit_entry WHERE {} ORDER BY index {} LIMIT %(limit)s").format(
+        sql.SQL(_COLUMNS), sql.SQL(" AND ").join(conditions), sql.SQL("ASC" if after is not None else "DESC")
+    )
+    async with connection.cursor(row_factory=class_row(StoredEntry)) as cursor:
+        await cursor.execute(query, values, binary=True)
+        return await cursor.fetchall()

@@ -1,0 +1,1 @@
+"""The gateway: data plane, sign-in, console, settings and composition."""

@@ -1,0 +1,77 @@
+"""The Starlette application under /.crmgate/ of one host: routes, guard and what faults look like."""
+
+from collections.abc import Awaitable, Callable
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from audit.log import AuditUnavailable
+from gateway.access.account_pages import ACCOUNT_PATH, SET_UP_PATH, AccountPages
+from gateway.access.deps import AccessDeps
+from gateway.access.pages import CODE_PATH, SIGN_IN_PATH, SignInPages, message_page
+from gateway.console.guard import Guard
+from kms.provider import KeysUnavailable
+from kms.store import StoreUnavailable
+
+BODY_LIMIT_BYTES = 64 * 1024
+Handler = Callable[[Request, Exception], Awaitable[Response]]
+
+
+def make_sign_in_app(deps: AccessDeps) -> Starlette:
+    """Everything under /.crmgate/ of one host; the listener sends it nothing else."""
+    return Starlette(
+        routes=sign_in_routes(deps),
+        middleware=[Middleware(Guard)],
+        exception_handlers=fault_handlers(deps),
+        max_body_size=BODY_LIMIT_BYTES,
+    )
+
+
+def sign_in_routes(deps: AccessDeps) -> list[BaseRoute]:
+    """The routes, for a host that has more pages than these."""
+    pages, account = SignInPages(deps), AccountPages(deps)
+    return [
+        Route(SIGN_IN_PATH, pages.sign_in, methods=["GET"]),
+        Route(SIGN_IN_PATH, pages.check_password, methods=["POST"]),
+        Route(CODE_PATH, pages.ask_code, methods=["GET"]),
+        Route(CODE_PATH, pages.check_code, methods=["POST"]),
+        Route("/.crmgate/sign-out", pages.sign_out, methods=["POST"]),
+        Route("/.crmgate/api/sign-in", pages.sign_in_at_once, methods=["POST"]),
+        Route("/.crmgate/api/sign-out", pages.sign_out, methods=["POST"]),
+        Route(ACCOUNT_PATH, account.account, methods=["GET"]),
+        Route(f"{ACCOUNT_PATH}/password", account.change_password, methods=["POST"]),
+        Route(f"{ACCOUNT_PATH}/end-others", account.end_others, methods=["POST"]),
+        Route(f"{ACCOUNT_PATH}/language", account.choose_language, methods=["POST"]),
+        Route(SET_UP_PATH, account.set_up, methods=["GET"]),
+        Route(SET_UP_PATH, account.accept, methods=["POST"]),
+        Route("/.crmgate/static/{name:path}", pages.static, methods=["GET"]),
+    ]
+
+
+def fault_handlers(deps: AccessDeps) -> dict[int | type[Exception], Handler]:
+    """What a fault looks like: a page in the visitor's language that says whether trying again helps."""
+
+    async def unavailable(request: Request, _fault: Exception) -> Response:
+        response = message_page(deps, request, "unavailable", 503)
+        response.headers["retry-after"] = "5"
+        return response
+
+    async def internal(request: Request, _fault: Exception) -> Response:
+        return message_page(deps, request, "internal-fault", 500)
+
+    async def refused(request: Request, fault: Exception) -> Response:
+        status = fault.status_code if isinstance(fault, HTTPException) else 500
+        what = {404: "not-found", 405: "method-refused", 413: "body-too-large"}.get(status, "malformed-request")
+        return message_page(deps, request, what, status)
+
+    return {
+        HTTPException: refused,
+        StoreUnavailable: unavailable,
+        KeysUnavailable: unavailable,
+        AuditUnavailable: unavailable,
+        Exception: internal,
+    }

@@ -1,0 +1,78 @@
+"""Everything the sign-in pages reach, in one frozen value built by the composition; nothing is looked up globally.
+
+Two of them exist in one process: one for the CRM's host, one for the console's; they differ in audience and home.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from audit.entry import AuditEntry
+from gateway.access.sessions import AUDIENCE_CRM, Sessions
+from gateway.access.sign_in import SignIn
+from gateway.access.users import Users
+from gateway.console.look import Look
+from gateway.exchange import Principal
+
+
+class Trail(Protocol):
+    """The writing side of the audit trail (audit.log.AuditLog)."""
+
+    async def append(self, entry: AuditEntry) -> int:
+        """Durable index of an entry; raises AuditUnavailable."""
+
+
+@dataclass(frozen=True, slots=True)
+class NavigationItem:
+    """One entry of the console's navigation: address, translated name, id for `aria-current`."""
+
+    href: str
+    name: str
+    id: str
+
+
+def no_crm_cookies(_tenant: str) -> Sequence[str]:
+    """For hosts without a CRM behind them."""
+    return ()
+
+
+def no_navigation(_principal: Principal, _translate: Callable[[str], str]) -> Sequence[NavigationItem]:
+    """For hosts without a console."""
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class AccessDeps:
+    """Dependencies of the sign-in pages of one host.
+
+    tenant: used when the listener put none into `scope["state"]["tenant"]`. count_refusal: (tenant, client, reason,
+    status) for refusals of nobody known, so that a flood cannot fill the trail; without it each is appended.
+    crm_cookies: tenant → names of the CRM's own session cookies, expired at sign-out. new_id: id of an audit entry.
+    home: where to go without a wish. navigation: the console's pages this person may open.
+    """
+
+    sessions: Sessions
+    users: Users
+    sign_in: SignIn
+    audit: Trail
+    look: Look
+    clock: Callable[[], datetime]
+    new_id: Callable[[], str]
+    audience: str = AUDIENCE_CRM
+    tenant: str = ""
+    home: str = "/"
+    count_refusal: Callable[[str, str, str, int], None] | None = None
+    crm_cookies: Callable[[str], Sequence[str]] = no_crm_cookies
+    navigation: Callable[[Principal, Callable[[str], str]], Sequence[NavigationItem]] = no_navigation
+
+    def tenant_of(self, scope: Mapping[str, Any]) -> str:
+        """The tenant of a request, told by the listener."""
+        told = scope.get("state", {}).get("tenant", "")
+        return str(told) if told else self.tenant
+
+
+def client_of(scope: Mapping[str, Any]) -> str:
+    """The true client address, as the listener settled it."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""

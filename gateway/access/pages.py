@@ -1,0 +1,235 @@
+"""The sign-in pages of one host: password, code, sign-out, the same for programs as JSON, and static files.
+
+Every outcome is audited before its answer leaves. Nothing here tells whether a login exists: one message for an unknown
+login, a wrong password and a closed account. Account and set-up pages are in account_pages.
+"""
+
+import hashlib
+import json
+from urllib.parse import quote, urlencode
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+
+from gateway.access import cookies
+from gateway.access.cookies import SESSION_COOKIES, STEP_COOKIES, read_cookie
+from gateway.access.deps import AccessDeps, client_of
+from gateway.access.events import note
+from gateway.access.next_path import safe_next
+from gateway.access.page import current, language_of, read_form, render, session_token
+from gateway.access.passwords import PasswordWrong
+from gateway.access.sign_in import (
+    HALF_OPEN_LIFETIME,
+    Attempt,
+    HalfOpenExpired,
+    SecondFactorMissing,
+    SignedIn,
+)
+from gateway.access.throttle import Locked
+from gateway.access.totp import CodeReplayed, CodeWrong
+
+SIGN_IN_PATH = "/.crmgate/sign-in"
+CODE_PATH = "/.crmgate/sign-in/code"
+STATIC_AGE = "public, max-age=31536000, immutable"
+API_BODY_LIMIT_BYTES = 16 * 1024
+# Outcome of an attempt → reason id in the trail.
+REASONS = {
+    PasswordWrong: "password-wrong",
+    SecondFactorMissing: "second-factor-missing",
+    CodeWrong: "code-wrong",
+    CodeReplayed: "code-replayed",
+    Locked: "locked",
+}
+
+
+class SignInPages:
+    """Handlers over the dependencies of one host."""
+
+    def __init__(self, deps: AccessDeps) -> None:
+        self._deps = deps
+
+    async def sign_in(self, request: Request) -> Response:
+        """Ask for login and password."""
+        deps = self._deps
+        wanted = request.query_params.get("next", "")
+        target = safe_next(wanted) if wanted else deps.home
+        principal = await current(deps, request)
+        if principal is not None and "lang" not in request.query_params:
+            return RedirectResponse(target, 303)
+        notice = request.query_params.get("notice", "")
+        return render(deps, request, "sign_in.html", {"next": target, "notice": notice, "problem": "", "login": ""})
+
+    async def check_password(self, request: Request) -> Response:
+        """Verify the password and go on to the code."""
+        deps = self._deps
+        form = await read_form(request)
+        target = safe_next(form.get("next", "")) if form.get("next") else deps.home
+        tenant, client = deps.tenant_of(request.scope), client_of(request.scope)
+        try:
+            half = await deps.sign_in.password_step(
+                tenant,
+                form.get("login", ""),
+                form.get("password", ""),
+                client,
+                next_path=target,
+                audience=deps.audience,
+            )
+        except Attempt as attempt:
+            status = await self._failed(request, attempt)
+            problem = REASONS[type(attempt.outcome)]
+            values = {"next": target, "notice": "", "problem": problem, "login": form.get("login", "")[:200]}
+            return _wait(render(deps, request, "sign_in.html", values, status=status), attempt)
+        await note(deps, request.scope, "password-accepted", 303, user=half.user, path_shape=SIGN_IN_PATH)
+        response = RedirectResponse(CODE_PATH, 303)
+        cookies.set_cookie(
+            response, STEP_COOKIES[deps.audience], half.token, max_age_s=int(HALF_OPEN_LIFETIME.total_seconds())
+        )
+        return response
+
+    async def ask_code(self, request: Request) -> Response:
+        """Ask for the code of the second factor."""
+        deps = self._deps
+        if not read_cookie(request.scope["headers"], STEP_COOKIES[deps.audience]):
+            return RedirectResponse(SIGN_IN_PATH, 303)
+        return render(deps, request, "code.html", {"problem": ""})
+
+    async def check_code(self, request: Request) -> Response:
+        """Verify the code and open the session."""
+        deps = self._deps
+        form = await read_form(request)
+        half_open = read_cookie(request.scope["headers"], STEP_COOKIES[deps.audience])
+        tenant, client = deps.tenant_of(request.scope), client_of(request.scope)
+        try:
+            done = await deps.sign_in.code_step(tenant, half_open, form.get("code", ""), client, audience=deps.audience)
+        except HalfOpenExpired:
+            await note(deps, request.scope, "sign-in-expired", 401, path_shape=CODE_PATH)
+            response: Response = RedirectResponse(f"{SIGN_IN_PATH}?notice=expired", 303)
+            cookies.clear_cookie(response, STEP_COOKIES[deps.audience])
+            return response
+        except Attempt as attempt:
+            status = await self._failed(request, attempt)
+            problem = REASONS[type(attempt.outcome)]
+            return _wait(render(deps, request, "code.html", {"problem": problem}, status=status), attempt)
+        response = RedirectResponse(done.next_path, 303)
+        await self._opened(request, response, done)
+        cookies.clear_cookie(response, STEP_COOKIES[deps.audience])
+        return response
+
+    async def sign_in_at_once(self, request: Request) -> Response:
+        """Both factors as JSON, for programs: {login, password, code} → Set-Cookie and {"expires": time}."""
+        deps = self._deps
+        typed = await _read_json(request)
+        if typed is None:
+            return _problem("body-malformed", 400)
+        tenant, client = deps.tenant_of(request.scope), client_of(request.scope)
+        try:
+            done = await deps.sign_in.at_once(
+                tenant, typed["login"], typed["password"], typed["code"], client, audience=deps.audience
+            )
+        except HalfOpenExpired:
+            return _problem("sign-in-failed", 401)
+        except Attempt as attempt:
+            status = await self._failed(request, attempt)
+            # One answer for every failure: a program that tries passwords learns nothing from the second factor.
+            return _wait(_problem("locked" if status == 429 else "sign-in-failed", status), attempt)
+        response = JSONResponse({"expires": done.expires_at.isoformat()})
+        await self._opened(request, response, done)
+        return response
+
+    async def sign_out(self, request: Request) -> Response:
+        """End the session and its CRM tokens, take all cookies back."""
+        deps = self._deps
+        names = deps.crm_cookies(deps.tenant_of(request.scope))
+        principal = await current(deps, request)
+        if principal is not None:
+            presented = [read_cookie(request.scope["headers"], name) for name in names]
+            tokens = [hashlib.sha256(value.encode("latin-1")).hexdigest() for value in presented if value]
+            await note(deps, request.scope, "signed-out", 303, user=principal, path_shape="/.crmgate/sign-out")
+            await deps.sessions.end(principal.session_id, "signed-out", tokens)
+        if request.url.path.startswith("/.crmgate/api/"):
+            response: Response = Response(status_code=204)
+        else:
+            response = RedirectResponse(f"{SIGN_IN_PATH}?{urlencode({'notice': 'signed-out'})}", 303)
+        cookies.clear_cookie(response, SESSION_COOKIES[deps.audience])
+        cookies.clear_cookie(response, STEP_COOKIES[deps.audience])
+        cookies.expire_crm_cookies(response, names)
+        return response
+
+    async def static(self, request: Request) -> Response:
+        """A file of ours, from memory."""
+        file = self._deps.look.static.get(request.path_params["name"])
+        if file is None:
+            return Response("not found\n", 404, media_type="text/plain")
+        headers = {"cache-control": STATIC_AGE, "etag": f'"{file.sha256}"'}
+        if request.headers.get("if-none-match") == headers["etag"]:
+            return Response(status_code=304, headers=headers)
+        return Response(file.body, media_type=file.media_type, headers=headers)
+
+    async def not_found(self, request: Request) -> Response:
+        """No such page of ours."""
+        return message_page(self._deps, request, "not-found", 404)
+
+    async def _failed(self, request: Request, attempt: Attempt) -> int:
+        """Audit a failed attempt; the status of its answer."""
+        status = 429 if isinstance(attempt.outcome, Locked) else 401
+        reason = REASONS[type(attempt.outcome)]
+        await note(self._deps, request.scope, reason, status, user=attempt.user, path_shape=request.url.path)
+        return status
+
+    async def _opened(self, request: Request, response: Response, done: SignedIn) -> None:
+        """Audit a finished sign-in and hand out its cookie; the session the browser had before ends."""
+        deps = self._deps
+        await note(deps, request.scope, "signed-in", 200, user=done.user, path_shape=request.url.path)
+        await deps.sessions.end_token(session_token(deps, request), "signed-in-again")
+        cookies.set_cookie(response, SESSION_COOKIES[deps.audience], done.token)
+
+
+def message_page(deps: AccessDeps, request: Request, what: str, status: int) -> Response:
+    """A page that says one thing (`what`: `not-found`, `unavailable`, `internal-fault`…) and offers the way back."""
+    if request.url.path.startswith("/.crmgate/api/"):
+        return _problem(what, status)
+    return render(deps, request, "message.html", {"what": what}, status=status)
+
+
+def sign_in_address(next_path: str) -> str:
+    """Address of the sign-in page that comes back to this path."""
+    return SIGN_IN_PATH + "?next=" + quote(safe_next(next_path), safe="/")
+
+
+def remembered_language(deps: AccessDeps, request: Request) -> str:
+    """The language this visitor reads, for an account that has none yet."""
+    return language_of(deps, request, None).id
+
+
+async def _read_json(request: Request) -> dict[str, str] | None:
+    """The three texts of a JSON sign-in, None when the body is anything else."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        return None
+    body = b""
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > API_BODY_LIMIT_BYTES:
+                return None
+        typed = json.loads(body)
+    except (ValueError, RecursionError, ClientDisconnect):
+        return None
+    if not isinstance(typed, dict):
+        return None
+    values = {name: typed.get(name) for name in ("login", "password", "code")}
+    if not all(isinstance(value, str) for value in values.values()):
+        return None
+    return {name: str(value) for name, value in values.items()}
+
+
+def _problem(reason: str, status: int) -> Response:
+    """RFC 9457 problem with our reason id."""
+    body = {"type": f"urn:crmgate:reason:{reason}", "title": reason, "status": status, "reason": reason}
+    return JSONResponse(body, status, media_type="application/problem+json")
+
+
+def _wait(response: Response, attempt: Attempt) -> Response:
+    """Say when to come back while a brake is on."""
+    if isinstance(attempt.outcome, Locked):
+        response.headers["retry-after"] = str(attempt.outcome.wait_s)
+    return response

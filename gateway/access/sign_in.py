@@ -1,0 +1,211 @@
+"""The two steps of a sign-in, each counted before it is verified.
+
+Nothing works after the password alone (ASVS 6.3.3, 6.3.4): the first step gives a half-open sign-in, a short-lived row
+with a token of its own that opens no page but the one asking for the code. The second step takes the code's time step
+in one SQL statement, so that a code succeeds once however many nodes and parallel requests try it (6.5.1), and only
+then a session is opened. Unknown login, wrong password, closed account: one outcome, one message, one cost.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from gateway.access import throttle, totp
+from gateway.access.passwords import Passwords, PasswordWrong
+from gateway.access.sealer import Sealer, totp_context
+from gateway.access.sessions import AUDIENCE_CRM, NoSession, Sessions
+from gateway.access.store import UserStore
+from gateway.access.throttle import Brakes, Locked
+from gateway.access.tokens import Randomness, digest, new_token, well_formed
+from gateway.access.user import AppUser, Factors, login_key
+
+HALF_OPEN_LIFETIME = timedelta(minutes=5)
+HALF_OPEN_ATTEMPTS = 5
+
+
+class SecondFactorMissing(Exception):  # noqa: N818 - an outcome the page explains
+    """The password was right but no second factor is enrolled: the administrator has to send an invitation."""
+
+    permanent = True
+
+
+class HalfOpenExpired(Exception):  # noqa: N818
+    """The half-open sign-in has expired, was used, or its attempts are used up: start with the password again."""
+
+    permanent = True
+
+
+@dataclass(frozen=True, slots=True)
+class HalfOpen:
+    """After the right password: the token of the half-open sign-in (for its own cookie) and whose it is."""
+
+    token: str
+    user: AppUser
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """After both factors: the session's cookie token, whose it is, where to go, when it ends at the latest."""
+
+    token: str
+    user: AppUser
+    next_path: str
+    expires_at: datetime
+
+
+class Attempt(Exception):  # noqa: N818 - carries who tried, for the audit trail, around the outcome itself
+    """An attempt that failed, with the account it was about (None when the login is nobody's)."""
+
+    permanent = True
+
+    def __init__(self, outcome: Exception, user: AppUser | None) -> None:
+        super().__init__(type(outcome).__name__)
+        self.outcome = outcome
+        self.user = user
+
+
+class SignIn:
+    """Both steps over the stores; one object per process."""
+
+    def __init__(
+        self,
+        store: UserStore,
+        sessions: Sessions,
+        *,
+        passwords: Passwords,
+        sealer: Sealer,
+        clock: Callable[[], datetime],
+        randomness: Randomness,
+        brakes: Brakes | None = None,
+    ) -> None:
+        self._store = store
+        self._sessions = sessions
+        self._passwords = passwords
+        self._sealer = sealer
+        self._clock = clock
+        self._randomness = randomness
+        self._brakes = brakes or Brakes()
+
+    async def password_step(
+        self, tenant: str, login: str, password: str, client: str, *, next_path: str = "/", audience: str = AUDIENCE_CRM
+    ) -> HalfOpen:
+        """Verify the password and open the second step.
+
+        Raises Attempt around Locked, PasswordWrong or SecondFactorMissing; StoreUnavailable.
+        """
+        factors = await self._check_password(tenant, login, password, client)
+        token = new_token(self._randomness)
+        now = self._clock()
+        await self._store.insert_sign_in(
+            tenant, digest(token), factors.user.id, audience, next_path, now, now + HALF_OPEN_LIFETIME
+        )
+        return HalfOpen(token, factors.user)
+
+    async def code_step(
+        self, tenant: str, half_open: str, code: str, client: str, *, audience: str = AUDIENCE_CRM
+    ) -> SignedIn:
+        """Verify the code of a half-open sign-in and open the session.
+
+        Raises HalfOpenExpired; Attempt around Locked, CodeWrong or CodeReplayed; KeysUnavailable; StoreUnavailable.
+        """
+        now = self._clock()
+        token_hash = digest(half_open)
+        found = (
+            await self._store.attempt_sign_in(tenant, token_hash, audience, now, HALF_OPEN_ATTEMPTS)
+            if well_formed(half_open)
+            else None
+        )
+        factors = None if found is None else await self._store.factors(tenant, user_id=found[0])
+        if found is None or factors is None or factors.user.disabled:
+            raise HalfOpenExpired
+        await self._brake(tenant, login_key(factors.user.login), client, factors.user)
+        await self._check_code(factors, code)
+        if not await self._store.take_sign_in(tenant, token_hash):
+            raise HalfOpenExpired
+        return await self._open(factors.user, client, found[1], audience, counted=2)
+
+    async def at_once(
+        self, tenant: str, login: str, password: str, code: str, client: str, *, audience: str = AUDIENCE_CRM
+    ) -> SignedIn:
+        """Both factors in one call, for API clients; the same brakes and rules.
+
+        Raises Attempt around Locked, PasswordWrong, SecondFactorMissing, CodeWrong or CodeReplayed.
+        """
+        factors = await self._check_password(tenant, login, password, client)
+        await self._check_code(factors, code)
+        return await self._open(factors.user, client, "/", audience, counted=1)
+
+    async def brake(self, tenant: str, login: str, client: str) -> None:
+        """Count an attempt at a secret of a signed-in person (own password); raises Locked."""
+        try:
+            await self._brake(tenant, login_key(login), client, None)
+        except Attempt as attempt:
+            raise attempt.outcome from attempt
+
+    async def _check_password(self, tenant: str, login: str, password: str, client: str) -> Factors:
+        key = login_key(login)
+        factors = await self._store.factors(tenant, key=key)
+        known = None if factors is None else factors.user
+        await self._brake(tenant, key or login[:256], client, known)
+        usable = factors is not None and not factors.user.disabled
+        stored = factors.password_hash if factors is not None and usable else None
+        try:
+            await self._passwords.verify(stored, password)
+        except PasswordWrong as outcome:
+            raise Attempt(outcome, known) from outcome
+        if factors is None:  # verify(None) has raised; this tells the type checker so, and fails closed
+            raise Attempt(PasswordWrong(), None)
+        if factors.totp_secret is None:
+            raise Attempt(SecondFactorMissing(), factors.user)
+        if stored is not None and self._passwords.outdated(stored):
+            await self._store.set_password(tenant, factors.user.id, await self._passwords.hash(password), self._clock())
+        return factors
+
+    async def _check_code(self, factors: Factors, code: str) -> None:
+        user = factors.user
+        if factors.totp_secret is None:
+            raise Attempt(SecondFactorMissing(), user)
+        secret = await self._sealer.open(user.tenant, factors.totp_secret, totp_context(user.id))
+        try:
+            step = totp.match(secret.decode("ascii"), code, self._clock())
+        except totp.CodeWrong as outcome:
+            raise Attempt(outcome, user) from outcome
+        if not await self._store.use_totp_step(user.tenant, user.id, step):
+            raise Attempt(totp.CodeReplayed(), user)
+
+    async def _open(self, user: AppUser, client: str, next_path: str, audience: str, *, counted: int) -> SignedIn:
+        """Open the session and give back the attempts this sign-in was counted with."""
+        now = self._clock()
+        try:
+            token = await self._sessions.open(user, client, now, audience=audience)
+        except NoSession as fault:
+            raise HalfOpenExpired from fault
+        key, source = login_key(user.login), throttle.source_of(client)
+        digests = throttle.keys(key, source)
+        known = await self._known(user.tenant, key, source, now)
+        await self._store.forgive(
+            user.tenant,
+            ("pair", digests["pair"]),
+            [] if known else [(dimension, digests[dimension]) for dimension in ("source", "login")],
+            counted,
+        )
+        await self._store.know_source(user.tenant, user.id, source, now)
+        return SignedIn(token, user, next_path, now + self._sessions.timeouts.absolute)
+
+    async def _brake(self, tenant: str, key: str, client: str, user: AppUser | None) -> None:
+        """Count the attempt in every dimension that applies; raises Attempt(Locked) when one of them holds."""
+        now = self._clock()
+        source = throttle.source_of(client)
+        digests = throttle.keys(key, source)
+        known = await self._known(tenant, key, source, now)
+        chosen = self._brakes
+        for brake in (chosen.pair,) if known else (chosen.pair, chosen.source, chosen.login):
+            wait = await self._store.count_attempt(tenant, brake, digests[brake.dimension], now)
+            if wait is not None:
+                raise Attempt(Locked(max(1, int(wait.total_seconds()))), user)
+
+    async def _known(self, tenant: str, key: str, source: str, now: datetime) -> bool:
+        if login_key(key) != key:  # what can be no login has no owner, and may be no text for the database either
+            return False
+        since = now - timedelta(days=throttle.KNOWN_SOURCE_DAYS)
+        return await self._store.source_known(tenant, key, source, since)

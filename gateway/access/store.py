@@ -1,0 +1,360 @@
+"""SQL of gateway.access: users, invitations, half-open sign-ins and the throttle; sessions are in session_store.
+
+Every query names its tenant. What must happen once (a code, an invitation, a counted attempt) is one statement, so that
+parallel attempts on several nodes cannot both win. Any fault of PostgreSQL becomes StoreUnavailable.
+"""
+
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+from psycopg import AsyncConnection
+from psycopg import Error as PostgresError
+from psycopg.errors import UniqueViolation
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
+
+from gateway.access.throttle import Brake
+from gateway.access.user import AppUser, Factors, login_key
+from kms.store import StoreUnavailable
+
+USER_COLUMNS = """id, tenant, login, display_name, roles, coalesce(crm_user, ''), language, disabled,
+    password_hash IS NOT NULL, totp_secret IS NOT NULL, created_at"""
+
+
+class LoginTaken(Exception):  # noqa: N818 - an outcome the form reports
+    """Another user of the tenant has this login already (compared by login_key)."""
+
+    permanent = True
+
+
+@asynccontextmanager
+async def connection(pool: AsyncConnectionPool) -> AsyncIterator[AsyncConnection[Any]]:
+    """A connection whose block is one transaction; any fault of the database becomes StoreUnavailable."""
+    try:
+        async with pool.connection() as opened:
+            yield opened
+    except UniqueViolation:
+        raise
+    except (PostgresError, PoolTimeout, PoolClosed, TooManyRequests, OSError) as fault:
+        raise StoreUnavailable from fault
+
+
+class UserStore:
+    """Rows of app_user, app_invitation, app_sign_in, app_throttle and app_known_source."""
+
+    def __init__(self, pool: AsyncConnectionPool) -> None:
+        self._pool = pool
+
+    async def insert_user(self, user: AppUser) -> None:
+        """Add a user without password or second factor; raises LoginTaken."""
+        try:
+            async with connection(self._pool) as db:
+                await db.execute(
+                    """INSERT INTO app_user
+                         (tenant, id, login, login_key, display_name, roles, crm_user, language, disabled, created_at)
+                       VALUES (%s, %s, %s, %s, %s, %s, nullif(%s, ''), %s, %s, %s)""",
+                    (
+                        user.tenant,
+                        user.id,
+                        user.login,
+                        login_key(user.login),
+                        user.display_name,
+                        list(user.roles),
+                        user.crm_user,
+                        user.language,
+                        user.disabled,
+                        user.created_at,
+                    ),
+                )
+        except UniqueViolation as fault:
+            raise LoginTaken from fault
+
+    async def users(self, tenant: str) -> list[AppUser]:
+        """Every user of the tenant, by login."""
+        async with connection(self._pool) as db:
+            cursor = await db.execute(
+                f"SELECT {USER_COLUMNS} FROM app_user WHERE tenant = %s ORDER BY disabled, login_key",  # noqa: S608
+                (tenant,),
+            )
+            return [_user(row) for row in await cursor.fetchall()]
+
+    async def user(self, tenant: str, user_id: str) -> AppUser | None:
+        """One user by id."""
+        async with connection(self._pool) as db:
+            cursor = await db.execute(
+                f"SELECT {USER_COLUMNS} FROM app_user WHERE tenant = %s AND id = %s",  # noqa: S608
+                (tenant, user_id),
+            )
+            row = await cursor.fetchone()
+            return None if row is None else _user(row)
+
+    async def factors(self, tenant: str, *, key: str = "", user_id: str = "") -> Factors | None:
+        """User with both stored factors, by login key or by id."""
+        async with connection(self._pool) as db:
+            cursor = await db.execute(
+                f"""SELECT {USER_COLUMNS}, password_hash, totp_secret FROM app_user
+                    WHERE tenant = %s AND ((login_key = %s AND login_key <> '') OR id = %s)""",  # noqa: S608
+                (tenant, key, user_id),
+            )
+            row = await cursor.fetchone()
+            return None if row is None else Factors(_user(row), row[11], row[12])
+
+    async def update_profile(
+        self, tenant: str, user_id: str, *, display_name: str, roles: Sequence[str], crm_user: str, language: str
+    ) -> None:
+        """Set what an administrator may set about a user."""
+        async with connection(self._pool) as db:
+            await db.execute(
+                """UPDATE app_user SET display_name = %s, roles = %s, crm_user = nullif(%s, ''), language = %s
+                   WHERE tenant = %s AND id = %s""",
+                (display_name, list(roles), crm_user, language, tenant, user_id),
+            )
+
+    async def set_language(self, tenant: str, user_id: str, language: str) -> None:
+        """Remember the language the person chose."""
+        async with connection(self._pool) as db:
+            await db.execute(
+                "UPDATE app_user SET language = %s WHERE tenant = %s AND id = %s", (language, tenant, user_id)
+            )
+
+    async def set_disabled(self, tenant: str, user_id: str, *, disabled: bool) -> None:
+        """Close or reopen an account."""
+        async with connection(self._pool) as db:
+            await db.execute(
+                "UPDATE app_user SET disabled = %s WHERE tenant = %s AND id = %s", (disabled, tenant, user_id)
+            )
+
+    async def set_password(self, tenant: str, user_id: str, password_hash: str, now: datetime) -> None:
+        """Store a new password hash."""
+        async with connection(self._pool) as db:
+            await db.execute(
+                "UPDATE app_user SET password_hash = %s, password_changed_at = %s WHERE tenant = %s AND id = %s",
+                (password_hash, now, tenant, user_id),
+            )
+
+    async def set_factors(
+        self, tenant: str, user_id: str, *, password_hash: str, totp_secret: bytes, last_totp_step: int, now: datetime
+    ) -> None:
+        """Store both factors of a user at once."""
+        async with connection(self._pool) as db:
+            await db.execute(
+                """UPDATE app_user
+                   SET password_hash = %s, totp_secret = %s, last_totp_step = %s, password_changed_at = %s
+                   WHERE tenant = %s AND id = %s""",
+                (password_hash, totp_secret, last_totp_step, now, tenant, user_id),
+            )
+
+    async def clear_factors(self, tenant: str, user_id: str) -> None:
+        """Forget both factors: only a new invitation lets the person in again."""
+        async with connection(self._pool) as db:
+            await db.execute(
+                "UPDATE app_user SET password_hash = NULL, totp_secret = NULL WHERE tenant = %s AND id = %s",
+                (tenant, user_id),
+            )
+
+    async def use_totp_step(self, tenant: str, user_id: str, step: int) -> bool:
+        """Take a TOTP step for this sign-in; False when it or a later one was taken before, here or on another node."""
+        async with connection(self._pool) as db:
+            cursor = await db.execute(
+                """UPDATE app_user SET last_totp_step = %(step)s
+                   WHERE tenant = %(tenant)s AND id = %(user)s AND last_totp_step < %(step)s AND NOT disabled""",
+                {"step": step, "tenant": tenant, "user": user_id},
+            )
+            return cursor.rowcount == 1
+
+    # -- half-open sign-ins: the password was right, the code is still missing --
+
+    async def insert_sign_in(
+        self,
+        tenant: str,
+        token_hash: bytes,
+        user_id: str,
+        audience: str,
+        next_path: str,
+        now: datetime,
+        expires: datetime,
+    ) -> None:
+        """Remember a right password; sweeps away what expired."""
+        async with connection(self._pool) as db:
+            await db.execute("DELETE FROM app_sign_in WHERE expires_at < %s", (now,))
+            await db.execute(
+                """INSERT INTO app_sign_in (tenant, token_hash, user_id, audience, next_path, created_at, expires_at)
+                   VALUES (%s, %s, %s, %s, %s, %s, %s)""",
+                (tenant, token_hash, user_id, audience, next_path, now, expires),
+            )
+
+    async def attempt_sign_in(
+        self, tenant: str, token_hash: bytes, audience: str, now: datetime, max_attempts: int
+    ) -> tuple[str, str] | None:
+        """Count one code attempt and give (user id, next path); None when expired, unknown or used up."""
+        async with connection(self._pool) as db:
+            cursor = await db.execute(
+                """UPDATE app_sign_in SET attempts = attempts + 1
+                   WHERE tenant = %s AND token_hash = %s AND audience = %s AND expires_at > %s AND attempts < %s
+                   RETURNING user_id, next_path""",
+                (tenant, token_hash, audience, now, max_attempts),
+            )
+            row = await cursor.fetchone()
+            return None if row is None else (row[0], row[1])
+
+    async def take_sign_in(self, tenant: str, token_hash: bytes) -> bool:
+        """End a half-open sign-in; False when another request was faster."""
+        async with connection(self._pool) as db:
+            cursor = await db.execute(
+                "DELETE FROM app_sign_in WHERE tenant = %s AND token_hash = %s", (tenant, token_hash)
+            )
+            return cursor.rowcount == 1
+
+    async def drop_sign_ins(self, tenant: str, user_id: str) -> None:
+        """End every half-open sign-in of a user."""
+        async with connection(self._pool) as db:
+            await db.execute("DELETE FROM app_sign_in WHERE tenant = %s AND user_id = %s", (tenant, user_id))
+
+    # -- invitations --
+
+    async def insert_invitation(
+        self,
+        tenant: str,
+        token_hash: bytes,
+        user_id: str,
+        totp_secret: bytes,
+        invited_by: str,
+        now: datetime,
+        expires: datetime,
+    ) -> None:
+        """Store an invitation; an earlier one of the same user stops working."""
+        async with connection(self._pool) as db:
+            await db.execute("DELETE FROM app_invitation WHERE tenant = %s AND user_id = %s", (tenant, user_id))
+            await db.execute(
+                """INSERT INTO app_invitation
+                     (tenant, token_hash, user_id, totp_secret, invited_by, created_at, expires_at)
+                   VALUES (%s, %s, %s, %s, %s, %s, %s)""",
+                (tenant, token_hash, user_id, totp_secret, invited_by, now, expires),
+            )
+
+    async def invitation(self, tenant: str, token_hash: bytes, now: datetime) -> tuple[AppUser, bytes] | None:
+        """User and sealed second-factor secret of a live invitation."""
+        async with connection(self._pool) as db:
+            cursor = await db.execute(
+                f"""SELECT {USER_COLUMNS}, invited.secret
+                    FROM (SELECT user_id AS invited_id, totp_secret AS secret FROM app_invitation
+                          WHERE tenant = %s AND token_hash = %s AND expires_at > %s) AS invited
+                    JOIN app_user ON tenant = %s AND id = invited_id
+                    WHERE NOT disabled""",  # noqa: S608
+                (tenant, token_hash, now, tenant),
+            )
+            row = await cursor.fetchone()
+            return None if row is None else (_user(row[:11]), row[11])
+
+    async def invited(self, tenant: str, now: datetime) -> dict[str, datetime]:
+        """User id → expiry of each live invitation."""
+        async with connection(self._pool) as db:
+            cursor = await db.execute(
+                "SELECT user_id, expires_at FROM app_invitation WHERE tenant = %s AND expires_at > %s", (tenant, now)
+            )
+            return {row[0]: row[1] for row in await cursor.fetchall()}
+
+    async def take_invitation(self, tenant: str, token_hash: bytes, now: datetime) -> bool:
+        """Use up an invitation; False when another request was faster or it expired."""
+        async with connection(self._pool) as db:
+            cursor = await db.execute(
+                "DELETE FROM app_invitation WHERE tenant = %s AND token_hash = %s AND expires_at > %s",
+                (tenant, token_hash, now),
+            )
+            return cursor.rowcount == 1
+
+    # -- throttle --
+
+    async def count_attempt(self, tenant: str, brake: Brake, key: bytes, now: datetime) -> timedelta | None:
+        """Count an attempt before it is verified; the remaining wait when the brake is on (then nothing is counted)."""
+        async with connection(self._pool) as db:
+            cursor = await db.execute(
+                """INSERT INTO app_throttle AS t (tenant, dimension, key, failures, last_at, blocked_until)
+                   VALUES (%(tenant)s, %(dimension)s, %(key)s, 1, %(now)s, %(now)s)
+                   ON CONFLICT (tenant, dimension, key) DO UPDATE SET
+                     failures = CASE WHEN t.last_at < %(forget)s THEN 1 ELSE t.failures + 1 END,
+                     last_at = %(now)s,
+                     blocked_until = %(now)s + make_interval(secs => CASE
+                       WHEN t.last_at < %(forget)s OR t.failures < %(free)s THEN 0
+                       ELSE least(%(max)s, %(base)s * power(2, least(t.failures - %(free)s, 30))) END)
+                   WHERE t.blocked_until <= %(now)s
+                   RETURNING failures""",
+                {
+                    "tenant": tenant,
+                    "dimension": brake.dimension,
+                    "key": key,
+                    "now": now,
+                    "forget": now - timedelta(seconds=brake.window_s),
+                    "free": brake.free,
+                    "base": brake.base_s,
+                    "max": brake.max_s,
+                },
+            )
+            if await cursor.fetchone() is not None:
+                return None
+            cursor = await db.execute(
+                "SELECT blocked_until FROM app_throttle WHERE tenant = %s AND dimension = %s AND key = %s",
+                (tenant, brake.dimension, key),
+            )
+            row = await cursor.fetchone()
+            return timedelta(seconds=1) if row is None else max(row[0] - now, timedelta(seconds=1))
+
+    async def forgive(
+        self, tenant: str, clear: tuple[str, bytes], give_back: Collection[tuple[str, bytes]], counted: int
+    ) -> None:
+        """After a full sign-in: forget one dimension, take what it counted back from the others."""
+        async with connection(self._pool) as db:
+            await db.execute(
+                "DELETE FROM app_throttle WHERE tenant = %s AND dimension = %s AND key = %s", (tenant, *clear)
+            )
+            for dimension, key in give_back:
+                await db.execute(
+                    """UPDATE app_throttle SET failures = greatest(failures - %s, 0)
+                       WHERE tenant = %s AND dimension = %s AND key = %s""",
+                    (counted, tenant, dimension, key),
+                )
+
+    async def know_source(self, tenant: str, user_id: str, source: str, now: datetime) -> None:
+        """Remember that the user signed in from this source."""
+        async with connection(self._pool) as db:
+            await db.execute(
+                """INSERT INTO app_known_source (tenant, user_id, source, last_at) VALUES (%s, %s, %s, %s)
+                   ON CONFLICT (tenant, user_id, source) DO UPDATE SET last_at = EXCLUDED.last_at""",
+                (tenant, user_id, source, now),
+            )
+
+    async def source_known(self, tenant: str, key: str, source: str, since: datetime) -> bool:
+        """Whether the user with this login key signed in from this source since then."""
+        async with connection(self._pool) as db:
+            cursor = await db.execute(
+                """SELECT 1 FROM app_known_source k JOIN app_user u ON u.tenant = k.tenant AND u.id = k.user_id
+                   WHERE k.tenant = %s AND u.login_key = %s AND k.source = %s AND k.last_at > %s""",
+                (tenant, key, source, since),
+            )
+            return await cursor.fetchone() is not None
+
+    async def sweep(self, now: datetime) -> None:
+        """Delete what has expired: half-open sign-ins, invitations, old throttle counts and sources."""
+        async with connection(self._pool) as db:
+            await db.execute("DELETE FROM app_sign_in WHERE expires_at < %s", (now,))
+            await db.execute("DELETE FROM app_invitation WHERE expires_at < %s", (now,))
+            await db.execute("DELETE FROM app_throttle WHERE last_at < %s", (now - timedelta(days=2),))
+            await db.execute("DELETE FROM app_known_source WHERE last_at < %s", (now - timedelta(days=400),))
+
+
+def _user(row: TupleRow) -> AppUser:
+    return AppUser(
+        id=row[0],
+        tenant=row[1],
+        login=row[2],
+        display_name=row[3],
+        roles=tuple(row[4]),
+        crm_user=row[5],
+        language=row[6],
+        disabled=row[7],
+        has_password=row[8],
+        has_second_factor=row[9],
+        created_at=row[10],
+    )

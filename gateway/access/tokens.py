@@ -1,0 +1,35 @@
+"""Random bearer tokens: what a browser holds and what the database may know of it.
+
+A token is 256 random bits in base64url (ASVS 7.2.2 asks for 128); the database keeps its SHA-256 only, so that a stolen
+dump opens nothing. Randomness is an argument everywhere: `secrets.token_bytes` in production.
+"""
+
+import hashlib
+from base64 import urlsafe_b64encode
+from collections.abc import Callable
+
+Randomness = Callable[[int], bytes]
+
+TOKEN_BYTES = 32
+# base64url of 32 bytes without padding; anything longer is not ours and is never hashed or looked up.
+TOKEN_CHARS = 43
+
+
+def new_token(randomness: Randomness) -> str:
+    """A fresh bearer token of 43 URL-safe characters."""
+    return urlsafe_b64encode(randomness(TOKEN_BYTES)).rstrip(b"=").decode("ascii")
+
+
+def new_id(prefix: str, randomness: Randomness) -> str:
+    """A fresh identifier that is no secret, such as `u-5f0c…` (96 random bits)."""
+    return f"{prefix}-{randomness(12).hex()}"
+
+
+def digest(token: str) -> bytes:
+    """SHA-256 of a token, the only form in which the database knows it (32 bytes)."""
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+
+
+def well_formed(token: str) -> bool:
+    """Whether a string can be one of our tokens at all; keeps junk away from the cache and the database."""
+    return len(token) == TOKEN_CHARS and token.isascii() and token.replace("-", "A").replace("_", "A").isalnum()

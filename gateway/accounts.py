@@ -1,0 +1,98 @@
+"""The accounts of an installation as the commands use them: opened, changed, written into the audit trail, closed.
+
+The server builds the same objects in gateway/app.py; this is the short life of one command beside it.
+"""
+
+import contextlib
+import getpass
+import secrets
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from audit.entry import AuditEntry
+from audit.log import AuditLog
+from gateway.access.passwords import Passwords
+from gateway.access.session_store import SessionStore
+from gateway.access.sessions import Sessions, Timeouts
+from gateway.access.store import UserStore
+from gateway.access.tokens import new_id
+from gateway.access.users import Users
+from gateway.database import open_pool
+from gateway.opening import open_keys
+from gateway.sealing import KeyringSealer
+from gateway.settings import Settings
+from kms.keyring import Keyring
+from kms.store import Store
+from policies.enforcer import DEFAULT_POLICY, Enforcer
+
+
+def utc_now() -> datetime:
+    """The wall clock, UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    """Open accounts of one tenant."""
+
+    tenant: str
+    users: Users
+    keyring: Keyring
+    log: AuditLog
+
+    async def record(self, operation: str, target: str, change: str = "") -> None:
+        """Write into the audit trail that somebody at this machine changed an account."""
+        fields = {"target": target} | ({"change": change} if change else {})
+        entry = AuditEntry(
+            id=new_id("a", secrets.token_bytes),
+            at=utc_now(),
+            tenant=self.tenant,
+            kind="console",
+            actor="command-line",
+            actor_login=getpass.getuser(),
+            crm_user="",
+            client="",
+            method="",
+            path_shape="",
+            operation=operation,
+            entity="user",
+            record="",
+            reason="done",
+            status=0,
+            policy="",
+            fields=fields,
+            exchange="",
+        )
+        await self.log.append(entry)
+
+
+@contextlib.asynccontextmanager
+async def open_accounts(settings: Settings, tenant: str, dsn: str) -> AsyncIterator[Accounts]:
+    """Accounts of a tenant over an open database; raises DatabaseUnavailable, KeysUnavailable, AuditUnavailable."""
+    pool = await open_pool(dsn, max_size=4)
+    keyring = Keyring(open_keys(settings), Store(pool), ttl_s=settings.keys.cache_s, clock=time.monotonic)
+    log = AuditLog(dsn)
+    try:
+        await log.start()
+        timeouts = Timeouts(
+            idle=timedelta(minutes=settings.access.idle_minutes),
+            absolute=timedelta(hours=settings.access.absolute_hours),
+        )
+        sessions = Sessions(SessionStore(pool), clock=utc_now, randomness=secrets.token_bytes, timeouts=timeouts)
+        users = Users(
+            UserStore(pool),
+            sessions,
+            passwords=Passwords(),
+            sealer=KeyringSealer(keyring, secrets.token_bytes),
+            clock=utc_now,
+            randomness=secrets.token_bytes,
+            roles=sorted(Enforcer(()).load(settings.tenants[tenant].policy or DEFAULT_POLICY).roles),
+            issuer=settings.access.issuer,
+        )
+        yield Accounts(tenant, users, keyring, log)
+    finally:
+        await log.close()
+        await keyring.close()
+        await pool.close()

@@ -1,0 +1,93 @@
+"""The running gateway as the pipeline reaches it (gateway.collaborators.Gateway).
+
+Its members are built and closed by gateway/composition.py; nothing here is global and nothing is decided here.
+"""
+
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from audit.checkpoint import Keeper
+from audit.flood import RefusalCounter
+from audit.log import AuditLog
+from gateway.access.sessions import Sessions
+from gateway.access.tokens import new_id
+from gateway.accounts import utc_now
+from gateway.collaborators import Application, Fields, Limits, Outgoing
+from gateway.exchange import Exchange
+from gateway.installation import Installation
+from gateway.inward import Inward
+from gateway.network import Network, Tenant
+from gateway.outward import Outward
+from gateway.watch import Watch
+from policies.decision import Decision
+from policies.enforcer import NOT_ALLOWED, Bundle
+from policies.operation import UNMATCHED_READ
+from policies.profile import Operation
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """The bundle of each tenant behind one `decide`.
+
+    closed: tenants whose posture is deny; there, a read that no profile rule matches is refused whoever asks.
+    """
+
+    bundles: Mapping[str, Bundle]
+    closed: frozenset[str] = frozenset()
+
+    def decide(self, tenant: str, roles: tuple[str, ...], operation: Operation) -> Decision:
+        """Allow or refuse, with the view of the fields."""
+        decision = self.bundles[tenant].decide(tenant, roles, operation)
+        if decision.allowed and tenant in self.closed and operation.id == UNMATCHED_READ.id:
+            return Decision(False, NOT_ALLOWED, decision.view)
+        return decision
+
+
+@dataclass(slots=True)
+class App:
+    """A running gateway; see gateway.collaborators.Gateway for what each member promises."""
+
+    tenants: Mapping[str, Tenant]
+    installations: Mapping[str, Installation]
+    network: Network
+    enforcer: Policies
+    sessions: Sessions
+    audit: AuditLog
+    watch: Watch
+    limits: Limits
+    refusals: RefusalCounter
+    inward: Inward
+    outward: Outward
+    keeper: Keeper
+    sign_in_app: Application
+    console_app: Application
+
+    clock = staticmethod(utc_now)
+
+    def new_id(self) -> str:
+        """A fresh exchange id."""
+        return new_id("x", secrets.token_bytes)
+
+    def count_refusal(self, tenant: str, client: str, reason: str, status: int) -> None:
+        """Count one refusal of somebody unknown."""
+        self.refusals.note(tenant, client, reason, status, utc_now())
+
+    def note_fault(self, exchange: str, stage: str, fault: str) -> None:
+        """Log one internal fault; names of classes only, no values."""
+        log.error("exchange-failed", exchange=exchange, stage=stage, fault=fault)
+
+    async def protect_request(
+        self, exchange: Exchange, content_type: str, body: bytes | AsyncIterator[bytes] | None
+    ) -> Outgoing:
+        """The way in; see gateway.inward."""
+        profile = self.installations[exchange.tenant].current
+        return await self.inward.protect_request(exchange, profile, content_type, body)
+
+    async def render_answer(self, exchange: Exchange, status: int, fields: Fields, body: bytes) -> tuple[Fields, bytes]:
+        """The way out; see gateway.outward."""
+        return await self.outward.render_answer(exchange, self.installations[exchange.tenant], status, fields, body)

@@ -1,0 +1,126 @@
+"""What an accepted answer teaches: which record a create made, who owns it, who signed in to the CRM.
+
+Only answers to our own user's write count, and only when the CRM accepted it; what another person's page shows is never
+evidence (DESIGN, section 1). When one call made several records, their values stay unbound: they open to tenant-wide
+rights only.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from gateway.access.tokens import digest
+from gateway.collaborators import Fields
+from gateway.exchange import Exchange
+from gateway.records import ANY_ENTITY, RecordKey, Records
+from kms.tokens import SurrogateVault
+from policies.profile import Action, Operation, Profile
+
+WRITES = frozenset({Action.CREATE, Action.UPDATE})
+
+
+class CrmSessions(Protocol):
+    """The part of the sessions that learns CRM identities."""
+
+    async def note_crm_identity(self, session_id: str, crm_login: str, crm_user: str) -> None:
+        """Who the CRM takes this session for."""
+
+    async def note_crm_token(self, session_id: str, token_hash: str) -> None:
+        """A CRM credential that came to live in this session."""
+
+
+class Binding:
+    """Learns from answers; one per process."""
+
+    def __init__(
+        self, vault: SurrogateVault, records: Records, sessions: CrmSessions, clock: Callable[[], datetime]
+    ) -> None:
+        self._vault = vault
+        self._records = records
+        self._sessions = sessions
+        self._clock = clock
+
+    async def learn(self, exchange: Exchange, profile: Profile, status: int, fields: Fields, body: bytes) -> None:
+        """Bind created records, note owners and CRM identities; raises StoreUnavailable."""
+        operation = exchange.operation
+        if operation is None:
+            return
+        if operation.action is Action.LOGIN:
+            await self._login(exchange, profile, status, fields, body)
+        elif operation.action in WRITES:
+            await self._write(exchange, profile, status, fields, body)
+
+    async def _login(self, exchange: Exchange, profile: Profile, status: int, fields: Fields, body: bytes) -> None:
+        if exchange.operation is None or exchange.principal is None:
+            return
+        outcome = profile.crm_user_from_login(exchange.operation, exchange.body, status, fields, body)
+        if outcome.token is not None:
+            await self._sessions.note_crm_token(exchange.principal.session_id, token_hash(outcome.token))
+        if outcome.crm_login is not None:
+            await self._sessions.note_crm_identity(
+                exchange.principal.session_id, outcome.crm_login, outcome.crm_user or ""
+            )
+
+    async def _write(self, exchange: Exchange, profile: Profile, status: int, fields: Fields, body: bytes) -> None:
+        operation = exchange.operation
+        if operation is None or signed_out(profile, status, fields):
+            return
+        if operation.action is Action.CREATE:
+            await self._created(exchange, profile, operation, status, fields, body)
+        elif operation.action is Action.UPDATE and profile.accepted(operation, status, fields, body):
+            await self._updated(exchange, profile, operation)
+
+    async def _created(
+        self, exchange: Exchange, profile: Profile, operation: Operation, status: int, fields: Fields, body: bytes
+    ) -> None:
+        keys = profile.record_from_answer(operation, status, fields, body)
+        if len(keys) == 1:
+            await self._vault.bind(exchange.tenant, exchange.id, *keys[0])
+        owner = exchange.crm_user if profile.owner_source == "actor" else exchange.owner
+        owned = [key for key in keys if key[0] in profile.owned_entities]
+        if owner:
+            await self._note(exchange, profile, owned, owner)
+
+    async def _updated(self, exchange: Exchange, profile: Profile, operation: Operation) -> None:
+        """An update that names an owner is no evidence (the CRM may ignore the field): who owns it is open then."""
+        records = (operation.record,) if operation.record is not None else operation.records
+        keys = [(operation.entity, record) for record in records]
+        if not keys or not exchange.posted:
+            return
+        now = self._clock()
+        await self._records.load(exchange.tenant, _with_number(profile, keys), now)
+        doubtful = [
+            key
+            for key in keys
+            if profile.owner_in_doubt(operation, exchange.posted, _known(self._records, exchange.tenant, key, now))
+        ]
+        await self._note(exchange, profile, doubtful, "")
+
+    async def _note(self, exchange: Exchange, profile: Profile, keys: list[RecordKey], owner: str) -> None:
+        if keys:
+            await self._records.note(exchange.tenant, _with_number(profile, keys), owner, self._clock())
+
+
+def _with_number(profile: Profile, keys: list[RecordKey]) -> list[RecordKey]:
+    """The keys, and their bare numbers where the CRM has one number range for all records."""
+    return [*keys, *((ANY_ENTITY, record) for _, record in keys)] if profile.global_record_ids else keys
+
+
+def _known(records: Records, tenant: str, key: RecordKey, now: datetime) -> str | None:
+    return records.owner(tenant, *key, now) or records.owner(tenant, ANY_ENTITY, key[1], now)
+
+
+def signed_out(profile: Profile, status: int, fields: Fields) -> bool:
+    """Whether the answer only sends the person to the CRM's sign-in page: nothing was written then."""
+    sign = profile.signed_out
+    if sign.get("status") != status:
+        return False
+    path = sign.get("location")
+    location = next((value for name, value in fields if name == "location"), "")
+    return path is None or urlsplit(location).path.rstrip("/") == path
+
+
+def token_hash(token: str) -> str:
+    """What the deny list keeps of a CRM credential."""
+    return digest(token).hex()

@@ -1,0 +1,259 @@
+"""`crmgate check`: looks at everything the settings name and says in plain words what is wrong.
+
+A finding is an id with parameters, so that it can be said in two languages (check_words.py). Nothing is changed:
+no certificate is made, no database is migrated, no key is created. Errors carry names of things, never secrets.
+"""
+
+import asyncio
+import errno
+import importlib.metadata
+import os
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import IntEnum
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+
+from gateway.certificate import RENEW_DAYS, read_certificate
+from gateway.opening import embedded_folder, open_keys, own_dsn, public_hosts
+from gateway.settings import ConsoleSettings, KeyStore, ListenerSettings, Settings, TenantSettings
+from gateway.toml_tree import SettingInvalid
+from kms.provider import KeysUnavailable
+from policies.profile import ProfileInvalid, load_profile
+
+PACKAGES = ("gateway", "policies", "kms", "audit", "privacy", "rules")
+DISTRIBUTION = "crmgate"
+FRONT_END = Path(__file__).resolve().parent / "console" / "static" / "vendor"
+TIMEOUT_S = 5.0
+
+
+class Weight(IntEnum):
+    """How much a finding matters: a problem stops work, a warning will or may."""
+
+    FINE = 0
+    WARNING = 1
+    PROBLEM = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing found. id is stable; place is the setting it is about; the values fill the sentence."""
+
+    id: str
+    weight: Weight
+    place: str
+    values: tuple[tuple[str, str], ...] = ()
+
+
+def _finding(id_: str, weight: Weight, place: str, **values: object) -> Finding:
+    return Finding(id_, weight, place, tuple((name, str(value)) for name, value in values.items()))
+
+
+async def check(settings: Settings, now: datetime) -> list[Finding]:
+    """Everything found, in the order of the file; a part that is in order leaves one FINE finding."""
+    found = [*foreign_packages(), *_front_end()]
+    for name, tenant in settings.tenants.items():
+        found += await asyncio.to_thread(_tenant, f"tenant.{name}", tenant)
+    for section, listener in (("gateway", settings.gateway), ("console", settings.console)):
+        found += _certificate(section, settings, listener, now)
+        found += _port(section, listener)
+    found += await asyncio.to_thread(_database, settings)
+    found += await _keys(settings)
+    return found
+
+
+def foreign_packages(owners: Callable[[], object] = importlib.metadata.packages_distributions) -> list[Finding]:
+    """Another distribution that owns one of our package names: its code would run in our place."""
+    table = owners()
+    assert isinstance(table, dict)
+    foreign = [
+        (package, other) for package in PACKAGES for other in table.get(package, []) if _normal(other) != DISTRIBUTION
+    ]
+    return [_finding("package-foreign", Weight.PROBLEM, package, other=other) for package, other in foreign]
+
+
+def _normal(name: str) -> str:
+    return name.lower().replace("_", "-")
+
+
+def _front_end() -> list[Finding]:
+    if FRONT_END.is_dir() and any(FRONT_END.iterdir()):
+        return []
+    return [_finding("front-end-missing", Weight.PROBLEM, "console", folder=FRONT_END)]
+
+
+def _tenant(place: str, tenant: TenantSettings) -> Iterator[Finding]:
+    try:
+        load_profile(tenant.profile)
+    except ProfileInvalid as fault:
+        yield _finding("profile-invalid", Weight.PROBLEM, f"{place}.profile", problem="; ".join(fault.problems[:3]))
+    except OSError:
+        yield _finding("profile-unknown", Weight.PROBLEM, f"{place}.profile", profile=tenant.profile)
+    if tenant.policy is not None and not tenant.policy.is_file():
+        yield _finding("file-missing", Weight.PROBLEM, f"{place}.policy", file=tenant.policy)
+    yield upstream_state(f"{place}.upstream", tenant)
+
+
+def upstream_state(place: str, tenant: TenantSettings, timeout_s: float = TIMEOUT_S) -> Finding:
+    """Whether the CRM answers, and in the scheme that was configured."""
+    parts = urlsplit(tenant.upstream)
+    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    shown = f"{host}:{port}"
+    try:
+        plain = socket.create_connection((host, port), timeout=min(timeout_s, tenant.connect_timeout_s))
+    except socket.gaierror:
+        return _finding("upstream-name", Weight.PROBLEM, place, host=host)
+    except OSError as fault:
+        return _finding("upstream-unreachable", Weight.PROBLEM, place, host=shown, reason=_reason(fault))
+    with plain:
+        plain.settimeout(timeout_s)
+        if parts.scheme == "https":
+            return _secure_upstream(place, tenant, plain, host, shown)
+        return _plain_upstream(place, plain, host, shown)
+
+
+def _secure_upstream(place: str, tenant: TenantSettings, plain: socket.socket, host: str, shown: str) -> Finding:
+    ca = None if tenant.upstream_ca is None else str(tenant.upstream_ca)
+    try:
+        with ssl.create_default_context(cafile=ca).wrap_socket(plain, server_hostname=host):
+            return _finding("upstream-fine", Weight.FINE, place, host=shown)
+    except ssl.SSLCertVerificationError as fault:
+        return _finding("upstream-certificate", Weight.PROBLEM, place, host=shown, reason=fault.verify_message)
+    except ssl.SSLError:
+        return _finding("upstream-not-tls", Weight.PROBLEM, place, host=shown)
+    except OSError as fault:
+        return _finding("upstream-unreachable", Weight.PROBLEM, place, host=shown, reason=_reason(fault))
+
+
+def _plain_upstream(place: str, plain: socket.socket, host: str, shown: str) -> Finding:
+    try:
+        plain.sendall(f"GET / HTTP/1.1\r\nHost: {shown}\r\nConnection: close\r\n\r\n".encode())
+        first = plain.recv(512)
+    except OSError as fault:
+        first, reason = b"", _reason(fault)
+    else:
+        reason = "connection closed"
+    # nginx tells in a page that its port is for TLS; others answer with an alert or just close.
+    if b"plain HTTP request was sent to HTTPS port" in first:
+        return _finding("upstream-is-tls", Weight.PROBLEM, place, host=shown)
+    if first.startswith(b"HTTP/1."):
+        return _finding("upstream-fine", Weight.FINE, place, host=shown)
+    if _speaks_tls((host, int(shown.rpartition(":")[2]))):
+        return _finding("upstream-is-tls", Weight.PROBLEM, place, host=shown)
+    if first:
+        return _finding("upstream-not-http", Weight.PROBLEM, place, host=shown)
+    return _finding("upstream-silent", Weight.PROBLEM, place, host=shown, reason=reason)
+
+
+def _speaks_tls(address: tuple[str, int]) -> bool:
+    """Whether a TLS handshake succeeds there; whose certificate it is does not matter for this question."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with (
+            socket.create_connection(address, timeout=TIMEOUT_S) as plain,
+            context.wrap_socket(plain, server_hostname=address[0]),
+        ):
+            return True
+    except OSError:
+        return False
+
+
+def _certificate(
+    section: str, settings: Settings, listener: ListenerSettings | ConsoleSettings, now: datetime
+) -> Iterator[Finding]:
+    if not listener.tls:
+        if listener.listen.host not in ("127.0.0.1", "::1", "localhost"):
+            yield _finding("tls-off", Weight.PROBLEM, f"{section}.tls", listen=listener.listen)
+        return
+    place = f"{section}.tls_certificate"
+    if listener.tls_certificate is None or listener.tls_key is None:
+        yield _finding("certificate-own", Weight.FINE, place, folder=settings.state / "tls")
+        return
+    try:
+        state = read_certificate(listener.tls_certificate)
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(listener.tls_certificate, listener.tls_key)
+    except ssl.SSLError:
+        yield _finding("certificate-key", Weight.PROBLEM, place, file=listener.tls_certificate, key=listener.tls_key)
+        return
+    except (OSError, ValueError):
+        yield _finding("certificate-unreadable", Weight.PROBLEM, place, file=listener.tls_certificate)
+        return
+    if state.not_after <= now:
+        yield _finding("certificate-expired", Weight.PROBLEM, place, until=state.not_after.date())
+    elif state.not_after - now < timedelta(days=RENEW_DAYS):
+        yield _finding("certificate-ends", Weight.WARNING, place, until=state.not_after.date())
+    hosts = public_hosts(settings) if section == "gateway" else [urlsplit(settings.console.public_url).hostname or ""]
+    wanted = [host for host in hosts if section == "console" or host != urlsplit(settings.console.public_url).hostname]
+    for host in wanted:
+        if not state.covers(host):
+            yield _finding("certificate-host", Weight.PROBLEM, place, host=host)
+
+
+def _port(section: str, listener: ListenerSettings | ConsoleSettings) -> Iterator[Finding]:
+    address = listener.listen
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address.host, address.port))
+        except OSError as fault:
+            found = {errno.EADDRINUSE: "port-busy", errno.EACCES: "port-forbidden"}.get(
+                fault.errno or 0, "port-address"
+            )
+            weight = Weight.WARNING if found == "port-busy" else Weight.PROBLEM
+            yield _finding(found, weight, f"{section}.listen", listen=address)
+
+
+def _database(settings: Settings) -> Iterator[Finding]:
+    try:
+        dsn = own_dsn(settings)
+    except SettingInvalid as fault:
+        yield _finding("file-missing", Weight.PROBLEM, fault.name, file=settings.database.dsn_file)
+        return
+    if not dsn:
+        folder = embedded_folder(settings)
+        existing = next(parent for parent in [folder, *folder.parents] if parent.exists())
+        if not os.access(existing, os.W_OK):
+            yield _finding("database-folder", Weight.PROBLEM, "database.folder", folder=existing)
+        else:
+            yield _finding("database-embedded", Weight.FINE, "database", folder=folder)
+        return
+    try:
+        with psycopg.connect(dsn, connect_timeout=int(TIMEOUT_S)) as connection:
+            version = connection.info.server_version // 10000
+    except (psycopg.OperationalError, psycopg.ProgrammingError):
+        # The driver's own text can repeat the connection string.
+        yield _finding("database-unreachable", Weight.PROBLEM, "database.dsn")
+        return
+    if version < 16:
+        yield _finding("database-old", Weight.PROBLEM, "database.dsn", version=version)
+    else:
+        yield _finding("database-fine", Weight.FINE, "database.dsn", version=version)
+
+
+async def _keys(settings: Settings) -> list[Finding]:
+    local = settings.keys.provider is KeyStore.LOCAL
+    place = "keys.path" if local else "keys.address"
+    try:
+        provider = open_keys(settings)
+    except (SettingInvalid, KeysUnavailable) as fault:
+        return [_finding("keys-unavailable", Weight.PROBLEM, place, problem=fault)]
+    try:
+        await provider.check()
+    except KeysUnavailable as fault:
+        known = fault.problem in ("keyring-missing", "keyring-wrong-secret", "keyring-readable-by-others")
+        found = fault.problem if known else "keys-unavailable"
+        return [_finding(found, Weight.PROBLEM, place, file=settings.keyring_path, problem=fault)]
+    finally:
+        await provider.close()
+    return [_finding("keys-fine", Weight.FINE, place, provider=provider.name)]
+
+
+def _reason(fault: OSError) -> str:
+    return "timed out" if isinstance(fault, TimeoutError) else os.strerror(fault.errno) if fault.errno else "no answer"

@@ -1,0 +1,121 @@
+"""What `crmgate check` says, in English and Chinese: what is wrong, and what to do about it."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from gateway.check import Finding, Weight
+
+LANGUAGES = ("en", "zh")
+
+WEIGHTS: Mapping[str, Mapping[Weight, str]] = MappingProxyType(
+    {
+        "en": {Weight.FINE: "ok", Weight.WARNING: "warning", Weight.PROBLEM: "problem"},
+        "zh": {Weight.FINE: "正常", Weight.WARNING: "警告", Weight.PROBLEM: "问题"},
+    }
+)
+
+SENTENCES: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "package-foreign": (
+            'The installed package "{other}" uses the same name, so its code could run instead of crmgate\'s. '
+            "Install crmgate into a virtual environment of its own.",
+            "已安装的软件包“{other}”占用了同一名称，其代码可能会代替 crmgate 运行。请把 crmgate 装进单独的虚拟环境。",
+        ),
+        "front-end-missing": (
+            "Style sheet and script of the console are not in {folder}. Fetch them: python -m gateway.console.vendor",
+            "控制台的样式表和脚本不在 {folder} 中。请执行：python -m gateway.console.vendor",
+        ),
+        "profile-invalid": ("The CRM profile cannot be used: {problem}", "CRM 配置档无法使用：{problem}"),
+        "profile-unknown": (
+            'There is no CRM profile "{profile}". Name a shipped one or the path of your own.',
+            "没有名为“{profile}”的 CRM 配置档。请写内置配置档的名称或您自己的文件路径。",
+        ),
+        "file-missing": ("The file {file} is not there.", "文件 {file} 不存在。"),
+        "upstream-name": (
+            "The name {host} of the CRM is not known to DNS on this machine.",
+            "本机 DNS 无法解析 CRM 的主机名 {host}。",
+        ),
+        "upstream-unreachable": (
+            "The CRM at {host} cannot be reached ({reason}). Is it running, and is the port right?",
+            "无法连接 CRM {host}（{reason}）。它在运行吗？端口对吗？",
+        ),
+        "upstream-silent": (
+            "The CRM at {host} takes connections but does not answer ({reason}).",
+            "CRM {host} 接受连接但没有应答（{reason}）。",
+        ),
+        "upstream-not-tls": (
+            "{host} does not speak TLS. If the CRM serves plain HTTP there, write http:// instead of https://.",
+            "{host} 不支持 TLS。如果 CRM 在该端口提供 HTTP，请把 https:// 改成 http://。",
+        ),
+        "upstream-is-tls": (
+            "{host} expects TLS. Write https:// instead of http://.",
+            "{host} 要求 TLS。请把 http:// 改成 https://。",
+        ),
+        "upstream-not-http": ("What answers at {host} does not speak HTTP.", "{host} 上的服务不是 HTTP。"),
+        "upstream-certificate": (
+            "The certificate of the CRM at {host} is not trusted: {reason}. Name its CA in upstream_ca.",
+            "CRM {host} 的证书不受信任：{reason}。请在 upstream_ca 中写明其 CA 文件。",
+        ),
+        "upstream-fine": ("The CRM at {host} answers.", "CRM {host} 有应答。"),
+        "tls-off": (
+            "TLS is off, but {listen} can be reached from other machines. Listen on 127.0.0.1 or turn TLS on.",
+            "TLS 已关闭，但其他机器可以访问 {listen}。请改为监听 127.0.0.1 或启用 TLS。",
+        ),
+        "certificate-own": (
+            "crmgate uses a certificate of its own from {folder}; browsers trust it once authority.pem is imported.",
+            "crmgate 使用 {folder} 中的自签证书；导入 authority.pem 后浏览器即可信任。",
+        ),
+        "certificate-key": ("{file} and {key} do not belong together.", "{file} 与 {key} 不匹配。"),
+        "certificate-unreadable": ("There is no readable certificate in {file}.", "{file} 中没有可读取的证书。"),
+        "certificate-expired": ("The certificate ended on {until}.", "证书已于 {until} 过期。"),
+        "certificate-ends": ("The certificate ends on {until}; renew it now.", "证书将于 {until} 到期，请及时更新。"),
+        "certificate-host": ("The certificate is not valid for {host}.", "证书不适用于 {host}。"),
+        "port-busy": (
+            "Something listens on {listen} already. If it is not crmgate itself, choose another port.",
+            "{listen} 已被占用。如果不是 crmgate 本身，请换一个端口。",
+        ),
+        "port-forbidden": (
+            "This account may not listen on {listen}: ports below 1024 need a right of their own.",
+            "当前账号无权监听 {listen}：1024 以下的端口需要特殊权限。",
+        ),
+        "port-address": ("This machine has no address {listen}.", "本机没有地址 {listen}。"),
+        "database-folder": (
+            "The embedded database cannot be created: this account may not write to {folder}.",
+            "无法创建内置数据库：当前账号没有 {folder} 的写权限。",
+        ),
+        "database-embedded": (
+            "The embedded PostgreSQL keeps its data in {folder}.",
+            "内置 PostgreSQL 的数据在 {folder}。",
+        ),
+        "database-unreachable": (
+            "The database does not answer, or it refuses this user. Check host, user, password file and pg_hba.conf.",
+            "数据库没有应答或拒绝该用户。请检查主机、用户、密码文件和 pg_hba.conf。",
+        ),
+        "database-old": (
+            "PostgreSQL {version} is too old; crmgate needs 16 or newer.",
+            "PostgreSQL {version} 版本过低，crmgate 需要 16 或更高版本。",
+        ),
+        "database-fine": ("PostgreSQL {version} answers.", "PostgreSQL {version} 有应答。"),
+        "keyring-missing": (
+            "There is no keyring at {file}. Restore it from your backup: without it nothing stored can be read. "
+            "For a new installation: crmgate init",
+            "{file} 处没有密钥环。请从备份恢复：没有它，已存储的数据无法读取。全新安装请执行 crmgate init。",
+        ),
+        "keyring-wrong-secret": (
+            "The passphrase does not open the keyring {file}.",
+            "口令无法打开密钥环 {file}。",
+        ),
+        "keyring-readable-by-others": (
+            "Others may read the keyring {file}. Run: chmod 600 {file}",
+            "其他用户可以读取密钥环 {file}。请执行：chmod 600 {file}",
+        ),
+        "keys-unavailable": ("The keys cannot be had: {problem}", "无法取得密钥：{problem}"),
+        "keys-fine": ("The keys can be opened ({provider}).", "密钥可以打开（{provider}）。"),
+    }
+)
+
+
+def say(finding: Finding, language: str) -> str:
+    """The sentence of a finding in `en` or `zh`."""
+    english, chinese = SENTENCES[finding.id]
+    return (chinese if language == "zh" else english).format_map(dict(finding.values))

@@ -1,0 +1,186 @@
+"""`crmgate user`: accounts of people, made and changed at the machine itself.
+
+Every change is written into the audit trail. A new account gets an invitation link, with which the person chooses a
+password and enrols an authenticator app; with --here both happen at this terminal, for the first administrator.
+"""
+
+import asyncio
+import io
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated
+
+import segno
+import typer
+from rich.table import Table
+
+from gateway.access import totp
+from gateway.access.account_pages import SET_UP_PATH
+from gateway.access.passwords import PasswordRefused
+from gateway.access.store import LoginTaken
+from gateway.access.totp import CodeWrong
+from gateway.access.user import AppUser
+from gateway.access.users import AccountRefused, Profile
+from gateway.accounts import Accounts, open_accounts
+from gateway.cli_shell import PROBLEM, FileOption, TenantOption, out, quit_with, settings_of, tenant_of, told_plainly
+from gateway.opening import open_database
+from gateway.settings import Settings
+
+app = typer.Typer(help="People who may sign in.", no_args_is_help=True)
+
+Login = Annotated[str, typer.Argument(help="The name the person types at sign-in.")]
+Roles = Annotated[list[str], typer.Option("--role", help="A role; repeat for several.")]
+CrmUser = Annotated[
+    str, typer.Option("--crm-user", help="The CRM's own key of this person, as record owners carry it.")
+]
+Here = Annotated[bool, typer.Option("--here", help="Set password and authenticator app at this terminal, now.")]
+
+
+@app.command()
+def add(
+    login: Login,
+    role: Roles,
+    name: Annotated[str, typer.Option(help="The person's name.")] = "",
+    crm_user: CrmUser = "",
+    here: Here = False,
+    tenant: TenantOption = "",
+    config: FileOption = None,
+) -> None:
+    """Make an account and print its invitation link."""
+
+    async def work(accounts: Accounts, settings: Settings) -> None:
+        profile = Profile(display_name=name, roles=tuple(role), crm_user=crm_user)
+        user = await accounts.users.create(accounts.tenant, login, profile)
+        await accounts.record("user.add", user.id, ",".join(user.roles))
+        await _let_in(accounts, settings, user, here=here)
+
+    _run(config, tenant, work)
+
+
+@app.command("list")
+def list_users(tenant: TenantOption = "", config: FileOption = None) -> None:
+    """Show every account."""
+
+    async def work(accounts: Accounts, _: Settings) -> None:
+        invited = await accounts.users.invited(accounts.tenant)
+        table = Table("login", "name", "roles", "CRM user", "state", box=None)
+        for user in await accounts.users.list(accounts.tenant):
+            state = "disabled" if user.disabled else "active" if user.has_second_factor else "not set up"
+            state += ", invited" if user.id in invited else ""
+            table.add_row(user.login, user.display_name, ", ".join(user.roles), user.crm_user, state)
+        out.print(table)
+
+    _run(config, tenant, work)
+
+
+@app.command()
+def disable(login: Login, tenant: TenantOption = "", config: FileOption = None) -> None:
+    """Close an account; its sessions end at once."""
+
+    async def work(accounts: Accounts, _: Settings) -> None:
+        user = await _find(accounts, login)
+        await accounts.users.disable(user)
+        await accounts.record("user.disable", user.id)
+        out.print(f"{user.login} is closed.", markup=False)
+
+    _run(config, tenant, work)
+
+
+@app.command()
+def enable(login: Login, tenant: TenantOption = "", config: FileOption = None) -> None:
+    """Open a closed account again."""
+
+    async def work(accounts: Accounts, _: Settings) -> None:
+        user = await _find(accounts, login)
+        await accounts.users.enable(user)
+        await accounts.record("user.enable", user.id)
+        out.print(f"{user.login} is open.", markup=False)
+
+    _run(config, tenant, work)
+
+
+@app.command()
+def roles(
+    login: Login, role: Roles, crm_user: CrmUser = "", tenant: TenantOption = "", config: FileOption = None
+) -> None:
+    """Set the roles of an account (all of them); open sessions follow at once."""
+
+    async def work(accounts: Accounts, _: Settings) -> None:
+        user = await _find(accounts, login)
+        key = crm_user or user.crm_user
+        await accounts.users.change(user, Profile(user.display_name, tuple(role), key, user.language))
+        await accounts.record("user.roles", user.id, ",".join(sorted(set(role))))
+        out.print(f"{user.login}: {', '.join(sorted(set(role)))}", markup=False)
+
+    _run(config, tenant, work)
+
+
+@app.command("reset-code")
+def reset_code(login: Login, here: Here = False, tenant: TenantOption = "", config: FileOption = None) -> None:
+    """Forget password and authenticator app of an account and invite the person anew."""
+
+    async def work(accounts: Accounts, settings: Settings) -> None:
+        user = await _find(accounts, login)
+        await accounts.users.reset(user, "command-line")
+        await accounts.record("user.reset", user.id)
+        await _let_in(accounts, settings, user, here=here)
+
+    _run(config, tenant, work)
+
+
+async def _let_in(accounts: Accounts, settings: Settings, user: AppUser, *, here: bool) -> None:
+    """Print the invitation link, or take the invitation up at this terminal."""
+    token, until = await accounts.users.invite(user, "command-line")
+    if not here:
+        url = settings.tenants[accounts.tenant].public_url.rstrip("/")
+        out.print(f"{user.login} may choose a password and set up an authenticator app here, once,")
+        out.print(f"until {until:%Y-%m-%d %H:%M} UTC:")
+        out.print(f"  {url}{SET_UP_PATH}?token={token}", markup=False)
+        return
+    invitation = await accounts.users.invitation(accounts.tenant, token)
+    show_secret(invitation.secret, user.login, accounts.users.issuer)
+    password = await asyncio.to_thread(typer.prompt, "New password", hide_input=True, confirmation_prompt=True)
+    code = await asyncio.to_thread(typer.prompt, "Code of the authenticator app")
+    await accounts.users.accept(accounts.tenant, token, password, code)
+    out.print(f"{user.login} can sign in now.", markup=False)
+
+
+def show_secret(secret: str, login: str, issuer: str) -> None:
+    """Print a second-factor secret as text and as a QR code for the terminal."""
+    drawn = io.StringIO()
+    segno.make(totp.enrolment_uri(secret, login, issuer), error="m").terminal(out=drawn, compact=True)
+    out.print(f"Secret for the authenticator app: {totp.grouped(secret)}", markup=False)
+    out.print(drawn.getvalue(), markup=False)
+
+
+async def _find(accounts: Accounts, login: str) -> AppUser:
+    user = await accounts.users.by_login(accounts.tenant, login)
+    if user is None:
+        raise quit_with(PROBLEM, f"There is no account {login}.")
+    return user
+
+
+def _run(config: Path | None, tenant: str, work: Callable[[Accounts, Settings], Awaitable[None]]) -> None:
+    with told_plainly():
+        settings = settings_of(config)
+        name = tenant_of(settings, tenant)
+        database = open_database(settings)
+        try:
+            asyncio.run(_with_accounts(settings, name, database.dsn, work))
+        except LoginTaken:
+            raise quit_with(PROBLEM, "There is an account with this login already.") from None
+        except AccountRefused as refused:
+            raise quit_with(PROBLEM, f"The account cannot be made like this: {refused.problem}") from None
+        except PasswordRefused as refused:
+            raise quit_with(PROBLEM, f"This password cannot be used: {refused.problem}") from None
+        except CodeWrong:
+            raise quit_with(PROBLEM, "The code is not right. Try again with: crmgate user reset-code") from None
+        finally:
+            database.close()
+
+
+async def _with_accounts(
+    settings: Settings, tenant: str, dsn: str, work: Callable[[Accounts, Settings], Awaitable[None]]
+) -> None:
+    async with open_accounts(settings, tenant, dsn) as accounts:
+        await work(accounts, settings)

@@ -1,0 +1,300 @@
+"""Composition: every object of a running gateway is built here, started in order and closed in reverse.
+
+Nothing else in the project builds collaborators for itself. `open_app` promises that what it started is closed again,
+whatever goes wrong on the way.
+"""
+
+import asyncio
+import secrets
+import ssl
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from importlib.metadata import version
+from types import MappingProxyType
+from urllib.parse import urlsplit
+
+from audit.checkpoint import Keeper
+from audit.flood import RefusalCounter
+from audit.log import AuditLog
+from audit.note import ensure_signer
+from gateway.access.app import make_sign_in_app
+from gateway.access.deps import AccessDeps
+from gateway.access.passwords import Passwords
+from gateway.access.session_store import SessionStore
+from gateway.access.sessions import AUDIENCE_CONSOLE, Sessions, Timeouts
+from gateway.access.sign_in import SignIn
+from gateway.access.store import UserStore
+from gateway.access.tokens import new_id
+from gateway.access.users import Users
+from gateway.accounts import utc_now
+from gateway.app import App, Policies
+from gateway.binding import Binding
+from gateway.body.limits import Limits as BodyLimits
+from gateway.collaborators import Limits
+from gateway.console.app import make_console_app
+from gateway.console.deps import ConsoleDeps, Crm
+from gateway.console.look import Look, read_look
+from gateway.console.trail import TrailReader
+from gateway.database import Pool as Database
+from gateway.database import open_pool
+from gateway.installation import Installation
+from gateway.inward import Inward
+from gateway.network import Allowlist, Network, Tenant
+from gateway.opening import open_keys
+from gateway.origin import Origins
+from gateway.outward import Outward
+from gateway.records import Records
+from gateway.reveal import Reveal
+from gateway.sealing import KeyringSealer
+from gateway.search import Search
+from gateway.settings import Posture, Settings, TenantSettings
+from gateway.store import RecordStore
+from gateway.tokenise import Tokeniser
+from gateway.upstream import Pool
+from gateway.upstream import Timeouts as UpstreamTimeouts
+from gateway.watch import Watch
+from kms.keyring import Keyring
+from kms.scanner import Scanner
+from kms.store import Store as VaultStore
+from kms.tokens import SurrogateVault
+from policies.enforcer import DEFAULT_POLICY, Bundle, Enforcer
+from policies.profile import load_profile
+
+OWNER_MAX_AGE = timedelta(days=30)
+POLL_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    """What sign-in on both hosts shares."""
+
+    sessions: Sessions
+    users: Users
+    sign_in: SignIn
+
+
+def limits_of(settings: Settings) -> Limits:
+    """Sizes the pipeline keeps to."""
+    limits = settings.limits
+    bodies = BodyLimits(
+        body=limits.answer,
+        inflated=limits.answer * 2,
+        ratio=limits.ratio,
+        depth=limits.depth,
+        leaves=limits.leaves,
+        upload=limits.upload,
+    )
+    return Limits(body=limits.body, upload=limits.upload, answer=limits.answer, bodies=bodies)
+
+
+def bundles_of(settings: Settings, installations: Mapping[str, Installation]) -> dict[str, Bundle]:
+    """The policy of each tenant; raises PolicyInvalid, OSError."""
+    bundles: dict[str, Bundle] = {}
+    for name, tenant in settings.tenants.items():
+        profile = installations[name].current
+        enforcer = Enforcer(profile.field_specs, profile.operation_ids)
+        bundles[name] = enforcer.load(tenant.policy or DEFAULT_POLICY)
+    return bundles
+
+
+def tenant_of(name: str, settings: TenantSettings, installation: Installation) -> Tenant:
+    """One CRM behind the gateway with its connection pool."""
+    tls = ssl.create_default_context(cafile=str(settings.upstream_ca)) if settings.upstream_ca is not None else None
+    timeouts = UpstreamTimeouts(
+        connect=settings.connect_timeout_s, read=settings.answer_timeout_s, idle=settings.keep_idle_s
+    )
+    pool = Pool(settings.upstream, size=settings.max_connections, timeouts=timeouts, tls=tls)
+    return Tenant(
+        name=name,
+        origins=Origins(settings.public_url, settings.upstream),
+        profile=installation,
+        pool=pool,
+        allowlist=Allowlist(settings.allow_networks),
+        forward_client=settings.forward_client_address,
+    )
+
+
+def accounts_of(settings: Settings, database: Database, keyring: Keyring, roles: list[str]) -> Accounts:
+    """Users, sessions and sign-in over one database."""
+    access = settings.access
+    timeouts = Timeouts(idle=timedelta(minutes=access.idle_minutes), absolute=timedelta(hours=access.absolute_hours))
+    sessions = Sessions(SessionStore(database), clock=utc_now, randomness=secrets.token_bytes, timeouts=timeouts)
+    store, passwords, sealer = UserStore(database), Passwords(), KeyringSealer(keyring, secrets.token_bytes)
+    users = Users(
+        store,
+        sessions,
+        passwords=passwords,
+        sealer=sealer,
+        clock=utc_now,
+        randomness=secrets.token_bytes,
+        roles=roles,
+        issuer=access.issuer,
+    )
+    sign_in = SignIn(store, sessions, passwords=passwords, sealer=sealer, clock=utc_now, randomness=secrets.token_bytes)
+    return Accounts(sessions, users, sign_in)
+
+
+@asynccontextmanager
+async def open_app(settings: Settings, dsn: str) -> AsyncIterator[App]:
+    """A started gateway over an open database.
+
+    Raises DatabaseUnavailable, AuditUnavailable, KeysUnavailable, ProfileInvalid, PolicyInvalid, SettingInvalid.
+    """
+    async with AsyncExitStack() as stack:
+        installations = {name: Installation(load_profile(one.profile)) for name, one in settings.tenants.items()}
+        bundles = bundles_of(settings, installations)
+        database = await open_pool(dsn, max_size=settings.database.max_connections)
+        stack.push_async_callback(database.close)
+        audit = AuditLog(dsn)
+        await audit.start()
+        stack.push_async_callback(audit.close)
+        keyring = Keyring(open_keys(settings), VaultStore(database), ttl_s=settings.keys.cache_s, clock=time.monotonic)
+        stack.push_async_callback(keyring.close)
+        vault = SurrogateVault(database, keyring, value_s=settings.keys.cache_s)
+        stack.push_async_callback(vault.close)
+        scanners = {name: await vault.start(name) for name in settings.tenants}
+        roles = sorted({role for bundle in bundles.values() for role in bundle.roles})
+        accounts = accounts_of(settings, database, keyring, roles)
+        app = await _assemble(
+            stack, settings, dsn, database, audit, vault, keyring, scanners, installations, bundles, accounts
+        )
+        yield app
+
+
+async def _assemble(
+    stack: AsyncExitStack,
+    settings: Settings,
+    dsn: str,
+    database: Database,
+    audit: AuditLog,
+    vault: SurrogateVault,
+    keyring: Keyring,
+    scanners: Mapping[str, Scanner],
+    installations: Mapping[str, Installation],
+    bundles: Mapping[str, Bundle],
+    accounts: Accounts,
+) -> App:
+    limits = limits_of(settings)
+    records = Records(RecordStore(database), max_age=OWNER_MAX_AGE)
+    tenants = {one.host: tenant_of(name, one, installations[name]) for name, one in settings.tenants.items()}
+    for tenant in tenants.values():
+        stack.push_async_callback(tenant.pool.close)
+    signer = ensure_signer(settings.checkpoint_key_path)
+    keeper = Keeper(
+        database,
+        signer,
+        settings.checkpoint_folder,
+        now=utc_now,
+        interval_s=settings.audit.checkpoint_seconds,
+    )
+    await keeper.start()
+    stack.push_async_callback(keeper.close)
+    refusals = RefusalCounter(lambda: new_id("a", secrets.token_bytes))
+    look = read_look()
+    access = access_deps(accounts, audit, look, refusals, installations)
+    trail = TrailReader(database, dsn, signer.verifier, settings.checkpoint_folder)
+    console = console_deps(settings, access, database, trail, keyring, bundles, installations, keeper)
+    watch = Watch()
+    stack.callback(watch.stop)
+    return App(
+        tenants=MappingProxyType(tenants),
+        installations=installations,
+        network=Network(settings.network.trusted_proxies),
+        enforcer=Policies(
+            bundles, frozenset(name for name, one in settings.tenants.items() if one.posture is Posture.DENY)
+        ),
+        sessions=accounts.sessions,
+        audit=audit,
+        watch=watch,
+        limits=limits,
+        refusals=refusals,
+        inward=Inward(
+            Tokeniser(vault, records, scanners.__getitem__), Search(vault, records), scanners.__getitem__, limits
+        ),
+        outward=Outward(
+            Reveal(vault, records, scanners, utc_now),
+            Binding(vault, records, accounts.sessions, utc_now),
+            limits.bodies,
+        ),
+        keeper=keeper,
+        sign_in_app=make_sign_in_app(access),
+        console_app=make_console_app(console),
+    )
+
+
+def access_deps(
+    accounts: Accounts,
+    audit: AuditLog,
+    look: Look,
+    refusals: RefusalCounter,
+    installations: Mapping[str, Installation],
+) -> AccessDeps:
+    """Dependencies of the sign-in pages on the CRM's host."""
+
+    def count(tenant: str, client: str, reason: str, status: int) -> None:
+        refusals.note(tenant, client, reason, status, utc_now())
+
+    return AccessDeps(
+        sessions=accounts.sessions,
+        users=accounts.users,
+        sign_in=accounts.sign_in,
+        audit=audit,
+        look=look,
+        clock=utc_now,
+        new_id=lambda: new_id("a", secrets.token_bytes),
+        count_refusal=count,
+        crm_cookies=lambda tenant: sorted(installations[tenant].session_cookies) if tenant in installations else (),
+    )
+
+
+def console_deps(
+    settings: Settings,
+    access: AccessDeps,
+    database: Database,
+    trail: TrailReader,
+    keyring: Keyring,
+    bundles: Mapping[str, Bundle],
+    installations: Mapping[str, Installation],
+    keeper: Keeper,
+) -> ConsoleDeps:
+    """Dependencies of the console."""
+
+    def crm(name: str) -> Crm:
+        upstream = urlsplit(settings.tenants[name].upstream)
+        port = upstream.port or (443 if upstream.scheme == "https" else 80)
+
+        async def check() -> None:
+            _, writer = await asyncio.open_connection(upstream.hostname, port)
+            writer.close()
+
+        return Crm(installations[name].current.title, settings.tenants[name].public_url, check)
+
+    first = next(iter(settings.tenants))
+    return ConsoleDeps(
+        access=AccessDeps(
+            sessions=access.sessions,
+            users=access.users,
+            sign_in=access.sign_in,
+            audit=access.audit,
+            look=access.look,
+            clock=access.clock,
+            new_id=access.new_id,
+            audience=AUDIENCE_CONSOLE,
+            tenant=first,
+            count_refusal=access.count_refusal,
+        ),
+        pool=database,
+        trail=trail,
+        policy=lambda tenant: bundles[tenant],
+        fields=lambda tenant: tuple(installations[tenant].current.field_specs.values()),
+        check_keys=keyring.provider.check,
+        key_provider=keyring.provider.name,
+        crm=crm,
+        console_url=settings.console.public_url,
+        data_folder=settings.state,
+        version=version("crmgate"),
+        checkpoint_fault=lambda: keeper.fault,
+    )

@@ -1,0 +1,175 @@
+"""Overview, live activity and one entry of the trail with its proof.
+
+The live view asks again every few seconds; those background requests neither keep a session alive nor are audited one
+by one, opening the page is. Everything also works as plain links.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from audit.store import Filters
+from audit.verify import LogTampered
+from gateway.access.pages import message_page
+from gateway.console import health, plot
+from gateway.console.pages import ConsolePages
+from gateway.console.permissions import HEALTH, LIVE, SESSIONS, USERS
+from gateway.console.store import per_minute
+from gateway.console.trail import EntryUnknown, Row
+from gateway.console.words import KINDS, REASONS
+from gateway.exchange import Principal
+
+PAGE_ROWS = 50
+# How far one page looks back for rows of the wished outcome, which the database cannot filter by.
+LOOK_BACK_ROWS = 2_000
+OUTCOMES = ("", "allowed", "refused")
+INDEX_DIGITS = 18
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """The filters of the form; empty means anything."""
+
+    person: str = ""
+    operation: str = ""
+    reason: str = ""
+    kind: str = ""
+    outcome: str = ""
+    before: int | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the filters in use."""
+        return [name for name in ("person", "operation", "reason", "kind", "outcome") if getattr(self, name)]
+
+    def query(self, **changes: str) -> str:
+        """The filters as a query string, with changes; starts with "?"."""
+        kept = {name: getattr(self, name) for name in self.names} | changes
+        return "?" + urlencode({name: value for name, value in kept.items() if value})
+
+
+class ActivityPages(ConsolePages):
+    """What happens now and what happened."""
+
+    async def overview(self, request: Request) -> Response:
+        """The state of everything on one page."""
+        principal = await self._person(request, LIVE)
+        return self._page(request, principal, "overview.html", await self._overview(principal))
+
+    async def overview_now(self, request: Request) -> Response:
+        """The changing part of the overview, for the page itself."""
+        principal = await self._person(request, LIVE, active=False)
+        return self._page(request, principal, "overview.html", await self._overview(principal), block="now")
+
+    async def _overview(self, principal: Principal) -> dict[str, Any]:
+        deps, now = self._deps, self._deps.access.clock()
+        checks = await health.read(deps, principal.tenant) if self._may(principal, HEALTH) else []
+        sessions = await deps.access.sessions.list(principal.tenant, now)
+        rows = await deps.trail.recent(principal.tenant, 400, Filters())
+        return {
+            "page": "overview",
+            "plot": await self._plot(principal),
+            "checks": checks,
+            "worst": health.worst(checks) if checks else "",
+            "people": len({session.user_id for session in sessions}),
+            "sessions": len(sessions),
+            "refusals": [row for row in rows if row.refused][:6],
+            "may_see_sessions": self._may(principal, SESSIONS),
+        }
+
+    async def activity(self, request: Request) -> Response:
+        """The live trail with its filters."""
+        principal = await self._person(request, LIVE)
+        wish = read_wish(request)
+        await self._note(request, principal, LIVE, "activity-viewed", 200, filters=wish.names)
+        values = await self._activity(principal, wish)
+        values["paused"] = "pause" in request.query_params or wish.before is not None
+        values["plot"] = await self._plot(principal)
+        values["people"] = await self._people(principal)
+        values["reasons"] = list(REASONS)
+        values["kinds"] = KINDS
+        return self._page(request, principal, "activity.html", values)
+
+    async def rows(self, request: Request) -> Response:
+        """The rows alone, for the page itself."""
+        principal = await self._person(request, LIVE, active=False)
+        values = await self._activity(principal, read_wish(request)) | {"paused": False}
+        return self._page(request, principal, "activity.html", values, block="rows")
+
+    async def entry(self, request: Request) -> Response:
+        """One entry with its proof."""
+        principal = await self._person(request, LIVE)
+        index = _index(request.path_params["index"])
+        deps = self._deps
+        proof, tampered = None, ""
+        try:
+            if index is None:
+                raise EntryUnknown
+            row = await deps.trail.entry(principal.tenant, index)
+            await self._note(request, principal, LIVE, "entry-viewed", 200, target=str(index))
+            proof = await deps.trail.proof(principal.tenant, index)
+        except EntryUnknown:
+            return message_page(deps.access, request, "not-found", 404)
+        except LogTampered as found:
+            tampered = found.finding
+        values = {
+            "page": "activity",
+            "row": row,
+            "proof": proof,
+            "tampered": tampered,
+        }
+        return self._page(request, principal, "entry.html", values)
+
+    async def _activity(self, principal: Principal, wish: Wish) -> dict[str, Any]:
+        rows = await self._find(principal, wish)
+        return {
+            "page": "activity",
+            "wish": wish,
+            "rows": rows,
+            "older": rows[-1].index if len(rows) == PAGE_ROWS else None,
+        }
+
+    async def _find(self, principal: Principal, wish: Wish) -> list[Row]:
+        filters = Filters(actor=wish.person, operation=wish.operation, reason=wish.reason, kind=wish.kind)
+        limit = LOOK_BACK_ROWS if wish.outcome else PAGE_ROWS
+        rows = await self._deps.trail.recent(principal.tenant, limit, filters, before=wish.before)
+        if wish.outcome:
+            rows = [row for row in rows if row.refused == (wish.outcome == "refused")]
+        return rows[:PAGE_ROWS]
+
+    async def _plot(self, principal: Principal) -> plot.Plot:
+        now = self._deps.access.clock()
+        since = now.replace(second=0, microsecond=0) - timedelta(minutes=plot.MINUTES - 1)
+        return plot.draw(await per_minute(self._deps.pool, principal.tenant, since), now)
+
+    async def _people(self, principal: Principal) -> list[tuple[str, str]]:
+        if not self._may(principal, USERS):
+            return []
+        return [(user.id, user.login) for user in await self._deps.access.users.list(principal.tenant)]
+
+
+def read_wish(request: Request) -> Wish:
+    """The filters of a request; what is no filter is passed over."""
+    given = request.query_params
+
+    def name(key: str) -> str:
+        value = given.get(key, "").strip()
+        return value if len(value) <= 200 and value.isascii() and value.isprintable() else ""
+
+    outcome = name("outcome")
+    return Wish(
+        person=name("person"),
+        operation=name("operation"),
+        reason=name("reason"),
+        kind=name("kind"),
+        outcome=outcome if outcome in OUTCOMES else "",
+        before=_index(given.get("before", "")),
+    )
+
+
+def _index(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= INDEX_DIGITS else None

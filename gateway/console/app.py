@@ -1,0 +1,76 @@
+"""The console as one Starlette application: its routes on its own host, with the same sign-in pages mounted."""
+
+from dataclasses import replace
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from gateway.access.app import BODY_LIMIT_BYTES, fault_handlers, sign_in_routes
+from gateway.access.deps import AccessDeps, NavigationItem
+from gateway.access.sessions import AUDIENCE_CONSOLE
+from gateway.console.activity_pages import ActivityPages
+from gateway.console.deps import ConsoleDeps
+from gateway.console.guard import Guard
+from gateway.console.health_pages import HealthPages
+from gateway.console.pages import answer_refused, answer_sign_in
+from gateway.console.people_pages import PeoplePages
+from gateway.console.permissions import ConsoleRefused, SignInNeeded, navigation
+
+
+def make_console_app(deps: ConsoleDeps) -> Starlette:
+    """The console of one installation; its listener, host and cookie are its own."""
+    deps = replace(deps, access=_with_navigation(deps))
+
+    async def sign_in_needed(request: Request, _fault: Exception) -> Response:
+        return await answer_sign_in(request)
+
+    async def refused(request: Request, fault: Exception) -> Response:
+        assert isinstance(fault, ConsoleRefused)
+        return await answer_refused(deps, request, fault)
+
+    return Starlette(
+        routes=[*console_routes(deps), *sign_in_routes(deps.access)],
+        middleware=[Middleware(Guard)],
+        exception_handlers={
+            **fault_handlers(deps.access),
+            SignInNeeded: sign_in_needed,
+            ConsoleRefused: refused,
+        },
+        max_body_size=BODY_LIMIT_BYTES,
+    )
+
+
+def console_routes(deps: ConsoleDeps) -> list[BaseRoute]:
+    """Every page of the console; a test asserts that each of them asks for a right."""
+    activity, people, state = ActivityPages(deps), PeoplePages(deps), HealthPages(deps)
+    return [
+        Route("/", activity.overview, methods=["GET"]),
+        Route("/now", activity.overview_now, methods=["GET"]),
+        Route("/activity", activity.activity, methods=["GET"]),
+        Route("/activity/rows", activity.rows, methods=["GET"]),
+        Route("/activity/{index}", activity.entry, methods=["GET"]),
+        Route("/sessions", people.sessions, methods=["GET"]),
+        Route("/sessions/rows", people.session_rows, methods=["GET"]),
+        Route("/sessions/{session}/end", people.ask_end_session, methods=["GET"]),
+        Route("/sessions/{session}/end", people.end_session, methods=["POST"]),
+        Route("/users", people.users, methods=["GET"]),
+        Route("/users/new", people.new_user, methods=["GET"]),
+        Route("/users/new", people.create_user, methods=["POST"]),
+        Route("/users/{user}", people.user, methods=["GET"]),
+        Route("/users/{user}", people.change_user, methods=["POST"]),
+        Route("/users/{user}/{action}", people.ask_action, methods=["GET"]),
+        Route("/users/{user}/{action}", people.act, methods=["POST"]),
+        Route("/roles", people.roles, methods=["GET"]),
+        Route("/health", state.health, methods=["GET"]),
+        Route("/health/verify", state.verify, methods=["POST"]),
+    ]
+
+
+def _with_navigation(deps: ConsoleDeps) -> AccessDeps:
+    def pages(principal, translate) -> list[NavigationItem]:  # type: ignore[no-untyped-def]
+        return navigation(deps.policy(principal.tenant), principal, translate)
+
+    return replace(deps.access, audience=AUDIENCE_CONSOLE, navigation=pages)

@@ -1,0 +1,68 @@
+"""Everything the console reaches, in one frozen value built by the composition."""
+
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from psycopg_pool import AsyncConnectionPool
+
+from gateway.access.deps import AccessDeps
+from gateway.console.trail import TrailReader
+from policies.decision import FieldView
+from policies.operation import FieldSpec
+
+
+class Policy(Protocol):
+    """What the console asks the policy bundle (policies.enforcer.Bundle)."""
+
+    @property
+    def version(self) -> str:
+        """Version of the bundle."""
+        ...
+
+    @property
+    def roles(self) -> Collection[str]:
+        """Ids of the roles there are."""
+        ...
+
+    def may(self, tenant: str, roles: Collection[str], operation_id: str, action: str = "read") -> bool:
+        """Whether these roles have an operation of the console."""
+        ...
+
+    def view(self, tenant: str, roles: Collection[str]) -> FieldView:
+        """The compiled rights over fields."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Crm:
+    """The CRM behind a tenant, for health: its profile, its public address, and a call that raises when it is away."""
+
+    profile: str
+    public_url: str
+    check: Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class ConsoleDeps:
+    """Dependencies of the console.
+
+    access: those of the sign-in pages of this host (audience "console"). policy: tenant → bundle. fields: tenant → the
+    profile's fields. check_keys: raises when keys are not to be had. crm: tenant → its CRM. crm_url: where an
+    invitation link leads (the CRM host's sign-in pages). data_folder: whose disk is watched. invitation_url: tenant and
+    roles → address of the host the person will sign in at.
+    """
+
+    access: AccessDeps
+    pool: AsyncConnectionPool
+    trail: TrailReader
+    policy: Callable[[str], Policy]
+    fields: Callable[[str], Sequence[FieldSpec]]
+    check_keys: Callable[[], Awaitable[None]]
+    key_provider: str
+    crm: Callable[[str], Crm]
+    console_url: str
+    data_folder: Path
+    version: str
+    checkpoint_fault: Callable[[], str] = lambda: ""

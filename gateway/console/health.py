@@ -1,0 +1,176 @@
+"""The state of everything the gateway rests on, each with a word, a fact and what to do when it is bad.
+
+Each check is bounded in time and catches only the failures its collaborator declares; what else it raises is a fault of
+ours and shown as one. No check shows an address, a key or a secret.
+"""
+
+import asyncio
+import shutil
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.console.deps import ConsoleDeps
+from gateway.console.store import database_state
+from gateway.console.words import N_
+from kms.provider import KeysUnavailable
+from kms.store import StoreUnavailable
+
+CHECK_S = 5.0
+DISK_LOW_BYTES = 2 * 1024**3
+CHECKPOINT_LATE_S = 300
+
+GOOD, WARNING, BAD = "good", "warning", "bad"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line: id, name, state, the fact as a sentence with its values, and what helps."""
+
+    id: str
+    name: str
+    state: str
+    fact: str
+    values: dict[str, Any] = field(default_factory=dict)
+    advice: str = ""
+
+
+async def read(deps: ConsoleDeps, tenant: str) -> list[Check]:
+    """Every check, at the same time; one that hangs is reported as bad and holds nobody up."""
+    checks = [
+        _bounded("database", N_("Database"), _database(deps)),
+        _bounded("keys", N_("Keys"), _keys(deps)),
+        _bounded("audit", N_("Audit trail"), _audit(deps, tenant)),
+        _bounded("crm", N_("CRM"), _crm(deps, tenant)),
+        _bounded("disk", N_("Disk"), _disk(deps)),
+        _bounded("pages", N_("Console pages"), _pages(deps)),
+    ]
+    return list(await asyncio.gather(*checks))
+
+
+async def _bounded(name: str, title: str, check: Awaitable[Check]) -> Check:
+    try:
+        async with asyncio.timeout(CHECK_S):
+            return await check
+    except TimeoutError:
+        return Check(name, title, BAD, N_("No answer within %(seconds)s seconds."), {"seconds": int(CHECK_S)})
+    except StoreUnavailable:
+        return Check(
+            name, title, BAD, N_("The database does not answer."), {}, N_("Start PostgreSQL or check its address.")
+        )
+    except KeysUnavailable as fault:
+        return Check(
+            name,
+            title,
+            BAD,
+            N_("Keys cannot be had (%(problem)s); protected values are refused, nothing passes in the clear."),
+            {"problem": fault.problem},
+            N_("Unseal or unlock the key store."),
+        )
+    except Exception as fault:
+        return Check(name, title, BAD, N_("The check failed (%(fault)s)."), {"fault": type(fault).__name__})
+
+
+async def _database(deps: ConsoleDeps) -> Check:
+    state = await database_state(deps.pool)
+    values = {"version": state.version.split()[0], "size": _size(state.size_bytes), "connections": state.connections}
+    return Check(
+        "database",
+        N_("Database"),
+        GOOD,
+        N_("PostgreSQL %(version)s, %(size)s, %(connections)s connections."),
+        values,
+    )
+
+
+async def _keys(deps: ConsoleDeps) -> Check:
+    await deps.check_keys()
+    return Check("keys", N_("Keys"), GOOD, N_("Key store “%(name)s” is open."), {"name": deps.key_provider})
+
+
+async def _audit(deps: ConsoleDeps, tenant: str) -> Check:
+    state = await deps.trail.state(tenant)
+    fault = deps.checkpoint_fault() or state.fault
+    values: dict[str, Any] = {"entries": state.entries}
+    if fault:
+        return Check(
+            "audit",
+            N_("Audit trail"),
+            BAD,
+            N_("%(entries)s entries; the last checkpoint does not hold."),
+            values,
+            N_("Verify the trail now and keep a copy of the database."),
+        )
+    if state.checkpoint is None or state.signed_at is None:
+        return Check("audit", N_("Audit trail"), WARNING, N_("%(entries)s entries, none signed yet."), values)
+    late = (deps.access.clock() - state.signed_at).total_seconds() > CHECKPOINT_LATE_S
+    unsigned = state.entries - state.checkpoint.size
+    values |= {"signed": state.checkpoint.size}
+    if late and unsigned:
+        return Check(
+            "audit",
+            N_("Audit trail"),
+            WARNING,
+            N_("%(entries)s entries, %(signed)s of them signed; signing lags."),
+            values,
+        )
+    return Check("audit", N_("Audit trail"), GOOD, N_("%(entries)s entries, %(signed)s of them signed."), values)
+
+
+async def _crm(deps: ConsoleDeps, tenant: str) -> Check:
+    crm = deps.crm(tenant)
+    try:
+        await crm.check()
+    except (OSError, TimeoutError) as fault:
+        return Check(
+            "crm",
+            N_("CRM"),
+            BAD,
+            N_("The CRM does not answer (%(fault)s)."),
+            {"fault": type(fault).__name__},
+            N_("Start the CRM or check its address in the settings."),
+        )
+    return Check("crm", N_("CRM"), GOOD, N_("The CRM answers; profile “%(profile)s”."), {"profile": crm.profile})
+
+
+async def _disk(deps: ConsoleDeps) -> Check:
+    usage = await asyncio.to_thread(shutil.disk_usage, deps.data_folder)
+    values = {"free": _size(usage.free), "total": _size(usage.total)}
+    if usage.free < DISK_LOW_BYTES:
+        return Check(
+            "disk",
+            N_("Disk"),
+            BAD,
+            N_("%(free)s free of %(total)s."),
+            values,
+            N_("Make room: when the disk is full the audit trail stops and everything is refused."),
+        )
+    return Check("disk", N_("Disk"), GOOD, N_("%(free)s free of %(total)s."), values)
+
+
+async def _pages(deps: ConsoleDeps) -> Check:
+    if deps.access.look.styled:
+        return Check("pages", N_("Console pages"), GOOD, N_("Style sheets and scripts are in place."))
+    return Check(
+        "pages",
+        N_("Console pages"),
+        WARNING,
+        N_("Style sheets of third parties are missing; pages work but look plain."),
+        {},
+        N_("Run the set-up of the front-end files (make web)."),
+    )
+
+
+def worst(checks: list[Check]) -> str:
+    """The state of the whole."""
+    states = {check.state for check in checks}
+    return BAD if BAD in states else WARNING if WARNING in states else GOOD
+
+
+def _size(amount: int) -> str:
+    value = float(amount)
+    for unit in ("B", "KB", "MB", "GB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit in ("B", "KB") else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TB"

@@ -1,0 +1,160 @@
+"""Readable words for the ids that the audit trail keeps: reasons, kinds of entries, forms, roles, kinds of data.
+
+The ids are stable and for programs; these sentences are for people and are translated. An id nobody has words for is
+shown as it is, never hidden.
+"""
+
+from collections.abc import Callable, Mapping
+
+Translate = Callable[[str], str]
+
+
+def N_(sentence: str) -> str:  # noqa: N802 - the name gettext tools know for "translate later"
+    """Mark a sentence for the catalogue; it is translated where it is shown."""
+    return sentence
+
+
+REASONS: Mapping[str, str] = {
+    "allowed": N_("Allowed"),
+    # gateway.refusal: parsing
+    "malformed-request": N_("Request could not be read"),
+    "ambiguous-framing": N_("Request could be read in two ways"),
+    "ambiguous-path": N_("Address could be read in two ways"),
+    "host-unknown": N_("Unknown host name"),
+    "upgrade-refused": N_("Protocol upgrade refused"),
+    "method-refused": N_("Method refused"),
+    "headers-too-large": N_("Headers too large"),
+    "client-slow": N_("Client sent too slowly"),
+    "client-gone": N_("Client left before the end"),
+    "overloaded": N_("Too much at a time"),
+    # network and access
+    "address-not-allowed": N_("Network address not allowed"),
+    "sign-in-required": N_("Not signed in"),
+    "session-ended": N_("Session had ended"),
+    "cross-site-refused": N_("Came from another website"),
+    "crm-token-ended": N_("CRM sign-in of an ended session"),
+    # decision
+    "not-allowed": N_("Role does not allow it"),
+    "write-not-granted": N_("Change not granted to the role"),
+    "field-not-writable": N_("Field may not be changed"),
+    "field-not-searchable": N_("Field may not be searched"),
+    "search-ambiguous": N_("Search could mean several values"),
+    # bodies
+    "body-too-large": N_("Content too large"),
+    "body-malformed": N_("Content damaged"),
+    "body-unreadable": N_("Content of a kind that cannot be checked"),
+    "decompression-limit": N_("Compressed content grows too large"),
+    "value-invalid": N_("Value cannot be stored in the field"),
+    "value-too-long": N_("Value too long for the field"),
+    "mask-returned": N_("Mask sent back without its value"),
+    "query-unreadable": N_("Search could not be read"),
+    # CRM
+    "crm-down": N_("CRM did not answer"),
+    "crm-slow": N_("CRM took too long"),
+    "crm-cut-off": N_("CRM broke off its answer"),
+    "crm-answer-unreadable": N_("CRM answer could not be read"),
+    "answer-too-large": N_("CRM answer too large to check"),
+    "answer-not-renderable": N_("Answer may not be shown"),
+    # collaborators
+    "audit-unavailable": N_("Audit trail unavailable"),
+    "store-unavailable": N_("Database unavailable"),
+    "keys-unavailable": N_("Keys unavailable"),
+    "internal-fault": N_("Internal fault"),
+    "outcome-unknown": N_("Outcome unknown"),
+    # sign-in
+    "signed-in": N_("Signed in"),
+    "signed-out": N_("Signed out"),
+    "password-accepted": N_("Password accepted, code asked for"),
+    "password-wrong": N_("Wrong login or password"),
+    "code-wrong": N_("Wrong code"),
+    "code-replayed": N_("Code used a second time"),
+    "locked": N_("Too many attempts, paused"),
+    "second-factor-missing": N_("No second factor set up"),
+    "sign-in-expired": N_("Sign-in took too long"),
+    "invitation-used": N_("Account set up by invitation"),
+    "invitation-invalid": N_("Invitation link not valid"),
+    "password-changed": N_("Own password changed"),
+    "language-changed": N_("Own language changed"),
+    "other-sessions-ended": N_("Own other sessions ended"),
+    # command line
+    "done": N_("Done"),
+    # console
+    "console-refused": N_("Role does not allow this page"),
+    "activity-viewed": N_("Activity viewed"),
+    "entry-viewed": N_("Audit entry viewed"),
+    "trail-verified": N_("Audit trail verified"),
+    "trail-tampered": N_("Audit trail found changed"),
+    "session-ended-by-administrator": N_("Session ended by administrator"),
+    "user-created": N_("User added"),
+    "user-changed": N_("User changed"),
+    "user-invited": N_("Invitation issued"),
+    "user-disabled": N_("Account closed"),
+    "user-enabled": N_("Account reopened"),
+    "user-reset": N_("Password and second factor reset"),
+}
+
+KINDS: Mapping[str, str] = {
+    "decision": N_("Decision"),
+    "outcome": N_("Outcome"),
+    "refusal": N_("Refusal"),
+    "sign-in": N_("Sign-in"),
+    "console": N_("Console"),
+    "refusal-count": N_("Refusals counted"),
+    "checkpoint": N_("Checkpoint"),
+    "protect": N_("Protection"),
+}
+
+ROLES: Mapping[str, tuple[str, str]] = {
+    "sales": (N_("Sales"), N_("Works in the CRM with own customers; contact details partly masked.")),
+    "manager": (N_("Manager"), N_("Works in the CRM with all customers; sees values in the clear.")),
+    "auditor": (N_("Auditor"), N_("Reads the audit trail; no access to the CRM.")),
+    "dpo": (N_("Data protection officer"), N_("Handles people's requests; no access to the CRM.")),
+    "administrator": (N_("Administrator"), N_("Runs the gateway and its accounts; sees no customer data.")),
+}
+
+DATA_KINDS: Mapping[str, str] = {
+    "name": N_("Name"),
+    "email": N_("E-mail"),
+    "phone": N_("Phone"),
+    "id_card": N_("ID card"),
+    "bank_card": N_("Bank card"),
+    "address": N_("Address"),
+}
+
+FORMS: Mapping[str, str] = {"clear": N_("Clear"), "masked": N_("Masked"), "hidden": N_("Hidden")}
+
+
+def reason_words(reason: str, translate: Translate) -> str:
+    """Words for a reason id."""
+    found = REASONS.get(reason)
+    return reason if found is None else translate(found)
+
+
+def kind_words(kind: str, translate: Translate) -> str:
+    """Words for the kind of an audit entry."""
+    found = KINDS.get(kind)
+    return kind if found is None else translate(found)
+
+
+def role_words(role: str, translate: Translate) -> str:
+    """Name of a role."""
+    found = ROLES.get(role)
+    return role if found is None else translate(found[0])
+
+
+def role_purpose(role: str, translate: Translate) -> str:
+    """What a role is for, "" for roles of the customer's own."""
+    found = ROLES.get(role)
+    return "" if found is None else translate(found[1])
+
+
+def data_kind_words(kind: str, translate: Translate) -> str:
+    """Name of a kind of personal data."""
+    found = DATA_KINDS.get(kind)
+    return kind if found is None else translate(found)
+
+
+def form_words(form: str, translate: Translate) -> str:
+    """Word for the form in which a value is shown."""
+    found = FORMS.get(form)
+    return form if found is None else translate(found)

@@ -1,0 +1,172 @@
+"""How a member of staff works in a CRM through a browser or its API: log in, add people, add organisations.
+
+The same calls go to the CRM itself or to the gateway in front of it; the driver does not know which.
+"""
+
+from base64 import b64encode
+from collections.abc import Sequence
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from selectolax.lexbor import LexborHTMLParser
+
+from gateway.demo.browser import Answer, Browser, BrowserFault, forms
+from gateway.demo.people import Organisation, Person
+from gateway.demo.tryton import DATABASE
+
+
+class DriverFault(Exception):  # noqa: N818 - names what the CRM said
+    """The CRM did not take what was entered; the text names the page and the fields, never a value."""
+
+    permanent = True
+
+
+class Driver(Protocol):
+    """One person at work."""
+
+    browser: Browser
+
+    def log_in(self, login: str, password: str) -> None:
+        """Log in to the CRM itself."""
+        ...
+
+    def add_person(self, person: Person) -> str:
+        """Add a contact; its record id."""
+        ...
+
+    def add_organisation(self, organisation: Organisation) -> str:
+        """Add an organisation; its record id."""
+        ...
+
+
+class CremeDriver:
+    """Creme through its own forms."""
+
+    def __init__(self, browser: Browser) -> None:
+        self.browser = browser
+        self._pages: dict[str, Answer] = {}
+
+    def log_in(self, login: str, password: str) -> None:
+        """Fill the login form; raises DriverFault when Creme shows it again."""
+        page = self.browser.get("/creme_login/").expect(200)
+        answer = self.browser.submit(
+            page, {"username": login, "password": password}, _with(page, "username"), follow=False
+        )
+        if answer.status != 302:
+            raise DriverFault(f"Creme did not let {login} in ({answer.status})")
+
+    def add_person(self, person: Person) -> str:
+        """Fill the contact form."""
+        return self._add(
+            "/persons/contact/add",
+            "last_name",
+            {
+                "last_name": person.last_name,
+                "first_name": person.first_name,
+                "mobile": person.phone,
+                "email": person.email,
+                "birthday": person.birthday.isoformat(),
+                "billing_address-address": person.address,
+                "billing_address-city": person.city,
+                "description": person.notes,
+            },
+        )
+
+    def add_organisation(self, organisation: Organisation) -> str:
+        """Fill the organisation form."""
+        return self._add(
+            "/persons/organisation/add",
+            "name",
+            {
+                "name": organisation.name,
+                "phone": organisation.phone,
+                "email": organisation.email,
+                "billing_address-address": organisation.address,
+                "billing_address-city": organisation.city,
+                "description": organisation.notes,
+            },
+        )
+
+    def _add(self, path: str, mark: str, values: dict[str, str]) -> str:
+        # One form serves many posts: its token stays good for the whole session.
+        page = self._pages.get(path)
+        if page is None:
+            page = self._pages[path] = self.browser.get(path).expect(200)
+        answer = self.browser.submit(page, dict(values), _with(page, mark), follow=False)
+        if answer.status != 302:
+            raise DriverFault(f"{path} answered {answer.status}: {_complaints(answer)}")
+        return urlsplit(answer.header("location")).path.rstrip("/").rpartition("/")[2]
+
+
+class TrytonDriver:
+    """Tryton through its JSON-RPC."""
+
+    def __init__(self, browser: Browser) -> None:
+        self.browser = browser
+        self._session = ""
+        self._count = 0
+
+    def log_in(self, login: str, password: str) -> None:
+        """Log in; the session token goes into a header of every later call."""
+        told = self.call("common.db.login", [login, {"password": password}, "en"])
+        self._session = f"{login}:{told[0]}:{told[1]}"
+        token = b64encode(self._session.encode()).decode()
+        self.browser.extra_headers["authorization"] = f"Session {token}"
+
+    def add_person(self, person: Person) -> str:
+        """A party with mobile, e-mail, address and ID number."""
+        identifiers = [{"type": None, "code": code} for code in (person.id_card, person.bank_card) if code]
+        values = {
+            "name": person.full_name,
+            "contact_mechanisms": [_create([_way("mobile", person.phone), _way("email", person.email)])],
+            "addresses": [_create([{"street": person.address, "city": person.city}])],
+        }
+        if identifiers:
+            values["identifiers"] = [_create(identifiers)]
+        return str(self.call("model.party.party.create", [[values], {}])[0])
+
+    def add_organisation(self, organisation: Organisation) -> str:
+        """A party with switchboard, mailbox and address."""
+        values = {
+            "name": organisation.name,
+            "contact_mechanisms": [_create([_way("phone", organisation.phone), _way("email", organisation.email)])],
+            "addresses": [_create([{"street": organisation.address, "city": organisation.city}])],
+        }
+        return str(self.call("model.party.party.create", [[values], {}])[0])
+
+    def call(self, method: str, params: Sequence[Any]) -> Any:
+        """One call; raises DriverFault with the kind of error, BrowserFault for a status other than 200."""
+        self._count += 1
+        body = {"id": self._count, "method": method, "params": list(params)}
+        value = self.browser.post_json(f"/{DATABASE}/rpc/", body).expect(200).json()
+        if isinstance(value, dict) and "error" in value:
+            raise DriverFault(f"Tryton refused {method}: {value['error'][0] if value['error'] else ''}")
+        return value["result"] if isinstance(value, dict) and "result" in value else value
+
+
+def make_driver(crm: str, browser: Browser) -> Driver:
+    """The driver for a CRM by its name."""
+    return TrytonDriver(browser) if crm == "tryton" else CremeDriver(browser)
+
+
+def _create(values: list[dict[str, Any]]) -> list[Any]:
+    return ["create", values]
+
+
+def _way(kind: str, value: str) -> dict[str, str]:
+    return {"type": kind, "value": value}
+
+
+def _with(page: Answer, name: str) -> int:
+    """Index of the form that has a field of this name."""
+    for index, form in enumerate(forms(page)):
+        if any(key == name for key, _ in form.fields):
+            return index
+    raise BrowserFault(f"{urlsplit(page.url).path} has no form with {name}")
+
+
+def _complaints(answer: Answer) -> str:
+    """Names of the fields a refused form complains about."""
+    tree = LexborHTMLParser(answer.body)
+    named = [node.attributes.get("name") or "" for node in tree.css(".field-error input, .field-error textarea")]
+    return ", ".join(sorted(filter(None, named))) or "the form was refused"

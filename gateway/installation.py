@@ -1,0 +1,41 @@
+"""A CRM profile as it applies to one installation: the shipped data plus what this CRM's pages told of its own ids.
+
+Some CRMs number their types differently in each installation (Creme's content types). The facts are read from answers
+the CRM gave to the pages the profile names, and only ever add to the profile.
+"""
+
+from policies.profile import Operation, Profile
+
+
+class Installation:
+    """One profile in use; `current` is swapped whole when facts are learnt, so a request sees one state of it."""
+
+    def __init__(self, profile: Profile) -> None:
+        self.current = profile
+
+    @property
+    def session_cookies(self) -> frozenset[str]:
+        """Names of the CRM's own session cookies."""
+        return self.current.session_cookies
+
+    def needs_body(self, method: str, path: str) -> bool:
+        """Whether `classify` needs the body."""
+        return self.current.needs_body(method, path)
+
+    def classify(self, method: str, path: str, query: str, body: bytes | None, content_type: str) -> Operation:
+        """The operation of a request."""
+        return self.current.classify(method, path, query, body, content_type)
+
+    def learn(self, path: str, status: int, body: bytes) -> None:
+        """Take the facts a page of the CRM tells; most pages tell none.
+
+        What is known is never changed: pages also hold what people typed.
+        """
+        known = self.current.types
+        facts = {
+            number: entity
+            for number, entity in self.current.facts_from_answer(path, status, body).items()
+            if number not in known and entity not in known.values()
+        }
+        if facts:
+            self.current = self.current.with_facts(facts)

@@ -1,0 +1,283 @@
+"""The way in, container by container: opens a request, says what each leaf is, and puts the protected values back.
+
+The profile decides what is declared, what is searched and what is left alone; recognisers judge everything else. What
+cannot be opened is refused when its type promises structure (broken JSON, broken multipart) and passed as it is when
+nothing in it can be looked at (pictures, archives of the user's own).
+"""
+
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from gateway.body import csv, form, json, media, multipart, text, vcard, xlsx
+from gateway.body.fault import BodyFault
+from gateway.body.leaf import Container, Leaf
+from gateway.body.media import Media
+from gateway.collaborators import Limits, Outgoing
+from gateway.exchange import Exchange
+from gateway.refusal import BODY_UNREADABLE, Refusal
+from gateway.search import Operand, Search
+from gateway.tokenise import UNDECLARED, Target, Tokeniser, Treatment
+from kms.scanner import Scanner
+from policies import selector
+from policies.profile import Action, FieldSpec, Operation, Profile, Where
+from privacy import recognise
+
+Path = tuple[str, ...]
+FREE_TEXT_CHARS = 65_000  # what a note of an undeclared field may hold in every CRM tried
+UNTOUCHED = frozenset({Action.LOGIN, Action.LOGOUT, Action.ASSET})
+# Frameworks read these by their declared type alone, whatever the first bytes look like: `BM=1&phone=…` is a form.
+_DECLARED = {
+    "application/x-www-form-urlencoded": Media.FORM,
+    "application/json": Media.JSON,
+    "text/json": Media.JSON,
+}
+_TABLES = frozenset({Media.CSV, Media.XLS, Media.XLSX, Media.VCARD, Media.JSON})
+# Properties of a card (RFC 6350, section 6) as the column labels that mean the same.
+_CARD_LABELS = {
+    "FN": "name",
+    "N": "name",
+    "NICKNAME": "name",
+    "TEL": "phone",
+    "EMAIL": "email",
+    "ADR": "address",
+    "ORG": "company",
+    "NOTE": "note",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One string of a request with the whole path to it, and where it came from."""
+
+    where: Where
+    path: Path
+    leaf: Leaf
+
+
+class Inward:
+    """Protects requests of one gateway; all methods take the exchange."""
+
+    def __init__(self, tokeniser: Tokeniser, search: Search, scanner: Callable[[str], Scanner], limits: Limits) -> None:
+        self._tokeniser = tokeniser
+        self._search = search
+        self._scanner = scanner
+        self._limits = limits
+
+    async def protect_request(
+        self,
+        exchange: Exchange,
+        profile: Profile,
+        content_type: str,
+        body: bytes | AsyncIterator[bytes] | None,
+    ) -> Outgoing:
+        """What the CRM gets instead; raises Refusal, BodyMalformed, KeysUnavailable, StoreUnavailable."""
+        operation = exchange.operation
+        head = exchange.head
+        if operation is None:
+            raise RuntimeError("a request is looked at only after it was classified")
+        if operation.left_alone or operation.action in UNTOUCHED:
+            if isinstance(body, bytes) or body is None:
+                exchange.body = body or b""
+                return Outgoing(head.target, body)
+            return Outgoing(head.target, await multipart.spool(body, self._limits.bodies))
+        if isinstance(body, bytes) and body and media.essence(content_type).startswith("multipart/"):
+            body = _whole(body)  # the profile had to read it first, to tell what is asked for
+        query = form.open_query(head.query) if head.query else None
+        opened = [_Part(Where.QUERY, query)] if query is not None else []
+        if body is not None and not isinstance(body, bytes):
+            return await self._upload(exchange, profile, content_type, body, opened)
+        inside = self._open(content_type, body) if body else None
+        await self._protect(exchange, profile, opened if inside is None else [*opened, inside])
+        return Outgoing(_target(head.path, opened), inside.container.encode() if inside is not None else body)
+
+    def _open(self, content_type: str, body: bytes) -> "_Part | None":
+        """The body as the CRM will read it; None for what holds nothing that can be looked at."""
+        sniffed = media.sniff(content_type, None, body)
+        kind = _DECLARED.get(media.essence(content_type), sniffed)
+        if kind in (Media.IMAGE, Media.OPAQUE) and media.essence(content_type).startswith("text/"):
+            kind = Media.TEXT
+        charset = media.charset_of(content_type, kind, body)
+        limits = self._limits.bodies
+        match kind:
+            case Media.JSON:
+                return _Part(Where.JSON, json.open_json(body, limits))
+            case Media.FORM:
+                return _Part(Where.FORM, form.open_form(body, charset, limits))
+            case Media.CSV:
+                return _Part(Where.FORM, csv.open_csv(body, charset, limits), labels=True)
+            case Media.XLSX:
+                return _Part(Where.FORM, xlsx.open_xlsx(body, limits), labels=True)
+            case Media.VCARD:
+                return _Part(Where.FORM, vcard.open_vcard(body, charset, limits), labels=True)
+            case Media.TEXT | Media.XML | Media.HTML | Media.SCRIPT | Media.CSS:
+                return _Part(Where.FORM, text.open_text(body, charset, limits))
+            case Media.IMAGE | Media.OPAQUE:
+                return None
+            case _:
+                raise Refusal(BODY_UNREADABLE, detail=str(kind))
+
+    async def _upload(
+        self,
+        exchange: Exchange,
+        profile: Profile,
+        content_type: str,
+        body: AsyncIterator[bytes],
+        opened: list["_Part"],
+    ) -> Outgoing:
+        """A multipart body: fields and data files are leaves, other files stream past into the spool."""
+        upload = await multipart.read(body, content_type, self._limits.bodies)
+        try:
+            parts = [*opened, _Part(Where.FORM, upload.fields)]
+            for file in upload.files:
+                if file.container is not None:
+                    parts.append(_Part(Where.FORM, file.container, labels=True))
+                elif file.media in _TABLES and file.length:
+                    # A table nobody could open would reach the CRM with every value in clear.
+                    raise Refusal(BODY_UNREADABLE, detail=str(file.media), fields=(file.name,))
+            await self._protect(exchange, profile, parts)
+            spool = await upload.assemble()
+        except BaseException:
+            await upload.close()
+            raise
+        return Outgoing(_target(exchange.head.path, opened), spool, upload.content_type)
+
+    async def _protect(self, exchange: Exchange, profile: Profile, parts: Sequence["_Part"]) -> None:
+        operation = exchange.operation
+        assert operation is not None
+        sorting = _Sorting(operation, profile)
+        for part in parts:
+            sorting.take(part)
+            if part.where is Where.FORM and not part.labels:
+                exchange.owner = profile.owner_from_body(operation, part.named()) or exchange.owner
+                exchange.posted |= part.named_of(profile.owner_fields)
+        scanner = self._scanner(exchange.tenant)
+        for operand in sorting.operands:
+            await self._search.rewrite(exchange, scanner, operand, profile.field_specs)
+        records = (operation.record,) if operation.record is not None else operation.records
+        await self._tokeniser.protect(exchange, sorting.targets, records=records, mask_char=profile.mask_char)
+        for nested in sorting.nested:
+            nested.close()
+
+
+@dataclass(slots=True)
+class _Part:
+    """One opened container of a request."""
+
+    where: Where
+    container: Container
+    labels: bool = False
+
+    def named(self) -> dict[str, str]:
+        """Form fields by name; of several with one name the last counts, as frameworks have it."""
+        return {leaf.path[0]: leaf.text for leaf in self.container.leaves if len(leaf.path) == 1}
+
+    def named_of(self, names: Sequence[str]) -> dict[str, str]:
+        """Those of these names that stand in the form."""
+        return {name: value for name, value in self.named().items() if name in names} if names else {}
+
+
+@dataclass(slots=True)
+class _Nested:
+    """JSON inside a form field or parameter: written back into its leaf when something in it changed."""
+
+    outer: Leaf
+    container: Container
+
+    def close(self) -> None:
+        if any(leaf.new is not None for leaf in self.container.leaves):
+            self.outer.new = self.container.encode().decode("utf-8")
+
+
+@dataclass(slots=True)
+class _Sorting:
+    """Says of every string of a request what it is."""
+
+    operation: Operation
+    profile: Profile
+    targets: list[Target] = field(default_factory=list)
+    operands: list[Operand] = field(default_factory=list)
+    nested: list[_Nested] = field(default_factory=list)
+
+    def take(self, part: _Part) -> None:
+        """Sort the strings of one container; raises Refusal for a table whose labels are values."""
+        found = list(self._found(part))
+        if part.labels:
+            self._require_labels(found)
+            self.targets += [self._labelled(one) for one in found]
+            return
+        leaves = {one.path: one.leaf.text for one in found}
+        searching = {path: spec for path, _, spec, _ in selector.search_operands(self.operation, part.where, leaves)}
+        for one in found:
+            if one.path in searching:
+                spec = searching[one.path]
+                if not one.leaf.bare or (spec is not None and spec.kind is not None):  # else an id or an amount
+                    self.operands.append(Operand(one.leaf, spec))
+                continue
+            treatment, spec = selector.treatment(
+                self.operation, one.path, one.leaf.siblings, text=one.leaf.text, leaves=leaves
+            )
+            if part.where is Where.QUERY:
+                if treatment is not selector.Treatment.LEAVE:
+                    self.operands.append(Operand(one.leaf, None, declared=False))
+                continue
+            self.targets.append(self._target(one, treatment, spec))
+
+    def _found(self, part: _Part) -> Iterator[Found]:
+        """Every string of a container; a form field or parameter that holds JSON gives the strings inside it."""
+        for leaf in part.container.leaves:
+            inside = None
+            if part.where is not Where.JSON and not part.labels and not self._declared(leaf):
+                inside = _open_nested(leaf)
+            if inside is None:
+                yield Found(part.where, leaf.path, leaf)
+                continue
+            self.nested.append(_Nested(leaf, inside))
+            for inner in inside.leaves:
+                yield Found(part.where, (*leaf.path, *inner.path), inner)
+
+    def _declared(self, leaf: Leaf) -> bool:
+        """Whether the profile says what the string itself is, so that brackets around it change nothing."""
+        return selector.rule_for(self.operation.rules, leaf.path, text=leaf.text) is not None
+
+    def _target(self, found: Found, treatment: selector.Treatment, spec: FieldSpec | None) -> Target:
+        leaf = found.leaf
+        if treatment is selector.Treatment.LEAVE:
+            return Target(leaf, Treatment.LEAVE)
+        if treatment is selector.Treatment.WHOLE:
+            # A number without quotes is an id or an amount; only a profile can say that it is a phone.
+            return Target(leaf, Treatment.LEAVE if leaf.bare else Treatment.WHOLE)
+        spec = spec or FieldSpec(self.operation.entity, UNDECLARED, None, FREE_TEXT_CHARS)
+        given = Treatment.TEXT if treatment is selector.Treatment.TEXT else Treatment.VALUE
+        return Target(leaf, given, spec)
+
+    def _labelled(self, found: Found) -> Target:
+        """A cell of an imported file: its column label says what it is, in any language the profile knows."""
+        label = found.path[0] if found.path else ""
+        spec = self.profile.field_for_label(_CARD_LABELS.get(label, label)) if label else None
+        if spec is None:
+            return Target(found.leaf, Treatment.WHOLE, None, ())
+        return Target(found.leaf, Treatment.TEXT if spec.kind is None else Treatment.VALUE, spec, ())
+
+    def _require_labels(self, found: Sequence[Found]) -> None:
+        """A table without a header row would keep its first person in clear, as labels."""
+        if any(recognise.whole(label) is not None for label in {one.path[0] for one in found if one.path}):
+            raise Refusal(BODY_UNREADABLE, detail="header-row")
+
+
+async def _whole(body: bytes) -> AsyncIterator[bytes]:
+    yield body
+
+
+def _target(path: str, opened: Sequence[_Part]) -> str:
+    """The request target with its query as it is now."""
+    return path + ("?" + opened[0].container.encode().decode("latin-1") if opened else "")
+
+
+def _open_nested(leaf: Leaf) -> Container | None:
+    stripped = leaf.text.strip()
+    if len(stripped) < 2 or stripped[0] + stripped[-1] not in ("{}", "[]"):
+        return None
+    try:
+        return json.open_json(stripped.encode("utf-8"), None)
+    except (BodyFault, UnicodeEncodeError):
+        return None  # text that merely looks like JSON; it is judged as text

@@ -1,0 +1,353 @@
+"""What people read when an exchange ends here: title, what happened, what to do; for every reason, in two languages.
+
+Keyed by reason id, so that a new reason without words fails a test. No sentence ever holds a value; names of fields
+are listed beside it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+LANGUAGES = ("en", "zh")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """title: a few words; text: what happened; action: what to do now."""
+
+    title: str
+    text: str
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """The words around every message of one language."""
+
+    html_lang: str
+    quote: str
+    fields: str
+    nothing_kept: str
+    home: str
+    sign_in: str
+
+
+FRAMES: Mapping[str, Frame] = MappingProxyType(
+    {
+        "en": Frame(
+            "en",
+            "If you ask for help, quote this number",
+            "Fields concerned",
+            "Nothing was changed and nothing you sent was kept.",
+            "To the start page",
+            "Sign in",
+        ),
+        "zh": Frame(
+            "zh-Hans",
+            "如需帮助，请提供此编号",
+            "涉及的字段",
+            "未作任何更改，也未保留您提交的内容。",
+            "返回首页",
+            "登录",
+        ),
+    }
+)
+
+# Reasons after which the CRM may have acted: the page must not promise that nothing changed.
+UNCERTAIN = frozenset(
+    {"crm-slow", "crm-cut-off", "crm-answer-unreadable", "answer-too-large", "answer-not-renderable", "crm-down"}
+    | {"audit-unavailable", "keys-unavailable", "store-unavailable", "internal-fault", "decompression-limit"}
+)
+
+_ADMIN_EN = "Please tell your administrator."
+_ADMIN_ZH = "请联系管理员。"
+_AGAIN_EN = "Please try again in a minute. If it stays this way, tell your administrator."
+_AGAIN_ZH = "请稍后重试；如果问题持续，请联系管理员。"
+_PROGRAM_EN = "Go back and try again. If a program sent this, its maker has to correct it."
+_PROGRAM_ZH = "请返回重试。如果该请求由程序发出，需由其开发者修正。"
+_CHECK_EN = "Look at the record before you save again: the CRM may have carried the change out."
+_CHECK_ZH = "再次保存前请先查看该记录：CRM 可能已经执行了更改。"
+
+_TEXTS: dict[str, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
+    "malformed-request": (
+        ("This request cannot be read", "Its address or headers are not written as the web's rules ask.", _PROGRAM_EN),
+        ("无法读取该请求", "请求的地址或标头不符合网络协议规范。", _PROGRAM_ZH),
+    ),
+    "ambiguous-framing": (
+        (
+            "This request has two meanings",
+            "Two servers could read it differently, so it was stopped before the CRM.",
+            _PROGRAM_EN,
+        ),
+        ("该请求含义不明", "不同服务器可能对它有不同理解，因此在到达 CRM 之前已被拦截。", _PROGRAM_ZH),
+    ),
+    "ambiguous-path": (
+        (
+            "This address has two meanings",
+            "It holds hidden path steps or escapes that servers read differently.",
+            "Open the page from the CRM's menu instead of this link.",
+        ),
+        (
+            "该地址含义不明",
+            "地址中含有隐藏的路径或转义字符，不同服务器会有不同理解。",
+            "请从 CRM 菜单打开该页面，不要使用此链接。",
+        ),
+    ),
+    "host-unknown": (
+        (
+            "Nothing is served under this name",
+            "The address you typed does not belong to a CRM here.",
+            "Check the address.",
+        ),
+        ("此域名下没有服务", "您输入的地址不属于此处的任何 CRM。", "请检查地址是否正确。"),
+    ),
+    "upgrade-refused": (
+        (
+            "Live connections are not allowed",
+            "The page asked for a WebSocket connection, which is switched off.",
+            _ADMIN_EN,
+        ),
+        ("不允许实时连接", "该页面请求建立 WebSocket 连接，此功能已关闭。", _ADMIN_ZH),
+    ),
+    "method-refused": (
+        ("This kind of request is not allowed", "Its method is not one that is passed on to the CRM.", _PROGRAM_EN),
+        ("不允许此类请求", "该请求方法不会转发给 CRM。", _PROGRAM_ZH),
+    ),
+    "headers-too-large": (
+        (
+            "The request headers are too large",
+            "Most often too many cookies have gathered for this site.",
+            "Delete the cookies of this site and sign in again.",
+        ),
+        ("请求标头过大", "通常是此网站的 Cookie 过多所致。", "请清除此网站的 Cookie 后重新登录。"),
+    ),
+    "client-slow": (
+        (
+            "The request did not arrive in time",
+            "Your connection paused for too long while sending.",
+            "Please send it again.",
+        ),
+        ("请求未能及时送达", "发送过程中连接中断时间过长。", "请重新发送。"),
+    ),
+    "client-gone": (
+        (
+            "The connection was closed",
+            "Your side ended the connection before the answer was complete.",
+            "Open it again.",
+        ),
+        ("连接已关闭", "在响应完成之前，您的一端关闭了连接。", "请重新打开。"),
+    ),
+    "overloaded": (
+        ("Too busy at the moment", "More people are connected than the gateway can serve.", _AGAIN_EN),
+        ("系统繁忙", "当前连接数已超过网关的处理能力。", _AGAIN_ZH),
+    ),
+    "address-not-allowed": (
+        (
+            "Not from this network",
+            "The CRM may not be used from the network you are in.",
+            "Connect through your company's network or VPN.",
+        ),
+        ("不允许从此网络访问", "您所在的网络不允许使用 CRM。", "请通过公司网络或 VPN 连接。"),
+    ),
+    "sign-in-required": (
+        ("Please sign in", "This page is only for people who are signed in.", "Sign in and open it again."),
+        ("请先登录", "此页面仅供已登录用户使用。", "请登录后重新打开。"),
+    ),
+    "session-ended": (
+        (
+            "Your session has ended",
+            "You were signed out after a time without use, or by an administrator.",
+            "Sign in again to go on.",
+        ),
+        ("会话已结束", "由于长时间未操作或管理员操作，您已退出登录。", "请重新登录后继续。"),
+    ),
+    "cross-site-refused": (
+        (
+            "This came from another site",
+            "Another website tried to act in the CRM in your name, so it was stopped.",
+            "If you meant to do this, open the CRM itself and do it there.",
+        ),
+        (
+            "请求来自其他网站",
+            "另一个网站试图以您的名义操作 CRM，已被拦截。",
+            "如果这是您本人的操作，请直接打开 CRM 进行。",
+        ),
+    ),
+    "crm-token-ended": (
+        (
+            "Your CRM sign-in has ended",
+            "The sign-in your program holds for the CRM was ended or belongs to somebody else.",
+            "Sign in to the CRM again.",
+        ),
+        ("CRM 登录已失效", "程序所持的 CRM 登录凭证已失效或属于他人。", "请重新登录 CRM。"),
+    ),
+    "not-allowed": (
+        (
+            "You may not open this",
+            "Your role does not include it.",
+            "If you need it for your work, ask your administrator.",
+        ),
+        ("无权访问", "您的角色没有此权限。", "如工作需要，请向管理员申请。"),
+    ),
+    "write-not-granted": (
+        (
+            "This change is not released yet",
+            "The gateway does not know this kind of change, and unknown changes are stopped.",
+            "Ask your administrator to release it for your role.",
+        ),
+        ("此类更改尚未开放", "网关无法识别此类更改，未知的更改会被拦截。", "请联系管理员为您的角色开放。"),
+    ),
+    "field-not-writable": (
+        (
+            "You may not change these fields",
+            "Your role may not write at least one of the fields you filled in.",
+            "Leave those fields as they were and save again.",
+        ),
+        ("无权修改这些字段", "您填写的字段中至少有一个是您的角色无权修改的。", "请保持这些字段不变后重新保存。"),
+    ),
+    "field-not-searchable": (
+        (
+            "You may not search for this",
+            "Your role may not look people up by this kind of value.",
+            "Search by something you can see, such as the company.",
+        ),
+        ("无权按此内容搜索", "您的角色不能按此类信息查找客户。", "请改用您可见的信息搜索，例如公司名称。"),
+    ),
+    "search-ambiguous": (
+        (
+            "Several values fit your search",
+            "What you typed stands for more than one stored value.",
+            "Search by a phone number or an e-mail address instead.",
+        ),
+        ("搜索结果不唯一", "您输入的内容对应多个已存储的值。", "请改用电话号码或电子邮箱搜索。"),
+    ),
+    "body-too-large": (
+        (
+            "What you sent is too large",
+            "It is over the limit for one request.",
+            "Send less at once, or a smaller file.",
+        ),
+        ("提交内容过大", "超过了单次请求的大小限制。", "请减少提交的内容或使用较小的文件。"),
+    ),
+    "body-malformed": (
+        ("What you sent is damaged", "It does not have the form it says it has, or did not arrive whole.", _PROGRAM_EN),
+        ("提交内容已损坏", "内容与其声明的格式不符，或未完整送达。", _PROGRAM_ZH),
+    ),
+    "body-unreadable": (
+        (
+            "This kind of content cannot be checked",
+            "The gateway must be able to look into what goes to the CRM and cannot read this.",
+            "Save the file in another format, such as CSV or XLSX, and try again.",
+        ),
+        (
+            "无法检查此类内容",
+            "网关必须能够检查发往 CRM 的内容，但无法读取此格式。",
+            "请将文件另存为 CSV 或 XLSX 等格式后重试。",
+        ),
+    ),
+    "decompression-limit": (
+        (
+            "It unpacks to far too much",
+            "The compressed content grows beyond the limit.",
+            "Send or ask for less at once.",
+        ),
+        ("解压后内容过大", "压缩内容解压后超出限制。", "请减少单次发送或请求的内容。"),
+    ),
+    "value-invalid": (
+        (
+            "A field holds something it cannot hold",
+            "At least one value does not have the form its field needs.",
+            "Go back, correct the fields and save again.",
+        ),
+        ("字段内容无效", "至少有一个值不符合该字段的格式要求。", "请返回修改后重新保存。"),
+    ),
+    "value-too-long": (
+        (
+            "A field is too long",
+            "At least one value has more characters than its field can hold.",
+            "Shorten it and save again.",
+        ),
+        ("字段内容过长", "至少有一个值超出了该字段的长度限制。", "请缩短后重新保存。"),
+    ),
+    "mask-returned": (
+        (
+            "A masked value came back changed",
+            "A value that is hidden from you was edited, and it cannot be told what it should become.",
+            "Leave the masked text as it was, or replace it completely.",
+        ),
+        ("掩码值被修改", "对您隐藏的值被编辑，系统无法判断应改为何值。", "请保持掩码内容不变，或完整输入新值。"),
+    ),
+    "query-unreadable": (
+        (
+            "This search cannot be read",
+            "The gateway must understand a search before it passes it on.",
+            "Search in a simpler way.",
+        ),
+        ("无法识别该搜索", "网关必须理解搜索条件后才能转发。", "请使用更简单的搜索条件。"),
+    ),
+    "crm-down": (
+        ("The CRM does not answer", "The gateway is working, but the CRM behind it cannot be reached.", _AGAIN_EN),
+        ("CRM 没有响应", "网关工作正常，但无法连接其后的 CRM。", _AGAIN_ZH),
+    ),
+    "crm-slow": (
+        ("The CRM takes too long", "No complete answer came within the time allowed.", _CHECK_EN),
+        ("CRM 响应超时", "在规定时间内未收到完整的响应。", _CHECK_ZH),
+    ),
+    "crm-cut-off": (
+        ("The CRM broke off its answer", "The connection ended in the middle; half an answer is not shown.", _CHECK_EN),
+        ("CRM 的响应中断", "连接中途断开；不完整的响应不会显示。", _CHECK_ZH),
+    ),
+    "crm-answer-unreadable": (
+        ("The CRM's answer cannot be read", "It is damaged or ambiguous and is therefore not shown.", _ADMIN_EN),
+        ("无法读取 CRM 的响应", "响应已损坏或含义不明，因此不予显示。", _ADMIN_ZH),
+    ),
+    "answer-too-large": (
+        (
+            "The CRM's answer is too large",
+            "It is larger than the gateway can look through.",
+            "Ask for less at once, for example with a filter or fewer columns.",
+        ),
+        ("CRM 的响应过大", "响应超出网关可检查的大小。", "请减少单次请求的内容，例如使用筛选或减少列数。"),
+    ),
+    "answer-not-renderable": (
+        (
+            "This file cannot be shown to you",
+            "Your role sees some data masked, and nothing can be masked inside this kind of file.",
+            "Ask for a CSV or XLSX export, or somebody whose role sees everything.",
+        ),
+        (
+            "无法向您显示此文件",
+            "您的角色只能查看部分数据的掩码，而此类文件无法进行掩码处理。",
+            "请改为导出 CSV 或 XLSX，或请有完整权限的同事协助。",
+        ),
+    ),
+    "audit-unavailable": (
+        ("Not possible right now", "The audit trail cannot be written, and nothing is done without it.", _AGAIN_EN),
+        ("暂时无法操作", "审计日志无法写入，未记录的操作不会执行。", _AGAIN_ZH),
+    ),
+    "store-unavailable": (
+        ("Not possible right now", "The gateway's own database does not answer.", _AGAIN_EN),
+        ("暂时无法操作", "网关自身的数据库没有响应。", _AGAIN_ZH),
+    ),
+    "keys-unavailable": (
+        ("Protected data cannot be opened now", "The keys that protect personal data are not available.", _AGAIN_EN),
+        ("暂时无法打开受保护的数据", "用于保护个人信息的密钥暂不可用。", _AGAIN_ZH),
+    ),
+    "internal-fault": (
+        ("Something went wrong here", "The gateway met a fault of its own and stopped to be safe.", _ADMIN_EN),
+        ("系统发生故障", "网关遇到内部故障，为安全起见已停止处理。", _ADMIN_ZH),
+    ),
+}
+
+MESSAGES: Mapping[tuple[str, str], Message] = MappingProxyType(
+    {
+        (language, reason): Message(*words)
+        for reason, pair in _TEXTS.items()
+        for language, words in zip(LANGUAGES, pair, strict=True)
+    }
+)
+
+
+def message(reason: str, language: str) -> Message:
+    """The words for a reason; languages without words of their own get English."""
+    return MESSAGES.get((language, reason)) or MESSAGES["en", reason]

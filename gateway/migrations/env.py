@@ -1,0 +1,7 @@
+"""Alembic's entry: applies revisions on the connection that `runner.upgrade` hands over; there is no offline mode."""
+
+from alembic import context
+
+context.configure(connection=context.config.attributes["connection"], transaction_per_migration=True)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,110 @@
+"""Opens what the settings name, for the server and the commands alike: database, key provider, certificates.
+
+Each function does one thing and says in plain words why it could not; nothing is kept in this module.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from gateway.certificate import TlsFiles, ensure_certificate
+from gateway.database import EmbeddedPostgres, migrate, suitable_folder
+from gateway.settings import ConsoleSettings, KeySettings, KeyStore, ListenerSettings, Settings
+from gateway.toml_tree import SettingInvalid
+from kms.local import LocalProvider
+from kms.provider import KeyProvider, KeyringLocked
+from kms.vault import TransitProvider
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """A database ready for use; `close` lets the embedded server go when nobody else uses it."""
+
+    dsn: str
+    embedded: EmbeddedPostgres | None = None
+
+    def close(self) -> None:
+        """Stop the embedded server unless another process needs it."""
+        if self.embedded is not None:
+            self.embedded.stop()
+
+
+def open_database(settings: Settings) -> Database:
+    """Start the embedded server or find the configured one, and bring the schema up to date. Blocks.
+
+    Raises DatabaseUnavailable, EmbeddedServerFault, SettingInvalid.
+    """
+    if settings.database.dsn or settings.database.dsn_file:
+        database = Database(own_dsn(settings))
+    else:
+        server = EmbeddedPostgres(embedded_folder(settings))
+        database = Database(server.start(), server)
+    try:
+        migrate(database.dsn)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def embedded_folder(settings: Settings) -> Path:
+    """Folder of the embedded database: the one in the settings, or a shared one where its account cannot enter that."""
+    folder = settings.database_folder
+    mark = hashlib.sha256(str(folder).encode()).hexdigest()[:12]
+    return suitable_folder(folder, f"database-{mark}")
+
+
+def own_dsn(settings: Settings) -> str:
+    """Connection string of the configured PostgreSQL; "" for the embedded one."""
+    if settings.database.dsn_file is not None:
+        return read_secret("database.dsn_file", settings.database.dsn_file).decode()
+    return settings.database.dsn
+
+
+def open_keys(settings: Settings) -> KeyProvider:
+    """The key provider the settings name, not yet asked for anything; raises SettingInvalid, KeyringLocked."""
+    keys: KeySettings = settings.keys
+    if keys.provider is KeyStore.LOCAL:
+        path = settings.passphrase_path
+        try:
+            secret = path.read_bytes()
+        except OSError as fault:
+            message = f"the passphrase of the keyring cannot be read from {path}: {fault.strerror}"
+            raise KeyringLocked("passphrase-unreadable", message) from None
+        return LocalProvider(settings.keyring_path, secret)
+    assert keys.token_file is not None
+    return TransitProvider(
+        keys.address,
+        read_secret("keys.token_file", keys.token_file).decode(),
+        keys.mount,
+        keys.namespace or None,
+        None if keys.ca is None else str(keys.ca),
+        keys.timeout_s,
+    )
+
+
+def read_secret(name: str, file: Path) -> bytes:
+    """Content of a file that a setting names, without the line end; raises SettingInvalid."""
+    try:
+        return file.read_bytes().rstrip(b"\r\n")
+    except OSError as fault:
+        raise SettingInvalid(name, f"cannot read {file}: {fault.strerror}") from fault
+
+
+def public_hosts(settings: Settings) -> list[str]:
+    """Host names (no ports) that a certificate has to be good for: every CRM's and the console's."""
+    urls = [tenant.public_url for tenant in settings.tenants.values()] + [settings.console.public_url]
+    return sorted({urlsplit(url).hostname or "" for url in urls})
+
+
+def open_certificate(
+    settings: Settings, listener: ListenerSettings | ConsoleSettings, now: datetime
+) -> TlsFiles | None:
+    """Files for a listener: the configured ones, or a pair of our own in the state folder; None without TLS."""
+    if not listener.tls:
+        return None
+    if listener.tls_certificate is not None and listener.tls_key is not None:
+        return TlsFiles(listener.tls_certificate, listener.tls_key)
+    return ensure_certificate(settings.state / "tls", public_hosts(settings), now)

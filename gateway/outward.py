@@ -1,0 +1,108 @@
+"""The way out: learn from the answer, open its container, render it for the principal, and its header fields with it.
+
+What nobody can look into is refused to roles without full rights, unless it is a picture; a spreadsheet in an old
+binary format is converted, never patched.
+"""
+
+import re
+from urllib.parse import quote, unquote
+
+from gateway.binding import Binding
+from gateway.body import media
+from gateway.body.limits import Limits
+from gateway.body.media import Media
+from gateway.body.page import open_page
+from gateway.collaborators import Fields
+from gateway.exchange import Exchange
+from gateway.installation import Installation
+from gateway.refusal import ANSWER_NOT_RENDERABLE, Refusal
+from gateway.reveal import Reveal
+from policies.profile import Action
+
+# Formats nobody can look into, which may hold what the CRM knows in clear.
+CLOSED = frozenset({Media.OPAQUE, Media.ZIP, Media.MULTIPART})
+# Addresses (Location, Link, Refresh) keep their surrogates: they work as they are, and a clear value in an address
+# would stay behind in histories and logs.
+RENDERED_FIELDS = frozenset({"content-disposition", "x-message", "warning"})
+_SUFFIX = re.compile(r"\.xls(?=[\"';\s]|$)", re.IGNORECASE)
+_FILE_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\"\\/;<>|:*?%]")
+_FILE_NAME = re.compile(r"""(;\s*filename\s*=\s*)(?:"([^"]*)"|([^\s;"]+))""", re.IGNORECASE)
+
+
+class Outward:
+    """Renders answers of one gateway; all methods take the exchange."""
+
+    def __init__(self, reveal: Reveal, binding: Binding, limits: Limits) -> None:
+        self._reveal = reveal
+        self._binding = binding
+        self._limits = limits
+
+    async def render_answer(
+        self, exchange: Exchange, installation: Installation, status: int, fields: Fields, body: bytes
+    ) -> tuple[Fields, bytes]:
+        """Header fields and body for this principal; raises Refusal, KeysUnavailable, StoreUnavailable, BodyFault."""
+        installation.learn(exchange.head.path, status, body)
+        profile = installation.current
+        await self._binding.learn(exchange, profile, status, fields, body)
+        exchange.body = b""
+        named = dict(fields)
+        content_type, disposition = named.get("content-type", ""), named.get("content-disposition", "")
+        fields = await self._render_fields(exchange, fields)
+        if not body:
+            return fields, body
+        kind = media.sniff(content_type, disposition, body)
+        self._require_openable(exchange, kind)
+        page = open_page(kind, body, media.charset_of(content_type, kind, body), self._limits)
+        rendered, _ = await self._reveal.render_page(exchange, page, profile.mask_char)
+        if page.media_type is not None:
+            fields = _converted(fields, page.media_type, page.file_suffix or "xlsx")
+        return fields, rendered
+
+    def _require_openable(self, exchange: Exchange, kind: Media) -> None:
+        decision, operation = exchange.decision, exchange.operation
+        if kind not in CLOSED or decision is None or decision.view.sees_everything:
+            return
+        if operation is not None and operation.action is Action.ASSET:
+            return
+        raise Refusal(ANSWER_NOT_RENDERABLE)
+
+    async def _render_fields(self, exchange: Exchange, fields: Fields) -> Fields:
+        out: Fields = []
+        for name, value in fields:
+            if name in RENDERED_FIELDS:
+                disposition = name == "content-disposition"
+                rendered = await self._reveal.render_text(exchange, value, _file_name if disposition else _percent)
+                value = _both_names(rendered) if disposition and rendered != value else rendered
+            out.append((name, value))
+        return out
+
+
+def _file_name(text: str) -> str:
+    """A shown text inside a file name: no path and quote signs, other than ASCII percent-encoded (RFC 8187)."""
+    return quote(_FILE_UNSAFE.sub("_", text), safe="!#$&+-.^_`|~@")
+
+
+def _both_names(disposition: str) -> str:
+    """`filename` in plain ASCII and `filename*` with everything (RFC 6266, section 4.3), where only the first stood."""
+    found = _FILE_NAME.search(disposition)
+    if found is None:
+        return disposition
+    name = found[2] if found[2] is not None else found[3]
+    plain = _FILE_UNSAFE.sub("_", unquote(name).encode("ascii", "replace").decode())
+    extended = "" if "filename*" in disposition.lower() else f"; filename*=UTF-8''{quote(unquote(name), safe='-._')}"
+    return f'{disposition[: found.start()]}{found[1]}"{plain}"{extended}{disposition[found.end() :]}'
+
+
+def _percent(text: str) -> str:
+    return quote(text, safe="")
+
+
+def _converted(fields: Fields, media_type: str, suffix: str) -> Fields:
+    out: Fields = []
+    for name, value in fields:
+        if name == "content-type":
+            value = media_type
+        elif name == "content-disposition":
+            value = _SUFFIX.sub(f".{suffix}", value)
+        out.append((name, value))
+    return out

@@ -1,0 +1,410 @@
+"""The path of one request, from the first byte of its head to the last of its answer (DESIGN, section 3).
+
+`handle` is the whole of it: plain calls in order, one `Exchange` travelling. A stage returns or raises `Refusal`;
+whatever else is raised, hangs or is not what it should be becomes a refusal too. Nothing leaves, in either direction,
+before the audit trail has it: a read is recorded once before its first byte, a write before it is forwarded and again
+before it is answered.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from gateway import headers, stream
+from gateway.answer import Answer
+from gateway.body.coding import decode_answer, decode_stream
+from gateway.body.media import essence
+from gateway.collaborators import Fields, Gateway, Message, Outgoing, Receive, Scope, Send
+from gateway.entries import describe
+from gateway.exchange import Exchange, Head, Principal
+from gateway.faults import reason_for
+from gateway.network import Tenant, locate, require_same_site
+from gateway.origin import is_rewritten
+from gateway.refusal import (
+    AUDIT_UNAVAILABLE,
+    BODY_TOO_LARGE,
+    CRM_TOKEN_ENDED,
+    NOT_ALLOWED,
+    SIGN_IN_REQUIRED,
+    UPGRADE_REFUSED,
+    WRITE_NOT_GRANTED,
+    Refusal,
+)
+from gateway.respond import OWN_PREFIX, send_refusal
+from gateway.watch import Turn
+from policies.decision import Decision
+from policies.profile import Action, Operation
+
+NO_HEAD = Head("", "", "", "", "", (), False, None)  # until the head is parsed
+_BODILESS_STATUS = frozenset({204, 304})
+_WRITES = frozenset({Action.CREATE, Action.UPDATE, Action.DELETE, Action.IMPORT})
+_READS = frozenset({Action.READ, Action.LIST, Action.SEARCH, Action.EXPORT, Action.ASSET})
+
+
+class AnswerAborted(Exception):  # noqa: N818 - a state: half an answer is out and the rest will not come
+    """The listener must close the connection without ending the answer properly."""
+
+    permanent = False
+
+
+class Nonsense(Exception):  # noqa: N818 - what a collaborator answered
+    """A collaborator answered something that is not of its contract; never shown."""
+
+    permanent = True
+
+
+class Passage:
+    """One exchange with what belongs to it while it is handled here."""
+
+    __slots__ = (
+        "cookies",
+        "decided",
+        "exchange",
+        "gw",
+        "receive",
+        "scope",
+        "send",
+        "started",
+        "tenant",
+        "turn",
+        "withheld",
+    )
+
+    def __init__(self, gw: Gateway, scope: Scope, receive: Receive, send: Send, exchange: Exchange, turn: Turn) -> None:
+        self.gw, self.scope, self.receive, self.send = gw, scope, receive, send
+        self.exchange, self.turn = exchange, turn
+        self.tenant: Tenant | None = None
+        self.cookies: list[tuple[str, str]] = []
+        self.withheld: frozenset[str] = frozenset()  # cookies of the CRM that ended with an earlier session
+        self.decided = False  # the decision of a write is in the trail
+        self.started = False  # the answer has begun to leave
+
+
+async def handle(gw: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve one request of the data plane (ASGI)."""
+    if scope["type"] != "http":
+        raise Refusal(UPGRADE_REFUSED)
+    exchange = Exchange(gw.new_id(), gw.clock(), NO_HEAD)
+    turn = gw.watch.begin()
+    passage = Passage(gw, scope, receive, send, exchange, turn)
+    try:
+        exchange.head = head = headers.parse(scope)
+        passage.tenant, exchange.client_address = locate(gw.tenants, gw.network, scope, head)
+        exchange.tenant = passage.tenant.name
+        if head.path.startswith(OWN_PREFIX):
+            await _own_pages(passage, passage.tenant)
+            return
+        await _admit(passage, passage.tenant)
+        body = await _classify(passage, passage.tenant)
+        exchange.decision = _decide(passage)
+        outgoing, rest = await _protect(passage, body)
+        if _is_write(exchange):
+            await _record_decision(passage, outgoing)
+        answer = await _forward(passage, passage.tenant, outgoing, rest)
+        await _deliver(passage, passage.tenant, answer)
+    except asyncio.CancelledError as fault:
+        if not turn.absorb():
+            raise
+        await _refuse(passage, fault)
+    except Exception as fault:
+        await _refuse(passage, fault)
+    finally:
+        turn.end()
+
+
+async def _own_pages(passage: Passage, tenant: Tenant) -> None:
+    """Sign-in and its like: served here, on the CRM's host, before any session exists."""
+    gw, exchange, scope = passage.gw, passage.exchange, passage.scope
+    require_same_site(exchange.head, tenant)
+    left = gw.limits.own_body
+
+    async def bounded() -> Message:
+        nonlocal left
+        message = await passage.receive()
+        left -= len(message.get("body", b""))
+        if left < 0:
+            raise Refusal(BODY_TOO_LARGE)
+        return message
+
+    async def noted(message: Message) -> None:
+        passage.started = True
+        await passage.send(message)
+
+    scope["client"] = (exchange.client_address, scope["client"][1])
+    scope["state"] = {**scope.get("state", {}), "tenant": tenant.name, "exchange": exchange.id}
+    await gw.sign_in_app(scope, bounded, noted)
+
+
+async def _admit(passage: Passage, tenant: Tenant) -> None:
+    """Who asks: a session with both factors, from a page of our own, with CRM credentials that are this person's."""
+    gw, exchange, turn = passage.gw, passage.exchange, passage.turn
+    require_same_site(exchange.head, tenant)
+    passage.cookies = pairs = headers.cookies(exchange.head)
+    token = headers.session_token(pairs)
+    if not token:
+        raise Refusal(SIGN_IN_REQUIRED)
+    principal = gw.sessions.cached(token, exchange.received_at, tenant=tenant.name)
+    if principal is None:
+        turn.enter("access", gw.limits.collaborator_s)
+        principal = await gw.sessions.principal(token, exchange.received_at, tenant=tenant.name)
+        turn.rest("access")
+    if not isinstance(principal, Principal) or principal.tenant != tenant.name:
+        raise Nonsense("sessions")
+    exchange.principal, exchange.crm_user, exchange.language = principal, principal.crm_user, principal.language
+    credentials = headers.crm_tokens(tenant.profile.session_cookies, exchange.head, pairs)
+    if credentials:
+        turn.enter("access", gw.limits.collaborator_s)
+        for place, digest in credentials.items():
+            allowed = await gw.sessions.crm_token_allowed(digest, principal.session_id)
+            if allowed is True:
+                continue
+            if place == "authorization":
+                raise Refusal(CRM_TOKEN_ENDED)
+            passage.withheld |= {place}  # a browser keeps sending it: the CRM shall ask for its own sign-in again
+        turn.rest("access")
+
+
+async def _classify(passage: Passage, tenant: Tenant) -> bytes | None:
+    """What is asked for; the body comes along when the profile had to read it."""
+    exchange, gw = passage.exchange, passage.gw
+    head, profile, body = exchange.head, tenant.profile, None
+    if profile.needs_body(head.method, head.path):
+        body = b""
+        if head.has_body:
+            _require_length(head, gw.limits.body)
+            body = await stream.read(passage.receive, passage.turn, gw.limits.body, gw.limits.body_pause_s)
+            body = stream.unpack(head.first("content-encoding"), body, gw.limits)
+    operation = profile.classify(head.method, head.path, head.query, body, head.first("content-type") or "")
+    if not isinstance(operation, Operation):
+        raise Nonsense("profile")
+    exchange.operation = operation
+    return body
+
+
+def _decide(passage: Passage) -> Decision:
+    """What the policy says; raises Refusal NOT_ALLOWED or WRITE_NOT_GRANTED."""
+    exchange = passage.exchange
+    principal, operation = exchange.principal, exchange.operation
+    assert principal is not None
+    assert operation is not None
+    decision = passage.gw.enforcer.decide(exchange.tenant, principal.roles, operation)
+    if not isinstance(decision, Decision):
+        raise Nonsense("enforcer")
+    if decision.allowed is not True:
+        exchange.decision = decision
+        raise Refusal(WRITE_NOT_GRANTED if decision.reason == WRITE_NOT_GRANTED.id else NOT_ALLOWED)
+    return decision
+
+
+async def _protect(passage: Passage, body: bytes | None) -> tuple[Outgoing, AsyncIterator[bytes] | None]:
+    """What goes to the CRM instead of what came; a body that nothing looks into is handed on as a stream."""
+    gw, head, turn = passage.gw, passage.exchange.head, passage.turn
+    limits, content_type, coding = gw.limits, head.first("content-type") or "", head.first("content-encoding")
+    rest: AsyncIterator[bytes] | None = None
+    given: bytes | AsyncIterator[bytes] | None = body
+    if body is None and not head.has_body:
+        given = b""
+    elif body is None:
+        incoming = stream.chunks(passage.receive, turn, limits.upload, limits.body_pause_s)
+        if essence(content_type).startswith("multipart/"):
+            _require_length(head, limits.upload)
+            given = decode_stream(coding, incoming, limits.bodies) if coding else incoming
+        else:
+            first = await anext(incoming, b"")
+            if not coding and stream.is_opaque(content_type, first):
+                _require_length(head, limits.upload)
+                rest = stream.prepend(first, incoming)
+            else:
+                _require_length(head, limits.body)
+                given = stream.unpack(coding, await stream.gather(first, incoming, limits.body), limits)
+    turn.enter("protect", limits.collaborator_s)
+    outgoing = await gw.protect_request(passage.exchange, content_type, given)
+    if not isinstance(outgoing, Outgoing) or (outgoing.body is None) != (rest is not None):
+        raise Nonsense("tokenise")
+    return outgoing, rest
+
+
+def _require_length(head: Head, limit: int) -> None:
+    if head.content_length is not None and head.content_length > limit:
+        raise Refusal(BODY_TOO_LARGE)
+
+
+def _is_write(exchange: Exchange) -> bool:
+    """Whether the CRM may change something: by what the profile knows of the operation, else by the method."""
+    action = exchange.operation.action if exchange.operation is not None else Action.OTHER
+    return action in _WRITES or (action not in _READS and exchange.head.method not in headers.SAFE_METHODS)
+
+
+async def _record_decision(passage: Passage, outgoing: Outgoing) -> None:
+    """A write is in the trail before it is forwarded, so that none can happen unseen."""
+    try:
+        await _append(passage, "decision", "", 0)
+    except BaseException:
+        if outgoing.body is not None and not isinstance(outgoing.body, bytes):
+            await outgoing.body.close()
+        raise
+    passage.decided = True
+
+
+async def _forward(passage: Passage, tenant: Tenant, outgoing: Outgoing, rest: AsyncIterator[bytes] | None) -> Answer:
+    """Ask the CRM."""
+    exchange, origins, body = passage.exchange, tenant.origins, outgoing.body
+    head = exchange.head
+    content_type = outgoing.content_type if outgoing.content_type is not None else head.first("content-type")
+    chunks: bytes | AsyncIterator[bytes]
+    length: int | None
+    if isinstance(body, bytes):
+        if body and is_rewritten(content_type or ""):
+            body = origins.to_upstream(body)
+        chunks, length = body, len(body)
+    elif body is None:
+        assert rest is not None
+        chunks, length = rest, head.content_length
+    else:
+        chunks, length = body.chunks(), body.length
+    request = headers.upstream_headers(
+        head,
+        exchange,
+        tenant,
+        target=origins.target_to_upstream(outgoing.target),
+        length=length,
+        pairs=passage.cookies,
+        content_type=outgoing.content_type,
+        referer=outgoing.referer,
+        asset=_is_asset(exchange),
+        withheld=passage.withheld,
+    )
+    if isinstance(chunks, bytes):
+        passage.turn.enter("upstream", passage.gw.limits.upstream_s)
+    else:
+        passage.turn.rest("upstream")  # the client and the pool have limits of their own
+    try:
+        answer = await tenant.pool.request(head.method.encode("ascii"), request, chunks, length)
+        if not isinstance(answer, Answer):
+            raise Nonsense("upstream")
+        return answer
+    finally:
+        if body is not None and not isinstance(body, bytes):
+            await body.close()
+
+
+async def _deliver(passage: Passage, tenant: Tenant, answer: Answer) -> None:
+    """Render the answer for the person who asked, record what goes out, let it go."""
+    gw, exchange, turn = passage.gw, passage.exchange, passage.turn
+    origins, decision = tenant.origins, exchange.decision
+    assert decision is not None
+    fields = origins.answer_fields(headers.answer_fields(answer.fields))
+    named = dict(fields)
+    content_type, coding = named.get("content-type", ""), named.get("content-encoding", "")
+    asset = _is_asset(exchange)
+    try:
+        past = (asset or not stream.is_always_opened(content_type)) and await stream.flows_past(
+            answer,
+            exchange.head.method,
+            content_type,
+            coding,
+            named.get("content-disposition", ""),
+            asset=asset,
+            view=decision.view,
+        )
+        if past:
+            turn.rest("upstream")
+            await _flow(passage, answer, headers.streamed_past(fields, secure=origins.secure))
+            return
+        body = await answer.read(gw.limits.answer)
+        if coding and body:
+            body = decode_answer(coding, body, gw.limits.bodies)
+        if body and is_rewritten(content_type):
+            body = origins.to_public(body)
+        fields = headers.looked_into(fields, secure=origins.secure)
+        turn.enter("render", gw.limits.collaborator_s)
+        rendered = await gw.render_answer(exchange, answer.status, fields, body)
+        fields, body = _require_rendered(rendered)
+        await _append(passage, "outcome", "", answer.status)
+    except BaseException:
+        answer.abandon()
+        raise
+    await _send_whole(passage, answer.status, fields, body)
+
+
+def _require_rendered(rendered: object) -> tuple[Fields, bytes]:
+    if not isinstance(rendered, tuple) or len(rendered) != 2:
+        raise Nonsense("reveal")
+    fields, body = rendered
+    if not isinstance(fields, list) or not isinstance(body, bytes):
+        raise Nonsense("reveal")
+    return fields, body
+
+
+async def _send_whole(passage: Passage, status: int, fields: Fields, body: bytes) -> None:
+    out = headers.encode(fields)
+    if passage.exchange.head.method != "HEAD" and status not in _BODILESS_STATUS:
+        out.append((b"content-length", b"%d" % len(body)))
+    passage.turn.rest("send")
+    passage.started = True
+    await passage.send({"type": "http.response.start", "status": status, "headers": out})
+    await passage.send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+async def _flow(passage: Passage, answer: Answer, fields: Fields) -> None:
+    """Hand an answer on as it comes; when it breaks off, so does ours."""
+    out = headers.encode(fields)
+    if answer.length is not None:
+        out.append((b"content-length", b"%d" % answer.length))
+    if not (_is_asset(passage.exchange) and passage.exchange.head.method in headers.SAFE_METHODS):
+        await _append(passage, "outcome", "", answer.status)
+    passage.turn.rest("send")
+    passage.started = True
+    await passage.send({"type": "http.response.start", "status": answer.status, "headers": out})
+    async for chunk in answer.chunks():
+        await passage.send({"type": "http.response.body", "body": chunk, "more_body": True})
+    await passage.send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _is_asset(exchange: Exchange) -> bool:
+    return exchange.operation is not None and exchange.operation.action is Action.ASSET
+
+
+async def _refuse(passage: Passage, fault: BaseException) -> None:
+    """End an exchange: say why, in the trail and to the person; nothing of the CRM's answer leaves."""
+    gw, exchange, turn = passage.gw, passage.exchange, passage.turn
+    refusal = reason_for(fault, turn.expired or turn.stage)
+    if refusal.fault:
+        gw.note_fault(exchange.id, turn.expired or turn.stage, refusal.fault)
+    turn.rest("refuse")
+    ended = refusal.refusal
+    if passage.started:
+        # Part of the answer is out. The trail gets the break as well, but cannot hold anything back any more.
+        await _try_append(passage, ended)
+        raise AnswerAborted(ended.reason.id)
+    if exchange.principal is None:
+        gw.count_refusal(exchange.tenant, exchange.client_address, ended.reason.id, ended.reason.status)
+    elif not await _try_append(passage, ended):
+        ended = Refusal(AUDIT_UNAVAILABLE)
+    secure = passage.tenant is None or passage.tenant.origins.secure
+    await send_refusal(passage.scope, passage.send, ended, exchange.id, secure=secure)
+
+
+async def _try_append(passage: Passage, refusal: Refusal) -> bool:
+    """Record a refusal of somebody known; False when the trail does not take it."""
+    if passage.exchange.principal is None:
+        return True
+    try:
+        async with asyncio.timeout(passage.gw.limits.collaborator_s):
+            kind = "outcome" if passage.decided else "refusal"
+            await _append(passage, kind, refusal.reason.id, refusal.reason.status, refusal.fields)
+    except Exception as fault:
+        passage.gw.note_fault(passage.exchange.id, "audit", type(fault).__name__)
+        return False
+    return True
+
+
+async def _append(passage: Passage, kind: str, reason: str, status: int, refused: tuple[str, ...] = ()) -> None:
+    """Put one entry into the trail and wait until it is durable."""
+    gw, turn = passage.gw, passage.turn
+    entry = describe(passage.exchange, gw.new_id(), kind, reason, status, refused)
+    watched = turn.stage != "refuse"
+    if watched:
+        turn.enter("audit", gw.limits.collaborator_s)
+    index = await gw.audit.append(entry)
+    if not isinstance(index, int) or isinstance(index, bool) or index < 0:
+        raise Nonsense("audit")

@@ -1,0 +1,80 @@
+"""Why an exchange ends here: one reason id per case, the status that fits, whether trying again helps.
+
+Reason ids are stable: the audit trail, the console and the messages in two languages all key on them.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """A stable reason id with its HTTP status; `retry` says whether the same call may succeed later."""
+
+    id: str
+    status: int
+    retry: bool = False
+
+
+class Refusal(Exception):  # noqa: N818 - the field's term; it ends an exchange, it is not a fault
+    """Raised by any stage to end an exchange; carries no personal value.
+
+    detail: names of fields, limits or parts, never values. fields: the wire names the message is about.
+    """
+
+    def __init__(self, reason: Reason, *, detail: str = "", fields: tuple[str, ...] = ()) -> None:
+        super().__init__(reason.id)
+        self.reason = reason
+        self.detail = detail
+        self.fields = fields
+
+
+def _reason(name: str, status: int, *, retry: bool = False) -> Reason:
+    return Reason(name, status, retry)
+
+
+# Parsing the request
+MALFORMED_REQUEST = _reason("malformed-request", 400)
+AMBIGUOUS_FRAMING = _reason("ambiguous-framing", 400)
+AMBIGUOUS_PATH = _reason("ambiguous-path", 400)
+HOST_UNKNOWN = _reason("host-unknown", 421)
+UPGRADE_REFUSED = _reason("upgrade-refused", 403)
+METHOD_REFUSED = _reason("method-refused", 405)
+HEADERS_TOO_LARGE = _reason("headers-too-large", 431)
+CLIENT_SLOW = _reason("client-slow", 408, retry=True)
+CLIENT_GONE = _reason("client-gone", 400)
+OVERLOADED = _reason("overloaded", 503, retry=True)
+# Network and access
+ADDRESS_NOT_ALLOWED = _reason("address-not-allowed", 403)
+SIGN_IN_REQUIRED = _reason("sign-in-required", 401)
+SESSION_ENDED = _reason("session-ended", 401)
+CROSS_SITE_REFUSED = _reason("cross-site-refused", 403)
+CRM_TOKEN_ENDED = _reason("crm-token-ended", 401)
+# Decision
+NOT_ALLOWED = _reason("not-allowed", 403)
+WRITE_NOT_GRANTED = _reason("write-not-granted", 403)
+FIELD_NOT_WRITABLE = _reason("field-not-writable", 403)
+FIELD_NOT_SEARCHABLE = _reason("field-not-searchable", 403)
+SEARCH_AMBIGUOUS = _reason("search-ambiguous", 422)
+# Bodies
+BODY_TOO_LARGE = _reason("body-too-large", 413)
+BODY_MALFORMED = _reason("body-malformed", 400)
+BODY_UNREADABLE = _reason("body-unreadable", 415)
+DECOMPRESSION_LIMIT = _reason("decompression-limit", 413)
+VALUE_INVALID = _reason("value-invalid", 422)
+VALUE_TOO_LONG = _reason("value-too-long", 422)
+MASK_RETURNED = _reason("mask-returned", 409)
+QUERY_UNREADABLE = _reason("query-unreadable", 400)
+# Upstream
+CRM_DOWN = _reason("crm-down", 502, retry=True)
+CRM_SLOW = _reason("crm-slow", 504, retry=True)
+CRM_CUT_OFF = _reason("crm-cut-off", 502, retry=True)
+CRM_ANSWER_UNREADABLE = _reason("crm-answer-unreadable", 502)
+ANSWER_TOO_LARGE = _reason("answer-too-large", 502)
+ANSWER_NOT_RENDERABLE = _reason("answer-not-renderable", 403)
+# Collaborators
+AUDIT_UNAVAILABLE = _reason("audit-unavailable", 503, retry=True)
+STORE_UNAVAILABLE = _reason("store-unavailable", 503, retry=True)
+KEYS_UNAVAILABLE = _reason("keys-unavailable", 503, retry=True)
+INTERNAL_FAULT = _reason("internal-fault", 500)
+
+ALL: tuple[Reason, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Reason))

@@ -1,0 +1,164 @@
+"""Search by a clear value: the operand becomes the surrogate the CRM knows it under.
+
+A search box is no oracle for hidden fields: a kind the role may not search is refused whatever the value is, and a
+value that the role sees nowhere is treated as one that belongs to nobody: the reserved surrogate that matches nothing.
+No recognised value reaches the CRM's search.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from gateway.body.leaf import Leaf
+from gateway.exchange import Exchange
+from gateway.records import Records
+from gateway.refusal import FIELD_NOT_SEARCHABLE, SEARCH_AMBIGUOUS, Refusal
+from gateway.settle import records_of, settle
+from kms.scanner import Scanner
+from kms.surrogate import no_match
+from kms.tokens import SurrogateVault, VaultEntry
+from policies.decision import Decision, Form
+from policies.profile import FieldSpec
+from policies.taxonomy import Kind
+from privacy import recognise
+
+WILDCARDS = "%*"
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """One search operand: its leaf and the field it is compared with, None for boxes that search everything.
+
+    declared: the profile says that this is a search; other parameters are only looked at by recognisers.
+    """
+
+    leaf: Leaf
+    spec: FieldSpec | None = None
+    declared: bool = True
+
+
+class Search:
+    """Rewrites operands of search operations; one per process."""
+
+    def __init__(self, vault: SurrogateVault, records: Records) -> None:
+        self._vault = vault
+        self._records = records
+
+    async def rewrite(
+        self,
+        exchange: Exchange,
+        scanner: Scanner,
+        operand: Operand,
+        fields: Mapping[tuple[str, str], FieldSpec] = MappingProxyType({}),
+    ) -> None:
+        """Set `leaf.new` when the operand is a personal value; fields: what the profile declares, by entity and name.
+
+        Raises Refusal(FIELD_NOT_SEARCHABLE) or Refusal(SEARCH_AMBIGUOUS), KeysUnavailable, StoreUnavailable.
+        """
+        raw = operand.leaf.text
+        text = raw.strip().strip(WILDCARDS).strip()
+        if not text or scanner.whole(text) is not None:
+            return
+        found = recognise.whole(text)
+        if found is not None:
+            self._require_searchable(exchange, operand, found.kind)
+            operand.leaf.new = raw.replace(text, await self._one(exchange, found.kind, found.text, scanner))
+            return
+        parts = recognise.find(raw)
+        if parts:
+            out, at = [], 0
+            for part in parts:
+                self._require_searchable(exchange, operand, part.kind)
+                out.append(raw[at : part.start] + await self._one(exchange, part.kind, part.text, scanner))
+                at = part.end
+            operand.leaf.new = "".join(out) + raw[at:]
+        elif operand.declared:
+            await self._unrecognised(exchange, scanner, operand, raw, text, fields)
+
+    async def _unrecognised(
+        self,
+        exchange: Exchange,
+        scanner: Scanner,
+        operand: Operand,
+        raw: str,
+        text: str,
+        fields: Mapping[tuple[str, str], FieldSpec],
+    ) -> None:
+        """A name, an address, or a part of something: only the field, or the vault, can say what it is."""
+        kind = operand.spec.kind if operand.spec is not None else None
+        if kind is not None:
+            self._require_searchable(exchange, operand, kind)
+            kinds: tuple[str, ...] = (kind,)
+        else:
+            kinds = tuple(one for one in (Kind.NAME, Kind.ADDRESS) if self._searchable(exchange, operand, one))
+        matches = [one for each in kinds for one in await self._seen(exchange, each, text)]
+        if kind is not None and kind != Kind.NAME and not matches:
+            # What a number column holds beside numbers ("see notes") stands there as short text.
+            matches = await self._standing(exchange, await self._seen(exchange, Kind.NAME, text), operand.spec, {})
+        if len(matches) > 1:
+            # A name also stands in notes; what is searched for is the person, not the mention.
+            matches = await self._standing(exchange, matches, operand.spec, fields) or matches
+        if len(matches) > 1:
+            raise Refusal(SEARCH_AMBIGUOUS, detail=str(len(matches)))
+        if matches:
+            operand.leaf.new = raw.replace(text, matches[0])
+        elif kind is not None and not _decision(exchange).view.sees_everything:
+            operand.leaf.new = raw.replace(text, no_match(kind, scanner.shapes))
+
+    async def _one(self, exchange: Exchange, kind: str, text: str, scanner: Scanner) -> str:
+        seen = await self._seen(exchange, kind, text)
+        return seen[0] if seen else no_match(kind, scanner.shapes)
+
+    async def _seen(self, exchange: Exchange, kind: str, text: str) -> Sequence[str]:
+        """Surrogates of this value that the person sees somewhere, at least masked."""
+        if kind not in exchange.searched:
+            exchange.searched.append(kind)
+        matches = await self._vault.find(exchange.tenant, kind, text)
+        view = _decision(exchange).view
+        if view.sees_everything or not matches:
+            return matches
+        entries = await self._vault.resolve(exchange.tenant, matches)
+        await self._records.load(exchange.tenant, records_of(entries.values()), exchange.received_at)
+        return [
+            one
+            for one in matches
+            if one in entries
+            and settle(entries[one], view, self._records, exchange.tenant, exchange.crm_user, exchange.received_at)[0]
+            is not Form.HIDDEN
+        ]
+
+    async def _standing(
+        self,
+        exchange: Exchange,
+        matches: Sequence[str],
+        spec: FieldSpec | None,
+        fields: Mapping[tuple[str, str], FieldSpec],
+    ) -> list[str]:
+        """Those that stand in the searched field itself; without one, those in any field declared for their kind."""
+        entries = await self._vault.resolve(exchange.tenant, matches) if matches else {}
+
+        def stands(entry: VaultEntry) -> bool:
+            for origin in entry.origins:
+                declared = fields.get((origin.entity, origin.field))
+                if spec is not None and (origin.entity, origin.field) == (spec.entity, spec.name):
+                    return True
+                if spec is None and declared is not None and declared.kind == entry.kind:
+                    return True
+            return False
+
+        return [one for one in matches if one in entries and stands(entries[one])]
+
+    def _searchable(self, exchange: Exchange, operand: Operand, kind: str) -> bool:
+        view, spec = _decision(exchange).view, operand.spec
+        rule = view.by_kind.get(kind) if spec is None else view.rule(spec.entity, spec.name, kind)
+        return rule is not None and rule.searchable
+
+    def _require_searchable(self, exchange: Exchange, operand: Operand, kind: str) -> None:
+        if not self._searchable(exchange, operand, kind):
+            raise Refusal(FIELD_NOT_SEARCHABLE, detail=kind)
+
+
+def _decision(exchange: Exchange) -> Decision:
+    if exchange.decision is None:
+        raise RuntimeError("a search is looked at only after a decision")
+    return exchange.decision

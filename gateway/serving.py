@@ -1,0 +1,101 @@
+"""`crmgate serve`: both listeners over one composed gateway, until a signal ends them.
+
+The data plane and the console share a process and nothing of a request: hosts, cookies and applications are their own.
+"""
+
+import asyncio
+import signal
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from gateway import pipeline
+from gateway.access.sessions import Sessions
+from gateway.accounts import utc_now
+from gateway.app import App
+from gateway.collaborators import Application, Receive, Scope, Send
+from gateway.composition import open_app
+from gateway.listener import ListenerLimits, make_server
+from gateway.opening import open_certificate, open_database
+from gateway.settings import ConsoleSettings, ListenerSettings, Settings
+
+
+async def serve(settings: Settings) -> None:
+    """Run until SIGINT or SIGTERM; raises what the parts that cannot start raise."""
+    database = await asyncio.to_thread(open_database, settings)
+    try:
+        async with open_app(settings, database.dsn) as app:
+            await _listen(settings, app, database.dsn)
+    finally:
+        await asyncio.to_thread(database.close)
+
+
+async def _listen(settings: Settings, app: App, dsn: str) -> None:
+    async def data_plane(scope: Scope, receive: Receive, send: Send) -> None:
+        await pipeline.handle(app, scope, receive, send)
+
+    servers = [
+        _server(settings, settings.gateway, data_plane, app),
+        _server(settings, settings.console, app.console_app, app),
+    ]
+    async with AsyncExitStack() as stack:
+        _in_background(stack, _follow_sessions(app.sessions, dsn))
+        _in_background(stack, app.refusals.run(app.audit, utc_now))
+        stack.push_async_callback(_flush, app)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, _stop, servers)
+        await asyncio.gather(*(_run(server) for server in servers))
+
+
+def _server(
+    settings: Settings, listener: ListenerSettings | ConsoleSettings, application: Application, app: App
+) -> uvicorn.Server:
+    limits = settings.limits
+    files = open_certificate(settings, listener, utc_now())
+
+    def count(client: str, reason: str) -> None:
+        app.refusals.note("", client, reason, 400, utc_now())
+
+    certificate: Path | None = files.certificate if files is not None else None
+    key: Path | None = files.key if files is not None else None
+    return make_server(
+        application,
+        listener.listen.host,
+        listener.listen.port,
+        limits=ListenerLimits(head=limits.head_kb * 1024, idle_s=limits.idle_client_s, connections=limits.clients),
+        count=count,
+        certificate=certificate,
+        key=key,
+    )
+
+
+async def _run(server: uvicorn.Server) -> None:
+    """`Server.serve` without its signal handling: one handler ends both servers."""
+    await server._serve()
+
+
+def _stop(servers: list[uvicorn.Server]) -> None:
+    for server in servers:
+        server.should_exit = True
+
+
+def _in_background(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
+    task = asyncio.create_task(work)
+
+    async def end() -> None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    stack.push_async_callback(end)
+
+
+async def _follow_sessions(sessions: Sessions, dsn: str) -> None:
+    await sessions.listen(dsn)
+
+
+async def _flush(app: App) -> None:
+    await app.refusals.flush(app.audit, utc_now(), everything=True)

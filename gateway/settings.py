@@ -1,0 +1,347 @@
+"""Every setting of crmgate: one frozen tree, read once from `crmgate.toml`.
+
+An unknown key is an error that names the closest valid one; a wrong value is an error that says what fits. Secrets
+never stand in the file: it names files that hold them. CRMGATE_CONFIG is the only environment variable.
+Relative paths count from the folder of the file.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import urlsplit
+
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
+
+from gateway.toml_tree import Address, Network, SettingInvalid, read_section, setting
+
+CONFIG_VARIABLE = "CRMGATE_CONFIG"
+FILE_NAME = "crmgate.toml"
+MEGABYTE = 1024 * 1024
+
+
+class Posture(StrEnum):
+    """What happens to reads that no profile rule matches."""
+
+    SCAN = "scan"
+    DENY = "deny"
+
+
+class KeyStore(StrEnum):
+    """Where the root of all keys is."""
+
+    LOCAL = "local"
+    OPENBAO = "openbao"
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerSettings:
+    """[gateway]: the listener that users of the CRM reach."""
+
+    listen: Address = setting(Address("127.0.0.1", 8443), "address and port of the CRM side")
+    tls_certificate: Path | None = setting(None, "PEM chain; without it crmgate makes a certificate of its own")
+    tls_key: Path | None = setting(None, "PEM key that belongs to tls_certificate")
+    tls: bool = setting(True, "false only behind a front proxy on the same machine that ends TLS")
+
+
+@dataclass(frozen=True, slots=True)
+class ConsoleSettings:
+    """[console]: the listener for administrators, auditors and data protection officers, on a host of its own."""
+
+    listen: Address = setting(Address("127.0.0.1", 8444), "address and port of the console")
+    public_url: str = setting("https://console.localhost:8444", "the address people type; its host must not be a CRM's")
+    tls_certificate: Path | None = setting(None, "PEM chain; without it crmgate makes a certificate of its own")
+    tls_key: Path | None = setting(None, "PEM key that belongs to tls_certificate")
+    tls: bool = setting(True, "false only behind a front proxy on the same machine that ends TLS")
+
+    @property
+    def host(self) -> str:
+        """Host and, unless it is the scheme's own, port, as browsers send them."""
+        return urlsplit(self.public_url).netloc.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class TenantSettings:
+    """[tenant.NAME]: one CRM behind the gateway."""
+
+    upstream: str = setting(..., "address of the CRM itself, reachable from here only")
+    public_url: str = setting("https://crm.localhost:8443", "the address people type instead")
+    profile: str = setting("generic", "name of a shipped CRM profile, or path of a profile file of your own")
+    policy: Path | None = setting(None, "policy file (CSV); without it the shipped one applies")
+    posture: Posture = setting(Posture.SCAN, "reads that no profile rule matches: scan (shown after scanning) or deny")
+    allow_networks: tuple[Network, ...] = setting((), "networks people may come from; empty means any")
+    upstream_ca: Path | None = setting(None, "PEM file with the CA of the CRM when it is not a public one")
+    max_connections: int = setting(64, "connections to the CRM at the same time", least=1)
+    connect_timeout_s: float = setting(5.0, "seconds to reach the CRM", least=0.1)
+    answer_timeout_s: float = setting(60.0, "seconds of silence from the CRM before it counts as slow", least=0.1)
+    keep_idle_s: float = setting(30.0, "seconds an unused connection to the CRM is kept", least=0)
+    forward_client_address: bool = setting(False, "tell the CRM the client's address in X-Forwarded-For")
+
+    @property
+    def host(self) -> str:
+        """Host and, unless it is the scheme's own, port, as browsers send them."""
+        return urlsplit(self.public_url).netloc.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSettings:
+    """[network]: who stands between the clients and crmgate."""
+
+    trusted_proxies: tuple[Network, ...] = setting((), "front proxies whose X-Forwarded-For is believed")
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseSettings:
+    """[database]: PostgreSQL; the embedded one unless a dsn is given."""
+
+    dsn: str = setting("", "connection string of your own PostgreSQL 16 or newer, without a password (use passfile=)")
+    dsn_file: Path | None = setting(None, "file holding that connection string, which may have a password then")
+    folder: Path | None = setting(None, "folder of the embedded PostgreSQL; default: database in the state folder")
+    max_connections: int = setting(16, "connections of this node", least=2)
+
+
+@dataclass(frozen=True, slots=True)
+class KeySettings:
+    """[keys]: where keys come from."""
+
+    provider: KeyStore = setting(KeyStore.LOCAL, "local (a sealed file) or openbao (OpenBao or Vault, transit engine)")
+    path: Path | None = setting(None, "local: the sealed keyring; default: keyring in the state folder")
+    passphrase_file: Path | None = setting(None, "local: file with the passphrase; default: keyring.pass in state")
+    address: str = setting("", "openbao: https://host:8200")
+    token_file: Path | None = setting(None, "openbao: file with the token")
+    mount: str = setting("transit", "openbao: mount path of the transit engine")
+    namespace: str = setting("", "openbao: namespace, if you use them")
+    ca: Path | None = setting(None, "openbao: PEM file with its CA")
+    timeout_s: float = setting(5.0, "openbao: seconds to wait for an answer", least=0.1)
+    cache_s: float = setting(300.0, "seconds that opened keys stay in memory when the provider is away", least=1)
+
+
+@dataclass(frozen=True, slots=True)
+class AccessSettings:
+    """[access]: sign-in and sessions."""
+
+    idle_minutes: int = setting(30, "a session ends after this time without use", least=1)
+    absolute_hours: int = setting(12, "a session ends after this time in any case", least=1)
+    issuer: str = setting("crmgate", "name shown in the authenticator app")
+
+
+@dataclass(frozen=True, slots=True)
+class LimitSettings:
+    """[limits]: what is refused for its size."""
+
+    body_mb: int = setting(8, "request bodies that have to be read (forms, JSON, imports)", least=1)
+    upload_mb: int = setting(1024, "files in a multipart upload, streamed", least=1)
+    answer_mb: int = setting(32, "answers that have to be read (pages, JSON, exports), after decompression", least=1)
+    ratio: int = setting(100, "times a compressed body may grow", least=2)
+    depth: int = setting(64, "nesting of JSON", least=4)
+    leaves: int = setting(200_000, "values in one body", least=100)
+    head_kb: int = setting(64, "request line and headers together", least=8)
+    clients: int = setting(1024, "client connections at the same time", least=1)
+    idle_client_s: float = setting(60.0, "seconds a quiet client connection is kept", least=1)
+
+    @property
+    def body(self) -> int:
+        """Bytes of a request body that has to be read."""
+        return self.body_mb * MEGABYTE
+
+    @property
+    def upload(self) -> int:
+        """Bytes of a streamed upload."""
+        return self.upload_mb * MEGABYTE
+
+    @property
+    def answer(self) -> int:
+        """Bytes of an answer that has to be read."""
+        return self.answer_mb * MEGABYTE
+
+
+@dataclass(frozen=True, slots=True)
+class AuditSettings:
+    """[audit]: the trail."""
+
+    checkpoint_key: Path | None = setting(None, "Ed25519 key that signs checkpoints; default: audit.key in state")
+    checkpoint_seconds: int = setting(3, "time between signed checkpoints", least=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The whole tree; paths are absolute and defaults filled in."""
+
+    file: Path
+    state: Path
+    gateway: ListenerSettings = field(default_factory=ListenerSettings)
+    console: ConsoleSettings = field(default_factory=ConsoleSettings)
+    tenants: Mapping[str, TenantSettings] = field(default_factory=lambda: MappingProxyType({}))
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    database: DatabaseSettings = field(default_factory=DatabaseSettings)
+    keys: KeySettings = field(default_factory=KeySettings)
+    access: AccessSettings = field(default_factory=AccessSettings)
+    limits: LimitSettings = field(default_factory=LimitSettings)
+    audit: AuditSettings = field(default_factory=AuditSettings)
+
+    @property
+    def database_folder(self) -> Path:
+        """Folder of the embedded PostgreSQL."""
+        return self.database.folder or self.state / "database"
+
+    @property
+    def keyring_path(self) -> Path:
+        """File of the local keyring."""
+        return self.keys.path or self.state / "keyring"
+
+    @property
+    def passphrase_path(self) -> Path:
+        """File that holds the passphrase of the local keyring."""
+        return self.keys.passphrase_file or self.state / "keyring.pass"
+
+    @property
+    def checkpoint_key_path(self) -> Path:
+        """File of the key that signs the audit trail's checkpoints."""
+        return self.audit.checkpoint_key or self.state / "audit.key"
+
+    @property
+    def checkpoint_folder(self) -> Path:
+        """Where the newest checkpoint of each CRM is kept outside the database."""
+        return self.checkpoint_key_path.parent / "checkpoints"
+
+
+SECTIONS: Mapping[str, type[Any]] = MappingProxyType(
+    {
+        "gateway": ListenerSettings,
+        "console": ConsoleSettings,
+        "tenant": TenantSettings,
+        "network": NetworkSettings,
+        "database": DatabaseSettings,
+        "keys": KeySettings,
+        "access": AccessSettings,
+        "limits": LimitSettings,
+        "audit": AuditSettings,
+    }
+)
+
+
+def find_file(given: Path | None) -> Path:
+    """The settings file: the one given, else $CRMGATE_CONFIG, else crmgate.toml in the current folder."""
+    chosen = given or Path(os.environ.get(CONFIG_VARIABLE) or FILE_NAME)
+    return chosen.absolute()
+
+
+def read_settings(file: Path) -> Settings:
+    """Read and check the whole file; raises SettingInvalid with a sentence for people."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as fault:
+        raise SettingInvalid("", f"cannot read {file}: {fault.strerror}") from fault
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as fault:
+        raise SettingInvalid("", f"{file} is not valid TOML: {fault}") from fault
+    return build_settings(raw, file)
+
+
+def build_settings(raw: Mapping[str, Any], file: Path) -> Settings:
+    """The tree from an already parsed file; `file` gives the folder that relative paths count from."""
+    folder = file.parent
+    top = read_section(_Top, {name: value for name, value in raw.items() if name not in SECTIONS}, "", folder, SECTIONS)
+    parts = {
+        name: read_section(kind, raw.get(name, {}), name, folder) for name, kind in SECTIONS.items() if name != "tenant"
+    }
+    tenants_raw = raw.get("tenant", {})
+    if not isinstance(tenants_raw, dict) or not all(isinstance(value, dict) for value in tenants_raw.values()):
+        raise SettingInvalid("tenant", "write one section for each CRM, for example [tenant.main]")
+    tenants = {
+        name: read_section(TenantSettings, value, f"tenant.{name}", folder) for name, value in tenants_raw.items()
+    }
+    settings = Settings(
+        file=file,
+        state=(folder / top.state).absolute(),
+        tenants=MappingProxyType(tenants),
+        **parts,
+    )
+    _check(settings)
+    return settings
+
+
+@dataclass(frozen=True, slots=True)
+class _Top:
+    """Keys above all sections."""
+
+    state: Path = setting(Path("state"), "folder for what crmgate keeps: keyring, certificates, embedded database")
+
+
+def _check(settings: Settings) -> None:
+    """What one value alone cannot show."""
+    if not settings.tenants:
+        raise SettingInvalid("tenant", 'name at least one CRM: [tenant.main] with upstream = "http://…"')
+    hosts: dict[str, str] = {}
+    for name, tenant in settings.tenants.items():
+        _check_url(f"tenant.{name}.upstream", tenant.upstream, ("http", "https"))
+        _check_url(
+            f"tenant.{name}.public_url",
+            tenant.public_url,
+            ("http", "https") if not settings.gateway.tls else ("https",),
+        )
+        if tenant.host in hosts:
+            raise SettingInvalid(
+                f"tenant.{name}.public_url", f"{tenant.host} is taken by [tenant.{hosts[tenant.host]}]"
+            )
+        hosts[tenant.host] = name
+    _check_url(
+        "console.public_url", settings.console.public_url, ("https", "http") if not settings.console.tls else ("https",)
+    )
+    names = {urlsplit(tenant.public_url).hostname: name for name, tenant in settings.tenants.items()}
+    console = urlsplit(settings.console.public_url).hostname
+    if console in names:
+        # Cookies are shared by all ports of a host, so a page of the CRM could act in the console.
+        raise SettingInvalid(
+            "console.public_url", f"must not use the host of [tenant.{names[console]}]; ports share cookies"
+        )
+    if settings.keys.provider is KeyStore.OPENBAO:
+        _check_url("keys.address", settings.keys.address, ("http", "https"))
+        if settings.keys.token_file is None:
+            raise SettingInvalid("keys.token_file", 'is needed for provider = "openbao"')
+    _check_dsn(settings.database.dsn)
+    for section, listener in (("gateway", settings.gateway), ("console", settings.console)):
+        if (listener.tls_certificate is None) != (listener.tls_key is None):
+            raise SettingInvalid(f"{section}.tls_key", "tls_certificate and tls_key go together")
+
+
+def _check_dsn(dsn: str) -> None:
+    try:
+        password = conninfo_to_dict(dsn).get("password")
+    except ProgrammingError as fault:
+        raise SettingInvalid("database.dsn", "is not a PostgreSQL connection string") from fault
+    if password:
+        raise SettingInvalid(
+            "database.dsn", "must not hold a password: put the string into a file and name it in dsn_file"
+        )
+
+
+def _check_url(name: str, url: str, schemes: tuple[str, ...]) -> None:
+    parts = urlsplit(url)
+    try:
+        port_fits = parts.port is None or parts.port > 0
+    except ValueError:
+        port_fits = False
+    if (
+        parts.scheme not in schemes
+        or not parts.hostname
+        or not port_fits
+        or parts.username
+        or parts.query
+        or parts.fragment
+    ):
+        raise SettingInvalid(name, f"must be an address such as {schemes[0]}://crm.example.org, not {url!r}")
+    if parts.path not in ("", "/"):
+        raise SettingInvalid(name, f"must end after the host: a path ({parts.path}) is not supported")
+
+
+def cache_folder() -> Path:
+    """Where what can be fetched again is kept: ${XDG_CACHE_HOME:-~/.cache}/crmgate."""
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(given) if given else Path.home() / ".cache") / "crmgate"

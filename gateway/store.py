@@ -1,0 +1,58 @@
+"""SQL of the gateway's own tables (owners of CRM records); every query names its tenant.
+
+Any fault of PostgreSQL becomes StoreUnavailable, which ends the exchange: nothing passes on a guess.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any
+
+from psycopg import AsyncConnection
+from psycopg import Error as PostgresError
+from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
+
+from kms.tokens import StoreUnavailable
+
+
+class RecordStore:
+    """Owners of CRM records in PostgreSQL."""
+
+    def __init__(self, pool: AsyncConnectionPool) -> None:
+        self._pool = pool
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[AsyncConnection[Any]]:
+        try:
+            async with self._pool.connection() as connection:
+                yield connection
+        except (PostgresError, PoolTimeout, PoolClosed, OSError) as fault:
+            raise StoreUnavailable from fault
+
+    async def upsert(self, tenant: str, keys: Sequence[tuple[str, str]], owner: str, seen_at: datetime) -> None:
+        """Store one owner for these (entity, record) pairs; raises StoreUnavailable."""
+        async with self._connection() as connection:
+            await connection.execute(
+                """
+                INSERT INTO crm_record (tenant, entity, record, owner, seen_at)
+                SELECT %s, entity, record, %s, %s FROM unnest(%s::text[], %s::text[]) AS given (entity, record)
+                ON CONFLICT (tenant, entity, record)
+                DO UPDATE SET owner = EXCLUDED.owner, seen_at = EXCLUDED.seen_at
+                WHERE crm_record.seen_at <= EXCLUDED.seen_at
+                """,
+                (tenant, owner, seen_at, [key[0] for key in keys], [key[1] for key in keys]),
+            )
+
+    async def select(self, tenant: str, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, datetime]]:
+        """Owner and age of these (entity, record) pairs; unknown ones are absent; raises StoreUnavailable."""
+        async with self._connection() as connection:
+            cursor = await connection.execute(
+                """
+                SELECT r.entity, r.record, r.owner, r.seen_at FROM crm_record r
+                JOIN unnest(%s::text[], %s::text[]) AS wanted (entity, record)
+                  ON r.entity = wanted.entity AND r.record = wanted.record
+                WHERE r.tenant = %s
+                """,
+                ([key[0] for key in keys], [key[1] for key in keys], tenant),
+            )
+            return {(row[0], row[1]): (row[2], row[3]) for row in await cursor.fetchall()}

@@ -1,0 +1,383 @@
+"""The way in: personal values in a request become surrogates before the CRM sees them.
+
+Order matters: declared fields first, then free text, so that a note naming the person who is being created finds the
+name already known. What the profile declares is judged as a whole value; what nobody declared is only touched when its
+whole text is a recognised value, or, in running text, where a recogniser or a known name stands (DESIGN, section 1).
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+from gateway.body.leaf import Leaf
+from gateway.exchange import Exchange
+from gateway.records import Records
+from gateway.refusal import FIELD_NOT_WRITABLE, VALUE_INVALID, VALUE_TOO_LONG, Refusal
+from gateway.reveal import PLACEHOLDER
+from gateway.settle import records_of, settle
+from gateway.writeback import (
+    WIRE,
+    Returned,
+    holds_edited_surrogate,
+    holds_wire_mask,
+    look_up,
+    refused,
+    restore_mask,
+    was_surrogate,
+)
+from kms.scanner import Scanner
+from kms.tokens import NewValue, Origin, SurrogateVault, VaultEntry
+from policies.decision import Form
+from policies.profile import FieldSpec
+from policies.taxonomy import Kind
+from privacy import known, mask, recognise, validate
+
+UNDECLARED = "undeclared"  # field name of origins that no profile declares
+SOME_RECORD = "record"  # entity of operations that work on records of any type
+
+
+class Treatment(Enum):
+    """What happens to one leaf."""
+
+    LEAVE = "leave"
+    VALUE = "value"
+    TEXT = "text"
+    WHOLE = "whole"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One leaf with its treatment; spec is None for undeclared leaves.
+
+    records: the records this very leaf is written to, where they are not those of the whole operation.
+    """
+
+    leaf: Leaf
+    treatment: Treatment
+    spec: FieldSpec | None = None
+    records: tuple[str, ...] | None = None
+
+
+@dataclass(slots=True)
+class Piece:
+    """A part of a text that becomes a surrogate: character offsets and the value to seal."""
+
+    start: int
+    end: int
+    value: NewValue
+    surrogate: str = ""
+
+
+@dataclass(slots=True)
+class Prose:
+    """One text on its way in; text changes while masks are put back."""
+
+    target: Target
+    text: str
+    pieces: list[Piece] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Work:
+    """What one body needs from the vault: filled by reading, emptied by writing.
+
+    names: (row, field) → clear text and surrogate of the names of one person, new ones and those that came back.
+    """
+
+    exchange: Exchange
+    records: tuple[str, ...]
+    mask_char: str
+    returned: Returned = field(default_factory=Returned)
+    values: list[tuple[Target, FieldSpec, NewValue]] = field(default_factory=list)
+    shared: list[tuple[str, Origin]] = field(default_factory=list)
+    names: dict[int, dict[str, tuple[str, str]]] = field(default_factory=dict)
+
+    @property
+    def entity(self) -> str:
+        """Entity of the operation, or "" when nothing matched."""
+        return self.exchange.operation.entity if self.exchange.operation is not None else ""
+
+    def places(self, target: Target) -> tuple[str, ...]:
+        """Records a leaf is written to; none where the number in the request is that of another entity's record."""
+        if target.records is not None:
+            return target.records
+        foreign = target.spec is not None and target.spec.entity != self.entity and self.entity != SOME_RECORD
+        return () if foreign else self.records
+
+
+class Tokeniser:
+    """Replaces personal values in the leaves of a request; one per process."""
+
+    def __init__(self, vault: SurrogateVault, records: Records, scanner: Callable[[str], Scanner]) -> None:
+        self._vault = vault
+        self._records = records
+        self._scanner = scanner
+
+    async def protect(
+        self, exchange: Exchange, targets: Sequence[Target], *, records: tuple[str, ...] = (), mask_char: str = "*"
+    ) -> None:
+        """Set `leaf.new` on every leaf that must change.
+
+        Raises Refusal for values that cannot be stored or masks that cannot be put back, KeysUnavailable,
+        StoreUnavailable.
+        """
+        work = Work(exchange, records, mask_char)
+        active = [target for target in targets if target.treatment is not Treatment.LEAVE and target.leaf.text]
+        if not active:
+            return
+        scanner = self._scanner(exchange.tenant)
+        work.returned = await look_up(self._vault, scanner, exchange.tenant, {t.leaf.text for t in active})
+        await self._records.load(exchange.tenant, records_of(work.returned.entries.values()), exchange.received_at)
+        for target in active:
+            if target.treatment is Treatment.VALUE and target.spec is not None:
+                await self._value(work, scanner, target, target.spec)
+        await self._write_values(work)
+        texts = [target for target in active if target.treatment in (Treatment.TEXT, Treatment.WHOLE)]
+        await self._texts(work, scanner, texts)
+        for surrogate, origin in dict.fromkeys(work.shared):
+            await self._vault.add_origin(exchange.tenant, surrogate, origin, exchange.id)
+
+    async def _value(self, work: Work, scanner: Scanner, target: Target, spec: FieldSpec) -> None:
+        """One declared field: keep what comes back, refuse what cannot be kept, seal what is new."""
+        text = target.leaf.text
+        if not text.strip():
+            return
+        kept = work.returned.whole(text)
+        if kept is None and work.returned.alone(text) is not None:
+            return  # ours, but its value is gone: it stays what it is and is not sealed as if it were a value
+        if kept is None:
+            kept = await self._restored(work, scanner, target, text, spec)
+        if kept is not None:
+            self._keep(work, target, spec, kept)
+            return
+        if work.returned.inside(text):
+            text = self._opened(work, text, spec)
+        elif was_surrogate(text, scanner.shapes):
+            raise refused(spec)
+        self._require_writable(work, spec)
+        kind = str(spec.kind)
+        try:
+            validate.check(kind, text, spec.max_chars)
+        except validate.ValueRefused as fault:
+            if fault.problem not in validate.ODD_SHAPES:
+                reason = VALUE_TOO_LONG if fault.problem == "too-long" else VALUE_INVALID
+                raise Refusal(reason, detail=fault.problem, fields=(spec.name,)) from None
+            # Whether it may stand there is for the CRM to say: it gets something that is as little an e-mail
+            # address or a number as what was typed, and its own message comes back with the typed value in it.
+            kind = str(Kind.NAME)
+        places = work.places(target)
+        origin = Origin(spec.entity, spec.name, places[0] if places else None)
+        work.values.append((target, spec, NewValue(kind, text, origin)))
+
+    def _keep(self, work: Work, target: Target, spec: FieldSpec, kept: VaultEntry) -> None:
+        """What came back stays; to put it where it did not stand before takes the right to write there."""
+        places = work.places(target)
+        stands = [(spec.entity, spec.name, record) for record in places]
+        origins = {(origin.entity, origin.field, origin.record) for origin in kept.origins}
+        if not stands or not origins.issuperset(stands):
+            self._require_writable(work, spec)
+        if target.leaf.text != kept.surrogate:
+            target.leaf.new = kept.surrogate
+        if kept.kind == Kind.NAME:
+            work.names.setdefault(id(target.leaf.siblings), {})[spec.name] = (kept.clear, kept.surrogate)
+        self._share(work, target, kept, spec)
+
+    def _require_writable(self, work: Work, spec: FieldSpec) -> None:
+        decision = work.exchange.decision
+        kind = str(spec.kind) if spec.kind is not None else ""
+        if decision is None or not decision.view.rule(spec.entity, spec.name, kind).writable:
+            raise Refusal(FIELD_NOT_WRITABLE, fields=(spec.name,))
+
+    def _form(self, work: Work, entry: VaultEntry) -> Form:
+        exchange = work.exchange
+        if exchange.decision is None:
+            return Form.HIDDEN
+        form, _ = settle(
+            entry, exchange.decision.view, self._records, exchange.tenant, exchange.crm_user, exchange.received_at
+        )
+        return form
+
+    async def _restored(
+        self, work: Work, scanner: Scanner, target: Target, text: str, spec: FieldSpec | None
+    ) -> VaultEntry | None:
+        """The entry a posted mask stands for, None when it is no mask; raises Refusal(MASK_RETURNED)."""
+        exchange, places = work.exchange, work.places(target)
+
+        async def form(entry: VaultEntry) -> Form:
+            await self._records.load(exchange.tenant, records_of([entry]), exchange.received_at)
+            return self._form(work, entry)
+
+        record = places[0] if len(places) == 1 else None
+        return await restore_mask(self._vault, scanner, exchange.tenant, text, spec, record, work.mask_char, form)
+
+    def _share(self, work: Work, target: Target, entry: VaultEntry, spec: FieldSpec) -> None:
+        """A surrogate written into a field gets that origin only if the writer sees the value in clear.
+
+        A mask is not enough: where a role sees more of its own records, pasting would turn the mask into the value.
+        """
+        if self._form(work, entry) is not Form.CLEAR:
+            return
+        for record in work.places(target) or (None,):
+            origin = Origin(spec.entity, spec.name, record)
+            if origin not in entry.origins:
+                work.shared.append((entry.surrogate, origin))
+
+    def _opened(self, work: Work, text: str, spec: FieldSpec) -> str:
+        """A value typed around a surrogate: the clear text of it, if the writer may see every part clear."""
+        out, at = [], 0
+        for hit, (start, end) in zip(work.returned.hits[text], work.returned.spans(text), strict=True):
+            entry = work.returned.entries.get(hit.canonical)
+            if entry is None:
+                continue
+            if self._form(work, entry) is not Form.CLEAR:
+                raise refused(spec)
+            out.append(text[at:start] + entry.clear)
+            at = end
+        return "".join(out) + text[at:]
+
+    async def _write_values(self, work: Work) -> None:
+        if not work.values:
+            return
+        exchange = work.exchange
+        surrogates = await self._vault.tokenise(exchange.tenant, [value for _, _, value in work.values], exchange.id)
+        named: set[int] = set()
+        for (target, spec, value), surrogate in zip(work.values, surrogates, strict=True):
+            target.leaf.new = surrogate
+            exchange.typed.add(surrogate)
+            exchange.written.append((spec.entity, spec.name, value.kind))
+            for record in work.places(target)[1:]:
+                work.shared.append((surrogate, Origin(spec.entity, spec.name, record)))
+            if value.kind == Kind.NAME:
+                row = id(target.leaf.siblings)
+                work.names.setdefault(row, {})[spec.name] = (value.clear.strip(), surrogate)
+                named.add(row)
+        await self._alias_names(work, named)
+
+    async def _alias_names(self, work: Work, rows: set[int]) -> None:
+        """Full names are known through their parts, so that notes naming the person are found."""
+        aliases: list[tuple[str, str]] = []
+        for row in rows:
+            names = work.names[row]
+            first, last = names.get("first_name"), names.get("last_name")
+            if first is not None and last is not None:
+                aliases += [(alias, last[1]) for alias in full_names(first[0], last[0])]
+        if aliases:
+            await self._vault.index_aliases(work.exchange.tenant, Kind.NAME, aliases)
+
+    async def _texts(self, work: Work, scanner: Scanner, targets: Sequence[Target]) -> None:
+        prose: list[Prose] = []
+        for target in targets:
+            whole = work.returned.whole(target.leaf.text)
+            if whole is not None and target.spec is not None:
+                self._share(work, target, whole, target.spec)
+            prose.append(Prose(target, await self._put_back(work, scanner, target)))
+        known_values = await self._known_values(work, prose)
+        for one in prose:
+            one.pieces = self._pieces(work, one, known_values.get(one.text, []))
+        await self._write_pieces(work, prose)
+
+    async def _put_back(self, work: Work, scanner: Scanner, target: Target) -> str:
+        """The text with the masks in it replaced by their surrogates; raises Refusal for those that cannot be."""
+        text, out, at = target.leaf.text, [], 0
+        for match in WIRE.finditer(text):
+            entry = await self._restored(work, scanner, target, match.group(), target.spec)
+            if entry is not None:
+                out.append(text[at : match.start()] + entry.surrogate)
+                at = match.end()
+        if out:
+            text = "".join(out) + text[at:]
+            work.returned.hits[text] = scanner.find(text.encode("utf-8", "surrogatepass"))
+        if holds_wire_mask(text) or self._left_over(work, scanner, target, text):
+            raise refused(target.spec)
+        return text
+
+    def _left_over(self, work: Work, scanner: Scanner, target: Target, text: str) -> bool:
+        """Whether a readable mask, or an edited surrogate, of somebody who does not see everything is left."""
+        decision = work.exchange.decision
+        if decision is not None and decision.view.sees_everything:
+            return False
+        if target.treatment is Treatment.TEXT:
+            masked = PLACEHOLDER in text or mask.looks_masked(text)
+        else:  # a password of stars is nobody's mask
+            masked = text.strip() == PLACEHOLDER or (bool(text.strip(" *\u2022")) and mask.looks_masked(text))
+        return masked or holds_edited_surrogate(text, work.returned.spans(text), scanner.shapes)
+
+    async def _known_values(self, work: Work, prose: Iterable[Prose]) -> dict[str, list[tuple[int, int, str, Kind]]]:
+        """Parts of declared free texts that are known names or addresses, per text."""
+        candidates = {
+            one.text: known.known_candidates(one.text) for one in prose if one.target.treatment is Treatment.TEXT
+        }
+        wanted = sorted({part for spans in candidates.values() for _, _, part in spans})
+        if not wanted:
+            return {}
+        kinds: dict[str, Kind] = {}
+        for kind in (Kind.ADDRESS, Kind.NAME):
+            for part in await self._vault.find_known(work.exchange.tenant, kind, wanted):
+                kinds[part] = kind
+        return {
+            text: [
+                (start, end, part, kinds[part])
+                for start, end, part in known.choose([span for span in spans if span[2] in kinds])
+            ]
+            for text, spans in candidates.items()
+        }
+
+    def _pieces(self, work: Work, prose: Prose, known_parts: Sequence[tuple[int, int, str, Kind]]) -> list[Piece]:
+        text, spec, places = prose.text, prose.target.spec, work.places(prose.target)
+        origin = Origin(
+            spec.entity if spec is not None else work.entity,
+            spec.name if spec is not None else UNDECLARED,
+            places[0] if places else None,
+        )
+        found = recognise.find(text) if prose.target.treatment is Treatment.TEXT or runs(text) else []
+        if not found and (whole := recognise.whole(text)) is not None:
+            found = [whole]
+        taken = work.returned.spans(text)
+        pieces = [
+            Piece(hit.start, hit.end, NewValue(hit.kind, hit.text, origin))
+            for hit in found
+            if _apart(hit.start, hit.end, taken)
+        ]
+        taken += [(piece.start, piece.end) for piece in pieces]
+        pieces += [
+            Piece(start, end, NewValue(kind, part, origin))
+            for start, end, part, kind in known_parts
+            if _apart(start, end, taken)
+        ]
+        return sorted(pieces, key=lambda piece: piece.start)
+
+    async def _write_pieces(self, work: Work, prose: Sequence[Prose]) -> None:
+        flat = [(one, piece) for one in prose for piece in one.pieces]
+        exchange = work.exchange
+        surrogates = await self._vault.tokenise(exchange.tenant, [piece.value for _, piece in flat], exchange.id)
+        for (one, piece), surrogate in zip(flat, surrogates, strict=True):
+            piece.surrogate = surrogate
+            exchange.typed.add(surrogate)
+            origin = piece.value.origin
+            exchange.written.append((origin.entity, origin.field, piece.value.kind))
+            for record in work.places(one.target)[1:]:
+                work.shared.append((surrogate, Origin(origin.entity, origin.field, record)))
+        for one in prose:
+            out, at = [], 0
+            for piece in one.pieces:
+                out.append(one.text[at : piece.start] + piece.surrogate)
+                at = piece.end
+            text = "".join(out) + one.text[at:]
+            if text != one.target.leaf.text:
+                one.target.leaf.new = text
+
+
+def _apart(start: int, end: int, taken: Iterable[tuple[int, int]]) -> bool:
+    return all(end <= at or start >= stop for at, stop in taken)
+
+
+def full_names(first: str, last: str) -> tuple[str, ...]:
+    """Ways a person's name is written in prose from its two parts, Chinese order without a space first."""
+    return (f"{last}{first}", f"{first} {last}", f"{last} {first}", f"{last}, {first}")
+
+
+def runs(text: str) -> bool:
+    """True for running text, in which recognised parts are replaced even where no profile declares the field."""
+    return any(char.isspace() or char in "，。；、！？：" for char in text.strip()) or any(
+        "一" <= char <= "鿿" for char in text
+    )

@@ -1,0 +1,161 @@
+"""From clear values to what is written: terms, candidate surrogates, sealed blobs. Pure; keys and randomness are given.
+
+Deterministic kinds have one draft a value however often it is written; names and addresses have one a record, and one
+for each writing while the record is not known, because many people share them.
+"""
+
+import hmac
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from kms import surrogate as shapes_of
+from kms.entry import NewValue, Origin
+from kms.envelope import NONCE_BYTES, Context, FieldKey, seal
+from kms.normalise import VERSION, exact, folded, normalise
+from kms.store import EntryRow, OriginRow
+from kms.surrogate import DETERMINISTIC, EMAIL, SERIALS, Shapes
+
+_PAD_TO = 16
+EXACT, FOLDED, NORMALISED = "exact", "folded", "normalised"
+
+
+@dataclass(frozen=True, slots=True)
+class KindKeys:
+    """Keys of one kind: the current one first where there are several."""
+
+    seal: FieldKey
+    equal: tuple[FieldKey, ...]
+    token: FieldKey
+
+
+@dataclass(slots=True)
+class Draft:
+    """One value on its way into the vault; `surrogate` and `blob` are set once it has a place there."""
+
+    kind: str
+    clear: str = field(repr=False)
+    terms: tuple[bytes, ...]
+    numbers: list[int]
+    origins: list[tuple[Origin, str]] = field(repr=False)
+    surrogate: str = ""
+    blob: bytes = b""
+    new: bool = False
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether equal values share a surrogate."""
+        return self.kind in DETERMINISTIC
+
+
+def equality_term(key: FieldKey, kind: str, form: str, spelled: str) -> bytes:
+    """HMAC-SHA-256 over version, kind, form and spelling, each with its length, cut to 16 bytes."""
+    parts = []
+    for text in (str(VERSION), kind, form, spelled):
+        part = text.encode("utf-8", "surrogatepass")
+        parts += [len(part).to_bytes(4), part]
+    return hmac.digest(key.secret, b"crmgate equality\0" + b"".join(parts), "sha256")[:16]
+
+
+def equality_terms(keys: Sequence[FieldKey], kind: str, clear: str, *, fold: bool = True) -> list[bytes]:
+    """Terms a value is looked up by, for every live key: normalised, or for short text folded or exact."""
+    if kind in DETERMINISTIC:
+        return [equality_term(key, kind, NORMALISED, normalise(kind, clear)) for key in keys]
+    form, spelled = (FOLDED, folded(clear)) if fold else (EXACT, exact(clear))
+    return [equality_term(key, kind, form, spelled) for key in keys]
+
+
+def written_terms(key: FieldKey, kind: str, clear: str) -> list[bytes]:
+    """Terms under which a short text or an alias can be found: exact and folded."""
+    return [equality_term(key, kind, EXACT, exact(clear)), equality_term(key, kind, FOLDED, folded(clear))]
+
+
+def draft(values: Sequence[NewValue], keys: dict[str, KindKeys]) -> list[Draft]:
+    """Drafts of these values; `numbers` says which values each one is for."""
+    drafts: dict[object, Draft] = {}
+    for number, value in enumerate(values):
+        kind, origin = value.kind, value.origin
+        terms = tuple(equality_terms(keys[kind].equal, kind, value.clear, fold=False))
+        place: object = (kind, terms[0])
+        if kind not in DETERMINISTIC:
+            place = (
+                (place, origin.entity, origin.field, origin.record) if origin.record is not None else (place, number)
+            )
+        made = drafts.get(place)
+        if made is None:
+            made = drafts[place] = Draft(kind, value.clear, terms, [], [])
+        made.numbers.append(number)
+        if not value.index_only:
+            made.origins.append((origin, value.clear))
+    return list(drafts.values())
+
+
+def value_context(tenant: str, kind: str, surrogate: str) -> Context:
+    """What a sealed value is bound to."""
+    return Context(tenant, "vault", kind, "value", surrogate)
+
+
+def spelling_context(tenant: str, kind: str, surrogate: str, entity: str, field_name: str) -> Context:
+    """What a sealed spelling is bound to; not to the record, which may be learnt later."""
+    return Context(tenant, "vault spelling", entity, f"{kind}\n{field_name}", surrogate)
+
+
+@dataclass(frozen=True, slots=True)
+class Maker:
+    """Makes candidate surrogates and seals values; one a call.
+
+    entropy: n random bytes; below: a random integer below its argument.
+    """
+
+    tenant: str
+    keys: dict[str, KindKeys]
+    shapes: Shapes
+    entropy: Callable[[int], bytes]
+    below: Callable[[int], int]
+
+    def entry(self, one: Draft) -> EntryRow:
+        """Give a draft a fresh candidate surrogate and its sealed value."""
+        keys = self.keys[one.kind]
+        one.surrogate = self._candidate(one, keys.token.secret)
+        one.blob = seal(
+            keys.seal,
+            one.clear.encode("utf-8", "surrogatepass"),
+            value_context(self.tenant, one.kind, one.surrogate),
+            self.entropy(NONCE_BYTES),
+            pad_to=_PAD_TO,
+        )
+        return EntryRow(
+            one.surrogate, one.kind, one.deterministic, one.terms[0], keys.equal[0].id, VERSION, keys.seal.id, one.blob
+        )
+
+    def terms(self, one: Draft) -> list[tuple[str, bytes, str]]:
+        """Rows by which a new short text is found; deterministic kinds are found by their entry."""
+        if one.deterministic:
+            return []
+        key = self.keys[one.kind].equal[0]
+        return [(one.kind, term, one.surrogate) for term in written_terms(key, one.kind, one.clear)]
+
+    def origins(self, one: Draft, stored: str, cell: str) -> list[OriginRow]:
+        """Origin rows of a draft; a spelling is sealed where it differs from the stored one."""
+        return [self.origin(one.kind, one.surrogate, origin, clear, stored, cell) for origin, clear in one.origins]
+
+    def origin(self, kind: str, surrogate: str, origin: Origin, clear: str, stored: str, cell: str) -> OriginRow:
+        """One origin row; a bound origin keeps no cell."""
+        spelling = None
+        if clear != stored:
+            spelling = seal(
+                self.keys[kind].seal,
+                clear.encode("utf-8", "surrogatepass"),
+                spelling_context(self.tenant, kind, surrogate, origin.entity, origin.field),
+                self.entropy(NONCE_BYTES),
+                pad_to=_PAD_TO,
+            )
+        bound = origin.record is not None
+        return OriginRow(surrogate, origin.entity, origin.field, origin.record or "", "" if bound else cell, spelling)
+
+    def _candidate(self, one: Draft, secret: bytes) -> str:
+        if one.kind == EMAIL:
+            return shapes_of.make_email(secret, shapes_of.email_token(secret, normalise(EMAIL, one.clear)), self.shapes)
+        if one.kind in SERIALS:
+            serial = 1 + self.below(SERIALS[one.kind] - 1)  # serial 0 is reserved
+            return shapes_of.make_serial(secret, one.kind, serial, self.shapes)
+        return shapes_of.make_short_text(secret, one.kind, self.entropy(shapes_of.NAME_TOKEN_BYTES))

@@ -1,0 +1,270 @@
+"""Field keys: made once, kept wrapped in the store, opened through the provider, held in memory for a short while.
+
+One key per (tenant, scope, purpose). An opened key lives for `ttl_s` at most; shortly before, it is opened again in the
+background, so that steady work never waits for the provider. When the provider is away longer than that, the answer is
+`KeysUnavailable`: nothing is sealed or opened with an old key. What the provider returns is compared with a commitment
+made when the key was made, so a wrong or nonsensical answer is a refusal and not a wrong key.
+"""
+
+import asyncio
+import hmac
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol, TypeVar
+
+from kms.envelope import FieldKey
+from kms.provider import KeyProvider, KeysUnavailable
+
+_REFRESH_AT = 0.7  # part of the time to live after which a key is opened again in the background
+_MOST_KEYS = 4096
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class WrappedKey:
+    """A field key as it is stored."""
+
+    id: bytes
+    scope: str
+    purpose: str
+    provider: str
+    wrapped: bytes
+    commitment: bytes
+    created_at: datetime
+    retired: bool
+
+
+class KeyStore(Protocol):
+    """Where wrapped keys are kept (kms.store)."""
+
+    async def keys_for(self, tenant: str, scope: str, purpose: str) -> list[WrappedKey]:
+        """Keys of a scope and purpose, the current one first."""
+        ...
+
+    async def keys_by_id(self, tenant: str, ids: list[bytes]) -> list[WrappedKey]:
+        """Keys with these ids."""
+        ...
+
+    async def all_keys(self, tenant: str) -> list[WrappedKey]:
+        """Every key of a tenant."""
+        ...
+
+    async def add_key(self, tenant: str, key: WrappedKey) -> None:
+        """Keep a key unless the scope and purpose have a current one."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class KeyStatus:
+    """One key as an operator may see it: no secret, no value."""
+
+    id: str
+    scope: str
+    purpose: str
+    provider: str
+    age_s: float
+    retired: bool
+    in_memory: bool
+
+
+@dataclass(frozen=True, slots=True)
+class KeyringStatus:
+    """The provider and every key of a tenant; `problem` is empty when the provider can be used."""
+
+    provider: str
+    problem: str
+    message: str
+    keys: tuple[KeyStatus, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    key: FieldKey
+    until: float
+    refresh: float
+
+
+class Keyring:
+    """Opens field keys for all tenants; one per process.
+
+    ttl_s: how long an opened key may be used without the provider; timeout_s: one call of the provider; clock:
+    monotonic seconds; entropy: n random bytes.
+    """
+
+    def __init__(
+        self,
+        provider: KeyProvider,
+        store: KeyStore,
+        *,
+        ttl_s: float = 300.0,
+        clock: Callable[[], float],
+        timeout_s: float = 10.0,
+        entropy: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self.provider = provider
+        self._store = store
+        self._ttl_s = ttl_s
+        self._clock = clock
+        self._timeout_s = timeout_s
+        self._entropy = entropy
+        self._held: dict[tuple[str, bytes], _Held] = {}
+        self._ids: dict[tuple[str, str, str], tuple[tuple[bytes, ...], float]] = {}
+        self._flights: dict[tuple[str, ...], asyncio.Task[object]] = {}
+
+    async def field_key(self, tenant: str, scope: str, purpose: str) -> FieldKey:
+        """The current key of a scope and purpose; makes it at its first use. Raises KeysUnavailable."""
+        return (await self.field_keys(tenant, scope, purpose))[0]
+
+    async def field_keys(self, tenant: str, scope: str, purpose: str) -> tuple[FieldKey, ...]:
+        """All live keys of a scope and purpose, the current one first: queries ask for the terms of each."""
+        place = (tenant, scope, purpose)
+        known = self._ids.get(place)
+        now = self._clock()
+        if known is not None and known[1] > now:
+            held = [self._held.get((tenant, one)) for one in known[0]]
+            if all(one is not None and one.until > now for one in held):
+                if any(one is not None and one.refresh <= now for one in held):
+                    self._flight(("scope", *place), lambda: self._load(tenant, scope, purpose))
+                return tuple(one.key for one in held if one is not None)
+        return await asyncio.shield(self._flight(("scope", *place), lambda: self._load(tenant, scope, purpose)))
+
+    async def by_id(self, tenant: str, ids: set[bytes]) -> dict[bytes, FieldKey]:
+        """Keys by the ids envelopes name; unknown ids are left out. Raises KeysUnavailable."""
+        now = self._clock()
+        found: dict[bytes, FieldKey] = {}
+        missing = []
+        for one in ids:
+            held = self._held.get((tenant, one))
+            if held is not None and held.until > now:
+                found[one] = held.key
+            else:
+                missing.append(one)
+        if missing:
+            missing.sort()
+            name = ("ids", tenant, *(one.hex() for one in missing))
+            found |= await asyncio.shield(self._flight(name, lambda: self._load_ids(tenant, missing)))
+        return found
+
+    def until(self, tenant: str, key_id: bytes) -> float:
+        """Clock time up to which an opened key may be used; 0 when it is not held."""
+        held = self._held.get((tenant, key_id))
+        return held.until if held is not None else 0.0
+
+    async def status(self, tenant: str) -> KeyringStatus:
+        """Provider, key ids and ages, for operators; reports a provider that fails instead of raising."""
+        problem = message = ""
+        try:
+            await self._call(self.provider.check)
+        except KeysUnavailable as fault:
+            problem, message = fault.problem, str(fault)
+        now, clock = datetime.now(UTC), self._clock()
+        keys = tuple(
+            KeyStatus(
+                id=key.id.hex(),
+                scope=key.scope,
+                purpose=key.purpose,
+                provider=key.provider,
+                age_s=(now - key.created_at).total_seconds(),
+                retired=key.retired,
+                in_memory=self.until(tenant, key.id) > clock,
+            )
+            for key in await self._store.all_keys(tenant)
+        )
+        return KeyringStatus(self.provider.name, problem, message, keys)
+
+    def forget(self) -> None:
+        """Drop every opened key (locking by hand, shutdown)."""
+        self._held.clear()
+        self._ids.clear()
+
+    async def close(self) -> None:
+        """Forget the keys and close the provider."""
+        self.forget()
+        for task in list(self._flights.values()):
+            task.cancel()
+        await self.provider.close()
+
+    def _flight(self, name: tuple[str, ...], work: Callable[[], Awaitable[_T]]) -> "asyncio.Task[_T]":
+        """One piece of work a name at a time, whoever asks for it."""
+        task = self._flights.get(name)
+        if task is None:
+            task = asyncio.ensure_future(work())
+            self._flights[name] = task
+            task.add_done_callback(lambda done: self._landed(name, done))
+        return task  # type: ignore[return-value]
+
+    def _landed(self, name: tuple[str, ...], task: "asyncio.Task[object]") -> None:
+        self._flights.pop(name, None)
+        if not task.cancelled():
+            task.exception()  # a refresh ahead of time that failed is tried again when the key is next asked for
+
+    async def _load(self, tenant: str, scope: str, purpose: str) -> tuple[FieldKey, ...]:
+        stored = await self._store.keys_for(tenant, scope, purpose)
+        if not stored or stored[0].retired:
+            await self._make(tenant, scope, purpose)
+            stored = await self._store.keys_for(tenant, scope, purpose)
+        keys = tuple([await self._open(tenant, key) for key in stored])
+        if not keys:
+            raise KeysUnavailable("keys-lost", "a field key that was just made is not in the store")
+        self._ids[(tenant, scope, purpose)] = (tuple(key.id for key in keys), self._clock() + self._ttl_s)
+        return keys
+
+    async def _load_ids(self, tenant: str, ids: list[bytes]) -> dict[bytes, FieldKey]:
+        return {key.id: await self._open(tenant, key) for key in await self._store.keys_by_id(tenant, ids)}
+
+    async def _make(self, tenant: str, scope: str, purpose: str) -> None:
+        key = FieldKey(self._entropy(4), self._entropy(32))
+        wrapped = await self._call(
+            lambda: self.provider.wrap(tenant, key.secret, _context(tenant, key.id, scope, purpose))
+        )
+        if not isinstance(wrapped, bytes) or not wrapped or key.secret in wrapped:
+            raise KeysUnavailable("provider-nonsense", f"the key provider {self.provider.name} answers nonsense")
+        commitment = _commitment(tenant, key, scope, purpose)
+        await self._store.add_key(
+            tenant,
+            WrappedKey(key.id, scope, purpose, self.provider.name, wrapped, commitment, datetime.now(UTC), False),
+        )
+
+    async def _open(self, tenant: str, stored: WrappedKey) -> FieldKey:
+        if stored.provider != self.provider.name:
+            message = f"the keys were wrapped by the provider {stored.provider!r}, but {self.provider.name!r} is set"
+            raise KeysUnavailable("provider-other", message)
+        asked = self._clock()
+        context = _context(tenant, stored.id, stored.scope, stored.purpose)
+        secret = await self._call(lambda: self.provider.unwrap(tenant, stored.wrapped, context))
+        if not isinstance(secret, bytes) or len(secret) != 32:
+            raise KeysUnavailable("provider-nonsense", f"the key provider {self.provider.name} answers nonsense")
+        key = FieldKey(stored.id, secret)
+        if not hmac.compare_digest(_commitment(tenant, key, stored.scope, stored.purpose), stored.commitment):
+            raise KeysUnavailable("key-mismatch", f"the key provider {self.provider.name} returned another key")
+        while len(self._held) >= _MOST_KEYS:
+            self._held.pop(next(iter(self._held)))
+        self._held[(tenant, stored.id)] = _Held(key, asked + self._ttl_s, asked + self._ttl_s * _REFRESH_AT)
+        return key
+
+    async def _call(self, work: Callable[[], Awaitable[_T]]) -> _T:
+        """Ask the provider under a time limit; whatever goes wrong becomes KeysUnavailable without foreign text."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await work()
+        except KeysUnavailable:
+            raise
+        except TimeoutError:
+            raise KeysUnavailable("provider-slow", f"the key provider {self.provider.name} does not answer") from None
+        except Exception as fault:
+            kind = type(fault).__name__
+            raise KeysUnavailable("provider-fault", f"the key provider {self.provider.name} failed ({kind})") from None
+
+
+def _context(tenant: str, key_id: bytes, scope: str, purpose: str) -> bytes:
+    """What a wrapped key is bound to: it opens only as the key it was made as."""
+    parts = [b"crmgate field key 1"]
+    for part in (tenant.encode(), key_id, scope.encode(), purpose.encode()):
+        parts += (len(part).to_bytes(4), part)
+    return b"".join(parts)
+
+
+def _commitment(tenant: str, key: FieldKey, scope: str, purpose: str) -> bytes:
+    return hmac.digest(key.secret, b"commitment\0" + _context(tenant, key.id, scope, purpose), "sha256")[:16]

@@ -1,0 +1,274 @@
+"""Plain words about a profile or a policy bundle: what is wrong or doubtful with it, and what a request would mean.
+
+For people at a command line: nothing here decides anything on the request path. Problems are sentences; an
+explanation is a structure of names, it never repeats a value of the request.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl
+
+import orjson
+
+from policies.enforcer import Bundle, Enforcer, covers
+from policies.operation import CONSOLE_OPERATIONS, Action, Operation, Where
+from policies.profile import Profile
+from policies.rows import Grant, Inheritance, PolicyInvalid, parse_rows
+from policies.selector import Treatment, search_operands, treatment
+from policies.taxonomy import Kind
+
+# Characters a surrogate needs in a column (reference shapes: e-mail 46, E.164 15, token 16, ID card 18, bank card 19).
+SURROGATE_CHARS: Mapping[Kind, int] = {
+    Kind.EMAIL: 46,
+    Kind.PHONE: 15,
+    Kind.NAME: 16,
+    Kind.ADDRESS: 16,
+    Kind.ID_CARD: 18,
+    Kind.BANK_CARD: 19,
+}
+_WRITES = frozenset({Action.CREATE, Action.UPDATE, Action.IMPORT})
+
+
+@dataclass(frozen=True, slots=True)
+class LeafExplained:
+    """One leaf of the body: where it stands (names only), what is done with it, as which field and kind."""
+
+    path: str
+    treatment: str
+    field: str = ""
+    kind: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What one request would mean to the gateway."""
+
+    operation: str
+    entity: str
+    action: str
+    record: str
+    outcome: str
+    notes: tuple[str, ...]
+    leaves: tuple[LeafExplained, ...]
+    searches: tuple[LeafExplained, ...]
+
+
+def check_profile(profile: Profile) -> list[str]:
+    """What an author should look at in a profile that compiles; empty when there is nothing."""
+    problems = list(_short_columns(profile))
+    used = {"rows"} if profile.rpc is not None else set()
+    used |= _used(profile.source, "rules", "import_rules")
+    problems += [
+        f"rule set {name} is not used by any operation"
+        for name in profile.source.get("rule_sets", {})
+        if name not in used
+    ]
+    problems += [
+        f"search set {name} is not used by any operation"
+        for name in profile.source.get("search_sets", {})
+        if name not in _used(profile.source, "searches")
+    ]
+    problems += [
+        f"sign-in is described for {name}, but no operation has this id"
+        for name in profile.sign_in
+        if name not in profile.operation_ids
+    ]
+    if not profile.sign_in:
+        problems.append("the profile does not say how a login is recognised: the audit trail cannot name CRM accounts")
+    if not profile.session_cookies and not profile.credential_rules:
+        problems.append("no credential of the CRM is named: a signed-out person's CRM session cannot be refused")
+    problems += _pages(profile)
+    problems += [
+        f"records of {entity} have owners, but nothing says how to read one back"
+        for entity in sorted(profile.owned_entities - set(profile.read_backs))
+    ]
+    if not profile.known_limits:
+        problems.append("known_limits is empty: every CRM has some")
+    return problems
+
+
+def _short_columns(profile: Profile) -> Iterator[str]:
+    for spec in profile.field_specs.values():
+        if spec.kind is not None and spec.max_chars < SURROGATE_CHARS[spec.kind]:
+            needed = SURROGATE_CHARS[spec.kind]
+            yield f"field {spec.entity}.{spec.name} holds {spec.max_chars} characters, a surrogate needs {needed}"
+
+
+def _used(source: Any, *keys: str) -> set[str]:
+    """Names listed under any of the keys anywhere in the source."""
+    found: set[str] = set()
+    if isinstance(source, dict):
+        for key, value in source.items():
+            if key in keys and isinstance(value, list):
+                found.update(item for item in value if isinstance(item, str))
+            found |= _used(value, *keys)
+    elif isinstance(source, list):
+        for item in source:
+            found |= _used(item, *keys)
+    return found
+
+
+def _pages(profile: Profile) -> list[str]:
+    paths = [rule["path"] for rule in profile.discoveries]
+    if profile.whoami is not None:
+        paths.append(profile.whoami.path)
+    return [
+        f"the gateway would ask for {path} itself, but no operation describes it"
+        for path in paths
+        if profile.classify("GET", path, "", None, "").id == "unmatched.read"
+    ]
+
+
+def check_policy(text: str, profiles: Iterable[Profile]) -> list[str]:
+    """What is wrong or doubtful with a policy bundle, given the installed profiles; empty when there is nothing."""
+    try:
+        rows, links = parse_rows(text)
+    except PolicyInvalid as invalid:
+        return list(invalid.problems)
+    if not rows:
+        return ["the policy has no grants: nobody may do anything"]
+    installed = list(profiles)
+    fields = {(spec.entity, spec.name): spec for profile in installed for spec in profile.field_specs.values()}
+    operations = {name for profile in installed for name in profile.operation_ids} | set(CONSOLE_OPERATIONS)
+    problems = []
+    for row in rows:
+        problem = _doubt(row, fields, operations)
+        if problem:
+            problems.append(f"role {row.role}: {problem}")
+    bundle = Enforcer(fields, operations).load(text)
+    problems += _roles(bundle, rows, links)
+    return sorted(set(problems))
+
+
+def _doubt(row: Grant, fields: Collection[tuple[str, str]], operations: Collection[str]) -> str | None:
+    family, _, name = row.obj.partition(":")
+    if family == "op" and not any(covers(f"op:{known}", row.obj) for known in operations):
+        return f"no installed profile has an operation {name}"
+    if family == "field":
+        entity, _, field = name.partition("#")[0].partition(".")
+        entities = {known for known, _ in fields}
+        if entity != "*" and entity not in entities:
+            return f"no installed profile has an entity {entity}"
+        if "*" not in (entity, field) and (entity, field) not in fields:
+            return f"no installed profile has a field {entity}.{field}"
+    return None
+
+
+def _roles(bundle: Bundle, rows: Iterable[Grant], links: Iterable[Inheritance]) -> Iterator[str]:
+    tenants: dict[str, set[str]] = {}
+    inherited = {link.role for link in links}
+    for row in rows:
+        tenants.setdefault(row.role, set()).add(row.tenant)
+    for role, named in sorted(tenants.items()):
+        tenant = sorted(named)[0]
+        tenant = "any" if tenant == "*" else tenant
+        if role not in inherited and not any(row.role == role and row.obj.startswith("op:") for row in rows):
+            yield f"role {role}: has no operation at all, its holders can only sign in"
+        view = bundle.view(tenant, {role})
+        crm = bundle.may(tenant, {role}, "page.home", "read")
+        console = any(bundle.may(tenant, {role}, name) for name in ("console.users", "console.settings"))
+        if crm and console and view.sees_everything:
+            yield f"role {role}: sees all personal data and runs the gateway as well; separate the two"
+
+
+def explain(
+    profile: Profile,
+    method: str,
+    target: str,
+    body: bytes = b"",
+    content_type: str = "application/x-www-form-urlencoded",
+    *,
+    bundle: Bundle | None = None,
+    tenant: str = "demo",
+    roles: Collection[str] = (),
+) -> Explanation:
+    """What a request would mean: operation, fields and search operands found, and (with a bundle) the decision."""
+    path, _, query = target.partition("?")
+    operation = profile.classify(method.upper(), path, query, body or None, content_type)
+    leaves = _leaves(body, content_type)
+    return Explanation(
+        operation=operation.id,
+        entity=operation.entity,
+        action=operation.action.value,
+        record=operation.record or ", ".join(operation.records[:20]),
+        outcome=_outcome(operation, bundle, tenant, roles),
+        notes=tuple(_notes(profile, operation)),
+        leaves=tuple(_explained(operation, leaves)) if method.upper() not in {"GET", "HEAD"} else (),
+        searches=tuple(_searched(operation, leaves, query)),
+    )
+
+
+def _outcome(operation: Operation, bundle: Bundle | None, tenant: str, roles: Collection[str]) -> str:
+    if bundle is None:
+        return "would be refused: write-not-granted" if not operation.granted_write else "depends on the roles"
+    decision = bundle.decide(tenant, frozenset(roles), operation)
+    return "would be forwarded" if decision.allowed else f"would be refused: {decision.reason}"
+
+
+def _notes(profile: Profile, operation: Operation) -> Iterator[str]:
+    if operation.id == "unmatched.read":
+        yield "no template matches: the answer is scanned and recognised values are masked"
+    if operation.id == "unmatched.write":
+        yield "no template matches this write, or its body cannot be read: it needs an entry in the profile"
+    if operation.left_alone:
+        yield "sign-in or staff account: the body is forwarded as it is"
+    if not operation.binds:
+        yield "the answer will not be trusted to name the new record, because the request chooses where it redirects"
+    for upload in operation.uploads:
+        yield f"file part {upload.part}: " + (
+            "tables and vCards are protected" if upload.data else "streamed unchanged"
+        )
+    if operation.action in _WRITES and operation.entity in profile.owned_entities:
+        source = {"form": "a field of the form", "actor": "the person who creates it"}.get(
+            profile.owner_source, "nothing"
+        )
+        yield f"the record's owner is told by {source}"
+
+
+def _explained(operation: Operation, leaves: Mapping[tuple[str, ...], str]) -> Iterator[LeafExplained]:
+    for path, text in leaves.items():
+        siblings = {key[-1]: value for key, value in leaves.items() if key[:-1] == path[:-1] and key != path}
+        what, spec = treatment(operation, path, siblings, text=text, leaves=leaves)
+        if what is Treatment.LEAVE:
+            continue
+        field = "" if spec is None else f"{spec.entity}.{spec.name}"
+        kind = spec.kind.value if spec is not None and spec.kind is not None else ""
+        yield LeafExplained(".".join(path), what.value, field, kind)
+
+
+def _searched(operation: Operation, leaves: Mapping[tuple[str, ...], str], query: str) -> Iterator[LeafExplained]:
+    parameters: dict[tuple[str, ...], str] = {
+        (name,): value for name, value in parse_qsl(query, max_num_fields=1000, errors="replace")
+    }
+    for where in Where:
+        for path, operator, spec, _ in search_operands(
+            operation, where, parameters if where is Where.QUERY else leaves
+        ):
+            field = "" if spec is None else f"{spec.entity}.{spec.name}"
+            kind = spec.kind.value if spec is not None and spec.kind is not None else ""
+            yield LeafExplained(".".join(path), operator, field, kind)
+
+
+def _leaves(body: bytes, content_type: str) -> dict[tuple[str, ...], str]:
+    if content_type.partition(";")[0].strip().lower() == "application/json":
+        try:
+            return dict(_walk((), orjson.loads(body)))
+        except orjson.JSONDecodeError:
+            return {}
+    try:
+        pairs = parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=5000)
+    except ValueError:
+        return {}
+    return {(name,): value for name, value in pairs}
+
+
+def _walk(path: tuple[str, ...], value: Any) -> Iterator[tuple[tuple[str, ...], str]]:
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _walk((*path, key), item)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _walk((*path, str(index)), item)

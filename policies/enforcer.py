@@ -1,0 +1,254 @@
+"""Who may do what: Casbin decides, compiled answers are looked up. The only module that imports casbin.
+
+A bundle is loaded whole and never changed; what Casbin says about every declared field, kind and operation is
+compiled once per (tenant, set of roles). An unknown role, an empty bundle or any failure inside Casbin denies.
+`enforce` asks Casbin itself, and tests prove that the compiled answers are the same.
+"""
+
+import hashlib
+from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import casbin
+
+from policies.decision import Decision, FieldRule, FieldView, Form
+from policies.operation import FieldSpec, Operation
+from policies.rows import NAME, Grant, Inheritance, parse_rows
+from policies.taxonomy import Kind
+
+MODEL = Path(__file__).with_name("model.conf")
+DEFAULT_POLICY = Path(__file__).with_name("default.csv")
+ALLOWED, NOT_ALLOWED, WRITE_NOT_GRANTED = "allowed", "not-allowed", "write-not-granted"
+# Compiled sets of roles that are kept; there are few in practice, the bound is against nonsense.
+COMPILED_LIMIT = 512
+_FOR_ALL_TENANTS = "*"
+_CLOSED = FieldView(policy_version="none", rules={}, by_kind={})
+
+
+def covers(asked: str, granted: str) -> bool:
+    """Whether a granted object takes in the asked one.
+
+    asked: `op:ID`, `kind:K`, or `field:ENTITY.FIELD#K` with a concrete kind; granted: the same with wild cards. Pages
+    of the console are only taken in by a grant that names them: `op:*` is every operation of the CRM.
+    """
+    if asked == granted:
+        return True
+    family, _, name = granted.partition(":")
+    asked_family, _, asked_name = asked.partition(":")
+    if family == "op":
+        if asked_name.startswith("console.") and not name.startswith("console."):
+            return False
+        return asked_family == "op" and granted.endswith("*") and asked_name.startswith(name[:-1])
+    if asked_family not in ("field", "kind"):
+        return False
+    asked_field, _, asked_kind = asked_name.partition("#")
+    if family == "kind":
+        return name in ("*", asked_kind if asked_family == "field" else asked_name)
+    if family != "field" or asked_family != "field":
+        return False
+    field, _, kind = name.partition("#")
+    if kind not in ("", "*", asked_kind):
+        return False
+    entity, _, field = field.partition(".")
+    asked_entity, _, asked_field = asked_field.partition(".")
+    return entity in ("*", asked_entity) and field in ("*", asked_field)
+
+
+def grants(asked: str, granted: str, effect: str) -> bool:
+    """Whether a right takes in the asked one: clear allows masked too; denying masked denies clear too."""
+    if granted in ("*", asked):
+        return True
+    return (asked, granted) == (("masked", "clear") if effect == "allow" else ("clear", "masked"))
+
+
+class _Compiled:
+    """What one set of roles may do in one tenant, with the Casbin enforcer that said so."""
+
+    def __init__(self, engine: Any, who: str, tenant: str, view: FieldView) -> None:
+        self._engine = engine
+        self._who = who
+        self._tenant = tenant
+        self.view = view
+        self.operations: dict[tuple[str, str], bool] = {}
+
+    def ask(self, obj: str, right: str, scope: str) -> bool:
+        """Casbin's own answer; any failure denies."""
+        return _ask(self._engine, self._who, self._tenant, obj, right, scope)
+
+
+def _ask(engine: Any, who: str, tenant: str, obj: str, right: str, scope: str) -> bool:
+    try:
+        return engine.enforce(who, tenant, obj, right, scope) is True
+    except Exception:  # whatever a failure inside the engine is, it means no
+        return False
+
+
+class Bundle:
+    """An immutable set of rows, compiled for the fields and operations of the installed profiles.
+
+    version: first 16 hex digits of SHA-256 over the rows, written to the audit trail with each decision.
+    """
+
+    def __init__(
+        self,
+        rows: Iterable[Grant],
+        links: Iterable[Inheritance],
+        fields: Iterable[FieldSpec],
+        operations: Iterable[str],
+    ) -> None:
+        self._rows = tuple(rows)
+        self._links = tuple(links)
+        self._fields = {(spec.entity, spec.name): spec.kind for spec in fields}
+        self._known_operations = frozenset(operations)
+        text = "\n".join(map(repr, (*self._rows, *self._links)))
+        self.version = hashlib.sha256(text.encode()).hexdigest()[:16]
+        self.roles = frozenset(row.role for row in self._rows) | frozenset(link.role for link in self._links)
+        self._compiled: dict[tuple[str, frozenset[str]], _Compiled] = {}
+
+    # -- compilation -----------------------------------------------------------------------------------------
+
+    def _lookup(self, tenant: str, roles: Collection[str]) -> _Compiled:
+        key = (tenant, roles if isinstance(roles, frozenset) else frozenset(roles))
+        found = self._compiled.get(key)
+        if found is None:
+            if len(self._compiled) >= COMPILED_LIMIT:
+                self._compiled.clear()
+            found = self._compiled[key] = self._compile(*key)
+        return found
+
+    def _compile(self, tenant: str, roles: frozenset[str]) -> _Compiled:
+        who = "+".join(sorted(roles)) + "@"  # "@" cannot stand in a role name
+        engine = self._engine(tenant, roles, who)
+        compiled = _Compiled(engine, who, tenant, _CLOSED)
+        compiled.view = self._view(compiled.ask, frozenset(row.obj for row in self._reachable(tenant, roles)[0]))
+        return compiled
+
+    def _reachable(self, tenant: str, roles: frozenset[str]) -> tuple[list[Grant], list[Inheritance]]:
+        """Rows and inheritances that these roles can reach in this tenant."""
+        links = [link for link in self._links if link.tenant in (_FOR_ALL_TENANTS, tenant)]
+        reach = set(roles & self.roles)
+        for _ in range(len(links) + 1):
+            reach |= {link.parent for link in links if link.role in reach}
+        rows = [row for row in self._rows if row.role in reach and row.tenant in (_FOR_ALL_TENANTS, tenant)]
+        return rows, [link for link in links if link.role in reach]
+
+    def _engine(self, tenant: str, roles: frozenset[str], who: str) -> Any:
+        """A Casbin enforcer over the rows that these roles can reach in this tenant; fewer rows, same answers."""
+        rows, links = self._reachable(tenant, roles)
+        engine = casbin.Enforcer(str(MODEL))
+        engine.add_function("covers", covers)
+        engine.add_function("grants", grants)
+        engine.enable_auto_save(False)
+        for row in rows:
+            engine.add_policy(row.role, tenant, row.obj, row.right, row.scope, row.effect)
+        for link in links:
+            engine.add_grouping_policy(link.role, link.parent, tenant)
+        for role in sorted(roles & self.roles):
+            if NAME.match(role):
+                engine.add_grouping_policy(who, role, tenant)
+        return engine
+
+    def _view(self, ask: Callable[[str, str, str], bool], granted: frozenset[str]) -> FieldView:
+        known: dict[frozenset[str], FieldRule] = {}
+
+        def rule(obj: str) -> FieldRule:
+            # Objects that the same grants cover get the same answers: Casbin is asked once for all of them.
+            covering = frozenset(name for name in granted if covers(obj, name))
+            found = known.get(covering)
+            if found is None:
+                found = known[covering] = _rule(ask, obj)
+            return found
+
+        by_kind = {kind.value: rule(f"kind:{kind.value}") for kind in Kind}
+        entities = sorted({entity for entity, _ in self._fields})
+        names = [*self._fields, *((entity, "*") for entity in entities)]
+        in_text = {
+            (entity, name, kind.value): rule(f"field:{entity}.{name}#{kind.value}")
+            for entity, name in names
+            for kind in Kind
+        }
+        rules = {
+            (entity, name): in_text[(entity, name, kind.value)]
+            for (entity, name), kind in self._fields.items()
+            if kind is not None
+        }
+        clear = FieldRule(Form.CLEAR, Form.CLEAR, writable=True, searchable=True)
+        return FieldView(
+            policy_version=self.version,
+            rules=rules,
+            by_kind=by_kind,
+            sees_everything=all(rule == clear for rule in (*by_kind.values(), *in_text.values())),
+            in_text=in_text,
+        )
+
+    # -- questions -------------------------------------------------------------------------------------------
+
+    def view(self, tenant: str, roles: Collection[str]) -> FieldView:
+        """The compiled rights over fields and kinds; looked up, compiled on first use."""
+        return self._lookup(tenant, roles).view
+
+    def decide(self, tenant: str, roles: Collection[str], operation: Operation) -> Decision:
+        """Allow or refuse an operation for a set of roles; the reason ids are those of the refusals, or "allowed"."""
+        compiled = self._lookup(tenant, roles)
+        if not operation.granted_write:
+            return Decision(False, WRITE_NOT_GRANTED, compiled.view)
+        allowed = self._allowed(compiled, operation.id, operation.action.value)
+        return Decision(allowed, ALLOWED if allowed else NOT_ALLOWED, compiled.view)
+
+    def may(self, tenant: str, roles: Collection[str], operation_id: str, action: str = "read") -> bool:
+        """Whether the roles have an operation that is no CRM exchange, such as `console.live`."""
+        return self._allowed(self._lookup(tenant, roles), operation_id, action)
+
+    def _allowed(self, compiled: _Compiled, operation_id: str, action: str) -> bool:
+        key = (operation_id, action)
+        known = compiled.operations.get(key)
+        if known is None:
+            known = compiled.ask(f"op:{operation_id}", action, "any")
+            if operation_id in self._known_operations or len(compiled.operations) < 10_000:
+                compiled.operations[key] = known
+        return known
+
+    def enforce(self, tenant: str, roles: Collection[str], obj: str, right: str, scope: str) -> bool:
+        """Casbin's answer about one object, not looked up; for `explain` and the proof that compiled answers agree."""
+        return self._lookup(tenant, roles).ask(obj, right, scope)
+
+
+def _rule(ask: Callable[[str, str, str], bool], obj: str) -> FieldRule:
+    return FieldRule(
+        own=_form(ask, obj, "own"),
+        other=_form(ask, obj, "other"),
+        writable=ask(obj, "write", "any"),
+        searchable=ask(obj, "search", "any"),
+    )
+
+
+def _form(ask: Callable[[str, str, str], bool], obj: str, scope: str) -> Form:
+    if ask(obj, "clear", scope):
+        return Form.CLEAR
+    return Form.MASKED if ask(obj, "masked", scope) else Form.HIDDEN
+
+
+class Enforcer:
+    """Loads bundles for one set of installed fields; holds no state of its own beyond them."""
+
+    def __init__(
+        self, fields: Iterable[FieldSpec] | Mapping[tuple[str, str], FieldSpec], operations: Iterable[str] = ()
+    ) -> None:
+        self._fields = tuple(fields.values() if isinstance(fields, Mapping) else fields)
+        self._operations = tuple(operations)
+
+    def load(
+        self, policy: str | Path = DEFAULT_POLICY, *, eager: Mapping[str, Iterable[Collection[str]]] | None = None
+    ) -> Bundle:
+        """A bundle from CSV text or a file; compiled at once for the tenants and sets of roles in `eager`.
+
+        Raises: PolicyInvalid for any malformed row; OSError when the file cannot be read.
+        """
+        text = policy.read_text(encoding="utf-8") if isinstance(policy, Path) else policy
+        rows, links = parse_rows(text)
+        bundle = Bundle(rows, links, self._fields, self._operations)
+        for tenant, sets in (eager or {}).items():
+            for roles in sets:
+                bundle.view(tenant, roles)
+        return bundle

@@ -1,0 +1,339 @@
+"""A CRM profile as data: where fields are, which operation a request is, where records and ids sit.
+
+`Profile` answers from compiled data only; it does no I/O, raises nothing on hostile requests and never copies a value
+of a request into an operation id. What it does not know is an unmatched read (scanned) or an unmatched write (not
+granted). `load_profile` reads the YAML files beside this module.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from policies import answers
+from policies.matcher import PathTrie, plain_path
+from policies.operation import (
+    UNMATCHED_READ,
+    UNMATCHED_WRITE,
+    Action,
+    BodyRule,
+    FieldSpec,
+    Operation,
+    SearchRule,
+    UploadRule,
+    Where,
+    with_record,
+)
+from policies.requests import names_field, plain_id, record_ids, type_id
+from policies.rpc import RpcRules
+from policies.selector import rule_for
+
+__all__ = [
+    "UNMATCHED_READ",
+    "UNMATCHED_WRITE",
+    "Action",
+    "BodyRule",
+    "FieldSpec",
+    "LoginOutcome",
+    "Operation",
+    "Profile",
+    "ProfileInvalid",
+    "ReadBack",
+    "SearchRule",
+    "Template",
+    "UploadRule",
+    "Where",
+    "Whoami",
+    "load_profile",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Whoami:
+    """A request the gateway may send with the user's own cookies to learn the CRM's key of that user."""
+
+    method: str
+    path: str
+    selector: str
+    attribute: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBack:
+    """A request of the gateway's own that shows which record holds which values, and its owner.
+
+    path: template with `{record}`; body: JSON template for RPC, else ""; owner_css: selector and attribute;
+    owner_path: JSON path to the owner; parent: (entity, JSON path to its id) for records that belong to another one;
+    siblings: JSON paths to stored values that decide what another value is.
+    """
+
+    entity: str
+    method: str
+    path: str
+    body: str = ""
+    owner_css: tuple[str, str] | None = None
+    owner_path: tuple[str, ...] = ()
+    parent: tuple[str, tuple[str, ...]] | None = None
+    siblings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def request(self, record: str, path: str) -> tuple[str, str, bytes]:
+        """(method, path, body) for one record; the path of the exchange at hand serves where the database is in it."""
+        number = plain_id(record)
+        if number is None:
+            raise ValueError("a record id is a decimal number")
+        target = path if "{db}" in self.path else self.path.replace("{record}", number)
+        return self.method, target, self.body.replace("{record}", number).encode()
+
+    def read(self, status: int, body: bytes) -> tuple[str | None, str | None, dict[str, str]]:
+        """(owner, parent's id, stored siblings) in the answer; None for what it does not tell."""
+        owner = answers.css_value(status, body, *self.owner_css) if self.owner_css else None
+        if self.owner_path:
+            owner = answers.json_value(status, body, self.owner_path)
+        parent = answers.json_value(status, body, self.parent[1]) if self.parent else None
+        stored = {key: answers.json_value(status, body, path) for key, path in self.siblings.items()}
+        return owner, parent, {key: value for key, value in stored.items() if value is not None}
+
+
+class LoginOutcome(NamedTuple):
+    """What the answer to a CRM login tells: credential to hash, login typed, CRM key of the user; None = not told."""
+
+    token: str | None
+    crm_login: str | None
+    crm_user: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """One operation of a profile, compiled; `plain` is the ready answer for requests that name no record."""
+
+    plain: Operation
+    by_type: Mapping[str, "Template"] | None = None
+    rpc: bool = False
+    needs_body: bool = False
+    record_fields: tuple[str, ...] = ()
+    redirect_field: str = ""
+    search_signs: tuple[str, ...] = ()
+    searching: Operation | None = None
+
+
+class ProfileInvalid(ValueError):  # noqa: N818 - says what is wrong
+    """A profile that cannot be used; only editing it helps.
+
+    problems: plain-word sentences, each naming the place.
+    """
+
+    permanent = True
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = tuple(problems)
+
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Everything the gateway must know about one kind of CRM.
+
+    session_cookies: names of the CRM's own session cookies. field_specs: every declared field. labels: label key of a
+    column of uploads (any of the profile's languages) → field. known_limits: sentences about what this CRM makes
+    impossible. owner_source: "form" (a field of the request names the owner), "actor" (who creates owns) or "none".
+    opaque: what happens to bodies nobody can open ("refuse-unless-everything": PDF, images made from data, old binary
+    formats). types: type id of this installation → entity, learnt from pages. signed_out: how an answer says "not
+    signed in".
+    """
+
+    name: str
+    title: str
+    version: str
+    protocol: str
+    field_specs: Mapping[tuple[str, str], FieldSpec]
+    labels: Mapping[str, FieldSpec]
+    session_cookies: frozenset[str]
+    csrf_cookies: frozenset[str]
+    credential_rules: tuple[Mapping[str, Any], ...]
+    sign_in: Mapping[str, Any]
+    owner_source: str
+    owner_fields: tuple[str, ...]
+    owned_entities: frozenset[str]
+    record_pages: PathTrie[str]
+    answers: Mapping[str, Mapping[str, Any]]
+    tries: Mapping[str, PathTrie[Template]]
+    exact: Mapping[tuple[str, str], Template]
+    rpc: RpcRules | None
+    whoami: Whoami | None
+    read_backs: Mapping[str, ReadBack]
+    discoveries: tuple[Mapping[str, str], ...]
+    types: Mapping[str, str]
+    type_entities: frozenset[str]
+    operation_ids: tuple[str, ...]
+    mask_char: str
+    websocket: bool
+    origin_mode: str
+    opaque: str
+    untouched: tuple[tuple[str, ...], ...]
+    global_record_ids: bool
+    accept_rules: tuple[Mapping[str, Any], ...]
+    signed_out: Mapping[str, Any]
+    known_limits: tuple[str, ...]
+    template_count: int = 0
+    source: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    # -- classification --------------------------------------------------------------------------------------
+
+    def _template(self, method: str, path: str) -> tuple[Template, dict[str, str]] | None:
+        wanted = "GET" if method in SAFE_METHODS else method
+        found = self.exact.get((wanted, path))
+        if found is not None:
+            return found, {}
+        trie = self.tries.get(wanted)
+        if trie is None:
+            return None
+        plain = plain_path(path)
+        return None if plain is None else trie.find(plain)
+
+    def needs_body(self, method: str, path: str) -> bool:
+        """Whether `classify` can only answer with the body (RPC, bulk requests whose record ids stand in the form)."""
+        found = self._template(method, path)
+        return found is not None and found[0].needs_body
+
+    def classify(self, method: str, path: str, query: str, body: bytes | None, content_type: str) -> Operation:
+        """What a request does.
+
+        method: upper-case token; path, query: raw, still percent-encoded; body: only where `needs_body` says so.
+        Never raises: what cannot be told is `unmatched.read` or `unmatched.write`.
+        """
+        found = self._template(method, path)
+        if found is None:
+            return UNMATCHED_READ if method in SAFE_METHODS else UNMATCHED_WRITE
+        template, parameters = found
+        if template.rpc:
+            return UNMATCHED_WRITE if self.rpc is None else self.rpc.classify(body, content_type)
+        if template.by_type is not None:
+            template = template.by_type.get(self._type(type_id(parameters, query)), template)
+        operation = template.plain
+        if template.searching is not None and any(sign in query for sign in template.search_signs):
+            operation = template.searching
+        record = parameters.get("record")
+        records: tuple[str, ...] = ()
+        touched: tuple[str, ...] = ()
+        if record is None and template.record_fields:
+            records = record_ids(template.record_fields, query, body, content_type)
+            if operation.action is Action.CREATE:
+                records, touched = (), records  # the source of a copy is not the record that the request writes
+            record = records[0] if len(records) == 1 else None
+        binds = True
+        if template.redirect_field:
+            # The caller could name the page the CRM redirects to, and with it the record a new value is bound to.
+            binds = body is not None and not names_field(template.redirect_field, body, content_type)
+        if record is None and not records and not touched and binds:
+            return operation
+        return with_record(operation, record, records, binds=binds, touched=touched)
+
+    def _type(self, number: str) -> str:
+        """Key into `by_type`: the entity of a type id; "other" once all declared types are known, else "unknown"."""
+        known = self.types.get(number)
+        if known is not None:
+            return known
+        return "other" if self.type_entities.issubset(self.types.values()) else "unknown"
+
+    # -- answers ---------------------------------------------------------------------------------------------
+
+    def record_from_answer(
+        self, operation: Operation, status: int, headers: Sequence[tuple[str, str]], body: bytes
+    ) -> list[tuple[str, str]]:
+        """(entity, record) pairs that the answer to a create names; empty for anything else or for an error."""
+        return answers.records(self.answers.get(operation.id), self.record_pages, operation, status, headers, body)
+
+    def owner_from_body(self, operation: Operation, leaves: Mapping[str, str]) -> str | None:
+        """CRM user key that a create names as the new record's owner, or None.
+
+        Never for an update: a field that the CRM's form does not have would be ignored there and believed here. See
+        `owner_in_doubt`.
+        """
+        if operation.action is not Action.CREATE or operation.entity not in self.owned_entities:
+            return None
+        return self._posted_owner(leaves)
+
+    def owner_in_doubt(self, operation: Operation, leaves: Mapping[str, str], known: str | None) -> bool:
+        """Whether an accepted update may have changed the owner, so that the gateway has to read the record itself."""
+        if operation.action is not Action.UPDATE:
+            return False
+        posted = self._posted_owner(leaves)
+        return posted is not None and posted != known
+
+    def _posted_owner(self, leaves: Mapping[str, str]) -> str | None:
+        if self.owner_source != "form":
+            return None
+        return next((leaves[name] for name in self.owner_fields if leaves.get(name)), None)
+
+    def crm_user_from_login(
+        self,
+        operation: Operation,
+        request_body: bytes,
+        status: int,
+        headers: Sequence[tuple[str, str]],
+        answer_body: bytes,
+    ) -> LoginOutcome:
+        """What the answer to a login tells about credential and person; all None when the login failed."""
+        if operation.action is not Action.LOGIN:
+            return LoginOutcome(None, None, None)
+        return LoginOutcome(*answers.login(self.sign_in, operation, request_body, status, headers, answer_body))
+
+    def credentials(self, headers: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+        """CRM credentials a request carries (the same text `crm_user_from_login` told), for the deny list."""
+        return answers.credentials(self.credential_rules, headers)
+
+    def accepted(self, operation: Operation, status: int, headers: Sequence[tuple[str, str]], body: bytes) -> bool:
+        """Whether the CRM says that a write took effect: only then are owners noted and origins kept."""
+        return answers.accepted(self.accept_rules, operation, status, headers, body)
+
+    def field_for_label(self, label: str) -> FieldSpec | None:
+        """The field that a column label of an uploaded table means, in any language of the profile."""
+        return self.labels.get(label_key(label))
+
+    def import_columns(self, operation: Operation, leaves: Mapping[str, str]) -> list[tuple[FieldSpec, int]]:
+        """Which column (from 1) of the uploaded table an import form assigns to which protected field."""
+        suffix = operation.extra.get("column_suffix")
+        found = []
+        for name, value in leaves.items() if suffix else ():
+            if name.endswith(suffix or "") and value.isascii() and value.isdecimal() and 0 < int(value) < 10_000:
+                stem = name.removesuffix(suffix or "")
+                rule = rule_for(operation.rules, (stem,)) or rule_for(operation.rules, (stem + "_defval",))
+                if rule is not None and rule[1] is not None and rule[1].kind is not None:
+                    found.append((rule[1], int(value)))
+        return found
+
+    def crm_user_from_whoami(self, status: int, body: bytes) -> str | None:
+        """CRM user key in the answer to `whoami`, or None."""
+        who = self.whoami
+        return None if who is None else answers.css_value(status, body, who.selector, who.attribute)
+
+    # -- facts of one installation ---------------------------------------------------------------------------
+
+    def facts_from_answer(self, path: str, status: int, body: bytes) -> dict[str, str]:
+        """Type ids (type id → entity) of this installation that a page tells; see `discoveries`."""
+        return answers.facts(self.discoveries, path, status, body)
+
+    def with_facts(self, facts: Mapping[str, str]) -> "Profile":
+        """The same profile knowing more type ids; `self` when it knew them all."""
+        if all(self.types.get(key) == value for key, value in facts.items()):
+            return self
+        return replace(self, types={**self.types, **facts})
+
+
+def label_key(label: str) -> str:
+    """A column label as it is compared: without case, byte order mark, quotes, required marks, double spaces."""
+    text = label.replace("\ufeff", "").replace("\u00a0", " ").replace("：", "").strip().strip("'\"*:").strip()
+    return " ".join(text.casefold().split())
+
+
+def load_profile(name_or_path: str | Path) -> Profile:
+    """Read and compile a shipped profile by name (`creme`, `tryton`) or one of your own by path.
+
+    Raises: ProfileInvalid with every problem found; OSError when the file cannot be read.
+    """
+    from policies.profile_file import compile_profile, read_source  # it builds the classes of this module
+
+    return compile_profile(read_source(name_or_path))

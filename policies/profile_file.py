@@ -1,0 +1,351 @@
+"""Compiles the YAML of a profile into a `Profile`.
+
+Two steps: the JSON Schema beside the profiles says what may be written where, then names are resolved (fields, rule
+sets, paths). Every problem is collected and told in plain words; a profile with one problem is not used at all.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonschema import Draft202012Validator
+
+from policies.matcher import PathTrie, TemplateInvalid
+from policies.operation import Action, BodyRule, FieldSpec, Operation, SearchRule, UploadRule, Where
+from policies.profile import Profile, ProfileInvalid, ReadBack, Template, Whoami, label_key
+from policies.rpc import RpcRules, RpcTemplate
+from policies.taxonomy import Kind
+
+PROFILES = Path(__file__).with_name("profiles")
+_READ_ACTIONS = frozenset({Action.READ, Action.LIST, Action.SEARCH, Action.EXPORT, Action.ASSET})
+# Longest value of a field whose own limit nobody stated, in code points.
+DEFAULT_MAX_CHARS = 65_000
+
+
+@lru_cache(maxsize=1)
+def _validator() -> Draft202012Validator:
+    schema = json.loads((PROFILES / "profile.schema.json").read_text(encoding="utf-8"))
+    return Draft202012Validator(schema)
+
+
+def read_source(name_or_path: str | Path) -> dict[str, Any]:
+    """The parsed YAML of a shipped profile (by name) or of a file.
+
+    Raises: OSError when it cannot be read, ProfileInvalid when it is not YAML or breaks the schema.
+    """
+    path = Path(name_or_path)
+    if path.suffix not in {".yaml", ".yml"}:
+        path = PROFILES / f"{name_or_path}.yaml"
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        source = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506 - a safe loader either way
+    except yaml.YAMLError as error:
+        raise ProfileInvalid([f"the profile is not valid YAML: {getattr(error, 'problem', error)}"]) from error
+    problems = [f"{_place(error.absolute_path)}: {error.message}" for error in _validator().iter_errors(source)]
+    if problems:
+        raise ProfileInvalid(sorted(problems)[:50])
+    return dict(source)
+
+
+def _place(path: Iterable[Any]) -> str:
+    return ".".join(str(step) for step in path) or "top level"
+
+
+def compile_profile(source: Mapping[str, Any]) -> Profile:
+    """Resolve the names of a validated source.
+
+    Raises: ProfileInvalid listing every problem.
+    """
+    return _Compiler(source).run()
+
+
+class _Compiler:
+    """Holds what is being resolved; used once."""
+
+    def __init__(self, source: Mapping[str, Any]) -> None:
+        self.source = source
+        self.problems: list[str] = []
+        self.fields: dict[tuple[str, str], FieldSpec] = {}
+        self.labels: dict[str, FieldSpec] = {}
+        self.answers: dict[str, Mapping[str, Any]] = {}
+        self.tries: dict[str, PathTrie[Template]] = {}
+        self.exact: dict[tuple[str, str], Template] = {}
+        self.ids: dict[str, None] = {}
+        self.templates = 0
+        self.untouched = tuple(_selector(entry) for entry in source.get("untouched", ()))
+
+    def run(self) -> Profile:
+        source = self.source
+        self._fields()
+        for entry in source["operations"]:
+            self._operation(entry)
+        rpc = self._rpc(source["rpc"]) if "rpc" in source else None
+        pages: PathTrie[str] = PathTrie()
+        for template, entity in source.get("record_pages", {}).items():
+            self._add_path(pages, template, entity)
+        if self.problems:
+            raise ProfileInvalid(self.problems)
+        owner = source.get("owner", {})
+        cookies = source.get("cookies", {})
+        return Profile(
+            name=source["profile"],
+            title=source["title"],
+            version=str(source["version"]),
+            protocol=source["protocol"],
+            field_specs=self.fields,
+            labels=self.labels,
+            session_cookies=frozenset(cookies.get("session", ())),
+            csrf_cookies=frozenset(cookies.get("csrf", ())),
+            credential_rules=tuple(source.get("credentials", ())),
+            sign_in=source.get("sign_in", {}),
+            owner_source=owner.get("source", "none"),
+            owner_fields=tuple(owner.get("fields", ())),
+            owned_entities=frozenset(owner.get("entities", ())),
+            record_pages=pages,
+            answers=self.answers,
+            tries=self.tries,
+            exact=self.exact,
+            rpc=rpc,
+            whoami=Whoami(**source["whoami"]) if "whoami" in source else None,
+            read_backs={entry["entity"]: _read_back(entry) for entry in source.get("read_back", ())},
+            discoveries=tuple(source.get("discover", ())),
+            types={},
+            type_entities=frozenset(rule["entity"] for rule in source.get("discover", ())),
+            operation_ids=("unmatched.read", "unmatched.write", *self.ids),
+            mask_char=source.get("mask_char", "*"),
+            websocket=source.get("websocket", False),
+            origin_mode=source.get("origin_mode", "C"),
+            opaque=source.get("opaque", "refuse-unless-everything"),
+            untouched=self.untouched,
+            global_record_ids=source.get("global_record_ids", False),
+            accept_rules=tuple(source.get("accepted", ())),
+            signed_out=source.get("signed_out", {}),
+            known_limits=tuple(source.get("known_limits", ())),
+            template_count=self.templates,
+            source=source,
+        )
+
+    # -- fields and rules ------------------------------------------------------------------------------------
+
+    def _fields(self) -> None:
+        for entity, fields in self.source["fields"].items():
+            for name, entry in fields.items():
+                kind = entry.get("kind", "text")
+                spec = FieldSpec(
+                    entity, name, None if kind == "text" else Kind(kind), entry.get("max", DEFAULT_MAX_CHARS)
+                )
+                self.fields[(entity, name)] = spec
+                for label in entry.get("labels", ()):
+                    self._label(label, spec)
+
+    def _label(self, label: str, spec: FieldSpec) -> None:
+        key = label_key(label)
+        known = self.labels.get(key)
+        if known is not None and known.kind is not spec.kind:
+            self.problems.append(f"label {label!r} stands for two kinds of values")
+        self.labels.setdefault(key, spec)
+
+    def _field(self, name: str | None, entity: str, place: str) -> FieldSpec | None:
+        """A field by `entity.field` or `.field` (of the operation's entity); "text" is free text."""
+        if name is None or name == "text":
+            return None
+        owner, _, short = name.rpartition(".")
+        spec = self.fields.get((owner or entity, short))
+        if spec is None:
+            self.problems.append(f"{place}: field {name!r} is not declared for {owner or entity}")
+        return spec
+
+    def _rules(self, names: Iterable[str], entity: str, place: str) -> tuple[BodyRule, ...]:
+        found: list[BodyRule] = []
+        for name in names:
+            entries = self.source.get("rule_sets", {}).get(name)
+            if entries is None:
+                self.problems.append(f"{place}: rule set {name!r} does not exist")
+                continue
+            found.extend(self._rule(entry, entity, f"rule set {name}") for entry in entries)
+        return tuple(found)
+
+    def _rule(self, entry: Mapping[str, Any], entity: str, place: str) -> BodyRule:
+        def resolve(names: Mapping[str, str]) -> dict[str, FieldSpec]:
+            found = {key: self._field(name, entity, place) for key, name in names.items()}
+            return {key: spec for key, spec in found.items() if spec is not None}
+
+        column = entry.get("column")
+        return BodyRule(
+            _selector(entry["select"]),
+            self._field(entry.get("field"), entity, place),
+            (entry["sibling"], resolve(entry["fields"])) if "sibling" in entry else None,
+            (tuple(column["header"]), self._columns(column["fields"], entity, place)) if column else None,
+            resolve(entry["shape"]) if "shape" in entry else None,
+        )
+
+    def _columns(self, names: Mapping[str, str], entity: str, place: str) -> dict[str, FieldSpec | None]:
+        """Columns of positional rows; `shape` leaves the choice to the value's shape."""
+        return {key: None if name == "shape" else self._field(name, entity, place) for key, name in names.items()}
+
+    def _searches(self, names: Iterable[str], entity: str, place: str) -> tuple[SearchRule, ...]:
+        found: list[SearchRule] = []
+        for name in names:
+            entries = self.source.get("search_sets", {}).get(name)
+            if entries is None:
+                self.problems.append(f"{place}: search set {name!r} does not exist")
+                continue
+            for entry in entries:
+                columns = entry.get("columns")
+                found.append(
+                    SearchRule(
+                        Where(entry["where"]),
+                        _selector(entry["select"]),
+                        self._field(entry.get("field"), entity, place),
+                        None
+                        if columns is None
+                        else {column: self._field(named, entity, place) for column, named in columns.items()},
+                        frozenset(entry.get("equality", ("=", "in"))),
+                        entry.get("strip", ""),
+                    )
+                )
+        return tuple(found)
+
+    # -- operations ------------------------------------------------------------------------------------------
+
+    def _operation(self, entry: Mapping[str, Any]) -> None:
+        template = self._template(entry, entry.get("entity", "record"), entry.get("rules", ()))
+        if entry.get("typed"):
+            by_type = {}
+            for key, typed in self.source["typed"].items():
+                by_type[key] = self._template(entry, typed["entity"], [*entry.get("rules", ()), *typed["rules"]])
+            template = replace(template, by_type=by_type)
+        methods = entry.get("methods") or (["GET"] if template.plain.action in _READ_ACTIONS else ["POST"])
+        for method in methods:
+            self._paths(method, entry["paths"], template)
+        if entry.get("form"):
+            # The page that shows the form of a write: same places, nothing written.
+            shown = {"id": entry["id"] + "_form", "action": "read", "left_alone": entry.get("left_alone", False)}
+            page = {**shown, **{key: entry[key] for key in ("entity", "typed", "ids_in", "paths") if key in entry}}
+            self._operation(page)
+
+    def _paths(self, method: str, paths: Iterable[str], template: Template) -> None:
+        for path in paths:
+            self.templates += 1
+            self._add_path(self.tries.setdefault(method, PathTrie()), path, template)
+            if "{" not in path:
+                self.exact[(method, path)] = template
+                self.exact[(method, path.rstrip("/") + "/")] = template
+
+    def _template(self, entry: Mapping[str, Any], entity: str, rules: Iterable[str]) -> Template:
+        name = entry["id"].replace("{entity}", entity)
+        place = f"operation {name}"
+        action = Action(entry["action"])
+        operation = Operation(
+            id=name,
+            entity=entity,
+            action=action,
+            rules=self._rules(rules, entity, place),
+            granted_write=entry.get("granted", True),
+            extra={**entry.get("extra", {}), **_column_choice(entry)},
+            searches=self._searches(entry.get("searches", ()), entity, place),
+            uploads=tuple(UploadRule(upload["part"], upload.get("data", False)) for upload in entry.get("uploads", ())),
+            left_alone=entry.get("left_alone", False),
+            untouched=self.untouched,
+        )
+        self._answer(name, entry.get("answer"))
+        signs = tuple(entry.get("search_signs", ()))
+        searching = None
+        if signs:
+            searching = replace(operation, action=Action.SEARCH)
+        return Template(
+            operation,
+            rpc=entry.get("rpc", False),
+            needs_body=bool(entry.get("rpc") or entry.get("ids_in_body") or entry.get("answer", {}).get("unless")),
+            redirect_field=entry.get("answer", {}).get("unless", ""),
+            record_fields=tuple(entry.get("ids_in", ())),
+            search_signs=signs,
+            searching=searching,
+        )
+
+    def _answer(self, name: str, rule: Mapping[str, Any] | None) -> None:
+        self.ids[name] = None
+        rule = rule or {}
+        if name in self.answers and self.answers[name] != rule:
+            self.problems.append(f"operation {name}: two entries with this id expect different answers")
+        self.answers[name] = rule
+
+    def _add_path(self, trie: PathTrie[Any], path: str, value: Any) -> None:
+        try:
+            trie.add(path, value)
+        except TemplateInvalid as error:
+            self.problems.append(str(error))
+
+    # -- RPC -------------------------------------------------------------------------------------------------
+
+    def _rpc(self, source: Mapping[str, Any]) -> RpcRules:
+        other = source["other"]
+        methods = {name: self._call(entry, {"entity": "record"}) for name, entry in source.get("calls", {}).items()}
+        objects: dict[tuple[str, str, str], RpcTemplate] = {}
+        verbs: dict[tuple[str, str], RpcTemplate] = {}
+        for kind, table in source["verbs"].items():
+            verbs.update({(kind, verb): self._call(entry, other) for verb, entry in table.items()})
+        for name, declared in source["objects"].items():
+            kind = declared.get("kind", "model")
+            for verb, entry in {**source["verbs"][kind], **declared.get("verbs", {})}.items():
+                objects[(kind, name, verb)] = self._call(entry, declared)
+            if kind == "model":
+                # Verbs named after a field (on_change_name) share one template.
+                objects[(kind, name, "on_change_*")] = objects[(kind, name, "on_change")]
+        return RpcRules(methods, objects, verbs, frozenset(source["media_types"]))
+
+    def _call(self, entry: Mapping[str, Any], declared: Mapping[str, Any]) -> RpcTemplate:
+        entity = entry.get("entity", declared["entity"])
+        searches = [*entry.get("searches", ()), *(declared.get("searches", ()) if entry.get("looks_up") else ())]
+        rules = [*entry.get("rules", ())]
+        if entry.get("import"):
+            rules += declared.get("import_rules", ["rows"])
+        rules += declared.get("rules", ())
+        operation = {
+            **entry,
+            "id": entry["id"].replace("{entity}", entity),
+            "searches": searches,
+            "left_alone": entry.get("left_alone", False) or declared.get("left_alone", False),
+        }
+        parent = declared.get("parent")
+        new_child = parent is not None and entry["action"] == "create" and "ids" not in entry
+        if parent is not None and new_child:
+            # A new child changes the record it hangs on, which its own body names.
+            operation = {**operation, "action": "update", "answer": {}}
+            entity = parent["entity"]
+        template = self._template(operation, entity, rules)
+        return RpcTemplate(
+            template.plain,
+            None if new_child else entry.get("ids"),
+            entry.get("ids_step"),
+            child=parent is not None,
+            parent=parent["key"] if parent is not None and new_child else "",
+        )
+
+
+def _column_choice(entry: Mapping[str, Any]) -> dict[str, str]:
+    columns = entry.get("import_columns")
+    return {"column_suffix": columns["suffix"], "document_field": columns["document"]} if columns else {}
+
+
+def _selector(value: str | list[str]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _read_back(entry: Mapping[str, Any]) -> ReadBack:
+    css = entry.get("owner_css")
+    parent = entry.get("parent")
+    return ReadBack(
+        entity=entry["entity"],
+        method=entry["method"],
+        path=entry["path"],
+        body=entry.get("body", ""),
+        owner_css=(css["selector"], css["attribute"]) if css else None,
+        owner_path=tuple(entry.get("owner_path", ())),
+        parent=(parent["entity"], tuple(parent["path"])) if parent else None,
+        siblings={key: tuple(path) for key, path in entry.get("siblings", {}).items()},
+    )

@@ -1,0 +1,65 @@
+"""What the address line and the body of a request name: record ids and the type of a record.
+
+Ids are kept only when they are plain decimal numbers, so that no other text of a request can reach the audit trail
+this way.
+"""
+
+from collections.abc import Mapping, Sequence
+from urllib.parse import parse_qsl
+
+# More ids than this in one bulk request are cut; the operation then still counts as a bulk request.
+BULK_LIMIT = 10_000
+_ID_CHARS = frozenset("0123456789")
+
+
+def plain_id(text: str) -> str | None:
+    """A decimal record id of at most 20 digits, else None."""
+    text = text.strip()
+    return text if 0 < len(text) <= 20 and _ID_CHARS.issuperset(text) else None
+
+
+def type_id(parameters: Mapping[str, str], query: str) -> str:
+    """The CRM's number of a record type: path parameter `type`, else query parameter `ct_id`; "" when there is none."""
+    found = parameters.get("type")
+    if found is None and "ct_id=" in query:
+        found = next((value for name, value in _pairs(query) if name == "ct_id"), "")
+    return found or ""
+
+
+def _pairs(text: str) -> list[tuple[str, str]]:
+    try:
+        return parse_qsl(text, keep_blank_values=True, max_num_fields=5000, errors="replace")
+    except ValueError:
+        return []
+
+
+def record_ids(names: Sequence[str], query: str, body: bytes | None, content_type: str) -> tuple[str, ...]:
+    """Record ids under any of `names`, as lists such as `1,2,3` or repeated.
+
+    From the urlencoded body where there is one, else from the query: a CRM that reads the body ignores the query, and
+    ids that it ignores must not count.
+    """
+    pairs = _pairs(query) if query and not body else []
+    if body and content_type.partition(";")[0].strip().lower() == "application/x-www-form-urlencoded":
+        pairs = _pairs(body.decode("latin-1"))
+    found: dict[str, None] = {}
+    for name, value in pairs:
+        if name in names:
+            for part in value.split(","):
+                number = plain_id(part)
+                if number is not None and len(found) < BULK_LIMIT:
+                    found[number] = None
+    return tuple(found)
+
+
+def names_field(name: str, body: bytes | None, content_type: str) -> bool:
+    """Whether a form body has a non-empty field of this name; True as well when that cannot be told for certain."""
+    if not body:
+        return False
+    if content_type.partition(";")[0].strip().lower() != "application/x-www-form-urlencoded":
+        return True
+    try:
+        pairs = parse_qsl(body.decode("latin-1"), max_num_fields=5000)
+    except ValueError:
+        return True
+    return any(key == name for key, _ in pairs)

@@ -1,0 +1,163 @@
+"""Rows of a policy bundle: reading, and refusing whatever is not exactly a row.
+
+Casbin itself accepts any text and fails, or silently ignores the row, when it has to decide; so every row is checked
+here. Nothing is repaired: a bundle with one malformed row is not loaded at all.
+"""
+
+import csv
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from policies.operation import Action
+from policies.taxonomy import Kind
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
+_PART = r"(?:\*|[a-z0-9_][a-z0-9_-]*)"
+_FIELD = re.compile(rf"field:(?P<entity>{_PART})\.(?P<field>{_PART})(?:#(?P<kind>\*|[a-z_]+))?\Z")
+_KIND = re.compile(r"kind:(?P<kind>\*|[a-z_]+)\Z")
+_OPERATION = re.compile(r"op:(?:[a-z0-9_]+\.)*[a-z0-9_]*\*?\Z")
+_KINDS = frozenset({"*", *(kind.value for kind in Kind)})
+
+SEEING = ("masked", "clear")
+FIELD_RIGHTS = frozenset({*SEEING, "write", "search"})
+OPERATION_RIGHTS = frozenset({"*", *(action.value for action in Action)})
+SCOPES = frozenset({"own", "other", "any"})
+EFFECTS = frozenset({"allow", "deny"})
+
+
+class PolicyInvalid(ValueError):  # noqa: N818 - says what is wrong
+    """A bundle that cannot be loaded; only editing it helps.
+
+    problems: one plain-word sentence per row, with its line number.
+    """
+
+    permanent = True
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(self.problems))
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One `p` row."""
+
+    role: str
+    tenant: str
+    obj: str
+    right: str
+    scope: str
+    effect: str
+
+
+@dataclass(frozen=True, slots=True)
+class Inheritance:
+    """One `g` row: `role` has everything `parent` has."""
+
+    role: str
+    parent: str
+    tenant: str
+
+
+def parse_rows(text: str) -> tuple[tuple[Grant, ...], tuple[Inheritance, ...]]:
+    """Grants and inheritances of a bundle.
+
+    Raises: PolicyInvalid with every malformed row.
+    """
+    grants: dict[Grant, None] = {}
+    links: dict[Inheritance, None] = {}
+    problems: list[str] = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        try:
+            cells = [cell.strip() for cell in next(csv.reader([line], strict=True))]
+        except csv.Error:
+            problems.append(f"line {number}: is not a comma separated row")
+            continue
+        found = _row(cells)
+        if isinstance(found, Grant):
+            grants[found] = None
+        elif isinstance(found, Inheritance):
+            links[found] = None
+        else:
+            problems.append(f"line {number}: {found}")
+    problems.extend(_cycles(links))
+    if problems:
+        raise PolicyInvalid(problems)
+    return tuple(grants), tuple(links)
+
+
+def _row(cells: list[str]) -> Grant | Inheritance | str:
+    """The row, or what is wrong with it."""
+    if cells[0] == "p":
+        return _grant(cells[1:])
+    return _inheritance(cells[1:]) if cells[0] == "g" else "starts with neither p nor g"
+
+
+def _grant(cells: list[str]) -> Grant | str:
+    if len(cells) == 5:
+        cells = [*cells, "allow"]
+    if len(cells) != 6:
+        return "needs role, tenant, object, right, scope and at most an effect"
+    role, tenant, obj, right, scope, effect = cells
+    if not NAME.match(role):
+        return "the role has a name that is not allowed"
+    if tenant != "*" and not NAME.match(tenant):
+        return "the tenant has a name that is not allowed"
+    if scope not in SCOPES:
+        return "the scope is none of own, other, any"
+    if effect not in EFFECTS:
+        return "the effect is neither allow nor deny"
+    problem = _object_problem(obj, right, scope)
+    return problem or Grant(role, tenant, obj, right, scope, effect)
+
+
+def _object_problem(obj: str, right: str, scope: str) -> str | None:
+    data = _FIELD.match(obj) or _KIND.match(obj)
+    if data is not None:
+        named = data.group("kind")
+        if named is not None and named not in _KINDS:
+            return f"{named} is not a kind of personal data"
+        if right not in FIELD_RIGHTS:
+            return f"{right} is not a right over a field or kind"
+        if right in {"write", "search"} and scope != "any":
+            return f"{right} cannot be limited to own or other records"
+        return None
+    if _OPERATION.match(obj) and obj != "op:":
+        if right not in OPERATION_RIGHTS:
+            return f"{right} is not an action"
+        return None if scope == "any" else "an operation has only the scope any"
+    return "the object is none of field:…, kind:…, op:…"
+
+
+def _inheritance(cells: list[str]) -> Inheritance | str:
+    if len(cells) != 3:
+        return "needs role, inherited role and tenant"
+    role, parent, tenant = cells
+    if not NAME.match(role) or not NAME.match(parent):
+        return "a role has a name that is not allowed"
+    if tenant != "*" and not NAME.match(tenant):
+        return "the tenant has a name that is not allowed"
+    return Inheritance(role, parent, tenant)
+
+
+def _cycles(links: Iterable[Inheritance]) -> list[str]:
+    """A role that inherits itself; and chains longer than Casbin follows (10)."""
+    problems = []
+    parents: dict[str, set[str]] = {}
+    for link in links:
+        parents.setdefault(link.role, set()).add(link.parent)
+    for role in parents:
+        level, reached = 0, set(parents[role])
+        frontier = set(reached)
+        while frontier and level < 9:
+            frontier = {above for name in frontier for above in parents.get(name, ())} - reached
+            reached |= frontier
+            level += 1
+        if role in reached:
+            problems.append(f"role {role} inherits itself")
+        elif frontier:
+            problems.append(f"role {role} inherits through more than nine steps")
+    return problems

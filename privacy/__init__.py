@@ -1,0 +1,1 @@
+"""Recognising, masking and rendering personal values."""

@@ -1,0 +1,1 @@
+"""Control catalogues and scores: pure, imports nothing of ours."""

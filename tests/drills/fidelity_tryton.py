@@ -1,0 +1,5 @@
+"""Work in Tryton."""
+
+from tests.drills.workflow import Workflow
+
+WORKFLOWS: tuple[Workflow, ...] = ()

@@ -1,0 +1,252 @@
+"""`make leak`: seeds unique values through the gateway, walks the CRM as every role, dumps its database and files.
+
+The only passing figure is 0 for e-mail, phone, ID and card anywhere, and for names and addresses in declared fields
+and, where they are known values, in notes. Names in prose that nothing declared are counted on a line of their own.
+"""
+
+import argparse
+import dataclasses
+import random
+import sqlite3
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from gateway.demo.browser import Answer
+from gateway.demo.driver import Driver, TrytonDriver
+from gateway.demo.people import Organisation, Person, make_organisations, make_people
+from tests.drills.crawl import Walk, walk_creme, walk_tryton
+from tests.drills.seek import READINGS, Seeker, Sought
+from tests.drills.stack import Stack, installed
+from tests.real.servers import creme, tryton
+
+SEED = 20261122
+KINDS = ("e-mail", "phone", "ID", "card", "name", "address")
+UNDECLARED = "undeclared name in prose"
+
+
+@dataclass(slots=True)
+class Seeded:
+    """What was entered: sought values and the records they went into, by owner."""
+
+    sought: list[Sought] = field(default_factory=list)
+    records: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Finding:
+    """One line of the result."""
+
+    where: str
+    looked_at: int
+    statuses: str
+    found: dict[str, int]
+    examples: list[str]
+
+
+def with_everything(person: Person, stranger: str) -> Person:
+    """The person with notes that repeat every one of their values and name somebody nobody declared."""
+    notes = (
+        f"{person.notes} 电话{person.phone}，邮箱{person.email}，身份证{person.id_card}，卡号{person.bank_card}。"
+        f"{person.full_name} met {stranger} at {person.address}"
+    )
+    return dataclasses.replace(person, notes=notes)
+
+
+def seed(stack: Stack, people: list[Person], organisations: list[Organisation], strangers: list[str]) -> Seeded:
+    """Enter everything through the gateway; a quarter belongs to the sales user."""
+    drivers = {who: stack.at_work(who) for who in ("manager", "sales")}
+    seeded = Seeded()
+    for number, (person, stranger) in enumerate(zip(track(people, "seeding people"), strangers, strict=True)):
+        who = "sales" if number % 4 == 0 else "manager"
+        record = drivers[who].add_person(with_everything(person, stranger))
+        seeded.records.append(("contact", record))
+        seeded.sought += _values(person, who, stranger)
+    for organisation in organisations:
+        record = drivers["manager"].add_organisation(organisation)
+        seeded.records.append(("organisation", record))
+        seeded.sought += [
+            Sought(organisation.name, "name", "manager"),
+            Sought(organisation.email, "e-mail", "manager"),
+            Sought(organisation.phone, "phone", "manager"),
+            Sought(organisation.address, "address", "manager"),
+        ]
+    for driver in drivers.values():
+        driver.browser.close()
+    return seeded
+
+
+def _values(person: Person, owner: str, stranger: str) -> Iterator[Sought]:
+    yield Sought(person.email, "e-mail", owner)
+    yield Sought(person.phone, "phone", owner)
+    yield Sought(person.id_card, "ID", owner)
+    yield Sought(person.bank_card, "card", owner)
+    yield Sought(person.full_name, "name", owner)
+    yield Sought(person.address, "address", owner)
+    yield Sought(stranger, UNDECLARED, owner)
+
+
+def hidden_from(role: str, sought: Iterable[Sought]) -> list[Sought]:
+    """What this role must not see; sales may read names and addresses of their own customers."""
+    if role != "sales":
+        return list(sought)
+    return [one for one in sought if not (one.owner == "sales" and one.kind in ("name", "address"))]
+
+
+def walk_as(stack: Stack, role: str, seeded: Seeded, limit: int) -> Finding:
+    """Walk everything as one role and count what it should not have seen."""
+    seeker = Seeker(hidden_from(role, seeded.sought))
+    found: dict[Sought, str] = {}
+
+    def see(answer: Answer) -> None:
+        headers = "\n".join(f"{name}: {value}" for name, value in answer.headers).encode()
+        for one in seeker.find(headers + b"\n\n" + answer.body) | seeker.find(answer.body):
+            found.setdefault(one, f"{answer.method} {answer.url.partition('?')[0].rpartition('localhost')[2]}")
+
+    clear = [one.value for one in seeded.sought if one.kind in ("phone", "e-mail", "ID", "name")][
+        :: max(1, len(seeded.sought) // 12)
+    ]
+    walk = _walk(stack, role, seeded, clear, limit, see)
+    return _finding(role, walk.answers, " ".join(f"{k}:{v}" for k, v in sorted(walk.statuses.items())), found)
+
+
+def _walk(stack: Stack, role: str, seeded: Seeded, clear: list[str], limit: int, see: object) -> Walk:
+    name = stack.crm.crm.name
+    if role in ("sales", "manager"):
+        driver: Driver = stack.at_work(role)
+        browser = driver.browser
+    else:
+        browser = stack.browser() if role == "anonymous" else stack.signed_in(role)
+        driver = TrytonDriver(browser)
+    try:
+        if name == "creme":
+            return walk_creme(browser, seeded.records, clear, limit, see)  # type: ignore[arg-type]
+        if role in ("sales", "manager"):
+            assert isinstance(driver, TrytonDriver)
+            return walk_tryton(driver, clear, limit, see)  # type: ignore[arg-type]
+        walk = Walk()
+        for method in ("common.db.login", "model.party.party.search_read", "model.ir.model.search_read"):
+            answer = browser.post_json(
+                "/crm/rpc/", {"id": 1, "method": method, "params": [[], 0, 10, None, ["name"], {}]}
+            )
+            walk.note(answer)
+            see(answer)  # type: ignore[operator]
+        return walk
+    finally:
+        browser.close()
+
+
+def at_rest(stack: Stack, seeded: Seeded) -> Finding:
+    """Everything the CRM keeps: its database as text and as bytes, its files, its log."""
+    stack.crm.child.stop()
+    seeker = Seeker(seeded.sought)
+    found: dict[Sought, str] = {}
+    looked = 0
+    for label, body in _stored(stack.crm.folder, stack.crm.child.log):
+        looked += 1
+        for one in seeker.find(body):
+            found.setdefault(one, label)
+    return _finding("CRM at rest", looked, "files and tables", found)
+
+
+def _stored(folder: Path, log: Path) -> Iterator[tuple[str, bytes]]:
+    yield "log", log.read_bytes()
+    for path in sorted(folder.rglob("*")):
+        if not path.is_file() or "static" in path.relative_to(folder).parts:
+            continue  # style sheets and scripts that the CRM generated before anybody was entered
+        yield path.name, path.read_bytes()
+        if path.suffix in (".sqlite", ".sqlite3"):
+            with closing(sqlite3.connect(path)) as database:
+                tables = [row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+                for table in tables:
+                    rows = database.execute(f'SELECT * FROM "{table}"').fetchall()
+                    yield f"table {table}", "\n".join(map(repr, rows)).encode("utf-8", "replace")
+
+
+def own_files(stack: Stack, seeded: Seeded) -> Finding:
+    """What crmgate itself writes outside its vault: its log, its audit trail, its folders."""
+    seeker = Seeker(seeded.sought)
+    found: dict[Sought, str] = {}
+    looked = 0
+    for path in [stack.gateway.log, *sorted(stack.home.folder.rglob("*"))]:
+        if path.is_file():
+            looked += 1
+            for one in seeker.find(path.read_bytes()):
+                found.setdefault(one, path.name)
+    return _finding("crmgate's own files", looked, "log, database, state", found)
+
+
+def _finding(where: str, looked_at: int, statuses: str, found: dict[Sought, str]) -> Finding:
+    counts = {kind: sum(1 for one in found if one.kind == kind) for kind in (*KINDS, UNDECLARED)}
+    examples = sorted({f"{one.kind} in {place}" for one, place in found.items() if one.kind != UNDECLARED})[:12]
+    return Finding(where, looked_at, statuses, counts, examples)
+
+
+def drill(name: str, people: int, organisations: int, limit: int, console: Console) -> int:
+    """The whole drill on one CRM; the number of values that should not have been seen."""
+    rng = random.Random(SEED)
+    persons = make_people(rng, people)
+    strangers = [
+        one.full_name
+        for one in make_people(random.Random(SEED + 1), people * 3)
+        if one.full_name not in {p.full_name for p in persons}
+    ][:people]
+    firms = make_organisations(rng, organisations, apart_from=persons)
+    with creme() if name == "creme" else tryton() as server, installed(server) as stack:
+        seeded = seed(stack, persons, firms, strangers)
+        control = walk_as(stack, "manager", seeded, limit)
+        findings = [walk_as(stack, role, seeded, limit) for role in ("sales", "auditor", "anonymous")]
+        findings.append(at_rest(stack, seeded))
+        stack.gateway.stop()
+        findings.append(own_files(stack, seeded))
+    return report(console, name, seeded, control, findings)
+
+
+def report(console: Console, name: str, seeded: Seeded, control: Finding, findings: list[Finding]) -> int:
+    """Print the table and count what must be 0; the manager's walk proves that the seeker finds what is shown."""
+    unique = len({one.value for one in seeded.sought})
+    table = Table(title=f"Leak drill: {name}, {unique} unique values sought in {len(READINGS)} readings of each body")
+    for column in ("where", "looked at", "answers", *KINDS):
+        table.add_column(column, justify="left" if column in ("where", "answers") else "right")
+    rows = [dataclasses.replace(control, where="manager (control: may see all)"), *findings]
+    for one in rows:
+        table.add_row(one.where, str(one.looked_at), one.statuses, *(str(one.found[kind]) for kind in KINDS))
+    console.print(table)
+    for one in findings:
+        console.print(
+            f"  {UNDECLARED}, {one.where}: {one.found[UNDECLARED]} of {sum(s.kind == UNDECLARED for s in seeded.sought)}"
+        )
+        for example in one.examples:
+            console.print(f"    found: {example}", style="red")
+    blind = [kind for kind in KINDS if not control.found[kind] and any(s.kind == kind for s in seeded.sought)]
+    if blind:
+        console.print(f"{name}: the control saw no {', '.join(blind)}: this drill proves nothing", style="bold red")
+        return len(blind)
+    total = sum(one.found[kind] for one in findings for kind in KINDS)
+    console.print(
+        f"{name}: {total} values found where they must not be", style="bold green" if total == 0 else "bold red"
+    )
+    return total
+
+
+def main() -> int:
+    """Run on both CRMs; exit code 1 when anything was found."""
+    parser = argparse.ArgumentParser(prog="make leak", description=__doc__)
+    parser.add_argument("--crm", choices=("creme", "tryton", "both"), default="both")
+    parser.add_argument("--people", type=int, default=160)
+    parser.add_argument("--organisations", type=int, default=20)
+    parser.add_argument("--pages", type=int, default=1200, help="pages walked at most, per role")
+    given = parser.parse_args()
+    console = Console(highlight=False, width=150)
+    names = ("creme", "tryton") if given.crm == "both" else (given.crm,)
+    return 1 if sum(drill(name, given.people, given.organisations, given.pages, console) for name in names) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,309 @@
+"""The console in a real browser: every page in both languages without findings of axe-core, CSP violations or overflow.
+
+Chromium is Debian's package, driven by Playwright; axe-core comes from the lock file in deploy/web. Pictures of every
+page are written to screenshots/ so that people can look at them.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import uvicorn
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
+from psycopg_pool import AsyncConnectionPool
+
+from audit.entry import AuditEntry
+from gateway.access.sessions import AUDIENCE_CONSOLE
+from gateway.certificate import ensure_certificate
+from gateway.console import vendor
+from gateway.console.app import make_console_app
+from tests.unit.gateway.access.world import Enrolled
+from tests.unit.gateway.console.stage import Stage, make_stage
+
+CHROMIUM = Path("/usr/bin/chromium")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+AXE = vendor.PACKAGES / "node_modules" / "axe-core" / "axe.min.js"
+AXE_TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+PICTURES = Path(__file__).parents[2] / "screenshots"
+LANGUAGES = ("en", "zh_Hans")
+WIDTHS = {"desk": (1360, 850), "phone": (390, 844)}
+
+pytestmark = pytest.mark.real
+
+
+@dataclass
+class Served:
+    """A console on a port, with an administrator who is signed in."""
+
+    stage: Stage
+    address: str
+    admin: Enrolled
+    token: str
+    li: Enrolled
+    troubles: list[str] = field(default_factory=list)
+
+    async def open(self, browser: Browser, width: str, *, dark: bool = False, scripts: bool = True) -> Page:
+        """A page of a fresh browser profile in which the administrator is signed in."""
+        across, down = WIDTHS[width]
+        context: BrowserContext = await browser.new_context(
+            ignore_https_errors=True,
+            viewport={"width": across, "height": down},
+            color_scheme="dark" if dark else "light",
+            java_script_enabled=scripts,
+        )
+        await context.add_cookies(
+            [{"name": "__Host-crmgate-console", "value": self.token, "url": self.address, "secure": True}]
+        )
+        page = await context.new_page()
+
+        def said(message: ConsoleMessage) -> None:
+            if "Failed to load resource" not in message.text:  # a 404 or 422 we asked for
+                self.troubles.append(message.text)
+
+        page.on("console", said)
+        page.on("pageerror", lambda fault: self.troubles.append(str(fault)))
+        return page
+
+
+class RealClock:
+    """Now, with the interface of the tests' clock."""
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC)
+
+    def advance(self, **_delta: float) -> datetime:
+        return self()
+
+
+@pytest.fixture(scope="module")
+def front_end() -> None:
+    """The pinned files are in place; fetched when they are not."""
+    if not AXE.exists():
+        vendor.fetch(tests_too=True)
+    if not all((vendor.STATIC / file.target).exists() for file in vendor.read_manifest()):
+        vendor.copy(vendor.PACKAGES / "node_modules")
+
+
+@pytest.fixture
+async def served(pool: AsyncConnectionPool, dsn: str, tmp_path: Path, front_end: None) -> AsyncIterator[Served]:
+    """The console on https, with people, sessions and a trail to show."""
+    stage = await make_stage(pool, dsn, tmp_path, RealClock())  # type: ignore[arg-type]
+    admin = await stage.enrol("gao.ning", "administrator")
+    li = await stage.enrol("li.wei", "sales")
+    await stage.access.users.invite((await stage.enrol("zhou.min", "manager")).user, "")
+    await stage.access.sessions.open(li.user, "192.0.2.7", stage.clock())
+    token = await stage.access.sessions.open(admin.user, "192.0.2.1", stage.clock(), audience=AUDIENCE_CONSOLE)
+    await _fill_trail(stage, li)
+    await stage.keeper.seal("t1")
+    tls = ensure_certificate(tmp_path / "tls", ["console.localhost"], stage.clock())
+    config = uvicorn.Config(
+        make_console_app(stage.console),
+        port=0,
+        ssl_certfile=str(tls.certificate),
+        ssl_keyfile=str(tls.key),
+        log_level="error",
+        lifespan="off",
+    )
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve())
+    async with asyncio.timeout(30):
+        while not server.started:
+            await asyncio.sleep(0.02)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    yield Served(stage, f"https://console.localhost:{port}", admin, token, li)
+    server.should_exit = True
+    await serving
+    await stage.audit.close()
+
+
+async def _fill_trail(stage: Stage, person: Enrolled) -> None:
+    common = {"at": stage.clock(), "tenant": "t1", "actor": person.user.id, "actor_login": person.user.login}
+    for place in range(12):
+        refused = place % 5 == 4
+        await stage.audit.append(
+            AuditEntry(
+                id=f"a-{place}",
+                kind="decision" if refused else "outcome",
+                reason="field-not-searchable" if refused else "allowed",
+                status=403 if refused else 200,
+                operation="contact.list",
+                entity="contact",
+                record=str(place),
+                client="192.0.2.7",
+                exchange=f"x-{place}",
+                fields={"shown": {"contact.email": {str(place): {"masked": 1}}}},
+                **common,
+            )
+        )
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    """Debian's Chromium, without anything that calls home."""
+    async with async_playwright() as playwright:
+        started = await playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
+        yield started
+        await started.close()
+
+
+async def findings(page: Page) -> list[str]:
+    """What axe-core finds on the page, one line each."""
+    await page.evaluate(AXE.read_text(encoding="utf-8"))
+    result = await page.evaluate(
+        "tags => axe.run(document, {runOnly: {type: 'tag', values: tags}, resultTypes: ['violations']})", AXE_TAGS
+    )
+    return [f"{v['id']}: {node['html'][:160]}" for v in result["violations"] for node in v["nodes"]]
+
+
+async def overflow(page: Page) -> int:
+    """Pixels by which the page is wider than the window."""
+    return int(await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
+
+
+def pages_of(served: Served) -> dict[str, str]:
+    """Name → address of every page there is."""
+    user = served.li.user.id
+    return {
+        "overview": "/",
+        "activity": "/activity?pause=1",
+        "activity_empty": "/activity?pause=1&operation=nothing",
+        "entry": "/activity/4",
+        "sessions": "/sessions",
+        "users": "/users",
+        "user_new": "/users/new",
+        "user": f"/users/{user}",
+        "user_disable": f"/users/{user}/disable",
+        "roles": "/roles",
+        "health": "/health",
+        "account": "/.crmgate/account",
+        "not_found": "/users/u-nobody",
+        "sign_in": "/.crmgate/sign-in?lang=en",
+    }
+
+
+@pytest.mark.parametrize("width", list(WIDTHS))
+@pytest.mark.parametrize("language", LANGUAGES)
+async def test_no_page_has_findings_violations_or_overflow(served, browser, language, width) -> None:
+    PICTURES.mkdir(exist_ok=True)
+    page = await served.open(browser, width)
+    wrong: list[str] = []
+    for name, path in pages_of(served).items():
+        address = path.replace("lang=en", f"lang={language}")
+        if "lang=" not in address:
+            address += ("&" if "?" in address else "?") + f"lang={language}"
+        await page.goto(served.address + address)
+        await page.screenshot(path=PICTURES / f"console_{name}_{language}_{width}.png", full_page=True)
+        wrong += [f"{name}: {finding}" for finding in await findings(page)]
+        if await overflow(page) > 0:
+            wrong.append(f"{name}: {await overflow(page)} px too wide")
+    assert wrong == []
+    assert served.troubles == []
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+async def test_dark_pages_have_enough_contrast(served, browser, language) -> None:
+    page = await served.open(browser, "desk", dark=True)
+    wrong: list[str] = []
+    for name, path in pages_of(served).items():
+        await page.goto(served.address + path + ("&" if "?" in path else "?") + f"lang={language}")
+        wrong += [f"{name}: {finding}" for finding in await findings(page)]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+async def test_a_person_signs_in_is_refused_and_tries_again(served, browser, language) -> None:
+    context = await browser.new_context(ignore_https_errors=True, viewport={"width": 390, "height": 844})
+    page = await context.new_page()
+    await page.goto(f"{served.address}/users?lang={language}")
+    await page.goto(f"{served.address}/.crmgate/sign-in?next=/users&lang={language}")
+    await page.fill("#login", "gao.ning")
+    await page.fill("#password", "wrong")
+    await page.click("main button[type=submit]")
+    assert await findings(page) == []
+    assert await page.evaluate("document.activeElement.id") == "problem"
+    await page.fill("#password", served.admin.password)
+    await page.click("main button[type=submit]")
+    assert page.url.endswith("/.crmgate/sign-in/code")
+    assert await findings(page) == []
+    secret = served.admin.secret
+    import pyotp
+
+    await page.fill("#code", pyotp.TOTP(secret).now())
+    await page.click("main button[type=submit]")
+    await page.wait_for_url(f"{served.address}/users")
+    await page.screenshot(path=PICTURES / f"console_signed_in_{language}_phone.png")
+    await context.close()
+
+
+async def test_an_invitation_is_set_up_in_the_browser(served, browser) -> None:
+    page = await served.open(browser, "desk")
+    await page.goto(f"{served.address}/users/new")
+    await page.fill("#login", "chen.jing")
+    await page.fill("#display_name", "Chen Jing · 陈静")
+    await page.check("input[name=roles][value=auditor]")
+    await page.click("main form.card button[type=submit]")
+    assert await findings(page) == []
+    await page.screenshot(path=PICTURES / "console_invited_en_desk.png", full_page=True)
+    link = await page.input_value("#address")
+    token = link.split("token=")[1]
+    person = await (await browser.new_context(ignore_https_errors=True)).new_page()
+    await person.goto(f"{served.address}/.crmgate/set-up?token={token}")
+    assert "token" not in person.url
+    assert await findings(person) == []
+    assert await person.evaluate("document.querySelector('.qr').naturalWidth") > 100
+    await person.screenshot(path=PICTURES / "console_set_up_en_desk.png", full_page=True)
+
+
+async def test_the_live_view_shows_what_happens_without_being_asked(served, browser) -> None:
+    page = await served.open(browser, "desk")
+    await page.goto(f"{served.address}/activity")
+    assert await findings(page) == []
+    entry = AuditEntry(
+        id="a-new", at=served.stage.clock(), tenant="t1", kind="outcome", operation="contact.just_now",
+        reason="allowed", status=200, fields={},
+    )  # fmt: skip
+    await served.stage.audit.append(entry)
+    await page.wait_for_selector("text=contact.just_now", timeout=15_000)
+    await page.click("text=Pause")
+    await page.wait_for_url("**/activity?pause=1")
+    assert served.troubles == []
+
+
+async def test_everything_works_without_scripts(served, browser) -> None:
+    page = await served.open(browser, "desk", scripts=False)
+    await page.goto(f"{served.address}/users/{served.li.user.id}/disable")
+    await page.select_option("#cause", "left-company")
+    await page.click("main form.card button[type=submit]")
+    assert page.url.endswith("/users?notice=user-disabled")
+    await page.goto(f"{served.address}/activity?outcome=refused")
+    assert await page.locator("tbody tr").count() == 2
+
+
+async def test_hostile_names_execute_nothing(served, browser) -> None:
+    hostile = "<img src=x onerror=\"document.title='owned'\"> {{7*7}} '\""
+    user = served.li.user
+    from gateway.access.users import Profile
+
+    await served.stage.access.users.change(user, Profile(display_name=hostile, roles=("sales",)))
+    page = await served.open(browser, "desk")
+    for path in ("/users", "/sessions", f"/users/{user.id}"):
+        await page.goto(served.address + path)
+        assert await page.title() != "owned"
+        assert "49" not in (await page.text_content("main") or "")
+    assert served.troubles == []
+
+
+def test_the_browser_is_there() -> None:
+    """Installed by the test command; missing is a failure, not a skip."""
+    assert os.access(CHROMIUM, os.X_OK)

@@ -1,0 +1,216 @@
+"""Group commit: gapless, durable, and closed whenever it cannot be."""
+
+import asyncio
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from audit.entry import AuditEntry, EntryRefused, decode
+from audit.log import BATCH_LIMIT_ENTRIES, AuditLog, AuditUnavailable
+from audit.tree import leaf_hash
+from audit.writer import Writer
+
+
+async def rows(dsn: str, query: str) -> list[tuple[Any, ...]]:
+    async with await psycopg.AsyncConnection.connect(dsn) as connection:
+        return await (await connection.execute(query)).fetchall()
+
+
+async def until(condition: Any) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def test_an_entry_is_committed_before_its_index_is_known(log: AuditLog, dsn: str, make: Any) -> None:
+    entry = make(record="42")
+    assert await log.append(entry) == 0
+    [(index, at, actor, record, status, body, leaf)] = await rows(
+        dsn, "SELECT index, at, actor, record, status, body, leaf FROM audit_entry"
+    )
+    assert (index, at, actor, record, status) == (0, entry.at, "u1", "42", 200)
+    assert decode(body)["exchange"] == entry.exchange
+    assert leaf == leaf_hash(body)
+
+
+async def test_commits_wait_for_the_disk_whatever_the_server_says(log: AuditLog) -> None:
+    """The test server runs with synchronous_commit off: the session must not."""
+    assert isinstance(log._writer, Writer)
+    found = await log._writer._connection.execute("SELECT 1")
+    await found.fetchone()
+    assert log._writer._pgconn.exec_(b"SHOW synchronous_commit").get_value(0, 0) == b"on"
+
+
+async def test_indices_have_no_gaps_with_many_callers_and_two_workers(log: AuditLog, dsn: str, make: Any) -> None:
+    other = AuditLog(dsn)
+    await other.start()
+    total = 3 * BATCH_LIMIT_ENTRIES
+    entries = [make() for _ in range(total)]
+    indices = await asyncio.gather(*((log, other)[n % 2].append(entry) for n, entry in enumerate(entries)))
+    await other.close()
+    assert sorted(indices) == list(range(total))
+    stored = await rows(dsn, "SELECT index, exchange FROM audit_entry ORDER BY index")
+    assert dict(stored) == {index: entry.exchange for index, entry in zip(indices, entries, strict=True)}
+    assert await rows(dsn, "SELECT size FROM audit_head") == [(total,)]
+
+
+async def test_one_caller_s_entries_keep_their_order(log: AuditLog, make: Any) -> None:
+    futures = [log.submit(make()) for _ in range(50)]
+    assert await asyncio.gather(*futures) == list(range(50))
+    assert log.backlog == 0
+
+
+async def test_every_tenant_has_a_log_of_its_own(log: AuditLog, dsn: str, make: Any) -> None:
+    indices = await asyncio.gather(*(log.append(make(tenant=tenant)) for tenant in ("a", "b", "a", "c", "b")))
+    assert indices == [0, 0, 1, 0, 1]
+    assert await rows(dsn, "SELECT tenant, size FROM audit_head ORDER BY 1") == [("a", 2), ("b", 2), ("c", 1)]
+
+
+async def test_columns_hold_what_was_recorded_not_what_was_handed_over(log: AuditLog, dsn: str, make: Any) -> None:
+    """Otherwise a value taken out of the hashed bytes would stay in a column."""
+    await log.append(make(record="张伟", actor="a b", fields={"refused": ["zhang@example.org"]}))
+    [(text,)] = await rows(dsn, "SELECT audit_entry::text FROM audit_entry")
+    assert await rows(dsn, "SELECT record, actor FROM audit_entry") == [("~", "~")]
+    assert "张" not in text
+    assert b"zhang".hex() not in text
+
+
+async def test_a_long_entry_fits(log: AuditLog, dsn: str, make: Any) -> None:
+    fields = {"written": [f"contact.field{number}" for number in range(3000)]}
+    await asyncio.gather(*(log.append(make(fields=fields)) for _ in range(200)))
+    assert await rows(dsn, "SELECT count(*), min(length(body)) > 50000 FROM audit_entry") == [(200, True)]
+
+
+async def test_an_entry_that_is_none_is_refused_to_its_caller_only(log: AuditLog, make: Any) -> None:
+    good = log.submit(make())
+    with pytest.raises(EntryRefused):
+        log.submit(make(fields={"value": "x"}))
+    assert await good == 0
+
+
+async def test_a_caller_that_goes_away_does_not_take_its_entry_with_it(log: AuditLog, dsn: str, make: Any) -> None:
+    log.submit(make()).cancel()
+    assert await log.append(make()) == 1
+    assert await rows(dsn, "SELECT count(*) FROM audit_entry") == [(2,)]
+
+
+async def test_a_log_not_started_or_closed_takes_nothing(dsn: str, make: Any) -> None:
+    log = AuditLog(dsn)
+    with pytest.raises(AuditUnavailable) as unavailable:
+        log.submit(make())
+    assert not unavailable.value.permanent
+    await log.start()
+    assert log.available
+    await log.close()
+    assert not log.available
+    with pytest.raises(AuditUnavailable):
+        log.submit(make())
+
+
+async def test_closing_writes_what_is_queued(dsn: str, make: Any) -> None:
+    log = AuditLog(dsn)
+    await log.start()
+    futures = [log.submit(make()) for _ in range(BATCH_LIMIT_ENTRIES * 2)]
+    await log.close()
+    assert [future.result() for future in futures] == list(range(len(futures)))
+
+
+async def test_no_database_means_no_start(tmp_path: Any) -> None:
+    with pytest.raises(AuditUnavailable):
+        await AuditLog(make_conninfo(host=str(tmp_path), dbname="crmgate")).start()
+
+
+async def test_a_database_without_the_tables_means_no_start(dsn: str) -> None:
+    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+        await connection.execute("ALTER TABLE audit_head RENAME TO elsewhere")
+    with pytest.raises(AuditUnavailable, match="migrated"):
+        await AuditLog(dsn).start()
+
+
+async def test_a_full_queue_is_told_at_once(dsn: str, make: Any) -> None:
+    log = AuditLog(dsn, queue_limit=3)
+    await log.start()
+    futures = [log.submit(make()) for _ in range(3)]
+    with pytest.raises(AuditUnavailable, match="full"):
+        log.submit(make())
+    assert await asyncio.gather(*futures) == [0, 1, 2]
+    assert await log.append(make()) == 3
+    await log.close()
+
+
+async def test_a_commit_that_hangs_fails_everybody_and_the_log_comes_back(dsn: str, make: Any) -> None:
+    log = AuditLog(dsn, commit_timeout_s=0.3)
+    await log.start()
+    await log.append(make())
+    async with await psycopg.AsyncConnection.connect(dsn) as connection:
+        await connection.execute("SELECT * FROM audit_head FOR UPDATE")
+        first = log.submit(make())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        second = log.submit(make())
+        for future in (first, second):
+            with pytest.raises(AuditUnavailable):
+                await future
+        with pytest.raises(AuditUnavailable):
+            log.submit(make())
+        await connection.rollback()
+    await until(lambda: log.available)
+    # The batch under way may have been committed after all: the trail may say more than happened.
+    assert await log.append(make()) in (1, 2)
+    await log.close()
+
+
+async def test_a_lost_connection_fails_what_is_under_way_and_is_made_again(log: AuditLog, dsn: str, make: Any) -> None:
+    await log.append(make())
+    async with await psycopg.AsyncConnection.connect(dsn) as connection:
+        await connection.execute("SELECT * FROM audit_head FOR UPDATE")
+        waiting = log.submit(make())
+        await asyncio.sleep(0.05)
+        kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'crmgate-audit'"
+        await rows(dsn, f"{kill} AND datname = current_database()")
+        with pytest.raises(AuditUnavailable):
+            await waiting
+    await until(lambda: log.available)
+    assert await log.append(make()) == 1
+
+
+async def test_an_idle_connection_that_dies_is_replaced_before_anybody_asks(log: AuditLog, dsn: str, make: Any) -> None:
+    writer = log._writer
+    kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'crmgate-audit'"
+    await rows(dsn, f"{kill} AND datname = current_database()")
+    await until(lambda: log._writer is not writer and log.available)
+    assert await log.append(make()) == 0
+
+
+async def test_a_batch_the_database_refuses_leaves_no_gap(log: AuditLog, dsn: str, make: Any) -> None:
+    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+        await connection.execute("ALTER TABLE audit_entry ADD CONSTRAINT picky CHECK (reason <> 'bad')")
+        with pytest.raises(AuditUnavailable):
+            await log.append(make(reason="bad"))
+    await until(lambda: log.available)
+    assert await log.append(make()) == 0
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE audit_entry SET actor = 'x'",
+        "DELETE FROM audit_entry",
+        "TRUNCATE audit_entry",
+        "UPDATE audit_checkpoint SET size = 9",
+        "DELETE FROM audit_checkpoint",
+        "TRUNCATE audit_checkpoint",
+    ],
+)
+async def test_the_database_itself_refuses_to_change_the_trail(
+    log: AuditLog, dsn: str, make: Any, statement: str
+) -> None:
+    await log.append(make())
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        await rows(dsn, statement)
+
+
+def test_an_entry_names_its_type() -> None:
+    assert AuditEntry.__slots__ == tuple(sorted(AuditEntry.__slots__)), "declared in the order they are written in"

@@ -1,0 +1,93 @@
+"""Pieces of gateway.access on a real database: a clock that moves when told, cheap hashing, users ready to sign in."""
+
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import pyotp
+from argon2 import PasswordHasher
+from psycopg_pool import AsyncConnectionPool
+
+from gateway.access.passwords import Passwords
+from gateway.access.session_store import SessionStore
+from gateway.access.sessions import Sessions
+from gateway.access.sign_in import SignIn
+from gateway.access.store import UserStore
+from gateway.access.user import AppUser
+from gateway.access.users import Profile, Users
+
+START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+PASSWORD = "quiet lantern river 52"
+ROLES = ("sales", "manager", "auditor", "dpo", "administrator")
+# For tests only: the cheapest Argon2id there is.
+CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1, hash_len=16, salt_len=8)
+
+
+class Clock:
+    """A clock that moves when told."""
+
+    def __init__(self) -> None:
+        self.now = START
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, **delta: float) -> datetime:
+        self.now += timedelta(**delta)
+        return self.now
+
+
+class FakeSealer:
+    """Binds to the context and hides the bytes, as the real one does, without keys."""
+
+    async def seal(self, tenant: str, plaintext: bytes, context: bytes) -> bytes:
+        return tenant.encode() + b"/" + context + b"/" + bytes(255 - byte for byte in plaintext)
+
+    async def open(self, tenant: str, sealed: bytes, context: bytes) -> bytes:
+        prefix = tenant.encode() + b"/" + context + b"/"
+        assert sealed.startswith(prefix)
+        return bytes(255 - byte for byte in sealed.removeprefix(prefix))
+
+
+@dataclass
+class Access:
+    """Everything one process holds."""
+
+    store: UserStore
+    sessions: Sessions
+    users: Users
+    sign_in: SignIn
+    clock: Clock
+
+    def code(self, secret: str, steps: int = 0) -> str:
+        return pyotp.TOTP(secret).generate_otp(int(self.clock().timestamp()) // 30 + steps)
+
+
+def build(pool: AsyncConnectionPool, clock: Clock) -> Access:
+    store = UserStore(pool)
+    sessions = Sessions(SessionStore(pool), clock=clock, randomness=secrets.token_bytes)
+    common = {
+        "passwords": Passwords(CHEAP),
+        "sealer": FakeSealer(),
+        "clock": clock,
+        "randomness": secrets.token_bytes,
+    }
+    users = Users(store, sessions, roles=ROLES, **common)
+    return Access(store, sessions, users, SignIn(store, sessions, **common), clock)
+
+
+@dataclass
+class Enrolled:
+    """A user with both factors and what the person knows."""
+
+    user: AppUser
+    password: str
+    secret: str
+
+
+async def enrol_in(access: Access, login: str, *roles: str, tenant: str = "t1") -> Enrolled:
+    """A user who is ready to sign in."""
+    user = await access.users.create(tenant, login, Profile(roles=roles or ("sales",)))
+    secret = pyotp.random_base32()
+    await access.users.provision(user, PASSWORD, secret)
+    return Enrolled(user, PASSWORD, secret)

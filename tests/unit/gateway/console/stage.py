@@ -1,0 +1,223 @@
+"""A whole console and the sign-in pages of a CRM host on a real database, driven without sockets."""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http.cookies import SimpleCookie
+from pathlib import Path
+from urllib.parse import urlencode, urlsplit
+
+from psycopg_pool import AsyncConnectionPool
+from starlette.applications import Starlette
+
+from audit.checkpoint import Keeper
+from audit.log import AuditLog
+from audit.note import Signer
+from gateway.access.app import make_sign_in_app
+from gateway.access.deps import AccessDeps
+from gateway.access.sessions import AUDIENCE_CONSOLE, AUDIENCE_CRM
+from gateway.access.tokens import new_id
+from gateway.console.app import make_console_app
+from gateway.console.deps import ConsoleDeps, Crm
+from gateway.console.look import Look, read_look
+from gateway.console.trail import TrailReader
+from policies.enforcer import DEFAULT_POLICY, Enforcer
+from policies.operation import FieldSpec
+from policies.taxonomy import Kind
+from tests.unit.gateway.access.world import Access, Clock, Enrolled, build, enrol_in
+
+CRM_HOST, CONSOLE_HOST = "crm.example", "console.example"
+CRM_COOKIE = "crm_sessionid"
+FIELDS = (
+    FieldSpec("contact", "last_name", Kind.NAME, 100),
+    FieldSpec("contact", "email", Kind.EMAIL, 100),
+    FieldSpec("contact", "id_card", Kind.ID_CARD, 30),
+    FieldSpec("contact", "note", None, 5000),
+)
+
+
+@dataclass
+class Answer:
+    """One answer; headers by lower-case name, cookies by name."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+    def header(self, name: str) -> str:
+        return next((value for key, value in self.headers if key == name), "")
+
+    @property
+    def text(self) -> str:
+        return self.body.decode()
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        jar: dict[str, str] = {}
+        for key, value in self.headers:
+            if key == "set-cookie":
+                parsed: SimpleCookie = SimpleCookie(value)
+                jar |= {name: morsel.OutputString() for name, morsel in parsed.items()}
+        return jar
+
+
+@dataclass
+class Browser:
+    """What a browser does: keeps cookies, says where a form comes from."""
+
+    app: Starlette
+    host: str
+    tenant: str = "t1"
+    client: str = "192.0.2.7"
+    jar: dict[str, str] = field(default_factory=dict)
+
+    async def get(self, address: str, headers: Mapping[str, str] | None = None) -> Answer:
+        return await self._ask("GET", address, {"sec-fetch-site": "none"} | dict(headers or {}), b"")
+
+    async def post(self, address: str, form: object = (), headers: Mapping[str, str] | None = None) -> Answer:
+        usual = {
+            "content-type": "application/x-www-form-urlencoded",
+            "origin": f"https://{self.host}",
+            "sec-fetch-site": "same-origin",
+        }
+        body = form if isinstance(form, bytes) else urlencode(form, doseq=True).encode()  # type: ignore[call-overload]
+        return await self._ask("POST", address, usual | dict(headers or {}), body)
+
+    async def bare(self, method: str, address: str, headers: Mapping[str, str], body: bytes = b"") -> Answer:
+        """A request with exactly these headers besides host and cookies."""
+        return await self._ask(method, address, dict(headers), body)
+
+    async def _ask(self, method: str, address: str, headers: dict[str, str], body: bytes) -> Answer:
+        parts = urlsplit(address)
+        cookies = "; ".join(f"{name}={value}" for name, value in self.jar.items())
+        everything = {"host": self.host} | ({"cookie": cookies} if cookies else {}) | headers
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": method,
+            "scheme": "https",
+            "path": parts.path,
+            "raw_path": parts.path.encode(),
+            "query_string": parts.query.encode(),
+            "root_path": "",
+            "headers": [(k.encode("latin-1"), v.encode("latin-1")) for k, v in everything.items() if v is not None],
+            "client": (self.client, 1),
+            "server": (self.host, 443),
+            "state": {"tenant": self.tenant, "exchange": "x-1"},
+        }
+        sent: list[dict[str, object]] = []
+        given = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def receive() -> dict[str, object]:
+            return given.pop(0) if given else {"type": "http.disconnect"}
+
+        async def send(message: dict[str, object]) -> None:
+            sent.append(message)
+
+        await self.app(scope, receive, send)  # type: ignore[arg-type]
+        start = sent[0]
+        pairs = [(k.decode(), v.decode("latin-1")) for k, v in start["headers"]]  # type: ignore[attr-defined]
+        answer = Answer(start["status"], pairs, b"".join(m.get("body", b"") for m in sent[1:]))  # type: ignore
+        self._keep(answer)
+        return answer
+
+    def _keep(self, answer: Answer) -> None:
+        for key, value in answer.headers:
+            if key == "set-cookie":
+                for name, morsel in SimpleCookie(value).items():
+                    if morsel["max-age"] == "0":
+                        self.jar.pop(name, None)
+                    else:
+                        self.jar[name] = morsel.value
+
+
+@dataclass
+class Stage:
+    """Everything the tests of the pages hold."""
+
+    access: Access
+    pool: AsyncConnectionPool
+    audit: AuditLog
+    trail: TrailReader
+    keeper: Keeper
+    crm: AccessDeps
+    console: ConsoleDeps
+    clock: Clock
+    faults: dict[str, Exception]
+
+    def browser(self, audience: str = AUDIENCE_CRM, client: str = "192.0.2.7") -> Browser:
+        if audience == AUDIENCE_CRM:
+            return Browser(make_sign_in_app(self.crm), CRM_HOST, client=client)
+        return Browser(make_console_app(self.console), CONSOLE_HOST, client=client)
+
+    async def enrol(self, login: str, *roles: str) -> Enrolled:
+        return await enrol_in(self.access, login, *roles)
+
+    async def signed_in(self, person: Enrolled, audience: str = AUDIENCE_CONSOLE) -> Browser:
+        """A browser in which this person is signed in."""
+        browser = self.browser(audience)
+        self.clock.advance(seconds=30)
+        first = {"login": person.user.login, "password": person.password}
+        await browser.post("/.crmgate/sign-in", first)
+        answer = await browser.post("/.crmgate/sign-in/code", {"code": self.access.code(person.secret)})
+        assert answer.status == 303, answer.text
+        return browser
+
+    async def reasons(self) -> list[tuple[str, str, int]]:
+        """(actor login, reason, status) of every entry, oldest first."""
+        from audit.store import Filters
+
+        rows = await self.trail.recent("t1", 1000, Filters())
+        return [(r.content["actor_login"], r.content["reason"], r.content["status"]) for r in reversed(rows)]
+
+
+async def make_stage(
+    pool: AsyncConnectionPool, dsn: str, folder: Path, clock: Clock, look: Look | None = None
+) -> Stage:
+    access = build(pool, clock)
+    audit = AuditLog(dsn)
+    await audit.start()
+    signer = Signer(bytes(range(32)))
+    bundle = Enforcer(FIELDS).load(DEFAULT_POLICY)
+    shown = look or read_look()
+    faults: dict[str, Exception] = {}
+
+    def deps(audience: str) -> AccessDeps:
+        return AccessDeps(
+            sessions=access.sessions,
+            users=access.users,
+            sign_in=access.sign_in,
+            audit=audit,
+            look=shown,
+            clock=clock,
+            new_id=lambda: new_id("a", secrets.token_bytes),
+            audience=audience,
+            tenant="t1",
+            crm_cookies=lambda _tenant: (CRM_COOKIE,) if audience == AUDIENCE_CRM else (),
+        )
+
+    def failing(name: str):  # type: ignore[no-untyped-def]
+        async def check() -> None:
+            if name in faults:
+                raise faults[name]
+
+        return check
+
+    trail = TrailReader(pool, dsn, signer.verifier, folder / "checkpoints")
+    console = ConsoleDeps(
+        access=deps(AUDIENCE_CONSOLE),
+        pool=pool,
+        trail=trail,
+        policy=lambda _tenant: bundle,
+        fields=lambda _tenant: FIELDS,
+        check_keys=failing("keys"),
+        key_provider="local",
+        crm=lambda _tenant: Crm("creme", f"https://{CRM_HOST}", failing("crm")),
+        console_url=f"https://{CONSOLE_HOST}",
+        data_folder=folder,
+        version="0.1.0",
+    )
+    keeper = Keeper(pool, signer, folder / "checkpoints", now=clock)
+    (folder / "checkpoints").mkdir(exist_ok=True)
+    return Stage(access, pool, audit, trail, keeper, deps(AUDIENCE_CRM), console, clock, faults)

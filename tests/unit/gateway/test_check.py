@@ -1,0 +1,200 @@
+"""`crmgate check` against real sockets, files, certificates, keyrings and PostgreSQL: each fault is named as it is."""
+
+import contextlib
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway import check as checks
+from gateway.certificate import ensure_certificate
+from gateway.check import Finding, Weight, foreign_packages, upstream_state
+from gateway.check_words import LANGUAGES, SENTENCES, WEIGHTS, say
+from gateway.first_steps import ensure_secrets
+from gateway.settings import Settings, TenantSettings, build_settings
+
+NOW = datetime(2026, 11, 20, tzinfo=UTC)
+HTTP_ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+
+@contextlib.contextmanager
+def listening(answer: Callable[[socket.socket], None]) -> Iterator[int]:
+    """A port of 127.0.0.1 where `answer` meets every connection."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(5)
+
+        def meet() -> None:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                with connection, contextlib.suppress(OSError):
+                    connection.settimeout(5)
+                    answer(connection)
+
+        thread = threading.Thread(target=meet)
+        thread.start()
+        yield server.getsockname()[1]
+        server.shutdown(socket.SHUT_RDWR)  # wakes `accept`
+        thread.join()
+
+
+def says(text: bytes) -> Callable[[socket.socket], None]:
+    def answer(connection: socket.socket) -> None:
+        connection.recv(4096)
+        connection.sendall(text)
+
+    return answer
+
+
+def tls(folder: Path) -> Callable[[socket.socket], None]:
+    files = ensure_certificate(folder, ["localhost"], datetime.now(UTC))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(files.certificate, files.key)
+
+    def answer(connection: socket.socket) -> None:
+        with contextlib.suppress(OSError), context.wrap_socket(connection, server_side=True) as secure:
+            secure.recv(1)
+
+    return answer
+
+
+def upstream(url: str, ca: Path | None = None) -> str:
+    return upstream_state("tenant.main.upstream", TenantSettings(url, upstream_ca=ca), timeout_s=2).id
+
+
+def test_upstream_that_answers() -> None:
+    with listening(says(HTTP_ANSWER)) as port:
+        assert upstream(f"http://127.0.0.1:{port}") == "upstream-fine"
+
+
+def test_upstream_with_the_wrong_scheme(tmp_path: Path) -> None:
+    with listening(says(HTTP_ANSWER)) as port:
+        assert upstream(f"https://127.0.0.1:{port}") == "upstream-not-tls"
+    with listening(tls(tmp_path)) as port:
+        assert upstream(f"http://127.0.0.1:{port}") == "upstream-is-tls"
+    with listening(says(b"SSH-2.0-x\r\n")) as port:
+        assert upstream(f"http://127.0.0.1:{port}") == "upstream-not-http"
+
+
+def test_upstream_certificate(tmp_path: Path) -> None:
+    with listening(tls(tmp_path)) as port:
+        assert upstream(f"https://localhost:{port}") == "upstream-certificate"
+    with listening(tls(tmp_path)) as port:
+        assert upstream(f"https://localhost:{port}", tmp_path / "authority.pem") == "upstream-fine"
+
+
+def test_upstream_that_is_not_there() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    assert upstream(f"http://127.0.0.1:{port}") == "upstream-unreachable"
+    assert upstream("http://no-such-host.invalid") == "upstream-name"
+
+
+def installation(folder: Path, **sections: Any) -> Settings:
+    least = {"tenant": {"main": {"upstream": "http://127.0.0.1:9", "profile": "creme"}}}
+    free = {"gateway": {"listen": "127.0.0.1:0"}, "console": {"listen": "127.0.0.1:0"}}
+    return build_settings(least | free | sections, folder / "crmgate.toml")
+
+
+async def found(settings: Settings) -> dict[str, Finding]:
+    return {finding.id: finding for finding in await checks.check(settings, NOW)}
+
+
+async def test_a_fresh_installation_has_only_the_upstream_to_complain_about(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "FRONT_END", Path(__file__).parent)
+    settings = installation(tmp_path)
+    ensure_secrets(settings)
+    problems = [finding.id for finding in (await found(settings)).values() if finding.weight is Weight.PROBLEM]
+    assert problems == ["upstream-unreachable"]
+
+
+async def test_keyring_faults(tmp_path: Path) -> None:
+    settings = installation(tmp_path)
+    assert "keys-unavailable" in await found(settings)
+    ensure_secrets(settings)
+    assert "keys-fine" in await found(settings)
+    settings.passphrase_path.write_text("another passphrase\n")
+    assert "keyring-wrong-secret" in await found(settings)
+    settings.keyring_path.chmod(0o644)
+    assert "keyring-readable-by-others" in await found(settings)
+    settings.keyring_path.unlink()
+    assert "keyring-missing" in await found(settings)
+
+
+async def test_profile_policy_and_front_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "FRONT_END", tmp_path / "none")
+    tenant = {"upstream": "http://127.0.0.1:9", "profile": "nonsense", "policy": "none.csv"}
+    seen = await found(installation(tmp_path, tenant={"main": tenant}))
+    assert {"profile-unknown", "file-missing", "front-end-missing"} <= set(seen)
+    assert "nonsense" in say(seen["profile-unknown"], "en")
+
+
+async def test_certificates(tmp_path: Path) -> None:
+    made = ensure_certificate(tmp_path / "tls", ["crm.localhost"], NOW)
+    section = {"listen": "127.0.0.1:0", "tls_certificate": str(made.certificate), "tls_key": str(made.key)}
+    settings = installation(tmp_path, gateway=section)
+    assert not {"certificate-ends", "certificate-expired", "certificate-host"} & set(await found(settings))
+    later = {finding.id for finding in await checks.check(settings, NOW + timedelta(days=350))}
+    assert "certificate-ends" in later
+    ended = {finding.id for finding in await checks.check(settings, NOW + timedelta(days=400))}
+    assert "certificate-expired" in ended
+    foreign = installation(
+        tmp_path,
+        gateway=section,
+        tenant={"main": {"upstream": "http://127.0.0.1:9", "public_url": "https://a.example"}},
+    )
+    assert "certificate-host" in await found(foreign)
+    wrong = installation(tmp_path, gateway=section | {"tls_key": str(tmp_path / "tls" / "authority.key")})
+    assert "certificate-key" in await found(wrong)
+    none = installation(tmp_path, gateway=section | {"tls_certificate": str(tmp_path / "none.pem")})
+    assert "certificate-unreadable" in await found(none)
+    plain = installation(tmp_path, gateway={"listen": "0.0.0.0:0", "tls": False})
+    assert "tls-off" in await found(plain)
+
+
+async def test_busy_port(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        busy = f"127.0.0.1:{server.getsockname()[1]}"
+        seen = await found(installation(tmp_path, gateway={"listen": busy}))
+    assert seen["port-busy"].weight is Weight.WARNING
+    assert busy in say(seen["port-busy"], "zh")
+
+
+async def test_database(tmp_path: Path, postgres_dsn: str) -> None:
+    dsn_file = tmp_path / "dsn"
+    dsn_file.write_text(postgres_dsn + "\n")
+    assert "database-fine" in await found(installation(tmp_path, database={"dsn_file": "dsn"}))
+    dsn_file.write_text(f"host={tmp_path} dbname=x user=x password=very-secret")
+    seen = await found(installation(tmp_path, database={"dsn_file": "dsn"}))
+    assert "very-secret" not in say(seen["database-unreachable"], "en")
+    assert "file-missing" in await found(installation(tmp_path, database={"dsn_file": "none"}))
+
+
+def test_another_distribution_with_our_package_names_is_found() -> None:
+    owners = {"gateway": ["crmgate", "other-gateway"], "kms": ["crmgate"], "rules": ["rules"]}
+    assert [(finding.place, dict(finding.values)["other"]) for finding in foreign_packages(lambda: owners)] == [
+        ("gateway", "other-gateway"),
+        ("rules", "rules"),
+    ]
+
+
+def test_this_environment_is_clean() -> None:
+    assert foreign_packages() == []
+
+
+def test_every_finding_has_a_sentence_in_both_languages() -> None:
+    source = Path(checks.__file__).read_text(encoding="utf-8")
+    for name in SENTENCES:
+        assert f'"{name}"' in source, f"no check says {name}"
+    for english, chinese in SENTENCES.values():
+        assert english != chinese
+    assert set(WEIGHTS) == set(LANGUAGES)

@@ -1,0 +1,113 @@
+"""The command line from outside: exit codes, plain sentences, accounts end to end on the embedded database."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from gateway.cli import app
+from gateway.database import EmbeddedPostgres
+from gateway.opening import embedded_folder
+from gateway.settings import read_settings
+
+RUNNER = CliRunner()
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    done = RUNNER.invoke(app, list(arguments))
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done.exit_code, done.output
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A settings file with secrets, its own embedded database and an upstream that is not there."""
+    folder = tmp_path_factory.mktemp("crmgate")
+    for part in (folder, *folder.parents):
+        if os.geteuid() == 0 and str(part).startswith("/tmp/"):
+            part.chmod(0o755)  # as root the database runs as another account, which has to pass
+    file = folder / "crmgate.toml"
+    code, said = run("init", "--upstream", "http://127.0.0.1:9", "--profile", "creme", "--config", str(file))
+    assert code == 0, said
+    assert "Keep copies" in said
+    # Held open, so that the commands below find it running, as they do beside a running gateway.
+    with EmbeddedPostgres(embedded_folder(read_settings(file)), {"fsync": "off"}):
+        yield file
+
+
+def test_init_twice_changes_nothing(installation: Path) -> None:
+    before = installation.read_bytes()
+    code, said = run("init", "--upstream", "http://127.0.0.1:9", "--profile", "creme", "-c", str(installation))
+    assert code == 1
+    assert "exists already" in said
+    assert installation.read_bytes() == before
+
+
+def test_init_with_a_crm_that_does_not_answer_asks_for_the_profile(tmp_path: Path) -> None:
+    code, said = run("init", "--upstream", "http://127.0.0.1:9", "-c", str(tmp_path / "x.toml"))
+    assert code == 2
+    assert "--profile" in said
+    assert not (tmp_path / "x.toml").exists()
+
+
+def test_check_says_it_in_two_languages(installation: Path) -> None:
+    code, said = run("check", "-c", str(installation))
+    assert code == 1
+    assert "127.0.0.1:9 cannot be reached" in said
+    code, said = run("check", "--language", "zh", "-c", str(installation))
+    assert code == 1
+    assert "无法连接 CRM 127.0.0.1:9" in said
+    assert run("check", "--language", "fr", "-c", str(installation))[0] == 2
+
+
+def test_missing_and_broken_settings_have_their_own_exit_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CRMGATE_CONFIG", raising=False)
+    code, said = run("check")
+    assert code == 2
+    assert "crmgate init" in said
+    (tmp_path / "crmgate.toml").write_text("[tenat]\n")
+    code, said = run("serve")
+    assert code == 2
+    assert "did you mean tenant?" in said
+
+
+def test_accounts(installation: Path) -> None:
+    config = ("-c", str(installation))
+    code, said = run("user", "add", "ma.admin", "--role", "administrator", "--name", "Jun Ma", *config)
+    assert code == 0
+    assert "https://crm.localhost:8443/.crmgate/set-up?token=" in said
+    assert run("user", "add", "MA.admin", "--role", "sales", *config)[0] == 1
+    code, said = run("user", "add", "x", "--role", "nonsense", *config)
+    assert (code, "role-unknown" in said) == (1, True)
+    assert run("user", "roles", "ma.admin", "--role", "manager", "--role", "auditor", *config)[0] == 0
+    code, said = run("user", "list", *config)
+    assert "auditor, manager" in said
+    assert run("user", "disable", "ma.admin", *config)[0] == 0
+    assert "disabled" in run("user", "list", *config)[1]
+    assert run("user", "enable", "ma.admin", *config)[0] == 0
+    assert "set-up?token=" in run("user", "reset-code", "ma.admin", *config)[1]
+    assert run("user", "disable", "nobody", *config)[0] == 1
+    code, said = run("keys", "status", *config)
+    assert code == 0
+    assert "provider local: can be used" in said
+
+
+def test_profile_explain() -> None:
+    code, said = run("profile", "explain", "creme")
+    assert code == 0
+    assert "contact" in said
+    assert run("profile", "explain", "nonsense")[0] == 2
+
+
+def test_help_without_an_installation(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "gateway.cli", "--help"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0
+    assert "serve" in done.stdout
