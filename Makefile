@@ -61,7 +61,7 @@ lint: .venv/.dev
 	@$(BIN)/lint-imports
 
 test: system .venv/.dev $(VENDOR)/.fetched lint ## everything: lint, types, imports, all tests; installs what they need
-	@$(BIN)/python -m pytest
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
 
 check: .venv/.dev lint ## lint and the quick tests only
 	@$(BIN)/python -m pytest -q tests/unit
@@ -76,7 +76,7 @@ fidelity: system .venv/.dev $(VENDOR)/.fetched ## recorded CRM work, with and wi
 	@$(BIN)/python -m tests.drills.fidelity
 
 bench: system .venv/.dev $(VENDOR)/.fetched ## nginx, mitmproxy and crmgate side by side
-	@$(BIN)/python -m tests.drills.bench
+	@$(BIN)/python -m tests.bench
 
 clean: ## remove the virtual environment, the demo's data and what tools leave behind
 	@rm -rf .venv .demo $(VENDOR) deploy/web/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info build dist

@@ -4,8 +4,9 @@ Its members are built and closed by gateway/composition.py; nothing here is glob
 """
 
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import structlog
 
@@ -66,6 +67,7 @@ class App:
     keeper: Keeper
     sign_in_app: Application
     console_app: Application
+    sweeps: Sequence[Callable[[datetime], Awaitable[None]]]
 
     clock = staticmethod(utc_now)
 

@@ -133,7 +133,14 @@ def accounts_of(settings: Settings, database: Database, keyring: Keyring, roles:
         roles=roles,
         issuer=access.issuer,
     )
-    sign_in = SignIn(store, sessions, passwords=passwords, sealer=sealer, clock=utc_now, randomness=secrets.token_bytes)
+    sign_in = SignIn(
+        store,
+        sessions,
+        passwords=passwords,
+        sealer=sealer,
+        clock=utc_now,
+        randomness=secrets.token_bytes,
+    )
     return Accounts(sessions, users, sign_in)
 
 
@@ -222,6 +229,7 @@ async def _assemble(
         keeper=keeper,
         sign_in_app=make_sign_in_app(access),
         console_app=make_console_app(console),
+        sweeps=(UserStore(database).sweep, SessionStore(database).sweep),
     )
 
 

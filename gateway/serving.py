@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import structlog
 import uvicorn
 
 from gateway import pipeline
@@ -18,9 +19,15 @@ from gateway.accounts import utc_now
 from gateway.app import App
 from gateway.collaborators import Application, Receive, Scope, Send
 from gateway.composition import open_app
+from gateway.console_plane import make_console_plane
 from gateway.listener import ListenerLimits, make_server
 from gateway.opening import open_certificate, open_database
 from gateway.settings import ConsoleSettings, ListenerSettings, Settings
+from kms.tokens import StoreUnavailable
+
+SWEEP_S = 3600.0
+
+log = structlog.get_logger(__name__)
 
 
 async def serve(settings: Settings) -> None:
@@ -37,13 +44,17 @@ async def _listen(settings: Settings, app: App, dsn: str) -> None:
     async def data_plane(scope: Scope, receive: Receive, send: Send) -> None:
         await pipeline.handle(app, scope, receive, send)
 
+    console = make_console_plane(
+        app.console_app, settings.console.host, app.network, secure=settings.console.public_url.startswith("https:")
+    )
     servers = [
         _server(settings, settings.gateway, data_plane, app),
-        _server(settings, settings.console, app.console_app, app),
+        _server(settings, settings.console, console, app),
     ]
     async with AsyncExitStack() as stack:
         _in_background(stack, _follow_sessions(app.sessions, dsn))
         _in_background(stack, app.refusals.run(app.audit, utc_now))
+        _in_background(stack, _sweep(app))
         stack.push_async_callback(_flush, app)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -95,6 +106,17 @@ def _in_background(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> No
 
 async def _follow_sessions(sessions: Sessions, dsn: str) -> None:
     await sessions.listen(dsn)
+
+
+async def _sweep(app: App) -> None:
+    """Delete what expired, once an hour; a store that is away is asked again the next time."""
+    while True:
+        for sweep in app.sweeps:
+            try:
+                await sweep(utc_now())
+            except StoreUnavailable:
+                log.warning("sweep-postponed")
+        await asyncio.sleep(SWEEP_S)
 
 
 async def _flush(app: App) -> None:

@@ -116,16 +116,17 @@ def _text(
     """Text between tags, or escapable raw text."""
     mine = pointer.within(start, end)
     broken = None if escapable else pointer.straddling(end)
+    context = Context.HTML_TEXT if escapable or posted else Context.HTML_LINES
     if broken is not None:
         # Digits with tags between them; the scanner took whole tags only, so the text around stays intact.
-        walk.put(layer, broken, Context.HTML_TEXT, wire=posted)
+        walk.put(layer, broken, context, wire=posted)
         end = broken[0]
     if not mine and walk.net is None:
         return
     if b"&" not in layer.data[start:end]:
-        walk.place(layer, start, end, mine, Context.HTML_TEXT, wire=posted)
+        walk.place(layer, start, end, mine, context, wire=posted)
         return
-    text = text_layer(layer, start, end)
+    text = text_layer(layer, start, end, context)
     walk.place(text, 0, len(text.data), text.down(mine), Context.PLAIN, wire=posted)
 
 

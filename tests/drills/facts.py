@@ -4,6 +4,7 @@ Only what must differ between two installations is evened out: their addresses, 
 """
 
 import csv
+import html
 import io
 import json
 import re
@@ -66,10 +67,10 @@ def nodes(root: LexborNode | None, browser: Browser) -> list[str]:
             facts += [line for line in text.split("\n") if line.strip()]
             continue
         script = node.tag == "script"
-        attributes = dict(node.attributes)
+        attributes = {name: _steady_attribute(name, value or "") for name, value in node.attributes.items()}
         if attributes.get("name") == _TOKEN:
             attributes.pop("value", None)
-        told = " ".join(f"{name}={even(value or '', browser)!r}" for name, value in sorted(attributes.items()))
+        told = " ".join(f"{name}={even(value, browser)!r}" for name, value in sorted(attributes.items()))
         facts.append(f"<{node.tag} {told}>")
     return facts
 
@@ -79,7 +80,24 @@ def _unescaped(node: LexborNode) -> str:
     text = node.text_content or ""
     for _ in range(3):
         text = _ESCAPE.sub(lambda match: chr(int(match.group(1), 16)), text)
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return html.unescape(text).replace("\\r", "").replace("\\n", "\n")
+
+
+def _steady_attribute(name: str, value: str) -> str:
+    """Sets that Creme writes in the order of the machine's memory; rows that are striped by their number."""
+    if name.startswith("data-brick") and value[:1] in ("{", "["):
+        return json.dumps(_sorted_lists(json.loads(value)), sort_keys=True)
+    if "exclude=" in value:
+        path, _, query = value.partition("?")
+        return f"{path}?{'&'.join(sorted(query.split('&')))}"
+    return " ".join(one for one in value.split(" ") if one != "odd") if name == "class" else value
+
+
+def _sorted_lists(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _sorted_lists(inner) for key, inner in value.items()}
+    return sorted(map(_sorted_lists, value), key=str) if isinstance(value, list) else value
 
 
 def without_rows(answer: Answer, browser: Browser, selector: str) -> tuple[str, ...]:

@@ -494,7 +494,9 @@ def merge(worker: Worker) -> Seen:
 def clone(worker: Worker) -> Seen:
     """A copy of a contact."""
     browser = worker.driver.browser
-    sent = browser.post("/creme_core/entity/clone", {"id": worker.kept["marie"]}, follow=False, headers=_by_script(browser))
+    sent = browser.post(
+        "/creme_core/entity/clone", {"id": worker.kept["marie"]}, follow=False, headers=_by_script(browser)
+    )
     where = sent.header("location") or sent.text
     copy = browser.get(where if where.startswith("/") else urlsplit(where).path)
     worker.kept["copy"] = urlsplit(copy.url).path.rstrip("/").rpartition("/")[2]

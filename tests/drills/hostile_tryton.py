@@ -78,7 +78,7 @@ def readable(driver: TrytonDriver, parties: Sequence[Party], tally: Tally) -> No
     """A restricted role gets valid JSON as well; reading, searching and exporting."""
     numbers = [party.number for party in parties]
     for method, params in (
-        ("model.party.party.read", [numbers, ["name", "rec_name", "contact_mechanisms.", "addresses."], {}]),
+        ("model.party.party.read", [numbers, ["name", "rec_name", "contact_mechanisms.value", "addresses.street"], {}]),
         ("model.party.party.search_read", [[], 0, 500, None, ["rec_name", "name"], {}]),
         ("model.party.party.export_data", [numbers, ["name", "rec_name"], {}]),
         ("model.party.address.search_read", [[], 0, 500, None, ["street", "rec_name"], {}]),
@@ -95,8 +95,14 @@ UNFIT: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("NUL", {"name": "a\0b"}),
     ("control character", {"name": "a\x07b"}),
     ("line break in a name", {"name": "a\r\nb"}),
-    ("line break in a phone", {"name": "Muster", "contact_mechanisms": [["create", [{"type": "phone", "value": "1\n2"}]]]}),
-    ("letters in a phone", {"name": "Muster", "contact_mechanisms": [["create", [{"type": "phone", "value": "<svg>"}]]]}),
+    (
+        "line break in a phone",
+        {"name": "Muster", "contact_mechanisms": [["create", [{"type": "phone", "value": "1\n2"}]]]},
+    ),
+    (
+        "letters in a phone",
+        {"name": "Muster", "contact_mechanisms": [["create", [{"type": "phone", "value": "<svg>"}]]]},
+    ),
     ("501 characters in a street", {"name": "Muster", "addresses": [["create", [{"street": "y" * 501}]]]}),
 )
 

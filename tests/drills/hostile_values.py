@@ -31,7 +31,7 @@ _TEMPLATES: tuple[tuple[str, str], ...] = (
     ("template, double braces", "{{{{7*7}}}} {{{{1000003*7}}}}"),
     ("entities", "&lt;img src=x onerror=__hit({n})&gt;"),
     ("entities, escaped twice", "&amp;lt;img src=x onerror=__hit({n})&amp;gt;"),
-    ("quotes of all kinds", "O'Brien \"Bob\" «Jan» „x“ ‘y’ `z` ´ 「山田」『x』 ''\"\""),
+    ("quotes of all kinds", 'O\'Brien "Bob" «Jan» „x“ ‘y’ `z` ´ 「山田」『x』 \'\'""'),
     ("right-to-left and bidi marks", "مرحبا \u202egnp.exe\u202c \u2066x\u2069 \u200fעברית\u200e!"),
     ("rare Han outside the basic plane", "𠮷田𠀋龘𪚥"),
     ("end of a comment", "--><script>__hit({n})</script><!--"),
@@ -115,6 +115,5 @@ MASKS = ("138****8000", "z***@example.com", "••••••", "张**")
 def hostile_values(count: int = len(_TEMPLATES)) -> list[Hostile]:
     """The first `count` values, each with its own number."""
     return [
-        Hostile(key, text.format(n=number), key in REFUSED)
-        for number, (key, text) in enumerate(_TEMPLATES[:count])
+        Hostile(key, text.format(n=number), key in REFUSED) for number, (key, text) in enumerate(_TEMPLATES[:count])
     ]

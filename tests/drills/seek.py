@@ -38,7 +38,7 @@ _TAG = re.compile(rb"<[^<>]{0,400}>")
 _SEPARATORS = re.compile(
     rb"(?:[ \t\r\n\-.()/\xa0']|\xc2\xa0|\xe2\x80[\x80-\x95\xaf]|\xe3\x80\x80|&nbsp;|&#8209;)+(?=[0-9])"
 )
-_BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{12,}={0,2}")
+_BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{16,}={0,2}")
 _QUOTED = re.compile(rb"=([0-9A-F]{2})")
 _ROUNDS = 2
 
@@ -66,14 +66,21 @@ class Seeker:
         flags = [hyperscan.HS_FLAG_CASELESS | hyperscan.HS_FLAG_SINGLEMATCH] * len(expressions)
         self._database.compile(expressions=expressions, ids=ids, elements=len(expressions), flags=flags)
 
+    def find_plain(self, body: bytes) -> set[Sought]:
+        """The sought values that the bytes show as they are."""
+        return self._scan([body])
+
     def find(self, body: bytes) -> set[Sought]:
         """The sought values that some reading of the body shows."""
+        return self._scan(readings(body))
+
+    def _scan(self, bodies: Iterable[bytes]) -> set[Sought]:
         found: set[int] = set()
 
         def note(number: int, _start: int, _end: int, _flags: int, _context: object) -> None:
             found.add(number)
 
-        for reading in readings(body):
+        for reading in bodies:
             self._database.scan(reading, match_event_handler=note)
         return {self.sought[number] for number in found}
 

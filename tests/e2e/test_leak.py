@@ -1,0 +1,18 @@
+"""The leak drill in short form: every figure must be 0, and the control must see what is shown."""
+
+import pytest
+from rich.console import Console
+
+from tests.drills.leak import drill
+
+pytestmark = pytest.mark.real
+
+
+@pytest.mark.timeout(900)
+def test_nothing_seeded_through_the_gateway_leaks_from_creme() -> None:
+    assert drill("creme", people=16, organisations=3, limit=150, console=Console(width=150)) == 0
+
+
+@pytest.mark.timeout(900)
+def test_nothing_seeded_through_the_gateway_leaks_from_tryton() -> None:
+    assert drill("tryton", people=12, organisations=3, limit=250, console=Console(width=150)) == 0
