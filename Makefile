@@ -14,7 +14,7 @@ COUNTED := awk '/^Collecting/ { printf "\r  %d packages", ++n; fflush() } /^Inst
 VENDOR := gateway/console/static/vendor
 export PIP_CACHE_DIR := $(CACHE)/pip
 
-.PHONY: help venv web demo test lint types unit system check leak hostile fidelity bench clean
+.PHONY: help venv web demo test lint types unit system check leak hostile fidelity transfer bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +74,9 @@ hostile: system .venv/.dev $(VENDOR)/.fetched ## hostile values in a real browse
 
 fidelity: system .venv/.dev $(VENDOR)/.fetched ## recorded CRM work, with and without the gateway: same results
 	@$(BIN)/python -m tests.drills.fidelity
+
+transfer: system .venv/.dev $(VENDOR)/.fetched ## 1 GB up and down through the gateway: what memory it takes
+	@$(BIN)/python -m tests.drills.transfer
 
 bench: system .venv/.dev $(VENDOR)/.fetched ## nginx, mitmproxy and crmgate side by side
 	@$(BIN)/python -m tests.bench

@@ -85,13 +85,11 @@ class Keeper:
                 raise CheckpointRefused(f"the log ends at {size} but {signed} entries were signed")
             if size == signed:
                 return None
-            async for rows in store.leaves(connection, tenant, signed, size):
-                for index, leaf in rows:
-                    if index != frontier.size:
-                        raise CheckpointRefused(f"entry {frontier.size} is missing")
-                    frontier.append(leaf)
-            if frontier.size != size:
-                raise CheckpointRefused(f"entry {frontier.size} is missing")
+            while frontier.size < size:
+                part = await store.next_leaves(connection, tenant, frontier.size, size)
+                if not part:
+                    raise CheckpointRefused(f"entry {frontier.size} is missing")
+                frontier.extend(part)
             checkpoint = Checkpoint(origin, size, frontier.root())
             note = self._signer.sign(checkpoint.text(), origin)
             stored = store.StoredCheckpoint(size, self._now(), note, frontier.to_bytes())

@@ -9,6 +9,7 @@ and must refuse. After a timeout an entry may still have been written: the trail
 import asyncio
 import contextlib
 from collections import deque
+from collections.abc import Awaitable
 
 from audit.entry import AuditEntry, settle
 from audit.store import pack_batch
@@ -118,9 +119,9 @@ class AuditLog:
             loop.call_soon(self._send_next)
         return future
 
-    async def append(self, entry: AuditEntry) -> int:
-        """Write an entry durably and return its index. Raises: AuditUnavailable, EntryRefused."""
-        return await self.submit(entry)
+    def append(self, entry: AuditEntry) -> Awaitable[int]:
+        """Write an entry durably; what is awaited gives its index. Raises: AuditUnavailable, EntryRefused."""
+        return self.submit(entry)
 
     async def close(self) -> None:
         """Take no more entries, wait for those queued (at most the commit timeout), disconnect."""

@@ -3,9 +3,8 @@
 Its members are built and closed by gateway/composition.py; nothing here is global and nothing is decided here.
 """
 
-import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import structlog
@@ -14,7 +13,7 @@ from audit.checkpoint import Keeper
 from audit.flood import RefusalCounter
 from audit.log import AuditLog
 from gateway.access.sessions import Sessions
-from gateway.access.tokens import new_id
+from gateway.access.tokens import Randomness, Reserve, new_id
 from gateway.accounts import utc_now
 from gateway.collaborators import Application, Fields, Limits, Outgoing
 from gateway.exchange import Exchange
@@ -68,12 +67,13 @@ class App:
     sign_in_app: Application
     console_app: Application
     sweeps: Sequence[Callable[[datetime], Awaitable[None]]]
+    random: Randomness = field(default_factory=Reserve)
 
     clock = staticmethod(utc_now)
 
     def new_id(self) -> str:
         """A fresh exchange id."""
-        return new_id("x", secrets.token_bytes)
+        return new_id("x", self.random)
 
     def count_refusal(self, tenant: str, client: str, reason: str, status: int) -> None:
         """Count one refusal of somebody unknown."""
@@ -83,13 +83,15 @@ class App:
         """Log one internal fault; names of classes only, no values."""
         log.error("exchange-failed", exchange=exchange, stage=stage, fault=fault)
 
-    async def protect_request(
+    def protect_request(
         self, exchange: Exchange, content_type: str, body: bytes | AsyncIterator[bytes] | None
-    ) -> Outgoing:
+    ) -> Awaitable[Outgoing]:
         """The way in; see gateway.inward."""
         profile = self.installations[exchange.tenant].current
-        return await self.inward.protect_request(exchange, profile, content_type, body)
+        return self.inward.protect_request(exchange, profile, content_type, body)
 
-    async def render_answer(self, exchange: Exchange, status: int, fields: Fields, body: bytes) -> tuple[Fields, bytes]:
+    def render_answer(
+        self, exchange: Exchange, status: int, fields: Fields, body: bytes
+    ) -> Awaitable[tuple[Fields, bytes]]:
         """The way out; see gateway.outward."""
-        return await self.outward.render_answer(exchange, self.installations[exchange.tenant], status, fields, body)
+        return self.outward.render_answer(exchange, self.installations[exchange.tenant], status, fields, body)

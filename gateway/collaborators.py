@@ -128,7 +128,7 @@ class Sessions(Protocol):
 class AuditTrail(Protocol):
     """audit.log.AuditLog."""
 
-    async def append(self, entry: AuditEntry) -> int:
+    def append(self, entry: AuditEntry) -> Awaitable[int]:
         """The index of the entry, once it is durable; raises AuditUnavailable."""
         ...
 
@@ -176,9 +176,9 @@ class Gateway(Protocol):
         """Log one internal fault; names of classes only, no values."""
         ...
 
-    async def protect_request(
+    def protect_request(
         self, exchange: Exchange, content_type: str, body: bytes | AsyncIterator[bytes] | None
-    ) -> Outgoing:
+    ) -> Awaitable[Outgoing]:
         """Refuse or strip what may not be written, put masks back, replace personal values by surrogates.
 
         body: bytes; an iterator for multipart (bounded by limits.upload, client's pace); None when nothing has to look
@@ -187,7 +187,9 @@ class Gateway(Protocol):
         """
         ...
 
-    async def render_answer(self, exchange: Exchange, status: int, fields: Fields, body: bytes) -> tuple[Fields, bytes]:
+    def render_answer(
+        self, exchange: Exchange, status: int, fields: Fields, body: bytes
+    ) -> Awaitable[tuple[Fields, bytes]]:
         """Render one decoded answer (no content-encoding any more) and its header fields for the principal.
 
         Called for every answer that is not streamed past, also of writes and sign-ins with an empty body: binds created

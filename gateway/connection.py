@@ -53,6 +53,13 @@ class HeadLimits:
 class Connection(asyncio.Protocol):
     """Protocol of one connection; `released` is called when it is free again, `lost` once when it is gone."""
 
+    __slots__ = (
+        "_answer", "_arrival", "_chunked", "_complete", "_fields", "_has_head", "_head_bytes", "_interim", "_length",
+        "_limits", "_loop", "_lost", "_method", "_parser", "_read_paused", "_released", "_reusable", "_sent",
+        "_skipping", "_timeouts", "_transport", "_until_close", "_used", "_writable", "_write_paused", "closed",
+        "deadline", "idle_since", "total_deadline",
+    )  # fmt: skip
+
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
@@ -255,7 +262,8 @@ class Connection(asyncio.Protocol):
         status = parser.get_status_code()
         if status < 100 or status == 101 or status > 599:
             raise UpstreamNonsense("status out of range")
-        if len(self._fields) > self._limits.count or self._too_large():
+        limits = self._limits
+        if len(self._fields) > limits.count or (self._head_bytes > limits.size and self._too_large()):
             raise UpstreamNonsense("the head is too large")
         if self._chunked and (self._length is not None or parser.get_http_version() != "1.1"):
             raise UpstreamNonsense("two framings")

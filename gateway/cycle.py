@@ -7,17 +7,20 @@ breaks off is never ended properly; a client that does not read is let go. Nothi
 import asyncio
 import logging
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
 
-from gateway.collaborators import Application, ClientGone, Message, Scope
-from gateway.pipeline import AnswerAborted
+from gateway.collaborators import Application, ClientGone, Fields, Message, Scope
+from gateway.passage import AnswerAborted
 
 CUT_OFF_LINGER_S = 2.0
 _FRAMING = frozenset({b"content-length", b"transfer-encoding", b"connection"})
+_FRAMING_NAMES = frozenset(name.decode() for name in _FRAMING)
+_BODILESS_STATUS = frozenset({204, 304})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +62,35 @@ class ClientConnection(Protocol):
         ...
 
 
+@lru_cache(maxsize=4)
+def _lines(fields: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    """The server's own fields as lines: they change once a second."""
+    return b"".join(b"%b: %b\r\n" % pair for pair in fields)
+
+
 class Cycle:
     """One request and its answer; the head of an answer leaves together with the first of its body."""
+
+    __slots__ = (
+        "_chunked",
+        "_continue",
+        "_event",
+        "_held",
+        "_left",
+        "_news",
+        "body",
+        "bounds",
+        "cut_off",
+        "disconnected",
+        "flow",
+        "keep_alive",
+        "more_body",
+        "protocol",
+        "response_complete",
+        "response_started",
+        "scope",
+        "transport",
+    )
 
     def __init__(self, protocol: ClientConnection, *, keep_alive: bool) -> None:
         self.protocol = protocol
@@ -68,7 +98,8 @@ class Cycle:
         self.transport = protocol.transport
         self.flow = protocol.flow
         self.bounds = protocol.bounds
-        self.message_event = asyncio.Event()
+        self._news = False  # something came that `receive` has not told yet
+        self._event: asyncio.Event | None = None  # made by the first `receive` that has to wait
         self.keep_alive = keep_alive
         self.body = bytearray()
         self.more_body = True
@@ -104,12 +135,53 @@ class Cycle:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         if not (self.disconnected or self.response_complete or self.cut_off):
             self.flow.resume_reading()
-            await self.message_event.wait()
-            self.message_event.clear()
+            if not self._news:
+                if self._event is None:
+                    self._event = asyncio.Event()
+                await self._event.wait()
+                self._event.clear()
+            self._news = False
         if self.disconnected or self.response_complete or self.cut_off:
             return {"type": "http.disconnect"}
         body, self.body = bytes(self.body), bytearray()
         return {"type": "http.request", "body": body, "more_body": self.more_body}
+
+    def wake(self) -> None:
+        """Something came: a piece of the body, its end, or the end of the connection."""
+        self._news = True
+        if self._event is not None:
+            self._event.set()
+
+    def respond(self, status: int, fields: Fields, body: bytes) -> bool:
+        """Answer at once and in one write; False when that is not possible now and `send` has to do it.
+
+        fields: without those of the framing, except a Content-Length, which is made here. Raises RuntimeError as
+        `send` does.
+        """
+        if self.disconnected or self.flow.write_paused:
+            return False
+        if self.response_started:
+            raise RuntimeError("an answer begins twice")
+        lines = [f"{name}: {value}\r\n" for name, value in fields if name not in _FRAMING_NAMES]
+        if len(lines) != len(fields) and any(name in ("transfer-encoding", "connection") for name, _ in fields):
+            raise RuntimeError("framing is not the application's")
+        head = "".join(lines).encode("latin-1")
+        if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines) or b"\0" in head:
+            raise RuntimeError("a line break inside a header")
+        if self.scope["method"] == "HEAD" or status in _BODILESS_STATUS:
+            body = end = b""
+        else:
+            end = b"content-length: %d\r\n" % len(body)
+        if self.more_body:
+            self.keep_alive = False  # as in `_start`
+        if not self.keep_alive:
+            end += b"connection: close\r\n"
+        self.response_started = True
+        self._continue = False
+        server = _lines(tuple(self.protocol.server_state.default_headers))
+        self.transport.write(b"%b%b%b%b\r\n%b" % (STATUS_LINE[status], server, head, end, body))
+        self._finish()
+        return True
 
     async def send(self, message: Message) -> None:
         """The next piece of the answer (ASGI); raises RuntimeError for one that would break its framing, ClientGone."""
@@ -144,7 +216,7 @@ class Cycle:
                 self._left = int(value)
             content += (name, b": ", value, b"\r\n")
             lines += 1
-        bodiless = self.scope["method"] == "HEAD" or status in (204, 304)
+        bodiless = self.scope["method"] == "HEAD" or status in _BODILESS_STATUS
         if bodiless:
             self._left = 0
         elif self._left is None:
@@ -183,7 +255,7 @@ class Cycle:
 
     def _finish(self) -> None:
         self.response_complete = True
-        self.message_event.set()
+        self.wake()
         if not self.keep_alive:
             if self.more_body:
                 # Take what is still coming, so that the client gets to read the answer before the end.

@@ -19,7 +19,7 @@ def describe(
         actor_login=principal.login if principal is not None else "",
         at=exchange.received_at,
         client=exchange.client_address,
-        crm_user=exchange.crm_user or "",
+        crm_user=(principal.crm_login if principal is not None else "") or exchange.crm_user or "",
         entity=operation.entity if operation is not None else "",
         exchange=exchange.id,
         fields=_details(exchange, refused),
@@ -44,7 +44,7 @@ def _details(exchange: Exchange, refused: tuple[str, ...]) -> Mapping[str, objec
     if exchange.shown:
         shown: dict[str, dict[str, dict[str, int]]] = {}
         for (entity, name, record, form), count in exchange.shown.items():
-            shown.setdefault(f"{entity}.{name}", {}).setdefault(record, {})[form] = count
+            shown.setdefault(f"{entity}.{name}", {}).setdefault(record, {})[form.lower()] = count
         details["shown"] = shown
     if exchange.caught:
         # Plain text keys: a kind is a StrEnum, which the encoder of the trail refuses.

@@ -3,40 +3,55 @@
 Stages fill it in order; policy, audit and upstream read the same parsed head and nothing else.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from policies.decision import Decision
 from policies.profile import Operation
 
+if TYPE_CHECKING:
+    from gateway.block import Block
 
-@dataclass(frozen=True, slots=True)
+
 class Head:
-    """Canonical head of one request, parsed once and strictly.
+    """Canonical head of one request, parsed once and strictly; nothing changes it afterwards.
 
     method: upper-case token; target: raw origin-form target as received; path: raw path bytes as text (ASCII,
-    still percent-encoded); query: raw query without `?`; headers: lower-case names with values, duplicates kept.
+    still percent-encoded); query: raw query without `?`; headers: lower-case names with values, duplicates kept;
+    named: the first value of each name; block: see gateway.block, None where the head was not parsed from a request.
+    Every request makes one: a frozen dataclass would take five times as long.
     """
 
-    method: str
-    target: str
-    path: str
-    query: str
-    host: str
-    headers: tuple[tuple[str, str], ...]
-    has_body: bool
-    content_length: int | None
-    _first: dict[str, str] = field(init=False, repr=False, compare=False, hash=False)
+    __slots__ = ("block", "content_length", "has_body", "headers", "host", "method", "named", "path", "query", "target")
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_first", dict(reversed(self.headers)))
+    def __init__(
+        self,
+        method: str,
+        target: str,
+        path: str,
+        query: str,
+        host: str,
+        headers: tuple[tuple[str, str], ...],
+        has_body: bool,
+        content_length: int | None,
+        named: Mapping[str, str] | None = None,
+        block: "Block | None" = None,
+    ) -> None:
+        self.method, self.target, self.path, self.query, self.host = method, target, path, query, host
+        self.headers, self.has_body, self.content_length = headers, has_body, content_length
+        self.named: Mapping[str, str] = dict(reversed(headers)) if named is None else named
+        self.block = block
 
     def first(self, name: str) -> str | None:
         """First value of a header by lower-case name."""
-        return self._first.get(name)
+        return self.named.get(name)
 
     def all(self, name: str) -> list[str]:
         """Every value of a header by lower-case name, in order."""
+        if name not in self.named:
+            return []
         return [value for key, value in self.headers if key == name]
 
 
@@ -45,7 +60,8 @@ class Principal:
     """Who passes: a signed-in gateway user with both factors done.
 
     id: stable user id; login: the name typed at sign-in (staff account, not customer data); crm_user: the CRM's own key
-    for this person where the profile or the administrator tells it, compared with record owners.
+    for this person where the profile or the administrator tells it, compared with record owners; crm_login: the name
+    this session signed in to the CRM with, "" before that or where the profile does not tell.
     """
 
     id: str
@@ -64,7 +80,8 @@ class Exchange:
 
     shown: (entity, field, record or "", form name) → count, for the audit outcome; never values. owner: who owns the
     record that is created; posted: form fields that name an owner (keys of CRM users). typed: surrogates of what this
-    very request brought in clear; its own answer (a form shown again) shows them as they were typed.
+    very request brought in clear; its own answer (a form shown again) shows them as they were typed. echoes:
+    search field → what the CRM got and what was typed.
     """
 
     id: str
@@ -85,3 +102,4 @@ class Exchange:
     owner: str | None = None
     posted: dict[str, str] = field(default_factory=dict)
     typed: set[str] = field(default_factory=set)
+    echoes: dict[str, tuple[str, str]] = field(default_factory=dict)

@@ -6,37 +6,25 @@ address or another method does not reach the CRM, in whatever spelling.
 """
 
 import hashlib
-import re
 from collections.abc import Collection, Iterable
 from functools import lru_cache
 from typing import Any
-from urllib.parse import unquote_to_bytes
 
+from gateway.block import Block
 from gateway.exchange import Exchange, Head
 from gateway.network import Tenant
-from gateway.refusal import (
-    AMBIGUOUS_FRAMING,
-    AMBIGUOUS_PATH,
-    MALFORMED_REQUEST,
-    METHOD_REFUSED,
-    UPGRADE_REFUSED,
-    Refusal,
-)
+from gateway.refusal import AMBIGUOUS_FRAMING, METHOD_REFUSED, Refusal
+from gateway.target import split_target
 
 TARGET = "crmgate.target"  # scope key: the raw request target
+MEMORY = "crmgate.memory"  # scope key: the Memory of the connection
+RESPOND = "crmgate.respond"  # scope key: answers whole and at once, see gateway.cycle.Cycle.respond
 SESSION_COOKIE = "__Host-crmgate"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 CODINGS = ("gzip", "br", "zstd")  # what gateway/stream.py can decode
 
-_PATH = re.compile(r"/[A-Za-z0-9\-._~!$&'()*+,;=:@/%|\[\]^]*\Z")  # RFC 3986 pchar, and what browsers leave unescaped
-_QUERY = re.compile(r"[!$-;=?-~]*\Z")  # printable ASCII without space " # < >
-_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
-_UNSAFE_ESCAPE = re.compile(r"%(?:[01][0-9A-Fa-f]|2[Ff]|5[Cc]|7[Ff]|25(?:2[EeFf5]|5[Cc]|[01][0-9A-Fa-f]))")
-_HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[1-9][0-9]{0,4})?\Z")
-_OVERRIDES = re.compile(r"(?:^|&)(?:_method|_httpmethod|x-http-method-override|x-http-method)=", re.IGNORECASE)
-
-_JUDGED = frozenset({"host", "content-length", "transfer-encoding", "upgrade"})
+_HARMLESS = frozenset({None, "keep-alive", "Keep-Alive", "close"})  # values of Connection that name no field
 HOP_BY_HOP = frozenset(  # RFC 9110 §7.6.1, and what belongs to this connection only
     (
         "connection", "keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization", "te", "trailer",
@@ -76,7 +64,14 @@ _LOOKED_INTO_DROPPED = frozenset(  # they describe the body or its caching as th
         "accept-ranges", "content-range", "cache-control", "expires", "pragma", "age", "vary", "surrogate-control",
     )
 )  # fmt: skip
+_GUARDED = frozenset({"x-content-type-options", "referrer-policy", "x-frame-options", "content-security-policy"})
+_GUARDS = (
+    ("x-content-type-options", "nosniff"),
+    ("referrer-policy", "same-origin"),
+    ("x-frame-options", "SAMEORIGIN"),
+)
 HSTS = "max-age=31536000"  # no preload, no subdomains: a gateway must not bind hosts it does not own
+_GUARDS_SECURE = (("strict-transport-security", HSTS), *_GUARDS)
 
 
 def parse(scope: Any) -> Head:
@@ -87,99 +82,26 @@ def parse(scope: Any) -> Head:
     method = scope["method"]
     if method not in METHODS:
         raise Refusal(METHOD_REFUSED)
-    fields = tuple([(_name(name), value.decode("latin-1")) for name, value in scope["headers"]])
-    host = length = None
-    chunked = False
-    for name, value in fields:
-        if name not in _JUDGED:
-            continue
-        if name == "host":
-            if host is not None:
-                raise Refusal(AMBIGUOUS_FRAMING, detail="host")
-            host = value
-        elif name == "content-length":
-            if length is not None or not value.isascii() or not value.isdigit() or len(value) > 18:
-                raise Refusal(AMBIGUOUS_FRAMING, detail="content-length")
-            length = int(value)
-        elif name == "transfer-encoding":
-            if chunked or value.lower() != "chunked":
-                raise Refusal(AMBIGUOUS_FRAMING, detail="transfer-encoding")
-            chunked = True
-        else:
-            raise Refusal(UPGRADE_REFUSED)
-    if chunked and length is not None:
-        raise Refusal(AMBIGUOUS_FRAMING, detail="content-length")
-    host = host.lower() if host is not None else ""
-    if not _HOST.match(host):
-        raise Refusal(MALFORMED_REQUEST, detail="host")
-    target = _origin_form(scope[TARGET].decode("latin-1"), host)
-    path, mark, query = target.partition("?")
-    check_path(path)
-    if mark:
-        check_query(query)
-    return Head(method, target, path, query, host, fields, chunked or bool(length), length)
-
-
-def _origin_form(target: str, host: str) -> str:
-    """Path and query of a request target; an absolute one must name the host of the Host field (RFC 9112 §3.2.2)."""
-    if target.startswith("/"):
-        return target
-    scheme, mark, rest = target.partition("://")
-    if not mark or scheme.lower() not in ("http", "https"):
-        raise Refusal(MALFORMED_REQUEST, detail="target")
-    slash = rest.find("/")
-    authority, path = (rest[:slash], rest[slash:]) if slash >= 0 else (rest, "/")
-    if authority.lower() != host:
-        raise Refusal(AMBIGUOUS_FRAMING, detail="host")
-    return path
-
-
-def check_path(path: str) -> None:
-    """Refuse a path that two servers could read differently; raises Refusal(AMBIGUOUS_PATH or MALFORMED_REQUEST)."""
-    if not _PATH.match(path):
-        raise Refusal(MALFORMED_REQUEST, detail="path")
-    if "//" in path:
-        raise Refusal(AMBIGUOUS_PATH, detail="empty segment")
-    if "%" in path:
-        if _BAD_ESCAPE.search(path):
-            raise Refusal(MALFORMED_REQUEST, detail="escape")
-        if _UNSAFE_ESCAPE.search(path):
-            raise Refusal(AMBIGUOUS_PATH, detail="escape")
-        _require_utf8(path)
-    if "." in path or "%2" in path:
-        for segment in path.split("/"):
-            # Some servers cut path parameters off before they resolve dots: `/..;/`.
-            if segment.partition(";")[0].replace("%2e", ".").replace("%2E", ".") in (".", ".."):
-                raise Refusal(AMBIGUOUS_PATH, detail="dot segment")
-
-
-def check_query(query: str) -> None:
-    """Refuse a query that is not plain ASCII with proper escapes of UTF-8, or that names another method."""
-    if not _QUERY.match(query):
-        raise Refusal(MALFORMED_REQUEST, detail="query")
-    if "%" in query:
-        if _BAD_ESCAPE.search(query) or "%00" in query:
-            raise Refusal(MALFORMED_REQUEST, detail="escape")
-        _require_utf8(query)
-    if "ethod" in query and _OVERRIDES.search(query):
-        raise Refusal(METHOD_REFUSED)
-
-
-def _require_utf8(text: str) -> None:
-    try:
-        unquote_to_bytes(text).decode("utf-8")
-    except UnicodeDecodeError:
-        raise Refusal(MALFORMED_REQUEST, detail="charset") from None
+    memory, raw = scope.get(MEMORY), scope["headers"]
+    block = Block(raw) if memory is None else memory.block(raw)
+    target, path, query = split_target(scope[TARGET].decode("latin-1"), block.host)
+    return Head(
+        method, target, path, query, block.host, block.fields, block.has_body, block.content_length, block.named, block
+    )
 
 
 def cookies(head: Head) -> list[tuple[str, str]]:
     """Every cookie pair of the request, in order (RFC 6265 §4.2.1)."""
+    if head.block is not None and head.block.pairs is not None:
+        return head.block.pairs
     pairs = []
     for value in head.all("cookie"):
         for part in value.split(";"):
             name, mark, text = part.strip(" \t").partition("=")
             if mark:
                 pairs.append((name, text))
+    if head.block is not None:
+        head.block.pairs = pairs
     return pairs
 
 
@@ -196,7 +118,9 @@ def session_token(pairs: Iterable[tuple[str, str]]) -> str | None:
 
 def crm_tokens(session_cookies: Collection[str], head: Head, pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Where the CRM's own credentials stand ("authorization" or a cookie name) → SHA-256 of each, in hex."""
-    found = {name: _digest(value) for name, value in pairs if name in session_cookies and value}
+    found = {}
+    if session_cookies:
+        found = {name: _digest(value) for name, value in pairs if name in session_cookies and value}
     if (credentials := head.first("authorization")) is not None:
         found["authorization"] = _digest(credentials.partition(" ")[2].strip() or credentials)
     return found
@@ -210,12 +134,6 @@ def _digest(token: str) -> str:
 def is_ours(cookie: str) -> bool:
     """True for cookies of the gateway, which the CRM neither gets nor sets."""
     return "crmgate" in cookie.lower()
-
-
-@lru_cache(maxsize=4096)
-def _name(raw: bytes) -> str:
-    """A field name as text: the same few names come all day."""
-    return raw.decode("ascii")
 
 
 @lru_cache(maxsize=4096)
@@ -251,11 +169,49 @@ def upstream_headers(
     the body; None with a body of unknown length (head.has_body) means chunked. asset: nothing looks into the answer, so
     conditions, ranges and codings may pass. Raises ValueError for what would break the head.
     """
-    for given in (target, content_type, referer):
-        if given is not None and not (given.isascii() and given.isprintable()):
-            raise ValueError("a target or header value that would not stay on its line")
+    if content_type is not None or referer is not None:
+        _require_line(content_type or "")
+        _require_line(referer or "")
+    _require_line(target)
+    out = [f"{head.method} {target} HTTP/1.1\r\n"]
+    block = head.block
+    if block is not None and pairs is block.pairs and content_type is None and referer is None and not withheld:
+        lines = block.lines
+        if lines is None or lines[0] is not tenant or lines[1] is not asset:
+            block.lines = lines = (tenant, asset, "".join(_fields_for(head, tenant, pairs, asset=asset)))
+        out.append(lines[2])
+    else:
+        out += _fields_for(
+            head, tenant, pairs, asset=asset, content_type=content_type, referer=referer, withheld=withheld
+        )
+    if length is not None and (length or head.has_body or head.method in ("POST", "PUT", "PATCH")):
+        out.append(f"content-length: {length}\r\n")
+    elif length is None and head.has_body:
+        out.append("transfer-encoding: chunked\r\n")
+    if tenant.forward_client:
+        out.append(_forwarded(exchange.client_address, tenant))
+    out.append("\r\n")
+    return "".join(out).encode("latin-1")
+
+
+def _require_line(text: str) -> None:
+    if not (text.isascii() and text.isprintable()):
+        raise ValueError("a target or header value that would not stay on its line")
+
+
+def _fields_for(
+    head: Head,
+    tenant: Tenant,
+    pairs: Iterable[tuple[str, str]],
+    *,
+    asset: bool,
+    content_type: str | None = None,
+    referer: str | None = None,
+    withheld: Collection[str] = (),
+) -> list[str]:
+    """The client's fields as lines for the CRM, without those about its body."""
     origins = tenant.origins
-    out = [f"{head.method} {target} HTTP/1.1\r\nhost: {origins.upstream_host}\r\n"]
+    out = [f"host: {origins.upstream_host}\r\n"]
     named = _named_by_connection(head)
     for name, value in head.headers:
         if line := _passing(name):
@@ -277,14 +233,7 @@ def upstream_headers(
     jar = [f"{name}={value}" for name, value in pairs if not is_ours(name) and name not in withheld]
     if jar:
         out.append(f"cookie: {'; '.join(jar)}\r\n")
-    if length is not None and (length or head.has_body or head.method in ("POST", "PUT", "PATCH")):
-        out.append(f"content-length: {length}\r\n")
-    elif length is None and head.has_body:
-        out.append("transfer-encoding: chunked\r\n")
-    if tenant.forward_client:
-        out.append(_forwarded(exchange.client_address, tenant))
-    out.append("\r\n")
-    return "".join(out).encode("latin-1")
+    return out
 
 
 def _forwarded(client: str, tenant: Tenant) -> str:
@@ -297,8 +246,7 @@ def _forwarded(client: str, tenant: Tenant) -> str:
 
 def _named_by_connection(head: Head) -> frozenset[str]:
     """Fields that the client calls hop-by-hop; those we build ourselves are never among the ones looked at."""
-    value = head.first("connection")
-    if value is None or value in ("keep-alive", "Keep-Alive", "close"):
+    if head.named.get("connection") in _HARMLESS and len(head.all("connection")) <= 1:
         return frozenset()
     return frozenset(token.strip().lower() for text in head.all("connection") for token in text.split(","))
 
@@ -366,6 +314,9 @@ def streamed_past(fields: Iterable[tuple[str, str]], *, secure: bool) -> list[tu
 def _guard(fields: list[tuple[str, str]], *, secure: bool) -> None:
     """Headers the gateway owns; frame and referrer rules of the CRM stay when it has some."""
     names = dict(fields)
+    if _GUARDED.isdisjoint(names):
+        fields += _GUARDS_SECURE if secure else _GUARDS
+        return
     if secure:
         fields.append(("strict-transport-security", HSTS))
     if "x-content-type-options" not in names:

@@ -6,12 +6,15 @@ the CRM gave to the pages the profile names, and only ever add to the profile.
 
 from policies.profile import Operation, Profile
 
+PLAIN_LIMIT, PLAIN_CHARS = 4096, 256
+
 
 class Installation:
     """One profile in use; `current` is swapped whole when facts are learnt, so a request sees one state of it."""
 
     def __init__(self, profile: Profile) -> None:
         self.current = profile
+        self._plain: dict[tuple[str, str], Operation] = {}  # of requests whose method and path say everything
 
     @property
     def session_cookies(self) -> frozenset[str]:
@@ -20,17 +23,28 @@ class Installation:
 
     def needs_body(self, method: str, path: str) -> bool:
         """Whether `classify` needs the body."""
-        return self.current.needs_body(method, path)
+        return (method, path) not in self._plain and self.current.needs_body(method, path)
 
     def classify(self, method: str, path: str, query: str, body: bytes | None, content_type: str) -> Operation:
         """The operation of a request."""
-        return self.current.classify(method, path, query, body, content_type)
+        operation = self._plain.get((method, path))
+        if operation is None:
+            operation = self.current.classify(method, path, query, body, content_type)
+            if len(path) <= PLAIN_CHARS and self.current.is_plain(method, path):
+                if len(self._plain) >= PLAIN_LIMIT:
+                    self._plain.clear()
+                self._plain[(method, path)] = operation
+        return operation
 
     def learn(self, path: str, status: int, body: bytes) -> None:
         """Take the facts a page of the CRM tells; most pages tell none.
 
         What is known is never changed: pages also hold what people typed.
         """
+        if not self.current.discoveries:
+            return
+        if status != 200 or not self.current.discoveries:
+            return
         known = self.current.types
         facts = {
             number: entity
@@ -39,3 +53,4 @@ class Installation:
         }
         if facts:
             self.current = self.current.with_facts(facts)
+            self._plain.clear()

@@ -5,12 +5,15 @@ cannot be opened is refused when its type promises structure (broken JSON, broke
 nothing in it can be looked at (pictures, archives of the user's own).
 """
 
+import json as lax_json
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from gateway.body import csv, form, json, media, multipart, text, vcard, xlsx
-from gateway.body.fault import BodyFault
+from gateway.body.enclosed import EnclosedFile, open_enclosed
+from gateway.body.fault import BodyFault, BodyMalformed
 from gateway.body.leaf import Container, Leaf
+from gateway.body.limits import Limits as BodyLimits
 from gateway.body.media import Media
 from gateway.collaborators import Limits, Outgoing
 from gateway.exchange import Exchange
@@ -80,6 +83,8 @@ class Inward:
                 exchange.body = body or b""
                 return Outgoing(head.target, body)
             return Outgoing(head.target, await multipart.spool(body, self._limits.bodies))
+        if body == b"" and not head.query:
+            return Outgoing(head.path, body)  # nothing in it that could be a value
         if isinstance(body, bytes) and body and media.essence(content_type).startswith("multipart/"):
             body = _whole(body)  # the profile had to read it first, to tell what is asked for
         query = form.open_query(head.query) if head.query else None
@@ -144,7 +149,7 @@ class Inward:
     async def _protect(self, exchange: Exchange, profile: Profile, parts: Sequence["_Part"]) -> None:
         operation = exchange.operation
         assert operation is not None
-        sorting = _Sorting(operation, profile)
+        sorting = _Sorting(operation, profile, self._limits.bodies)
         for part in parts:
             sorting.take(part)
             if part.where is Where.FORM and not part.labels:
@@ -194,13 +199,15 @@ class _Sorting:
 
     operation: Operation
     profile: Profile
+    limits: BodyLimits
     targets: list[Target] = field(default_factory=list)
     operands: list[Operand] = field(default_factory=list)
-    nested: list[_Nested] = field(default_factory=list)
+    nested: list[_Nested | EnclosedFile] = field(default_factory=list)
 
     def take(self, part: _Part) -> None:
         """Sort the strings of one container; raises Refusal for a table whose labels are values."""
-        found = list(self._found(part))
+        files = self._files(part)
+        found = [one for one in self._found(part) if id(one.leaf) not in files]
         if part.labels:
             self._require_labels(found)
             self.targets += [self._labelled(one) for one in found]
@@ -235,6 +242,24 @@ class _Sorting:
             for inner in inside.leaves:
                 yield Found(part.where, (*leaf.path, *inner.path), inner)
 
+    def _files(self, part: _Part) -> set[int]:
+        """Take the files that stand in the strings of a JSON document, as if they were uploaded; the ids of those."""
+        if part.where is not Where.JSON:
+            return set()
+        leaves = {leaf.path: leaf.text for leaf in part.container.leaves}
+        taken: set[int] = set()
+        for leaf in part.container.leaves:
+            file = open_enclosed(leaf, leaves, self.limits)
+            if file is None:
+                continue
+            taken.add(id(leaf))
+            if file.container is not None:
+                self.take(_Part(Where.FORM, file.container, labels=True))
+                self.nested.append(file)
+            elif file.media in _TABLES:
+                raise Refusal(BODY_UNREADABLE, detail=str(file.media))
+        return taken
+
     def _declared(self, leaf: Leaf) -> bool:
         """Whether the profile says what the string itself is, so that brackets around it change nothing."""
         return selector.rule_for(self.operation.rules, leaf.path, text=leaf.text) is not None
@@ -252,7 +277,10 @@ class _Sorting:
 
     def _labelled(self, found: Found) -> Target:
         """A cell of an imported file: its column label says what it is, in any language the profile knows."""
-        label = found.path[0] if found.path else ""
+        if not found.path:  # a whole text, read by people as a note is
+            note = FieldSpec(self.operation.entity, UNDECLARED, None, FREE_TEXT_CHARS)
+            return Target(found.leaf, Treatment.TEXT, note, ())
+        label = found.path[0]
         spec = self.profile.field_for_label(_CARD_LABELS.get(label, label)) if label else None
         if spec is None:
             return Target(found.leaf, Treatment.WHOLE, None, ())
@@ -280,4 +308,17 @@ def _open_nested(leaf: Leaf) -> Container | None:
     try:
         return json.open_json(stripped.encode("utf-8"), None)
     except (BodyFault, UnicodeEncodeError):
+        if _is_lax_json(stripped):
+            raise BodyMalformed("json-nested") from None
         return None  # text that merely looks like JSON; it is judged as text
+
+
+def _is_lax_json(text: str) -> bool:
+    """Whether a more lenient reader takes it for JSON (the same key twice, NaN): it would read what was not judged."""
+    try:
+        lax_json.loads(text)
+    except ValueError:
+        return False
+    except RecursionError:
+        return True
+    return True

@@ -18,9 +18,10 @@ import uvicorn
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from gateway.block import Memory
 from gateway.collaborators import Application
 from gateway.cycle import CUT_OFF_LINGER_S, Cycle, ListenerLimits
-from gateway.headers import TARGET
+from gateway.headers import MEMORY, RESPOND, TARGET
 from gateway.refusal import (
     AMBIGUOUS_FRAMING,
     CLIENT_SLOW,
@@ -49,6 +50,10 @@ def make_protocol(limits: ListenerLimits, count: CountRefusal) -> type[HttpTools
 class StrictProtocol(HttpToolsProtocol):
     """One client connection."""
 
+    __slots__ = (
+        "_asgi", "_broken", "_chunk_bytes", "_drained", "_framing", "_head_bytes", "_head_timer", "_idle_since",
+        "_in_head", "_memory", "_reason",
+    )  # fmt: skip
     bounds = ListenerLimits()
     count_refusal: CountRefusal = staticmethod(lambda _client, _reason: None)
     cycle: Any
@@ -57,13 +62,17 @@ class StrictProtocol(HttpToolsProtocol):
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
+        self._asgi = {"version": self.asgi_version, "spec_version": "2.3"}
         self.parser = httptools.HttpRequestParser(self)  # without the leniency uvicorn switches on
         self._head_timer: asyncio.TimerHandle | None = None
-        self._head_bytes = 0
+        self._head_bytes = self._chunk_bytes = 0
         self._in_head = True
         self._broken = False  # nothing after this point is a request
         self._drained = 0
         self._reason: Reason | None = None
+        self._framing: dict[bytes, bytes] = {}  # fields of which there may be one
+        self._memory = Memory()
+        self._idle_since = 0.0
 
     # Transport
 
@@ -75,7 +84,17 @@ class StrictProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_head_timer()
-        super().connection_lost(exc)
+        self._unset_keepalive_if_required()
+        self.connections.discard(self)
+        cycle = self.cycle
+        if cycle is not None:
+            if not cycle.response_complete:
+                cycle.disconnected = True
+            cycle.wake()
+        self.flow.resume_writing()
+        self.parser = cast("Any", None)  # it holds us and we hold it
+        if exc is None:
+            self.transport.close()
 
     def data_received(self, data: bytes) -> None:
         if self._broken:
@@ -83,10 +102,10 @@ class StrictProtocol(HttpToolsProtocol):
             if self._drained > self.bounds.linger:
                 self.transport.abort()
             return
-        self._unset_keepalive_if_required()
+        self._chunk_bytes = len(data)
         if self._in_head:
             # llhttp gathers a long field piece by piece, so the bound must be on what it is fed.
-            self._head_bytes += len(data)
+            self._head_bytes += self._chunk_bytes
             if self._head_bytes > self.bounds.head + HIGH_WATER_LIMIT * 4:
                 self._refuse(HEADERS_TOO_LARGE)
                 return
@@ -105,10 +124,22 @@ class StrictProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         if self.cycle is not None and not self.cycle.keep_alive:
             raise self._fault(MALFORMED_REQUEST)  # the connection is promised to end
-        super().on_message_begin()
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
+        self.scope = {
+            "type": "http",
+            "asgi": self._asgi,
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "root_path": self.root_path,
+            "headers": self.headers,
+            "state": self.app_state.copy(),
+            MEMORY: self._memory,
+        }
         self._in_head = True
-        self._seen: set[bytes] = set()
-        self._size = 0
+        self._framing = {}
 
     def on_url(self, url: bytes) -> None:
         self.url += url
@@ -120,33 +151,35 @@ class StrictProtocol(HttpToolsProtocol):
             raise self._fault(MALFORMED_REQUEST)  # trailers: nobody needs them, and they are read differently
         name = name.lower()
         if name in _SINGLE:
-            if name in self._seen:
+            if name in self._framing:
                 raise self._fault(AMBIGUOUS_FRAMING)
-            self._seen.add(name)
-        self._size += len(name) + len(value) + 4
-        if self._size > self.bounds.head or len(self.headers) >= self.bounds.fields:
-            raise self._fault(HEADERS_TOO_LARGE)
-        if name == b"expect":
+            self._framing[name] = value.rstrip(b" \t")
+        elif name == b"expect":
             if value.lower() != b"100-continue":
                 raise self._fault(MALFORMED_REQUEST)
             self.expect_100_continue = True
-        self.headers.append((name, value.rstrip(b" \t")))
+        headers = self.headers
+        if len(headers) >= self.bounds.fields:
+            raise self._fault(HEADERS_TOO_LARGE)
+        headers.append((name, value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
-        parser, seen = self.parser, self._seen
+        parser, framing = self.parser, self._framing
         version = parser.get_http_version()
-        if version not in ("1.1", "1.0") or b"host" not in seen:
+        if version not in ("1.1", "1.0") or b"host" not in framing:
             raise self._fault(MALFORMED_REQUEST)
         upgrade = parser.should_upgrade()
-        if b"transfer-encoding" in seen:
-            coding = next(value for name, value in self.headers if name == b"transfer-encoding")
-            if version == "1.0" or coding.lower() != b"chunked" or b"content-length" in seen:
+        if b"transfer-encoding" in framing:
+            coding = framing[b"transfer-encoding"].lower()
+            if version == "1.0" or coding != b"chunked" or b"content-length" in framing:
                 raise self._fault(AMBIGUOUS_FRAMING)
-        elif upgrade and b"content-length" in seen:
+        elif upgrade and b"content-length" in framing:
             raise self._fault(AMBIGUOUS_FRAMING)  # llhttp would read the body as the other protocol
-        if self._size + len(self.url) > self.bounds.head:
+        # Only counted out when that could be too much; a head may also begin inside the piece that ended a request.
+        if self._head_bytes + self._chunk_bytes > self.bounds.head and self._size() > self.bounds.head:
             raise self._fault(HEADERS_TOO_LARGE)
-        self._stop_head_timer()
+        if self._head_timer is not None:
+            self._stop_head_timer()
         self._in_head = False
         self._head_bytes = 0
         scope = self.scope
@@ -159,6 +192,10 @@ class StrictProtocol(HttpToolsProtocol):
         scope["path"] = unquote(path) if "%" in path else path
         self._begin(keep_alive=version == "1.1" and parser.should_keep_alive() and not upgrade)
 
+    def _size(self) -> int:
+        """Bytes of target and fields; what came in together with them may be more."""
+        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+
     def on_body(self, body: bytes) -> None:
         cycle = self.cycle
         if cycle.response_complete:
@@ -169,7 +206,7 @@ class StrictProtocol(HttpToolsProtocol):
         cycle.body += body
         if len(cycle.body) > HIGH_WATER_LIMIT:
             self.flow.pause_reading()
-        cycle.message_event.set()
+        cycle.wake()
 
     def on_message_complete(self) -> None:
         self._in_head = True
@@ -180,16 +217,46 @@ class StrictProtocol(HttpToolsProtocol):
             if not cycle.keep_alive:
                 self.transport.close()
         else:
-            cycle.message_event.set()
+            cycle.wake()
 
     def _begin(self, *, keep_alive: bool) -> None:
         before = self.cycle
         self.cycle = cycle = Cycle(self, keep_alive=keep_alive)
+        self.scope[RESPOND] = cycle.respond
         if before is None or before.response_complete:
-            self._start_asgi_task(cast("Any", cycle), self.app)
+            self._start(cycle)
         else:
             self.flow.pause_reading()
             self.pipeline.appendleft((cycle, self.app))
+
+    def _start(self, cycle: Cycle) -> None:
+        task = self.loop.create_task(cycle.run_asgi(cast("Any", self.app)))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    def on_response_complete(self) -> None:
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start(self.pipeline.pop()[0])
+            return
+        # One timer a connection, which looks when the last answer went out, instead of one for every answer.
+        self._idle_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self._idle_check)
+
+    def _idle_check(self) -> None:
+        self.timeout_keep_alive_task = None
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            return  # the end of this answer starts the timer again
+        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            self.timeout_keep_alive_task = self.loop.call_later(left, self._idle_check)
+        elif not self._head_bytes:  # a head on its way has a limit of its own
+            self.transport.close()
 
     # Ending
 
@@ -212,7 +279,7 @@ class StrictProtocol(HttpToolsProtocol):
             cycle.keep_alive = False
             if cycle.more_body:
                 cycle.cut_off = True
-                cycle.message_event.set()
+                cycle.wake()
             return
         body = b'{"type":"urn:crmgate:refusal:%b","status":%d,"reason":"%b"}' % (
             reason.id.encode(),

@@ -30,6 +30,7 @@ class Frame:
     nothing_kept: str
     home: str
     sign_in: str
+    account: str
 
 
 FRAMES: Mapping[str, Frame] = MappingProxyType(
@@ -41,6 +42,7 @@ FRAMES: Mapping[str, Frame] = MappingProxyType(
             "Nothing was changed and nothing you sent was kept.",
             "To the start page",
             "Sign in",
+            "Your account and signing out",
         ),
         "zh": Frame(
             "zh-Hans",
@@ -49,6 +51,7 @@ FRAMES: Mapping[str, Frame] = MappingProxyType(
             "未作任何更改，也未保留您提交的内容。",
             "返回首页",
             "登录",
+            "您的账户与退出登录",
         ),
     }
 )
@@ -265,9 +268,9 @@ _TEXTS: dict[str, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
         (
             "A field is too long",
             "At least one value has more characters than its field can hold.",
-            "Shorten it and save again.",
+            "Go back, shorten it and save again.",
         ),
-        ("字段内容过长", "至少有一个值超出了该字段的长度限制。", "请缩短后重新保存。"),
+        ("字段内容过长", "至少有一个值超出了该字段的长度限制。", "请返回，缩短后重新保存。"),
     ),
     "mask-returned": (
         (

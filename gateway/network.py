@@ -108,9 +108,10 @@ def locate(tenants: Mapping[str, Tenant], network: Network, scope: Any, head: He
 
 def require_same_site(head: Head, tenant: Tenant) -> None:
     """Cross-site request forgery, by what browsers say: no form, script or picture of another site acts here."""
-    site, origin = head.first("sec-fetch-site"), head.first("origin")
+    named = head.named
+    site, origin = named.get("sec-fetch-site"), named.get("origin")
     safe = head.method in _SAFE_METHODS
-    if site not in _SAME_SITE and not (safe and head.first("sec-fetch-mode") == "navigate"):
+    if site not in _SAME_SITE and not (safe and named.get("sec-fetch-mode") == "navigate"):
         raise Refusal(CROSS_SITE_REFUSED)
     if origin is not None and not safe and origin.lower() != tenant.origins.public:
         raise Refusal(CROSS_SITE_REFUSED)

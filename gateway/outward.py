@@ -9,10 +9,13 @@ from urllib.parse import quote, unquote
 
 from gateway.binding import Binding
 from gateway.body import media
+from gateway.body.enclosed import find_enclosed
+from gateway.body.layer import splice
 from gateway.body.limits import Limits
 from gateway.body.media import Media
 from gateway.body.page import open_page
 from gateway.collaborators import Fields
+from gateway.echo import typed_again
 from gateway.exchange import Exchange
 from gateway.installation import Installation
 from gateway.refusal import ANSWER_NOT_RENDERABLE, Refusal
@@ -47,16 +50,40 @@ class Outward:
         exchange.body = b""
         named = dict(fields)
         content_type, disposition = named.get("content-type", ""), named.get("content-disposition", "")
-        fields = await self._render_fields(exchange, fields)
+        if not RENDERED_FIELDS.isdisjoint(named):
+            fields = await self._render_fields(exchange, fields)
         if not body:
             return fields, body
         kind = media.sniff(content_type, disposition, body)
         self._require_openable(exchange, kind)
+        if (
+            exchange.echoes
+            and kind is Media.HTML
+            and exchange.decision is not None
+            and exchange.decision.view.sees_everything
+        ):
+            body = typed_again(body, exchange.echoes)
+        if kind is Media.JSON and (b'"base64"' in body or b";base64," in body):
+            body = await self._render_enclosed(exchange, body, profile.mask_char)
         page = open_page(kind, body, media.charset_of(content_type, kind, body), self._limits)
         rendered, _ = await self._reveal.render_page(exchange, page, profile.mask_char)
         if page.media_type is not None:
             fields = _converted(fields, page.media_type, page.file_suffix or "xlsx")
         return fields, rendered
+
+    async def _render_enclosed(self, exchange: Exchange, body: bytes, mask_char: str) -> bytes:
+        """A JSON answer with the files in its strings rendered as if they were downloaded by themselves."""
+        edits = []
+        for spot in find_enclosed(body):
+            kind = media.sniff(spot.content_type, None, spot.data)
+            self._require_openable(exchange, kind)
+            if kind in CLOSED or kind is Media.IMAGE:
+                continue
+            page = open_page(kind, spot.data, media.charset_of(spot.content_type, kind, spot.data), self._limits)
+            rendered, _ = await self._reveal.render_page(exchange, page, mask_char)
+            if rendered != spot.data:
+                edits.append(spot.edit(rendered))
+        return splice(body, edits) if edits else body
 
     def _require_openable(self, exchange: Exchange, kind: Media) -> None:
         decision, operation = exchange.decision, exchange.operation

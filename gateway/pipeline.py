@@ -11,14 +11,15 @@ from collections.abc import AsyncIterator
 
 from gateway import headers, stream
 from gateway.answer import Answer
-from gateway.body.coding import decode_answer, decode_stream
+from gateway.body.coding import decode_stream
 from gateway.body.media import essence
-from gateway.collaborators import Fields, Gateway, Message, Outgoing, Receive, Scope, Send
-from gateway.entries import describe
+from gateway.collaborators import Gateway, Message, Outgoing, Receive, Scope, Send
+from gateway.delivery import deliver
 from gateway.exchange import Exchange, Head, Principal
 from gateway.faults import reason_for
 from gateway.network import Tenant, locate, require_same_site
 from gateway.origin import is_rewritten
+from gateway.passage import AnswerAborted, Nonsense, Passage, record
 from gateway.refusal import (
     AUDIT_UNAVAILABLE,
     BODY_TOO_LARGE,
@@ -30,53 +31,14 @@ from gateway.refusal import (
     Refusal,
 )
 from gateway.respond import OWN_PREFIX, send_refusal
-from gateway.watch import Turn
 from policies.decision import Decision
 from policies.profile import Action, Operation
 
+__all__ = ["AnswerAborted", "handle"]
+
 NO_HEAD = Head("", "", "", "", "", (), False, None)  # until the head is parsed
-_BODILESS_STATUS = frozenset({204, 304})
 _WRITES = frozenset({Action.CREATE, Action.UPDATE, Action.DELETE, Action.IMPORT})
 _READS = frozenset({Action.READ, Action.LIST, Action.SEARCH, Action.EXPORT, Action.ASSET})
-
-
-class AnswerAborted(Exception):  # noqa: N818 - a state: half an answer is out and the rest will not come
-    """The listener must close the connection without ending the answer properly."""
-
-    permanent = False
-
-
-class Nonsense(Exception):  # noqa: N818 - what a collaborator answered
-    """A collaborator answered something that is not of its contract; never shown."""
-
-    permanent = True
-
-
-class Passage:
-    """One exchange with what belongs to it while it is handled here."""
-
-    __slots__ = (
-        "cookies",
-        "decided",
-        "exchange",
-        "gw",
-        "receive",
-        "scope",
-        "send",
-        "started",
-        "tenant",
-        "turn",
-        "withheld",
-    )
-
-    def __init__(self, gw: Gateway, scope: Scope, receive: Receive, send: Send, exchange: Exchange, turn: Turn) -> None:
-        self.gw, self.scope, self.receive, self.send = gw, scope, receive, send
-        self.exchange, self.turn = exchange, turn
-        self.tenant: Tenant | None = None
-        self.cookies: list[tuple[str, str]] = []
-        self.withheld: frozenset[str] = frozenset()  # cookies of the CRM that ended with an earlier session
-        self.decided = False  # the decision of a write is in the trail
-        self.started = False  # the answer has begun to leave
 
 
 async def handle(gw: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
@@ -95,12 +57,12 @@ async def handle(gw: Gateway, scope: Scope, receive: Receive, send: Send) -> Non
             return
         await _admit(passage, passage.tenant)
         body = await _classify(passage, passage.tenant)
-        exchange.decision = _decide(passage)
+        exchange.decision = _decide(passage, body)
         outgoing, rest = await _protect(passage, body)
         if _is_write(exchange):
             await _record_decision(passage, outgoing)
         answer = await _forward(passage, passage.tenant, outgoing, rest)
-        await _deliver(passage, passage.tenant, answer)
+        await deliver(passage, passage.tenant, answer)
     except asyncio.CancelledError as fault:
         if not turn.absorb():
             raise
@@ -177,11 +139,12 @@ async def _classify(passage: Passage, tenant: Tenant) -> bytes | None:
     if not isinstance(operation, Operation):
         raise Nonsense("profile")
     exchange.operation = operation
+    passage.asset = operation.action is Action.ASSET
     return body
 
 
-def _decide(passage: Passage) -> Decision:
-    """What the policy says; raises Refusal NOT_ALLOWED or WRITE_NOT_GRANTED."""
+def _decide(passage: Passage, body: bytes | None) -> Decision:
+    """What the policy says; raises Refusal NOT_ALLOWED or WRITE_NOT_GRANTED, BodyFault when nothing can be asked."""
     exchange = passage.exchange
     principal, operation = exchange.principal, exchange.operation
     assert principal is not None
@@ -191,6 +154,7 @@ def _decide(passage: Passage) -> Decision:
         raise Nonsense("enforcer")
     if decision.allowed is not True:
         exchange.decision = decision
+        stream.require_whole(exchange.head.first("content-type") or "", body, passage.gw.limits)
         raise Refusal(WRITE_NOT_GRANTED if decision.reason == WRITE_NOT_GRANTED.id else NOT_ALLOWED)
     return decision
 
@@ -237,7 +201,7 @@ def _is_write(exchange: Exchange) -> bool:
 async def _record_decision(passage: Passage, outgoing: Outgoing) -> None:
     """A write is in the trail before it is forwarded, so that none can happen unseen."""
     try:
-        await _append(passage, "decision", "", 0)
+        await record(passage, "decision", "", 0)
     except BaseException:
         if outgoing.body is not None and not isinstance(outgoing.body, bytes):
             await outgoing.body.close()
@@ -270,7 +234,7 @@ async def _forward(passage: Passage, tenant: Tenant, outgoing: Outgoing, rest: A
         pairs=passage.cookies,
         content_type=outgoing.content_type,
         referer=outgoing.referer,
-        asset=_is_asset(exchange),
+        asset=passage.asset,
         withheld=passage.withheld,
     )
     if isinstance(chunks, bytes):
@@ -285,83 +249,6 @@ async def _forward(passage: Passage, tenant: Tenant, outgoing: Outgoing, rest: A
     finally:
         if body is not None and not isinstance(body, bytes):
             await body.close()
-
-
-async def _deliver(passage: Passage, tenant: Tenant, answer: Answer) -> None:
-    """Render the answer for the person who asked, record what goes out, let it go."""
-    gw, exchange, turn = passage.gw, passage.exchange, passage.turn
-    origins, decision = tenant.origins, exchange.decision
-    assert decision is not None
-    fields = origins.answer_fields(headers.answer_fields(answer.fields))
-    named = dict(fields)
-    content_type, coding = named.get("content-type", ""), named.get("content-encoding", "")
-    asset = _is_asset(exchange)
-    try:
-        past = (asset or not stream.is_always_opened(content_type)) and await stream.flows_past(
-            answer,
-            exchange.head.method,
-            content_type,
-            coding,
-            named.get("content-disposition", ""),
-            asset=asset,
-            view=decision.view,
-        )
-        if past:
-            turn.rest("upstream")
-            await _flow(passage, answer, headers.streamed_past(fields, secure=origins.secure))
-            return
-        body = await answer.read(gw.limits.answer)
-        if coding and body:
-            body = decode_answer(coding, body, gw.limits.bodies)
-        if body and is_rewritten(content_type):
-            body = origins.to_public(body)
-        fields = headers.looked_into(fields, secure=origins.secure)
-        turn.enter("render", gw.limits.collaborator_s)
-        rendered = await gw.render_answer(exchange, answer.status, fields, body)
-        fields, body = _require_rendered(rendered)
-        await _append(passage, "outcome", "", answer.status)
-    except BaseException:
-        answer.abandon()
-        raise
-    await _send_whole(passage, answer.status, fields, body)
-
-
-def _require_rendered(rendered: object) -> tuple[Fields, bytes]:
-    if not isinstance(rendered, tuple) or len(rendered) != 2:
-        raise Nonsense("reveal")
-    fields, body = rendered
-    if not isinstance(fields, list) or not isinstance(body, bytes):
-        raise Nonsense("reveal")
-    return fields, body
-
-
-async def _send_whole(passage: Passage, status: int, fields: Fields, body: bytes) -> None:
-    out = headers.encode(fields)
-    if passage.exchange.head.method != "HEAD" and status not in _BODILESS_STATUS:
-        out.append((b"content-length", b"%d" % len(body)))
-    passage.turn.rest("send")
-    passage.started = True
-    await passage.send({"type": "http.response.start", "status": status, "headers": out})
-    await passage.send({"type": "http.response.body", "body": body, "more_body": False})
-
-
-async def _flow(passage: Passage, answer: Answer, fields: Fields) -> None:
-    """Hand an answer on as it comes; when it breaks off, so does ours."""
-    out = headers.encode(fields)
-    if answer.length is not None:
-        out.append((b"content-length", b"%d" % answer.length))
-    if not (_is_asset(passage.exchange) and passage.exchange.head.method in headers.SAFE_METHODS):
-        await _append(passage, "outcome", "", answer.status)
-    passage.turn.rest("send")
-    passage.started = True
-    await passage.send({"type": "http.response.start", "status": answer.status, "headers": out})
-    async for chunk in answer.chunks():
-        await passage.send({"type": "http.response.body", "body": chunk, "more_body": True})
-    await passage.send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-def _is_asset(exchange: Exchange) -> bool:
-    return exchange.operation is not None and exchange.operation.action is Action.ASSET
 
 
 async def _refuse(passage: Passage, fault: BaseException) -> None:
@@ -391,20 +278,8 @@ async def _try_append(passage: Passage, refusal: Refusal) -> bool:
     try:
         async with asyncio.timeout(passage.gw.limits.collaborator_s):
             kind = "outcome" if passage.decided else "refusal"
-            await _append(passage, kind, refusal.reason.id, refusal.reason.status, refusal.fields)
+            await record(passage, kind, refusal.reason.id, refusal.reason.status, refusal.fields)
     except Exception as fault:
         passage.gw.note_fault(passage.exchange.id, "audit", type(fault).__name__)
         return False
     return True
-
-
-async def _append(passage: Passage, kind: str, reason: str, status: int, refused: tuple[str, ...] = ()) -> None:
-    """Put one entry into the trail and wait until it is durable."""
-    gw, turn = passage.gw, passage.turn
-    entry = describe(passage.exchange, gw.new_id(), kind, reason, status, refused)
-    watched = turn.stage != "refuse"
-    if watched:
-        turn.enter("audit", gw.limits.collaborator_s)
-    index = await gw.audit.append(entry)
-    if not isinstance(index, int) or isinstance(index, bool) or index < 0:
-        raise Nonsense("audit")

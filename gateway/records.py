@@ -54,6 +54,8 @@ class Records:
         self._ttl = ttl
         self._limit = limit
         self._noted = 0
+        self.generation = 0
+        """Counts what became another owner's: what was decided before such a change does not hold after it."""
         self._cache: OrderedDict[tuple[str, str, str], Ownership] = OrderedDict()
 
     def owner(self, tenant: str, entity: str, record: str, now: datetime) -> str | None:
@@ -62,6 +64,15 @@ class Records:
         if found is None or not found.owner or now - found.seen_at > self._max_age:
             return None
         return found.owner
+
+    def until(self, tenant: str, entity: str, record: str, now: datetime) -> datetime:
+        """Up to when the answer of `owner` holds, unless `generation` counts a change; `now` when nothing is known."""
+        found = self._cache.get((tenant, entity, record))
+        if found is None:
+            return now
+        until = found.cached_at + self._ttl
+        stale = found.seen_at + self._max_age
+        return min(until, stale) if found.owner and stale >= now else until
 
     async def load(self, tenant: str, keys: Collection[RecordKey], now: datetime) -> None:
         """Bring the owners of these records into the cache; raises StoreUnavailable."""
@@ -83,6 +94,7 @@ class Records:
             return
         await self._store.upsert(tenant, keys, owner, now)
         self._noted += 1
+        self.generation += 1
         for key in keys:
             self._remember((tenant, *key), Ownership(owner, now, now))
 
@@ -91,6 +103,9 @@ class Records:
         return found is not None and now - found.cached_at <= self._ttl
 
     def _remember(self, key: tuple[str, str, str], ownership: Ownership) -> None:
+        before = self._cache.get(key)
+        if before is not None and before.owner != ownership.owner:
+            self.generation += 1
         self._cache[key] = ownership
         self._cache.move_to_end(key)
         if len(self._cache) > self._limit:

@@ -16,11 +16,12 @@ import orjson
 from gateway.collaborators import Scope, Send
 from gateway.headers import HSTS
 from gateway.messages import FRAMES, LANGUAGES, UNCERTAIN, message
-from gateway.refusal import CRM_TOKEN_ENDED, SESSION_ENDED, SIGN_IN_REQUIRED, Refusal
+from gateway.refusal import CRM_TOKEN_ENDED, NOT_ALLOWED, SESSION_ENDED, SIGN_IN_REQUIRED, Refusal
 
 LANGUAGE_COOKIE = "__Host-crmgate-language"  # set by the sign-in pages, see gateway.console.language
 OWN_PREFIX = "/.crmgate/"
 SIGN_IN_PATH = "/.crmgate/sign-in"
+ACCOUNT_PATH = "/.crmgate/account"
 RETRY_AFTER_S = 5
 NEXT_LIMIT_CHARS = 2000
 
@@ -131,6 +132,8 @@ def page(refusal: Refusal, exchange: str, language: str) -> bytes:
     links = f'<a href="/">{frame.home}</a>'
     if reason.status == 401:
         links = f'<a class="main" href="{SIGN_IN_PATH}">{frame.sign_in}</a>' + links
+    elif refusal.reason is NOT_ALLOWED:  # a role without the CRM has no other page here to sign out from
+        links += f'<a href="{ACCOUNT_PATH}">{frame.account}</a>'
     return (
         f'<!doctype html><html lang="{frame.html_lang}"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1"><meta name="robots" content="noindex">'

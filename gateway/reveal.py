@@ -6,34 +6,23 @@ protected yet does not slip out. An answer that cannot be looked into is refused
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from gateway.body.page import Page
 from gateway.exchange import Exchange
 from gateway.records import Records
-from gateway.settle import NOWHERE, records_of, settle
+from gateway.verdict import PLACEHOLDER, Verdict, Verdicts, Viewer
 from kms.scanner import Scanner
 from kms.tokens import SurrogateVault, VaultEntry
-from policies.decision import FieldView, Form
+from policies.decision import Form
 from privacy import mask, recognise
 from privacy.render import Shown
 
-PLACEHOLDER = "••••••"  # six bullets whatever the length: the length of a hidden value is not shown either
+__all__ = ["PLACEHOLDER", "Reveal"]
 
 Replacement = tuple[int, int, str]
 Show = Callable[[str], Shown | None]
 Net = Callable[[str], list[Replacement]]
-
-
-@dataclass(frozen=True, slots=True)
-class Viewer:
-    """What rendering needs to know of the person who asked."""
-
-    view: FieldView
-    tenant: str
-    crm_user: str | None
-    mask_char: str
 
 
 class Reveal:
@@ -43,10 +32,8 @@ class Reveal:
         self, vault: SurrogateVault, records: Records, scanners: Mapping[str, Scanner], clock: Callable[[], datetime]
     ) -> None:
         self._vault = vault
-        self._records = records
         self._scanners = scanners
-        self._clock = clock
-        self._clear: dict[str, tuple[VaultEntry, Shown]] = {}
+        self._verdicts = Verdicts(records, clock)
 
     async def render_page(self, exchange: Exchange, page: Page, mask_char: str = "*") -> tuple[bytes, bool]:
         """Render one opened body; returns the bytes and whether anything in it was ours to render.
@@ -60,8 +47,8 @@ class Reveal:
         net = None if viewer.view.sees_everything else self._net(exchange, viewer)
         if not entries and net is None:
             return page.render(_unknown, None), bool(found)
-        show = self._everything(exchange, entries) if viewer.view.sees_everything else None
-        rendered = page.render(show or self._restricted(exchange, viewer, entries), net)
+        show = self._show(exchange, viewer, await self._verdicts.of(viewer, entries))
+        rendered = page.render(show, net)
         return rendered, bool(entries) or bool(exchange.caught)
 
     async def render_text(self, exchange: Exchange, text: str, encode: Callable[[str], str]) -> str:
@@ -76,7 +63,7 @@ class Reveal:
         if not hits and viewer.view.sees_everything:
             return text
         entries = await self._entries(viewer, {hit.canonical for hit in hits})
-        show = self._restricted(exchange, viewer, entries)
+        show = self._show(exchange, viewer, await self._verdicts.of(viewer, entries))
         net = None if viewer.view.sees_everything else self._net(exchange, viewer)
 
         def plain(start: int, end: int) -> str:
@@ -102,51 +89,23 @@ class Reveal:
         entries, missing = self._vault.cached(viewer.tenant, found)
         if missing:
             entries = {**entries, **await self._vault.resolve(viewer.tenant, missing)}
-        if not viewer.view.sees_everything and viewer.crm_user is not None:
-            await self._records.load(viewer.tenant, records_of(entries.values()), self._clock())
         return entries
 
-    def _everything(self, exchange: Exchange, entries: Mapping[str, VaultEntry]) -> Show:
-        """The hot path: every value clear, shown texts kept beside the entry they came from."""
-        cache = self._clear
-        shown_count = exchange.shown
+    def _show(self, exchange: Exchange, viewer: Viewer, table: Mapping[str, Verdict]) -> Show:
+        """Look-ups while a page is rendered; each is counted as shown."""
+        typed, counts = exchange.typed, exchange.shown
+        verdicts = self._verdicts
 
         def show(canonical: str) -> Shown | None:
-            entry = entries.get(canonical)
-            if entry is None:
+            verdict = table.get(canonical)
+            if verdict is None:
                 return None
-            origin = entry.origins[0] if entry.origins else NOWHERE
-            key = (origin.entity, origin.field, origin.record or "", Form.CLEAR.name)
-            shown_count[key] = shown_count.get(key, 0) + 1
-            kept = cache.get(canonical)
-            if kept is not None and kept[0] is entry:
-                return kept[1]
-            text = _spelling(entry, exchange)
-            shown = Shown(Form.CLEAR, text, text)
-            if not entry.spellings:
-                if len(cache) > 50_000:
-                    cache.clear()
-                cache[canonical] = (entry, shown)
-            return shown
-
-        return show
-
-    def _restricted(self, exchange: Exchange, viewer: Viewer, entries: Mapping[str, VaultEntry]) -> Show:
-        memo: dict[str, Shown | None] = {}
-        now = self._clock()
-
-        def show(canonical: str) -> Shown | None:
-            entry = entries.get(canonical)
-            if entry is None:
-                return None
-            form, origin = settle(entry, viewer.view, self._records, viewer.tenant, viewer.crm_user, now)
-            if canonical in exchange.typed:
-                form = Form.CLEAR  # the person typed it in this very request, and corrects it in the form shown again
-            key = (origin.entity, origin.field, origin.record or "", form.name)
-            exchange.shown[key] = exchange.shown.get(key, 0) + 1
-            if canonical not in memo:
-                memo[canonical] = _shown(entry, form, exchange, viewer.mask_char)
-            return memo[canonical]
+            entry, _, form, shown, key = verdict
+            if typed and canonical in typed:
+                # The person typed it in this very request, and corrects it in the form shown again.
+                form, shown, key = Form.CLEAR, None, (*key[:3], Form.CLEAR.name)
+            counts[key] = counts.get(key, 0) + 1
+            return shown if shown is not None else verdicts.shown(entry, form, exchange, viewer.mask_char)
 
         return show
 
@@ -172,25 +131,6 @@ class Reveal:
             return out
 
         return net
-
-
-def _spelling(entry: VaultEntry, exchange: Exchange) -> str:
-    """The value as it was typed into the record this exchange is about, else as first typed."""
-    operation = exchange.operation
-    if entry.spellings and operation is not None and operation.record:
-        for origin in entry.origins:
-            if origin.entity == operation.entity and origin.record == operation.record:
-                return entry.spellings.get((origin.entity, origin.field, origin.record), entry.clear)
-    return entry.clear
-
-
-def _shown(entry: VaultEntry, form: Form, exchange: Exchange, mask_char: str) -> Shown:
-    if form is Form.HIDDEN:
-        return Shown(form, PLACEHOLDER, entry.surrogate)
-    text = _spelling(entry, exchange)
-    if form is Form.CLEAR:
-        return Shown(form, text, text)
-    return Shown(form, mask.mask(entry.kind, text, char=mask_char), mask.wire_mask(entry.kind, text, entry.surrogate))
 
 
 def _replaced(text: str, found: Sequence[Replacement], encode: Callable[[str], str]) -> str:

@@ -16,13 +16,14 @@ from gateway.refusal import FIELD_NOT_SEARCHABLE, SEARCH_AMBIGUOUS, Refusal
 from gateway.settle import records_of, settle
 from kms.scanner import Scanner
 from kms.surrogate import no_match
-from kms.tokens import SurrogateVault, VaultEntry
+from kms.tokens import NewValue, Origin, SurrogateVault, VaultEntry
 from policies.decision import Decision, Form
 from policies.profile import FieldSpec
 from policies.taxonomy import Kind
 from privacy import recognise
 
 WILDCARDS = "%*"
+CONDITION = "condition"  # field name of values that stand in a saved condition only
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,14 @@ class Search:
 
         Raises Refusal(FIELD_NOT_SEARCHABLE) or Refusal(SEARCH_AMBIGUOUS), KeysUnavailable, StoreUnavailable.
         """
+        await self._rewrite(exchange, scanner, operand, fields)
+        leaf = operand.leaf
+        if leaf.new is not None and len(leaf.path) == 1:
+            exchange.echoes[leaf.path[0]] = (leaf.new, leaf.text)
+
+    async def _rewrite(
+        self, exchange: Exchange, scanner: Scanner, operand: Operand, fields: Mapping[tuple[str, str], FieldSpec]
+    ) -> None:
         raw = operand.leaf.text
         text = raw.strip().strip(WILDCARDS).strip()
         if not text or scanner.whole(text) is not None:
@@ -107,7 +116,14 @@ class Search:
 
     async def _one(self, exchange: Exchange, kind: str, text: str, scanner: Scanner) -> str:
         seen = await self._seen(exchange, kind, text)
-        return seen[0] if seen else no_match(kind, scanner.shapes)
+        if seen:
+            return seen[0]
+        operation = exchange.operation
+        if operation is None or not operation.extra.get("kept") or not _decision(exchange).view.sees_everything:
+            return no_match(kind, scanner.shapes)
+        # A condition that the CRM keeps has to fit a value that is entered later.
+        value = NewValue(kind, text, Origin(operation.entity, CONDITION, None), index_only=True)
+        return (await self._vault.tokenise(exchange.tenant, [value], exchange.id))[0]
 
     async def _seen(self, exchange: Exchange, kind: str, text: str) -> Sequence[str]:
         """Surrogates of this value that the person sees somewhere, at least masked."""

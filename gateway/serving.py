@@ -4,9 +4,11 @@ The data plane and the console share a process and nothing of a request: hosts, 
 """
 
 import asyncio
+import gc
 import signal
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from gateway import pipeline
 from gateway.access.sessions import Sessions
 from gateway.accounts import utc_now
 from gateway.app import App
-from gateway.collaborators import Application, Receive, Scope, Send
+from gateway.collaborators import Application
 from gateway.composition import open_app
 from gateway.console_plane import make_console_plane
 from gateway.listener import ListenerLimits, make_server
@@ -25,6 +27,7 @@ from gateway.opening import open_certificate, open_database
 from gateway.settings import ConsoleSettings, ListenerSettings, Settings
 from kms.tokens import StoreUnavailable
 
+GC_YOUNG_OBJECTS = 10_000  # 32 exchanges under way hold about 2 000
 SWEEP_S = 3600.0
 
 log = structlog.get_logger(__name__)
@@ -41,14 +44,11 @@ async def serve(settings: Settings) -> None:
 
 
 async def _listen(settings: Settings, app: App, dsn: str) -> None:
-    async def data_plane(scope: Scope, receive: Receive, send: Send) -> None:
-        await pipeline.handle(app, scope, receive, send)
-
     console = make_console_plane(
         app.console_app, settings.console.host, app.network, secure=settings.console.public_url.startswith("https:")
     )
     servers = [
-        _server(settings, settings.gateway, data_plane, app),
+        _server(settings, settings.gateway, partial(pipeline.handle, app), app),
         _server(settings, settings.console, console, app),
     ]
     async with AsyncExitStack() as stack:
@@ -56,10 +56,18 @@ async def _listen(settings: Settings, app: App, dsn: str) -> None:
         _in_background(stack, app.refusals.run(app.audit, utc_now))
         _in_background(stack, _sweep(app))
         stack.push_async_callback(_flush, app)
+        _settle_memory()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, _stop, servers)
         await asyncio.gather(*(_run(server) for server in servers))
+
+
+def _settle_memory() -> None:
+    """What was built to start with stays: the collector need not look through it again and again (4 % of all CPU)."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_YOUNG_OBJECTS)
 
 
 def _server(

@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from gateway.answer import Answer
+from gateway.body import json
 from gateway.body.coding import decode_all
 from gateway.body.media import SNIFF_BYTES, Media, essence, sniff
 from gateway.collaborators import Limits, Receive
@@ -75,6 +76,12 @@ def unpack(coding: str | None, body: bytes, limits: Limits) -> bytes:
     if not coding or not body:
         return body
     return decode_all(coding, body, replace(limits.bodies, inflated=limits.body))
+
+
+def require_whole(content_type: str, body: bytes | None, limits: Limits) -> None:
+    """Say of JSON that is none what is wrong with it, not that what it asks for is unknown; raises BodyMalformed."""
+    if body is not None and essence(content_type) in ("application/json", "text/json"):
+        json.open_json(body, limits.bodies)
 
 
 async def prepend(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

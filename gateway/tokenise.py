@@ -5,9 +5,11 @@ name already known. What the profile declares is judged as a whole value; what n
 whole text is a recognised value, or, in running text, where a recogniser or a known name stands (DESIGN, section 1).
 """
 
+import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import partial
 
 from gateway.body.leaf import Leaf
 from gateway.exchange import Exchange
@@ -15,6 +17,7 @@ from gateway.records import Records
 from gateway.refusal import FIELD_NOT_WRITABLE, VALUE_INVALID, VALUE_TOO_LONG, Refusal
 from gateway.reveal import PLACEHOLDER
 from gateway.settle import records_of, settle
+from gateway.typed import remember, writes_to_records
 from gateway.writeback import (
     WIRE,
     Returned,
@@ -33,6 +36,8 @@ from policies.taxonomy import Kind
 from privacy import known, mask, recognise, validate
 
 UNDECLARED = "undeclared"  # field name of origins that no profile declares
+LINE_ROOM = 16  # characters of the surrogate of an address
+_LINE_BREAK = re.compile("(\r\n|\r|\n)")
 SOME_RECORD = "record"  # entity of operations that work on records of any type
 
 
@@ -121,10 +126,12 @@ class Tokeniser:
         Raises Refusal for values that cannot be stored or masks that cannot be put back, KeysUnavailable,
         StoreUnavailable.
         """
-        work = Work(exchange, records, mask_char)
-        active = [target for target in targets if target.treatment is not Treatment.LEAVE and target.leaf.text]
-        if not active:
+        work = Work(exchange, records if writes_to_records(exchange.operation) else (), mask_char)
+        given = [target for target in targets if target.treatment is not Treatment.LEAVE and target.leaf.text]
+        if not given:
             return
+        lines = {number: by_line(target) for number, target in enumerate(given) if is_lines(target)}
+        active = [one for number, target in enumerate(given) for one in lines.get(number, [target])]
         scanner = self._scanner(exchange.tenant)
         work.returned = await look_up(self._vault, scanner, exchange.tenant, {t.leaf.text for t in active})
         await self._records.load(exchange.tenant, records_of(work.returned.entries.values()), exchange.received_at)
@@ -134,6 +141,9 @@ class Tokeniser:
         await self._write_values(work)
         texts = [target for target in active if target.treatment in (Treatment.TEXT, Treatment.WHOLE)]
         await self._texts(work, scanner, texts)
+        for number, parts in lines.items():
+            joined = "".join(part.leaf.text if part.leaf.new is None else part.leaf.new for part in parts)
+            given[number].leaf.new = joined if joined != given[number].leaf.text else None
         for surrogate, origin in dict.fromkeys(work.shared):
             await self._vault.add_origin(exchange.tenant, surrogate, origin, exchange.id)
 
@@ -202,13 +212,20 @@ class Tokeniser:
     ) -> VaultEntry | None:
         """The entry a posted mask stands for, None when it is no mask; raises Refusal(MASK_RETURNED)."""
         exchange, places = work.exchange, work.places(target)
-
-        async def form(entry: VaultEntry) -> Form:
-            await self._records.load(exchange.tenant, records_of([entry]), exchange.received_at)
-            return self._form(work, entry)
-
+        form = partial(self._loaded_form, work)
         record = places[0] if len(places) == 1 else None
         return await restore_mask(self._vault, scanner, exchange.tenant, text, spec, record, work.mask_char, form)
+
+    async def _loaded_form(self, work: Work, entry: VaultEntry) -> Form:
+        await self._records.load(work.exchange.tenant, records_of([entry]), work.exchange.received_at)
+        return self._form(work, entry)
+
+    async def _placed(self, work: Work, values: Sequence[NewValue]) -> list[str]:
+        """Surrogates of new values; what may be shown again as it was typed is remembered."""
+        exchange = work.exchange
+        placed = await self._vault.place(exchange.tenant, values, exchange.id)
+        await remember(self._vault, exchange, placed, partial(self._loaded_form, work))
+        return [surrogate for surrogate, _ in placed]
 
     def _share(self, work: Work, target: Target, entry: VaultEntry, spec: FieldSpec) -> None:
         """A surrogate written into a field gets that origin only if the writer sees the value in clear.
@@ -239,11 +256,10 @@ class Tokeniser:
         if not work.values:
             return
         exchange = work.exchange
-        surrogates = await self._vault.tokenise(exchange.tenant, [value for _, _, value in work.values], exchange.id)
+        surrogates = await self._placed(work, [value for _, _, value in work.values])
         named: set[int] = set()
         for (target, spec, value), surrogate in zip(work.values, surrogates, strict=True):
             target.leaf.new = surrogate
-            exchange.typed.add(surrogate)
             exchange.written.append((spec.entity, spec.name, value.kind))
             for record in work.places(target)[1:]:
                 work.shared.append((surrogate, Origin(spec.entity, spec.name, record)))
@@ -334,7 +350,7 @@ class Tokeniser:
             found = [whole]
         taken = work.returned.spans(text)
         pieces = [
-            Piece(hit.start, hit.end, NewValue(hit.kind, hit.text, origin))
+            Piece(hit.start, hit.end, NewValue(hit.kind, hit.text, origin, verbatim=True))
             for hit in found
             if _apart(hit.start, hit.end, taken)
         ]
@@ -349,10 +365,9 @@ class Tokeniser:
     async def _write_pieces(self, work: Work, prose: Sequence[Prose]) -> None:
         flat = [(one, piece) for one in prose for piece in one.pieces]
         exchange = work.exchange
-        surrogates = await self._vault.tokenise(exchange.tenant, [piece.value for _, piece in flat], exchange.id)
+        surrogates = await self._placed(work, [piece.value for _, piece in flat])
         for (one, piece), surrogate in zip(flat, surrogates, strict=True):
             piece.surrogate = surrogate
-            exchange.typed.add(surrogate)
             origin = piece.value.origin
             exchange.written.append((origin.entity, origin.field, piece.value.kind))
             for record in work.places(one.target)[1:]:
@@ -365,6 +380,28 @@ class Tokeniser:
             text = "".join(out) + one.text[at:]
             if text != one.target.leaf.text:
                 one.target.leaf.new = text
+
+
+def is_lines(target: Target) -> bool:
+    """Whether this is an address of several lines that has room for a surrogate in each."""
+    spec, text = target.spec, target.leaf.text
+    if target.treatment is not Treatment.VALUE or spec is None or spec.kind != Kind.ADDRESS:
+        return False
+    lines = _LINE_BREAK.split(text)
+    room = sum(len(line) if line.isspace() else max(len(line), LINE_ROOM) for line in lines)
+    return len(lines) > 1 and (spec.max_chars <= 0 or room <= spec.max_chars)
+
+
+def by_line(target: Target) -> list[Target]:
+    """An address line by line, so that the CRM breaks, joins and counts the lines of surrogates as it would theirs."""
+    return [
+        replace(
+            target,
+            leaf=Leaf(target.leaf.path, part, siblings=target.leaf.siblings),
+            treatment=Treatment.LEAVE if not part.strip() else Treatment.VALUE,
+        )
+        for part in _LINE_BREAK.split(target.leaf.text)
+    ]
 
 
 def _apart(start: int, end: int, taken: Iterable[tuple[int, int]]) -> bool:

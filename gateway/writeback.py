@@ -33,6 +33,8 @@ _LEFTOVER = re.compile(rf"masked\.invalid|(?:\+|(?<![0-9])00){_GAP}8{_GAP}8{_GAP
 # A name or address surrogate with a slip in it: the digit keeps ordinary words out.
 _EDITED_TOKEN = re.compile(r"(?<![A-Za-z0-9])Z[qx](?=[a-z]*[2-7])[a-z2-7]{11,16}(?![A-Za-z0-9])")
 _TOKEN_LIKE = re.compile(r"z[qx][a-z2-7]{8,}")
+# What is left of an e-mail surrogate or mask without its domain; the digit keeps long names out.
+_EMAIL_TOKEN = re.compile(r"(?<![a-z0-9])[a-z0-9]\.(?=[a-z]*[2-7])[a-z2-7]{16,}")
 
 
 @dataclass(slots=True)
@@ -136,7 +138,7 @@ def holds_wire_mask(text: str) -> bool:
 def was_surrogate(text: str, shapes: Shapes) -> bool:
     """Whether a whole value, which is no surrogate, is what an edit left of one (or of a wire mask)."""
     lowered = text.strip().lower()
-    if shapes.email_domain in lowered or holds_wire_mask(lowered):
+    if shapes.email_domain in lowered or holds_wire_mask(lowered) or _EMAIL_TOKEN.search(lowered):
         return True
     compact = _SEPARATORS.sub("", lowered)
     if compact.startswith((f"+{shapes.phone_country}", f"00{shapes.phone_country}")):

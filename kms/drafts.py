@@ -16,7 +16,7 @@ from kms.store import EntryRow, OriginRow
 from kms.surrogate import DETERMINISTIC, EMAIL, SERIALS, Shapes
 
 _PAD_TO = 16
-EXACT, FOLDED, NORMALISED = "exact", "folded", "normalised"
+EXACT, FOLDED, NORMALISED, SPELLED = "exact", "folded", "normalised", "spelled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,10 @@ class KindKeys:
 
 @dataclass(slots=True)
 class Draft:
-    """One value on its way into the vault; `surrogate` and `blob` are set once it has a place there."""
+    """One value on its way into the vault; `surrogate` and `blob` are set once it has a place there.
+
+    aside: terms of this very spelling, for a mention that must stay as it is written; apart: they count now.
+    """
 
     kind: str
     clear: str = field(repr=False)
@@ -40,6 +43,12 @@ class Draft:
     surrogate: str = ""
     blob: bytes = b""
     new: bool = False
+    aside: tuple[bytes, ...] = ()
+    apart: bool = False
+
+    def set_apart(self) -> None:
+        """The stored value is spelled otherwise: look for, or make, an entry of this spelling alone."""
+        self.terms, self.aside, self.apart, self.surrogate, self.blob = self.aside, (), True, "", b""
 
     @property
     def deterministic(self) -> bool:
@@ -80,9 +89,13 @@ def draft(values: Sequence[NewValue], keys: dict[str, KindKeys]) -> list[Draft]:
             place = (
                 (place, origin.entity, origin.field, origin.record) if origin.record is not None else (place, number)
             )
+        aside: tuple[bytes, ...] = ()
+        if kind in DETERMINISTIC and value.verbatim:
+            aside = tuple(equality_term(key, kind, SPELLED, value.clear) for key in keys[kind].equal)
+            place = (place, value.clear)
         made = drafts.get(place)
         if made is None:
-            made = drafts[place] = Draft(kind, value.clear, terms, [], [])
+            made = drafts[place] = Draft(kind, value.clear, terms, [], [], aside=aside)
         made.numbers.append(number)
         if not value.index_only:
             made.origins.append((origin, value.clear))
@@ -154,7 +167,8 @@ class Maker:
 
     def _candidate(self, one: Draft, secret: bytes) -> str:
         if one.kind == EMAIL:
-            return shapes_of.make_email(secret, shapes_of.email_token(secret, normalise(EMAIL, one.clear)), self.shapes)
+            named = f"\0{one.clear}" if one.apart else normalise(EMAIL, one.clear)
+            return shapes_of.make_email(secret, shapes_of.email_token(secret, named), self.shapes)
         if one.kind in SERIALS:
             serial = 1 + self.below(SERIALS[one.kind] - 1)  # serial 0 is reserved
             return shapes_of.make_serial(secret, one.kind, serial, self.shapes)

@@ -35,9 +35,12 @@ class NewValue:
     """A clear value that needs a surrogate.
 
     index_only: the value is kept and findable, but no origin is written (nobody sees it by a field right).
+    verbatim: a mention in running text: where the stored value is spelled otherwise, this spelling gets a surrogate of
+    its own, so that the text stays as it was written.
     """
 
     kind: str
     clear: str = field(repr=False)
     origin: Origin
     index_only: bool = False
+    verbatim: bool = False

@@ -1,9 +1,9 @@
 """Finding byte strings that could be a surrogate: hyperscan, or google-re2 where there is no hyperscan.
 
 Both engines run the same patterns and give the same candidates in the same order; what a candidate is worth is
-decided in `kms.scanner`. A candidate is (pattern, position): the end of the token for e-mail, names and addresses
-(fixed length), the first digit for everything made of digits. Neither engine has look-arounds, so patterns never
-depend on what stands beside the match.
+decided in `kms.scanner`. A candidate is a position, times STEP, plus its pattern: the end of the token for e-mail,
+names and addresses (fixed length), the first digit for everything made of digits. Neither engine has look-arounds, so
+patterns never depend on what stands beside the match.
 """
 
 import threading
@@ -21,6 +21,8 @@ except ImportError:  # no wheel for this processor: google-re2 does the work
     HAS_HYPERSCAN = False
 
 EMAIL, SHORT_TEXT, PHONE, ID_CARD, BANK_CARD, _PHONE_ESCAPED = range(6)
+STEP_BITS = 3
+STEP = 1 << STEP_BITS
 _ENDS = frozenset({EMAIL, SHORT_TEXT})
 """Patterns whose candidate is an end; of the others it is the start."""
 
@@ -55,8 +57,8 @@ def patterns(shapes: Shapes) -> list[tuple[int, bytes]]:
 class Nominator(Protocol):
     """Finds candidates; safe to share between tenants and threads."""
 
-    def candidates(self, data: bytes) -> list[tuple[int, int]]:
-        """(position, pattern id), sorted, without repetition."""
+    def candidates(self, data: bytes) -> list[int]:
+        """position * STEP + pattern, sorted, without repetition."""
         ...
 
 
@@ -78,22 +80,22 @@ class HyperscanNominator:
         self._scratch = hyperscan.Scratch(self._database)
         self._local = threading.local()
 
-    def candidates(self, data: bytes) -> list[tuple[int, int]]:
-        """(position, pattern id), sorted, without repetition."""
+    def candidates(self, data: bytes) -> list[int]:
+        """position * STEP + pattern, sorted, without repetition."""
         scratch = getattr(self._local, "scratch", None)
         if scratch is None:
             scratch = self._local.scratch = self._scratch.clone()
-        found: set[tuple[int, int]] = set()
+        found: list[int] = []
         escaped: list[int] = []
-        add = found.add
+        add = found.append
 
         def matched(pattern: int, start: int, end: int, _flags: int, _context: object) -> None:
             if pattern <= SHORT_TEXT:
-                add((end, pattern))
+                add(end * STEP + pattern)
             elif pattern == _PHONE_ESCAPED:
                 escaped.append(end)
             else:
-                add((start, pattern))
+                add(start * STEP + pattern)
 
         self._database.scan(data, match_event_handler=matched, scratch=scratch)
         for end in escaped:
@@ -102,9 +104,9 @@ class HyperscanNominator:
             first = start + len(run.rstrip(_RUN))
             at = data.rfind(self._lead, first, end)
             while at >= 0:
-                add((at, PHONE))
+                add(at * STEP + PHONE)
                 at = data.rfind(self._lead, first, at)
-        return sorted(found)
+        return sorted(set(found))
 
 
 class Re2Nominator:
@@ -118,16 +120,17 @@ class Re2Nominator:
         options.log_errors = False
         self._patterns = [(pattern, re2.compile(expression, options)) for pattern, expression in patterns(shapes)]
 
-    def candidates(self, data: bytes) -> list[tuple[int, int]]:
-        """(position, pattern id), sorted, without repetition."""
-        found: set[tuple[int, int]] = set()
+    def candidates(self, data: bytes) -> list[int]:
+        """position * STEP + pattern, sorted, without repetition."""
+        found: set[int] = set()
         for pattern, expression in self._patterns:
             match = expression.search(data)
             while match is not None:
                 start, end = match.span()
-                found.add(
-                    (end, pattern) if pattern in _ENDS else (start, PHONE if pattern == _PHONE_ESCAPED else pattern)
-                )
+                if pattern in _ENDS:
+                    found.add(end * STEP + pattern)
+                else:
+                    found.add(start * STEP + (PHONE if pattern == _PHONE_ESCAPED else pattern))
                 match = expression.search(data, start + 1)
         return sorted(found)
 

@@ -16,6 +16,8 @@ from kms.nominate import Nominator
 from kms.surrogate import SHAPES, Shapes
 
 _CONFIRMED = 65_536
+_PATTERN_BITS = nominate.STEP - 1
+_hit = tuple.__new__  # a named tuple at half the cost, for the one place that makes most of them
 
 _AMP = rb"&(?:amp;)?"
 _SPACE_ENTITY = (
@@ -92,30 +94,50 @@ class Scanner:
             rb"(?:" + _PLUS + _BLANK + rb"{0,4}|00" + _GAP + rb")?" + country + _GAP + rb"\Z", flags
         )
         self._id_card = re.compile(_spelled(shapes.id_region) + _DIGIT + rb"{11}" + _GAP + rb"[0-9x]", flags)
+        # Where a surrogate spelled as it is stored begins and ends, seen from its candidate, and what it begins with.
+        self._begins = dict.fromkeys(range(nominate.STEP), b"")
+        self._begins[nominate.PHONE] = self._phone_plain
+        self._plain = {
+            nominate.EMAIL: (-34, len(self._domain_plain)),
+            nominate.SHORT_TEXT: (-16, 0),
+            nominate.PHONE: (-len(self._phone_plain), self._phone_size),
+            nominate.ID_CARD: (0, 18),
+            nominate.BANK_CARD: (0, 19),
+        }
         self._bank_card = re.compile(_spelled(shapes.card_prefix) + _DIGIT + rb"{15}", flags)
 
     def find(self, data: bytes) -> list[Hit]:
         """Surrogates in order, not overlapping; of two that overlap, the one that starts first and is longer."""
         hits: list[Hit] = []
         done = 0
-        known = self._known
-        for position, pattern in self._nominator.candidates(data):
-            if pattern == nominate.SHORT_TEXT:
-                start, end = position - 16, position
-                raw = data[start:end]
-                try:
-                    seen = known[raw]
-                except KeyError:
-                    seen = self._learn(raw, self._short_text(raw))
+        size = len(data)
+        known, plain = self._known, self._plain
+        escapes = b"%" in data or b"\\" in data
+        for candidate in self._nominator.candidates(data):
+            position, pattern = candidate >> nominate.STEP_BITS, candidate & _PATTERN_BITS
+            first, last = plain[pattern]
+            start, end = position + first, position + last
+            raw = data[start:end] if start >= 0 else b""
+            seen = known.get(raw)
+            hit: Hit | None
+            # It does not matter what stands beside e-mail addresses and names.
+            if seen is not None and (pattern <= nominate.SHORT_TEXT or not _digits_around(data, start, end, size)):
+                if start >= done:
+                    hits.append(_hit(Hit, (start, end, seen[0], seen[1], seen[2])))
+                    done = end
+                    continue
+                hit = Hit(start, end, seen[0], seen[1], seen[2])
+            elif pattern == nominate.SHORT_TEXT:
+                if raw in known:
+                    continue
+                seen = self._learn(raw, self._short_text(raw))
                 hit = None if seen is None else Hit(start, end, seen[0], seen[1], seen[2])
-            elif pattern == nominate.EMAIL:
-                hit = self._email(data, position)
-            elif pattern == nominate.PHONE:
-                hit = self._phone_at(data, position)
-            elif pattern == nominate.ID_CARD:
-                hit = self._id_card_at(data, position)
+            elif pattern == nominate.PHONE and not escapes and self._inside(data, position):
+                continue
             else:
-                hit = self._bank_card_at(data, position)
+                hit = self._spelled_hit(data, position, pattern)
+                if hit is not None and (hit.start, hit.end) == (start, end) and raw.startswith(self._begins[pattern]):
+                    self._learn(raw, (hit.canonical, hit.kind, hit.upper))
             if hit is None:
                 continue
             if hit.start < done:
@@ -124,6 +146,19 @@ class Scanner:
                 hits.append(hit)
             done = hits[-1].end
         return hits
+
+    def _inside(self, data: bytes, position: int) -> bool:
+        """Whether a digit stands before a candidate that cannot be the end of a country code: a longer number."""
+        before = data[position - 1] if position else 0
+        return 0x30 <= before <= 0x39 and before != self._country_end
+
+    def _spelled_hit(self, data: bytes, position: int, pattern: int) -> Hit | None:
+        """What a candidate is, however it is written."""
+        if pattern == nominate.EMAIL:
+            return self._email(data, position)
+        if pattern == nominate.PHONE:
+            return self._phone_at(data, position)
+        return self._id_card_at(data, position) if pattern == nominate.ID_CARD else self._bank_card_at(data, position)
 
     def find_truncated(self, data: bytes) -> list[Truncated]:
         """Beginnings of 8 or more base32 characters before an ellipsis; only one match in the vault proves them."""
@@ -251,6 +286,13 @@ class Scanner:
                 return None
             raw, end = self._separator.sub(b"", match.group()), match.end()
         return None if data[end : end + 1].isdigit() else (raw, end)
+
+
+def _digits_around(data: bytes, start: int, end: int, size: int) -> bool:
+    """Whether what stands beside plain digits may change their meaning: a digit, or the decimals of a float."""
+    after = data[end] if end < size else 0
+    before = data[start - 1] if start else 0
+    return 0x30 <= after <= 0x39 or after == 0x2E or 0x30 <= before <= 0x39
 
 
 def _digit_before(data: bytes, start: int) -> bool:

@@ -77,6 +77,7 @@ class SurrogateVault:
         )
         self._sender = secrets.token_hex(8)  # whose notices need not be heard: ours
         self._listener: asyncio.Task[None] | None = None
+        self._reading: dict[tuple[str, str], asyncio.Future[None]] = {}
         self.damaged = 0
         """Entries met that did not open; each stayed a surrogate."""
 
@@ -103,6 +104,10 @@ class SurrogateVault:
         cell: under which origins without a record wait for `bind`. Raises KeysUnavailable, StoreUnavailable,
         SurrogateSpaceFull, KindUnknown, EnvelopeInvalid (the stored entry of an equal value was changed).
         """
+        return [surrogate for surrogate, _ in await self.place(tenant, values, cell)]
+
+    async def place(self, tenant: str, values: Sequence[NewValue], cell: str) -> list[tuple[str, bool]]:
+        """The same with whether each value is new to the vault."""
         if not values:
             return []
         keys = {kind: await self._kind_keys(tenant, kind) for kind in {value.kind for value in values}}
@@ -112,11 +117,11 @@ class SurrogateVault:
             await self._place(work, drafts, maker)
             await self._write_origins(tenant, work, drafts, maker, cell)
         self._opened.drop(tenant, [one.surrogate for one in drafts])
-        surrogates = [""] * len(values)
+        placed = [("", False)] * len(values)
         for one in drafts:
             for number in one.numbers:
-                surrogates[number] = one.surrogate
-        return surrogates
+                placed[number] = (one.surrogate, one.new)
+        return placed
 
     async def bind(self, tenant: str, cell: str, entity: str, record: str) -> None:
         """Give all origins of a cell and entity their record; raises OriginConflict when they have another."""
@@ -156,8 +161,27 @@ class SurrogateVault:
         An entry that was changed in the store is absent as well, so it stays a surrogate; `damaged` counts it.
         """
         found, missing = self.cached(tenant, dict.fromkeys(surrogates))
+        reading = {self._reading[tenant, one] for one in missing if (tenant, one) in self._reading}
+        if reading:
+            # Another exchange reads them just now; what it may not keep is read again, by each for itself.
+            await asyncio.wait(reading)
+            fresh, missing = self.cached(tenant, missing)
+            found |= fresh
         if not missing:
             return found
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        mine = [(tenant, one) for one in missing if (tenant, one) not in self._reading]
+        self._reading |= dict.fromkeys(mine, done)
+        try:
+            return found | await self._read(tenant, missing)
+        finally:
+            for key in mine:
+                del self._reading[key]
+            done.set_result(None)
+
+    async def _read(self, tenant: str, missing: Sequence[str]) -> dict[str, VaultEntry]:
+        """Entries as the store has them now."""
+        found: dict[str, VaultEntry] = {}
         generation = self._opened.generation
         sealed = await self._store.entries(tenant, missing)
         names = {key_id(entry.blob) for entry in sealed.values()}
@@ -231,7 +255,7 @@ class SurrogateVault:
 
     async def _place(self, work: Work, drafts: list[Draft], maker: Maker) -> None:
         """Find the entry of each draft or insert it; several processes may do so at once."""
-        await self._find_placed(work, drafts)
+        await self._find_placed(maker.tenant, work, drafts)
         for _ in range(_ATTEMPTS):
             wanted = [one for one in drafts if not one.surrogate]
             if not wanted:
@@ -241,11 +265,12 @@ class SurrogateVault:
                 one.new = one.surrogate in inserted
                 if not one.new:
                     one.surrogate = ""
-            await self._find_placed(work, [one for one in drafts if not one.surrogate and one.deterministic])
+            missing = [one for one in drafts if not one.surrogate and one.deterministic]
+            await self._find_placed(maker.tenant, work, missing)
         kinds = {one.kind for one in drafts if not one.surrogate}
         raise SurrogateSpaceFull(f"no free surrogate found for {', '.join(sorted(kinds))}")
 
-    async def _find_placed(self, work: Work, drafts: list[Draft]) -> None:
+    async def _find_placed(self, tenant: str, work: Work, drafts: list[Draft]) -> None:
         equal = [one for one in drafts if one.deterministic]
         at = [
             (number, one.kind, term, OriginRow("", origin.entity, origin.field, origin.record or ""))
@@ -263,6 +288,11 @@ class SurrogateVault:
                     break
         for number, found in places.items():
             drafts[number].surrogate, drafts[number].blob = found
+        apart = [one for one in equal if one.aside and one.surrogate and await self._stored(tenant, one) != one.clear]
+        if apart:
+            for one in apart:
+                one.set_apart()
+            await self._find_placed(tenant, work, apart)
 
     async def _write_origins(self, tenant: str, work: Work, drafts: list[Draft], maker: Maker, cell: str) -> None:
         rows: list[OriginRow] = []
@@ -314,6 +344,8 @@ class SurrogateVault:
             return None
         origins = dict.fromkeys(Origin(row.entity, row.field, row.record or None) for row in sealed.origins)
         entry = VaultEntry(sealed.surrogate, sealed.kind, clear, tuple(origins), spellings)
+        if before is not None and before.entry == entry:
+            entry = before.entry  # nothing changed: what was derived from it still holds
         if keep:
             kept = {row.spelling: spelled[row.spelling] for row in sealed.origins if row.spelling is not None}
             self._opened.keep(tenant, entry, sealed.blob, kept, now, until)

@@ -71,6 +71,7 @@ class _Compiled:
         self._tenant = tenant
         self.view = view
         self.operations: dict[tuple[str, str], bool] = {}
+        self.decisions: dict[tuple[str, str], Decision] = {}
 
     def ask(self, obj: str, right: str, scope: str) -> bool:
         """Casbin's own answer; any failure denies."""
@@ -105,16 +106,23 @@ class Bundle:
         self.version = hashlib.sha256(text.encode()).hexdigest()[:16]
         self.roles = frozenset(row.role for row in self._rows) | frozenset(link.role for link in self._links)
         self._compiled: dict[tuple[str, frozenset[str]], _Compiled] = {}
+        self._by_tuple: dict[tuple[str, tuple[str, ...]], _Compiled] = {}  # the same, by roles as sessions hold them
 
     # -- compilation -----------------------------------------------------------------------------------------
 
     def _lookup(self, tenant: str, roles: Collection[str]) -> _Compiled:
+        if isinstance(roles, tuple) and (known := self._by_tuple.get((tenant, roles))) is not None:
+            return known
         key = (tenant, roles if isinstance(roles, frozenset) else frozenset(roles))
         found = self._compiled.get(key)
         if found is None:
             if len(self._compiled) >= COMPILED_LIMIT:
                 self._compiled.clear()
             found = self._compiled[key] = self._compile(*key)
+        if isinstance(roles, tuple):
+            if len(self._by_tuple) >= COMPILED_LIMIT:
+                self._by_tuple.clear()
+            self._by_tuple[(tenant, roles)] = found
         return found
 
     def _compile(self, tenant: str, roles: frozenset[str]) -> _Compiled:
@@ -193,8 +201,14 @@ class Bundle:
         compiled = self._lookup(tenant, roles)
         if not operation.granted_write:
             return Decision(False, WRITE_NOT_GRANTED, compiled.view)
-        allowed = self._allowed(compiled, operation.id, operation.action.value)
-        return Decision(allowed, ALLOWED if allowed else NOT_ALLOWED, compiled.view)
+        key = (operation.id, operation.action)
+        decision = compiled.decisions.get(key)
+        if decision is None:
+            allowed = self._allowed(compiled, operation.id, operation.action.value)
+            decision = Decision(allowed, ALLOWED if allowed else NOT_ALLOWED, compiled.view)
+            if operation.id in self._known_operations:
+                compiled.decisions[key] = decision
+        return decision
 
     def may(self, tenant: str, roles: Collection[str], operation_id: str, action: str = "read") -> bool:
         """Whether the roles have an operation that is no CRM exchange, such as `console.live`."""

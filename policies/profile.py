@@ -198,6 +198,15 @@ class Profile:
         found = self._template(method, path)
         return found is not None and found[0].needs_body
 
+    def is_plain(self, method: str, path: str) -> bool:
+        """Whether method and path alone say what `classify` answers: neither query, body nor learnt types count."""
+        found = self._template(method, path)
+        if found is None:
+            return False
+        template = found[0]
+        by_more = template.rpc or template.needs_body or template.by_type is not None or template.searching is not None
+        return not (by_more or template.record_fields or template.redirect_field)
+
     def classify(self, method: str, path: str, query: str, body: bytes | None, content_type: str) -> Operation:
         """What a request does.
 

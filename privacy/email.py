@@ -33,6 +33,7 @@ _ATOM = re.compile(r"[^\s\x00-\x1f\x7f\"(),:;<>@\[\\\]]+")
 _QUOTED = re.compile(r'"(?:[^"\\\x00-\x1f\x7f]|\\[^\x00-\x1f\x7f])*"')
 _LITERAL = re.compile(r"\[(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|IPv6:[0-9A-Fa-f:.]{2,45})\]")
 _UNICODE_LABEL = re.compile(r"[^\W_](?:[^\W_]|[-\u0300-\u036f\u200c\u200d]){0,62}")
+_FULL_WIDTH_ONE = re.compile("[\uff01-\uff5e]")
 _FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 
 
@@ -40,7 +41,7 @@ def find_at(text: str, at: int) -> tuple[int, int] | None:
     """Span of the address around the at sign at offset `at`, or None; looks at most 320 characters around."""
     head = text[max(0, at - LOCAL_MAX_OCTETS - 1) : at]
     tail = text[at + 1 : at + 1 + ADDRESS_MAX_CHARS]
-    if not (head.isascii() and tail.isascii()):
+    if not (head.isascii() and tail.isascii()) and (_FULL_WIDTH_ONE.search(head) or _FULL_WIDTH_ONE.search(tail)):
         head, tail = head.translate(_FULL_WIDTH), tail.translate(_FULL_WIDTH)
     local = head[len(head.rstrip(_LOCAL_CHARS)) :]
     local = local[local.rfind("..") + 2 :] if ".." in local else local

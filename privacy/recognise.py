@@ -40,14 +40,18 @@ _FOLD = (
     | {0xFF08: "(", 0xFF09: ")", 0xFF0B: "+", 0xFF0E: ".", 0xFF38: "X", 0xFF58: "x"}
 )
 
-_SEPARATOR = r"[ ().\-" + _SPACES + _DASHES + _INVISIBLE + "\uff08\uff09\uff0e]"
+AT, PLUS = "@\uff20", "+\uff0b"
+SEPARATORS = " ().-" + _SPACES + _DASHES + _INVISIBLE + "\uff08\uff09\uff0e"
+_SEPARATOR = "[" + SEPARATORS.replace("-", r"\-") + "]"
 _DIGIT = r"\p{Nd}"
 # At least 11 digits: the shortest number without a plus sign is a Chinese mobile. With a plus sign 7 (E.164 minimum).
-_NOMINATE = re2.compile(
-    "[@\uff20][0-9A-Za-z\u0080-\U0010ffff]"
-    f"|[+\uff0b]{_SEPARATOR}?{_DIGIT}(?:{_SEPARATOR}{{0,3}}{_DIGIT}){{6,}}"
+SHAPES = (
+    f"[{AT}][0-9A-Za-z\u0080-\U0010ffff]"
+    f"|[{PLUS}]{_SEPARATOR}?{_DIGIT}(?:{_SEPARATOR}{{0,3}}{_DIGIT}){{6,}}"
     f"|{_DIGIT}(?:{_SEPARATOR}{{0,3}}{_DIGIT}){{10,}}[Xx\uff38\uff58]?"
 )
+"""What every recognised value holds, for google-re2; the shape nominates and proves nothing."""
+_NOMINATE = re2.compile(SHAPES)
 # Where a number may begin inside a run: the first group of every known way of writing has these digits.
 _GROUP_START = re.compile(
     r"(?<![0-9])(?:\+|00|0(?=[1-9][0-9])|1(?=[3-9][0-9]|[1-5][0-9]{4}|[ \-][3-9][ \-])|8(?=6)|[2-9](?=[0-9]{3}))"

@@ -19,7 +19,6 @@ class Context(StrEnum):
     """Where a value is written; the name says which parser reads it next."""
 
     HTML_TEXT = "html-text"
-    HTML_LINES = "html-lines"
     HTML_ATTRIBUTE = "html-attribute"
     HTML_INPUT = "html-input"
     HTML_UNQUOTED = "html-unquoted"
@@ -123,13 +122,6 @@ def _html(text: str) -> str:
     return text.translate(_HTML)
 
 
-def _lines(text: str) -> str:
-    """Text between tags: the CRM would have written line breaks so, but it only saw a surrogate of one line."""
-    if "\n" not in text and "\r" not in text:
-        return _html(text)
-    return "<br>".join(map(_html, text.replace("\r\n", "\n").replace("\r", "\n").split("\n")))
-
-
 def _unquoted(text: str) -> str:
     return _NOT_ALPHANUMERIC.sub(lambda m: f"&#{ord(m.group())};", text.replace("\0", "�"))
 
@@ -153,7 +145,6 @@ def _url(text: str) -> str:
 
 _ENCODERS: dict[Context, Callable[[str], str]] = {
     Context.HTML_TEXT: _html,
-    Context.HTML_LINES: _lines,
     Context.HTML_ATTRIBUTE: _html,
     Context.HTML_INPUT: _html,
     Context.HTML_UNQUOTED: _unquoted,
@@ -178,7 +169,6 @@ _BACKSLASH = frozenset({Context.SCRIPT_STRING, Context.SCRIPT_ATTRIBUTE, Context
 _ENTITY = frozenset(
     {
         Context.HTML_TEXT,
-        Context.HTML_LINES,
         Context.HTML_ATTRIBUTE,
         Context.HTML_INPUT,
         Context.HTML_UNQUOTED,

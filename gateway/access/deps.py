@@ -3,7 +3,7 @@
 Two of them exist in one process: one for the CRM's host, one for the console's; they differ in audience and home.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -19,7 +19,7 @@ from gateway.exchange import Principal
 class Trail(Protocol):
     """The writing side of the audit trail (audit.log.AuditLog)."""
 
-    async def append(self, entry: AuditEntry) -> int:
+    def append(self, entry: AuditEntry) -> Awaitable[int]:
         """Durable index of an entry; raises AuditUnavailable."""
 
 

@@ -21,7 +21,7 @@ from psycopg import Error as PostgresError
 from psycopg_pool import AsyncConnectionPool
 
 from gateway.access.session_store import CHANNEL, SessionRow, SessionStore
-from gateway.access.tokens import Randomness, digest, new_id, new_token, well_formed
+from gateway.access.tokens import TOKEN_CHARS, Randomness, digest, new_id, new_token, well_formed
 from gateway.access.user import AppUser
 from gateway.exchange import Principal
 
@@ -94,6 +94,7 @@ class Sessions:
         self._clock = clock
         self._randomness = randomness
         self.timeouts = timeouts or Timeouts()
+        self._touch = self.timeouts.touch
         self._cache: OrderedDict[bytes, _Cached] = OrderedDict()
         self._crm_tokens: OrderedDict[tuple[str, str], datetime] = OrderedDict()
         # Counts invalidations, so that a row read before one arrived is not cached after it.
@@ -126,18 +127,20 @@ class Sessions:
         active: bool = True,
     ) -> Principal | None:
         """The principal without touching the database, or None: then `principal` must be asked."""
-        held = self._cache.get(digest(cookie_token)) if well_formed(cookie_token) else None
+        # Only well-formed tokens are ever kept; the length alone keeps junk from being hashed.
+        held = self._cache.get(digest(cookie_token)) if len(cookie_token) == TOKEN_CHARS else None
         if held is None:
             return None
         moment = now or self._clock()
-        if moment - held.read_at >= self.timeouts.ttl or moment < held.read_at:
+        timeouts = self.timeouts
+        if moment - held.read_at >= timeouts.ttl or moment < held.read_at:
             return None
         if (tenant is not None and held.row.tenant != tenant) or held.row.audience != audience:
             return None
-        if moment - held.seen_at >= self.timeouts.idle or moment >= held.row.expires_at:
+        if moment - held.seen_at >= timeouts.idle or moment >= held.row.expires_at:
             return None
         if active:
-            if moment - held.touched_at >= self.timeouts.touch:
+            if moment - held.touched_at >= self._touch:
                 return None
             held.seen_at = max(held.seen_at, moment)
         return held.principal
@@ -298,4 +301,5 @@ def _principal(row: SessionRow) -> Principal:
         session_id=row.id,
         language=row.language,
         crm_user=row.crm_user or None,
+        crm_login=row.crm_login,
     )

@@ -5,14 +5,34 @@ dump opens nothing. Randomness is an argument everywhere: `secrets.token_bytes` 
 """
 
 import hashlib
+import os
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
 
 Randomness = Callable[[int], bytes]
 
 TOKEN_BYTES = 32
+RESERVE_BYTES = 1536
 # base64url of 32 bytes without padding; anything longer is not ours and is never hashed or looked up.
 TOKEN_CHARS = 43
+
+
+class Reserve:
+    """Random bytes for ids that are no secrets, taken from the system for many ids at once: each call costs 1 µs."""
+
+    __slots__ = ("_at", "_bytes")
+
+    def __init__(self) -> None:
+        self._bytes, self._at = b"", 0
+
+    def __call__(self, size: int) -> bytes:
+        """The next bytes; none is given twice."""
+        at, end = self._at, self._at + size
+        if end > len(self._bytes):
+            self._bytes = os.urandom(max(size, RESERVE_BYTES))
+            at, end = 0, size
+        self._at = end
+        return self._bytes[at:end]
 
 
 def new_token(randomness: Randomness) -> str:

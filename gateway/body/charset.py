@@ -1,6 +1,7 @@
 """Bodies in other charsets: brought to UTF-8 for looking into them, and back without losing a byte."""
 
 import codecs
+from functools import lru_cache
 
 from gateway.body.fault import BodyUnreadable
 
@@ -20,6 +21,7 @@ _ALIASES = {
 _STATEFUL = ("iso2022", "hz", "utf_7", "utf-7", "unicode_escape", "raw_unicode_escape", "idna", "punycode")
 
 
+@lru_cache(maxsize=64)
 def codec_of(label: str) -> str:
     """Python codec for a charset label; unknown labels are read as latin-1, as only ASCII is written then."""
     label = label.strip().lower()

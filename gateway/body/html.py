@@ -47,12 +47,15 @@ def walk_html(layer: Layer, hits: Sequence[Hit], walk: Walk) -> None:
     at = 0
     posted = False
     tokens = _TOKEN.finditer(data)
-    while busy or not pointer.done:
+    stop = walk.stop(layer, at)
+    while stop < len(data) or not pointer.done:
         token = next(tokens, None)
         if token is None:
             _text(layer, at, len(data), pointer, walk, posted=posted)
             return
-        if not busy and token.end() <= pointer.next and token.start(4) < 0:
+        if stop < at:
+            stop = walk.stop(layer, at)
+        if token.end() <= stop and token.end() <= pointer.next and token.start(4) < 0:
             at, posted = token.end(), False
             continue
         start = token.start()
@@ -116,17 +119,16 @@ def _text(
     """Text between tags, or escapable raw text."""
     mine = pointer.within(start, end)
     broken = None if escapable else pointer.straddling(end)
-    context = Context.HTML_TEXT if escapable or posted else Context.HTML_LINES
     if broken is not None:
         # Digits with tags between them; the scanner took whole tags only, so the text around stays intact.
-        walk.put(layer, broken, context, wire=posted)
+        walk.put(layer, broken, Context.HTML_TEXT, wire=posted)
         end = broken[0]
-    if not mine and walk.net is None:
+    if not mine and walk.stop(layer, start) >= end:
         return
     if b"&" not in layer.data[start:end]:
-        walk.place(layer, start, end, mine, context, wire=posted)
+        walk.place(layer, start, end, mine, Context.HTML_TEXT, wire=posted)
         return
-    text = text_layer(layer, start, end, context)
+    text = text_layer(layer, start, end)
     walk.place(text, 0, len(text.data), text.down(mine), Context.PLAIN, wire=posted)
 
 
@@ -174,7 +176,7 @@ def _script_end(data: bytes, at: int) -> int:
 
 def _script(layer: Layer, attributes: list[Attribute], at: int, end: int, pointer: Pointer, walk: Walk) -> None:
     mine = pointer.within(at, end)
-    if not mine and walk.net is None:
+    if not mine and walk.stop(layer, at) >= end:
         return
     kind = next((layer.data[a.start : a.end] for a in attributes if a.name == b"type"), b"").strip()
     content = layer.data[at:end]

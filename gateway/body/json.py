@@ -12,26 +12,38 @@ from collections.abc import Sequence
 import orjson
 
 from gateway.body.fault import BodyMalformed, BodyTooDeep, BodyTooLarge
-from gateway.body.layer import Edit, Hit, Layer, Pointer, Show, Spot, Walk, splice, unescaped
+from gateway.body.layer import Edit, Hit, Layer, Pointer, Walk, splice, unescaped
 from gateway.body.leaf import NO_SIBLINGS, Leaf, changed
 from gateway.body.limits import Limits
 from privacy.render import Context
 
 STRING = re.compile(rb'"(?:[^"\\]++|\\[\s\S])*+(?:"|\Z)')
+STRINGS = re.compile(rb'(?:[^"]*+"(?:[^"\\]++|\\[\s\S])*+")*+')  # as many whole ones as there are
 # Plain words as keys are passed over at once; a name surrogate may be a key.
 _KEY_OR_STRING = re.compile(rb'"(?!Z[qx])[A-Za-z_][A-Za-z_.-]{0,60}+"[ \t\r\n]*+:|("(?:[^"\\]++|\\[\s\S])*+(?:"|\Z))')
 _ESCAPE = re.compile(rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|[\"\\/bfnrt])")
 
+_SINGLE = {
+    b"\\" + one: text
+    for one, text in zip(
+        (b'"', b"\\", b"/", b"b", b"f", b"n", b"r", b"t"),
+        (b'"', b"\\", b"/", b"\b", b"\f", b"\n", b"\r", b"\t"),
+        strict=True,
+    )
+}
+
 # A string without escapes, markup, nested JSON or a URL: what it holds is text and nothing else.
 _SIMPLE = re.compile(rb"[^\\<&{\[/%:]*+")
-_NUMBER_BEFORE = frozenset(b" ,[\t\r\n")
-_DIGITS = frozenset(b"0123456789")
-_UNSAFE_BEFORE = frozenset(b"=/%&?:;#\\")
 SHORTEST = 5  # characters; no recogniser knows anything shorter
 
 
 def unescape(escape: bytes) -> bytes:
     """What one escape sequence stands for (RFC 8259, section 7), in UTF-8."""
+    single = _SINGLE.get(escape)
+    if single is not None:
+        return single
+    if len(escape) == 6:
+        return chr(int(escape[2:], 16)).encode("utf-8", "surrogatepass")
     text: str = stdlib_json.loads(b'"' + escape + b'"')
     return text.encode("utf-8", "surrogatepass")
 
@@ -56,44 +68,20 @@ def walk_json(layer: Layer, hits: Sequence[Hit], walk: Walk, *, context: Context
             for hit in pointer.within(0, start):
                 walk.number(layer, hit)
             mine = pointer.within(start, end)
-        if _SIMPLE.fullmatch(data, start, end):
-            walk.place(layer, start, end, mine, context, wire=True)
-        else:
-            inside = unescaped(layer, start, end, _ESCAPE, unescape, context)
-            walk.inner(inside, inside.down(mine), walk, wire=True)
+        walk_string(layer, start, end, mine, walk, context)
         if not busy and pointer.done:
             return
     for hit in pointer.within(0, len(layer.data)):
         walk.number(layer, hit)
 
 
-def splice_json(data: bytes, found: Sequence[Spot], show: Show) -> tuple[list[Edit], list[Spot]]:
-    """Edits for the hits whose place is plain, and the hits that need their string looked into.
-
-    A hit that is a whole string takes any value, escaped. An inert value may stand anywhere in a string, except where
-    the byte before it looks like part of a URL or of an escape.
-    """
-    edits: list[Edit] = []
-    slow: list[Spot] = []
-    percent = b"%" in data
-    for hit in found:
-        shown = show(hit.canonical)
-        if shown is None:
-            continue
-        start, end = hit.start, hit.end
-        before = data[start - 1] if start else 0
-        whole = before == 0x22 and data[end : end + 1] == b'"' and data[start - 2] != 0x5C
-        new = shown.quoted if whole else shown.inert
-        if (
-            hit.upper
-            or not new
-            or (percent and b"%" in data[start:end])
-            or (not whole and (before in _UNSAFE_BEFORE or (before in _NUMBER_BEFORE and data[start] in _DIGITS)))
-        ):
-            slow.append(hit)
-        else:
-            edits.append((start, end, new))
-    return edits, slow
+def walk_string(layer: Layer, start: int, end: int, hits: Sequence[Hit], walk: Walk, context: Context) -> None:
+    """Renders the surrogates in the inside of one string."""
+    if _SIMPLE.fullmatch(layer.data, start, end):
+        walk.place(layer, start, end, hits, context, wire=True)
+    else:
+        inside = unescaped(layer, start, end, _ESCAPE, unescape, context)
+        walk.inner(inside, inside.down(hits), walk, wire=True)
 
 
 _TOKEN = re.compile(rb'[ \t\r\n:,]*+(?:("(?:[^"\\]++|\\[\s\S])*+")|([{}\[\]])|([^ \t\r\n:,\[\]{}"]++))')

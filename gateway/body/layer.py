@@ -6,7 +6,7 @@ and ends as bytes of the page. Everything that is not edited stays byte-identica
 """
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -144,9 +144,10 @@ class Walk:
     """One rendering in progress: collects edits for surrogates and texts for the recognisers.
 
     inner: walks a decoded string whose language is not declared (JSON, HTML, a URL or plain text).
+    stops: offsets of the page, in order, outside of which the recognisers would find nothing; None if nobody looked.
     """
 
-    __slots__ = ("_spots", "charset", "edits", "inner", "net", "show")
+    __slots__ = ("_spots", "charset", "edits", "inner", "net", "show", "stops")
 
     def __init__(self, show: Show, net: Net | None, charset: str, inner: "Inner") -> None:
         self.show = show
@@ -154,7 +155,17 @@ class Walk:
         self.charset = charset
         self.inner = inner
         self.edits: list[Edit] = []
+        self.stops: list[int] | None = None
         self._spots: list[tuple[str, Layer, int, Context]] = []
+
+    def stop(self, layer: Layer, at: int) -> int:
+        """Where in a layer, from an offset on, the recognisers have to look next; beyond every offset if nowhere."""
+        if self.net is None:
+            return _NOWHERE
+        if self.stops is None or layer.parent is not None:
+            return at
+        index = bisect_left(self.stops, at)
+        return self.stops[index] if index < len(self.stops) else _NOWHERE
 
     def put(self, layer: Layer, hit: Hit, context: Context, *, wire: bool) -> None:
         """Renders one surrogate; one that stays what it is keeps its bytes."""

@@ -6,6 +6,7 @@ leave a choice. The answer is always the reading in which a rendered value does 
 
 import re
 from enum import StrEnum
+from functools import lru_cache
 
 
 class Media(StrEnum):
@@ -67,6 +68,8 @@ _SPREADSHEET = frozenset(
         "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
     }
 )
+_TEXT_STARTS = (b"{", b"[", b"<")
+_JSON_STARTS = (b"{", b"[")
 _IMAGE_MAGIC = (b"\x89PNG\r\n", b"GIF8", b"\xff\xd8\xff", b"BM", b"\0\0\1\0", b"II*\0", b"MM\0*")
 _BINARY_MAGIC = (
     b"%PDF-",
@@ -106,6 +109,7 @@ _SUFFIX = {
 }
 
 
+@lru_cache(maxsize=256)
 def essence(content_type: str) -> str:
     """Type and subtype in lower case, without parameters."""
     return content_type.partition(";")[0].strip().lower()
@@ -114,7 +118,10 @@ def essence(content_type: str) -> str:
 def sniff(content_type: str | None, disposition: str | None, head: bytes) -> Media:
     """The container of a body; `head` is at least its first 4096 bytes (for ZIP containers better all of it)."""
     declared = essence(content_type or "")
-    binary = _by_magic(head)
+    if declared == "application/json" and head[:1] in _JSON_STARTS and b"\0" not in head[:SNIFF_BYTES]:
+        return Media.JSON  # what the rest would say of most answers of programs
+    # No binary format and no byte order mark begins like JSON or markup: most answers do.
+    binary = _by_magic(head) if head[:1] not in _TEXT_STARTS else None
     if binary is not None:
         return binary
     if declared.startswith("multipart/"):
@@ -178,7 +185,7 @@ def _by_text(known: Media | None, declared: str, ending: str, head: bytes) -> Me
 
 def _printable(head: bytes) -> bytes | None:
     """The first bytes as ASCII-compatible text without a byte order mark; None if they are binary."""
-    for bom, name in _BOMS:
+    for bom, name in _BOMS if head[:1] not in _TEXT_STARTS else ():
         if head.startswith(bom):
             if name == "utf-8":
                 return head[3:]
@@ -193,7 +200,7 @@ def _looks_json(start: bytes) -> bool:
 
 def charset_of(content_type: str | None, media: Media, body: bytes) -> str:
     """The charset a client reads the body with: byte order mark, header, then what the document declares; else ""."""
-    for bom, name in _BOMS:
+    for bom, name in _BOMS if body[:1] not in _TEXT_STARTS else ():
         if body.startswith(bom):
             return name
     if media is Media.JSON:

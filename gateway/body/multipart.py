@@ -6,6 +6,7 @@ Refused: everything two readers could split differently, and parts with a transf
 """
 
 import re
+import secrets
 from collections.abc import AsyncIterable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,6 +90,8 @@ class _Part:
         if kind.strip().lower() != b"form-data" or value[at:].strip() or b"name" not in found:
             raise BodyMalformed("multipart-disposition")
         self.name = _text(found[b"name"])
+        if "\\" in self.name:
+            raise BodyMalformed("multipart-disposition")  # readers disagree on what it escapes
         if b"filename*" in found:
             charset, _, rest = found[b"filename*"].partition(b"'")
             if charset.lower() != b"utf-8":
@@ -98,13 +101,17 @@ class _Part:
             self.filename = _text(found[b"filename"])
 
     def head(self) -> bytes:
-        """The header lines, with the file name as it is now."""
-        lines = []
-        for name, value in self.headers:
-            if self.file is not None and changed(self.file.filename) and name.lower() == b"content-disposition":
-                value = bytearray(f'form-data; name="{_quoted(self.name)}"'.encode())
-                value += f'; filename="{_quoted(self.file.filename.new or "")}"'.encode()
-            lines.append(bytes(name) + b": " + bytes(value) + b"\r\n")
+        """The header lines, written anew: of the disposition only what was read, so that no reader finds more in it."""
+        disposition = f'form-data; name="{_quoted(self.name)}"'
+        if self.file is not None:
+            leaf = self.file.filename
+            disposition += f'; filename="{_quoted(leaf.text if leaf.new is None else leaf.new)}"'
+        lines = [b"Content-Disposition: " + disposition.encode() + b"\r\n"]
+        lines += [
+            bytes(name) + b": " + bytes(value) + b"\r\n"
+            for name, value in self.headers
+            if name.lower() == b"content-type"
+        ]
         return b"".join(lines) + b"\r\n"
 
     def body(self) -> bytes:
@@ -144,9 +151,9 @@ class Fields:
 class Upload:
     """A whole upload that was read. Change leaves, then `assemble` once; `close` if it is not sent."""
 
-    def __init__(self, content_type: str, boundary: bytes, parts: list[_Part], file: SealedFile) -> None:
-        self.content_type = content_type
-        self._boundary = boundary
+    def __init__(self, boundary: str, parts: list[_Part], file: SealedFile) -> None:
+        self.content_type = f"multipart/form-data; boundary={boundary}"
+        self._boundary = boundary.encode("ascii")
         self._parts = parts
         self._file = file
         names = [part.file.filename for part in parts if part.file is not None and part.file.filename.text]
@@ -169,7 +176,7 @@ class Upload:
                 pieces.append((part.start, part.length))
             else:
                 body = part.body()
-                if b"\r\n" + line in b"\r\n" + body:
+                if line in body:
                     raise BodyMalformed("multipart-boundary")
                 pieces.append(body)
             pieces.append(b"\r\n")
@@ -273,14 +280,14 @@ class _Reader:
         leaf = Leaf((part.name, "filename"), part.filename)
         part.file = FilePart(part.name, leaf, part.content_type, media, part.length)
         if part.held is not None and media in _OPENED:
-            part.file.container = _open(media, bytes(part.held), part.content_type, self._limits)
+            part.file.container = open_file(media, bytes(part.held), part.content_type, self._limits)
 
 
 def _sniffed(part: _Part) -> Media:
     return sniff(part.content_type, part.filename, bytes(part.held or b""))
 
 
-def _open(media: Media, data: bytes, content_type: str, limits: Limits) -> Container | None:
+def open_file(media: Media, data: bytes, content_type: str, limits: Limits) -> Container | None:
     """The leaves of a data file; None for one that is not what it seems: it goes to the CRM as any other file."""
     charset = charset_of(content_type, media, data)
     try:
@@ -298,9 +305,18 @@ def _open(media: Media, data: bytes, content_type: str, limits: Limits) -> Conta
 
 
 async def read(
-    chunks: AsyncIterable[bytes], content_type: str, limits: Limits | None = None, directory: Path | None = None
+    chunks: AsyncIterable[bytes],
+    content_type: str,
+    limits: Limits | None = None,
+    directory: Path | None = None,
+    *,
+    entropy: Callable[[int], str] = secrets.token_hex,
 ) -> Upload:
-    """Reads a whole upload; raises BodyMalformed, BodyTooLarge, BodyUnreadable, BodyTooDeep, DecompressionLimit."""
+    """Reads a whole upload; raises BodyMalformed, BodyTooLarge, BodyUnreadable, BodyTooDeep, DecompressionLimit.
+
+    It is sent on with a boundary of our own that nobody can foresee, and without a charset: some readers end a part at
+    the client's boundary wherever it stands, and read the fields in the charset that the client names.
+    """
     limits = limits or Limits()
     boundary = boundary_of(content_type)
     file = SealedFile(directory)
@@ -317,7 +333,7 @@ async def read(
     except BaseException:
         file.close()
         raise
-    return Upload(content_type, boundary, reader.parts, file)
+    return Upload(f"crmgate-{entropy(16)}", reader.parts, file)
 
 
 def boundary_of(content_type: str) -> bytes:

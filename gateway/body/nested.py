@@ -14,7 +14,7 @@ from privacy.render import Context
 
 # An address in angle brackets ("Li <li@example.com>") is no markup.
 _MARKUP = re.compile(
-    rb"<(?:/?[A-Za-z][A-Za-z0-9:-]*+[\s/>]|!--|!doctype|!\[|\?)|&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]{2,8});",
+    rb"<(?:/?[A-Za-z][A-Za-z0-9:-]*+(?<!:)[\s/>]|!--|!doctype|!\[|\?)|&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]{2,8});",
     re.I,
 )
 _URL = re.compile(rb"(?:https?:)?//\S+|(?:mailto|tel|sms|javascript):\S*|/[^\s<>]*", re.I)

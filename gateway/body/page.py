@@ -11,12 +11,13 @@ from typing import Protocol
 from gateway.body import charset as charsets
 from gateway.body.csv import walk_csv
 from gateway.body.html import splice_html, walk_html
-from gateway.body.json import splice_json, walk_json
+from gateway.body.json import walk_json
 from gateway.body.layer import Edit, Finder, Found, Hit, Layer, Net, Show, Spot, Walk, splice
 from gateway.body.limits import Limits
 from gateway.body.media import Media, charset_of, sniff
 from gateway.body.nested import walk_inner
 from gateway.body.script import walk_script
+from gateway.body.shortcut import render_json, stops_of
 from gateway.body.text import walk_text
 from gateway.body.vcard import VcardPage
 from gateway.body.xls import XlsPage
@@ -56,6 +57,7 @@ class TextualPage:
         self._data = charsets.to_utf8(body, self._codec)
         self._walker = walker
         self._found: Sequence[Spot] = ()
+        self._stops: list[int] | None = None
 
     def surrogates(self, scanner: Finder) -> set[str]:
         """Canonical surrogates anywhere inside."""
@@ -82,6 +84,7 @@ class TextualPage:
         hits = [
             (hit.start, hit.end, Found(hit.canonical, hit.upper, b"%" in data[hit.start : hit.end])) for hit in found
         ]
+        walk.stops = self._stops
         self._walker(Layer(data), hits, walk)
         return walk.spliced(data)
 
@@ -93,13 +96,12 @@ class JsonPage(TextualPage):
         super().__init__(body, charset, walk_json)
 
     def render(self, show: Show, net: Net | None) -> bytes:
-        """The text with its surrogates rendered; plain strings are spliced, the others walked."""
-        if net is not None or self._codec != "utf-8":
-            return super().render(show, net)
-        edits, slow = splice_json(self._data, self._found, show)
-        if slow:
-            return self._walked(slow, show, None, edits)
-        return splice(self._data, edits)
+        """The text with its surrogates rendered; only strings that need it are looked into."""
+        if self._codec == "utf-8" and (self._found or net is not None):
+            rendered = render_json(self._data, self._found, show, net, walk_inner)
+            if rendered is not None:
+                return rendered
+        return super().render(show, net)
 
 
 class HtmlPage(TextualPage):
@@ -107,6 +109,15 @@ class HtmlPage(TextualPage):
 
     def __init__(self, body: bytes, charset: str) -> None:
         super().__init__(body, charset, walk_html)
+
+    def render(self, show: Show, net: Net | None) -> bytes:
+        """The page rendered; the recognisers see only what could hold something for them."""
+        if net is None:
+            return super().render(show, net)
+        self._stops = stops_of(self._data, self._found)
+        if self._stops == []:
+            net = None
+        return charsets.from_utf8(self._walked(self._found, show, net, []), self._codec)
 
     def _quick(self, show: Show) -> list[Edit] | None:
         return splice_html(self._data, self._found, show)

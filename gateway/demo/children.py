@@ -5,6 +5,7 @@ Every child leads a process group of its own, so that Ctrl-C reaches us first an
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -52,11 +53,17 @@ class Child:
         return "\n".join(text.splitlines()[-lines:])
 
 
+def _dies_with_us() -> list[str]:
+    """A prefix that has the kernel end the child when we are killed outright and cannot do it ourselves."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "TERM", "--"] if setpriv is not None else []
+
+
 def start(name: str, command: Sequence[str | Path], log: Path, folder: Path) -> Child:
     """Start a program in `folder` with its output in `log`."""
     with log.open("ab") as output:
         process = subprocess.Popen(  # noqa: S603 - programs we installed ourselves
-            [str(part) for part in command],
+            [*_dies_with_us(), *(str(part) for part in command)],
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=output,

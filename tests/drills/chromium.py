@@ -24,10 +24,9 @@ SWITCHES = (
     "--no-first-run",
     "--disable-dev-shm-usage",
 )
-# Results of template payloads: numbers that stand in no page unless somebody calculated them.
-SEVEN_MILLION, NINE_MILLION = "7000021", "9000081"
 WAIT_MS = 20_000
-# Marks that only a stored value brings: a handler, an address or a style of its own.
+OWN_MAP = ".openstreetmap.org"  # Creme draws a map of every address
+# Marks, and results of template payloads, that only a stored value brings: a handler, an address or a style of its own.
 _LOOK = """() => {
   const found = [];
   for (const node of document.querySelectorAll('*')) {
@@ -49,11 +48,14 @@ _LOOK = """() => {
 
 @dataclass(slots=True)
 class Probe:
-    """What stored values did: (page, what). Requests to other hosts are answered with nothing."""
+    """What stored values did: (page, what). Requests to other hosts never leave.
+
+    strangers: hosts that the CRM's own map asks for, which is not a value's doing.
+    """
 
     host: str
     notes: list[tuple[str, str]] = field(default_factory=list)
-    policy_notes: int = 0
+    strangers: set[str] = field(default_factory=set)
     faults: list[str] = field(default_factory=list)
 
     def note(self, page: str, what: str) -> None:
@@ -77,7 +79,11 @@ class Probe:
             self.note(page.url, mark)
 
     def _elsewhere(self, route: Route, request: Request) -> None:
-        self.note(request.frame.url, f"request to {urlsplit(request.url).netloc}")
+        host = urlsplit(request.url).netloc
+        if host.endswith(OWN_MAP):
+            self.strangers.add(host)
+        else:
+            self.note(request.frame.url, f"request to {host}")
         route.abort()
 
     def _dialog(self, dialog: Dialog) -> None:
@@ -87,7 +93,7 @@ class Probe:
 
     def _console(self, message: ConsoleMessage) -> None:
         if "Content Security Policy" in message.text or "Refused to" in message.text:
-            self.policy_notes += 1
+            self.note(message.page.url if message.page else "", "stopped by a content security policy")
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterable
 from typing import Any
+from urllib.parse import unquote
 
 import openpyxl
 from python_calamine import CalamineWorkbook
@@ -18,17 +19,22 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode
 from gateway.demo.browser import Answer, Browser
 
 # Headers that a person or a program notices; the others belong to each server.
-HEADERS = ("content-type", "content-disposition", "location", "content-language", "x-content-type-options")
+HEADERS = ("content-type", "location", "content-language")
 _EVEN = (
     (re.compile(r"\b[A-Z][a-z]{2,8}\.? \d{1,2}, \d{4}, (?:\d{1,2}(?::\d\d)? [ap]\.m\.|noon|midnight)"), "{time}"),
     (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d)?(?:\.\d+)?(?:Z|\+00:00)?"), "{time}"),
     (re.compile(r"\b\d{1,2}:\d\d [ap]\.m\."), "{time}"),
     (re.compile(r"Seconds: \d+"), "{seconds}"),
+    (re.compile(r"background-color:#[0-9a-f]{6}"), "background-color:{any}"),  # drawn at random for a new calendar
     (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"), "{uuid}"),
     (re.compile(r"(userhf_|userfilter_)([a-z]+-[a-z]+-)?\d+"), r"\1\2{number}"),  # views: a number drawn at random
     (re.compile(r"^\s*\d{1,2}:\d\d\s*$"), "{time}"),
 )
 _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
+# Addresses stay without clear values: the same search by surrogate stands in links behind the gateway.
+_SEARCHED = re.compile(r"([?&](?:search-[a-z_]+-[a-z_]+|research|value)=)[^&]*")
+# A number is dialled alike with or without percent-encoding.
+_CALL = re.compile(r"tel:[^\s\"'<>]+")
 _TOKEN = "csrfmiddlewaretoken"
 
 
@@ -36,6 +42,7 @@ def even(text: str, browser: Browser) -> str:
     """A text without what must differ between the two sides."""
     text = text.replace("\r\n", "\n")  # a browser sends and shows both alike
     text = text.replace(browser.base, "{site}").replace(browser.base.partition("://")[2], "{host}")
+    text = _CALL.sub(lambda match: unquote(match.group()), text)
     for pattern, name in _EVEN:
         text = pattern.sub(name, text)
     return text
@@ -44,14 +51,24 @@ def even(text: str, browser: Browser) -> str:
 def head(answer: Answer, browser: Browser) -> tuple[str, ...]:
     """Status and the headers that count."""
     told = [f"{name}: {even(answer.header(name), browser)}" for name in HEADERS if answer.header(name)]
+    if answer.header("content-disposition"):
+        told.append(f"file {even(file_name(answer.header('content-disposition')), browser)}")
     cookies = sorted(value.partition("=")[0] for name, value in answer.headers if name == "set-cookie")
     return (f"status {answer.status}", *told, *(f"cookie {name}" for name in cookies if name.find("crmgate") < 0))
+
+
+def file_name(disposition: str) -> str:
+    """Under which name a browser saves a download (RFC 6266, section 4.3), and whether it does."""
+    kind, _, rest = disposition.partition(";")
+    extended = re.search(r"filename\*=UTF-8''([^;]+)", rest, re.IGNORECASE)
+    plain = re.search(r'filename="?([^";]*)', rest)
+    return f"{kind} {unquote(extended[1]) if extended else plain[1] if plain else ''}"
 
 
 def page(answer: Answer, browser: Browser) -> tuple[str, ...]:
     """Everything of an answer: of HTML every tag, attribute and text; of anything else its lines."""
     if answer.header("content-type").startswith("application/json"):
-        return (*head(answer, browser), even(structure(answer.json()), browser))
+        return (*head(answer, browser), *even(structure(answer.json()), browser).splitlines())
     if b"<" not in answer.body[:2000] or "html" not in answer.header("content-type"):
         return (*head(answer, browser), *even(answer.text, browser).splitlines())
     return (*head(answer, browser), *nodes(LexborHTMLParser(answer.body).root, browser))
@@ -66,6 +83,8 @@ def nodes(root: LexborNode | None, browser: Browser) -> list[str]:
             text = even(_unescaped(node) if script else node.text_content or "", browser)
             facts += [line for line in text.split("\n") if line.strip()]
             continue
+        if node.tag == "br":
+            continue  # a line ends here or there: layout
         script = node.tag == "script"
         attributes = {name: _steady_attribute(name, value or "") for name, value in node.attributes.items()}
         if attributes.get("name") == _TOKEN:
@@ -88,6 +107,7 @@ def _steady_attribute(name: str, value: str) -> str:
     """Sets that Creme writes in the order of the machine's memory; rows that are striped by their number."""
     if name.startswith("data-brick") and value[:1] in ("{", "["):
         return json.dumps(_sorted_lists(json.loads(value)), sort_keys=True)
+    value = _SEARCHED.sub(r"\1{searched}", value) if "url" in name or name == "href" else value
     if "exclude=" in value:
         path, _, query = value.partition("?")
         return f"{path}?{'&'.join(sorted(query.split('&')))}"
@@ -131,7 +151,10 @@ def csv_rows(body: bytes, delimiter: str = ",") -> list[list[str]]:
 def sheet_rows(body: bytes) -> list[list[str]]:
     """Cells of the first sheet of an XLS or XLSX file, as text."""
     sheet = CalamineWorkbook.from_filelike(io.BytesIO(body)).get_sheet_by_index(0)
-    rows = [["" if cell is None else str(cell) for cell in row] for row in sheet.to_python(skip_empty_area=False)]
+    rows = [
+        ["" if cell is None else _even_line_ends(str(cell)) for cell in row]
+        for row in sheet.to_python(skip_empty_area=False)
+    ]
     if body[:2] == b"PK":  # a second reader has to agree with the first
         openpyxl.load_workbook(io.BytesIO(body), read_only=True).close()
     return rows
@@ -144,7 +167,7 @@ def cells(rows: Iterable[list[str]]) -> tuple[str, ...]:
 
 def structure(value: Any, moving: Iterable[str] = ()) -> str:
     """JSON in one order of keys; fields that tell the time are left out."""
-    return json.dumps(_steady(value, frozenset(moving)), ensure_ascii=False, sort_keys=True)
+    return json.dumps(_steady(value, frozenset(moving)), ensure_ascii=False, sort_keys=True, indent=1)
 
 
 def _steady(value: Any, moving: frozenset[str]) -> Any:

@@ -1,4 +1,4 @@
-"""`make fidelity`: the same work at a CRM and, as manager through the gateway, at its twin; everything seen is compared.
+"""`make fidelity`: the same work at a CRM and, as manager through the gateway, at its twin; what is seen is compared.
 
 Both CRMs start from the same state and get the same work in the same order, so even record numbers must agree. Only
 the differences that a workflow names are allowed; anything else ends with exit code 1.

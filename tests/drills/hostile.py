@@ -25,13 +25,18 @@ from tests.real.servers import creme, tryton
 
 @dataclass(slots=True)
 class Outcome:
-    """Everything one CRM's drill found. parts: name → tally; visited: (role, kind of page) → looks; ran: what executed."""
+    """Everything one CRM's drill found.
+
+    parts: name → tally; visited: (role, kind of page) → looks; ran: (role, page, what); answers: what was refused how;
+    strangers: hosts that the CRM's own pages ask.
+    """
 
     values: int
     parts: dict[str, Tally] = field(default_factory=dict)
     visited: dict[tuple[str, str], int] = field(default_factory=dict)
     ran: list[tuple[str, str, str]] = field(default_factory=list)
     answers: dict[str, set[str]] = field(default_factory=dict)
+    strangers: set[str] = field(default_factory=set)
 
     def part(self, name: str) -> Tally:
         """The tally of one part, made on first use."""
@@ -63,10 +68,14 @@ def drill_creme(stack: Stack, *, short: bool) -> Outcome:
     with desks(*(one.browser for one in people.values())) as opened:
         for (role, _), desk in zip(people.items(), opened, strict=True):
             others = [record for owner, records in own.items() if owner != role for record in records]
-            seen = [*own[role], *(others[:2] if short else others)]
+            few = 1 if short else 8
+            # The manager sees everything of everybody; of others' records sales sees placeholders, so a few will do.
+            seen = [*own[role], *(others[: few + 1] if short or role == "sales" else others)]
             creme_part.walk(desk, seen, numbers, meeting, deleted)
-            creme_part.round_trip(desk, own[role], outcome.part("unchanged in the edit form and after saving"))
-            _edit_forms(desk, others[:1] if short else others)
+            hidden = frozenset({"mobile"}) if role == "sales" else frozenset[str]()
+            creme_part.round_trip(desk, own[role], outcome.part("unchanged in the edit form and after saving"), hidden)
+            creme_part.echoed(desk, values[:1] if short else values[:40:4])
+            _edit_forms(desk, others[:few])
             _gather(outcome, role, desk)
         creme_part.kept_on_the_way_back(opened[0], outcome.part("form content kept when going back"))
     everything = [*own["manager"], *own["sales"]]
@@ -92,6 +101,7 @@ def _edit_forms(desk: Desk, records: Iterable[creme_part.Record]) -> None:
 
 def _gather(outcome: Outcome, role: str, desk: Desk) -> None:
     outcome.ran += [(role, page, what) for page, what in desk.probe.notes]
+    outcome.strangers.update(desk.probe.strangers)
     outcome.visited.update({(role, kind): count for kind, count in desk.visited.items()})
 
 
@@ -103,7 +113,7 @@ def _masks(sales: CremeDriver, outcome: Outcome) -> None:
         for name in ("description", "last_name"):
             sent = creme_part.fill(sales.browser, "", {"last_name": "Muster", name: text}, "last_name", page=page)
             outcome.answers.setdefault("mask typed by sales", set()).add(str(sent.status))
-            tally.expect(sent.status in (302, 409, 422), f"{name}: {sent.status}")
+            tally.expect(sent.status == 409, f"{name}: {sent.status}")
 
 
 def drill_tryton(stack: Stack, *, short: bool) -> Outcome:
@@ -146,6 +156,12 @@ def report(console: Console, name: str, outcome: Outcome) -> int:
     console.print(table)
     for what, seen in outcome.answers.items():
         console.print(f"  {what}: {', '.join(sorted(seen))}", markup=False)
+    for line in sorted({line for tally in outcome.parts.values() for line in tally.told}):
+        console.print(f"  {line}", markup=False)
+    if outcome.strangers:
+        console.print(
+            f"  hosts that the CRM's own pages ask (none answered here): {', '.join(sorted(outcome.strangers))}"
+        )
     for line in outcome.wrong[:60]:
         console.print(f"  [red]{escape(line)}[/]")
     bad = len(outcome.wrong)

@@ -151,14 +151,15 @@ def at_rest(stack: Stack, seeded: Seeded) -> Finding:
     seeker = Seeker(seeded.sought)
     found: dict[Sought, str] = {}
     looked = 0
-    for label, body in _stored(stack.crm.folder, stack.crm.child.log):
+    for label, body in stored(stack.crm.folder, stack.crm.child.log):
         looked += 1
         for one in seeker.find(body):
             found.setdefault(one, label)
     return _finding("CRM at rest", looked, "files and tables", found)
 
 
-def _stored(folder: Path, log: Path) -> Iterator[tuple[str, bytes]]:
+def stored(folder: Path, log: Path) -> Iterator[tuple[str, bytes]]:
+    """Name and content of everything a CRM keeps; tables of its database also row by row."""
     yield "log", log.read_bytes()
     for path in sorted(folder.rglob("*")):
         if not path.is_file() or "static" in path.relative_to(folder).parts:

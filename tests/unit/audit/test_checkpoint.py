@@ -49,6 +49,15 @@ async def test_the_keeper_signs_in_the_background_and_once_more_at_the_end(
     assert (await verify(dsn, "demo", SIGNER.verifier)).unsigned == 0
 
 
+@pytest.mark.parametrize("gone", [0, 2, 4])
+async def test_a_log_with_a_gap_is_not_signed(log: AuditLog, keeper: Keeper, make: Any, tamper: Any, gone: int) -> None:
+    for _ in range(5):
+        await log.append(make())
+    await tamper(f"DELETE FROM audit_entry WHERE index = {gone}")
+    with pytest.raises(CheckpointRefused, match=f"entry {gone} is missing"):
+        await keeper.seal("demo")
+
+
 async def test_two_workers_never_sign_two_roots(log: AuditLog, pool: Any, make: Any, tmp_path: Path, dsn: str) -> None:
     keepers = [Keeper(pool, SIGNER, tmp_path, now=lambda: AT) for _ in range(3)]
     for _ in range(6):

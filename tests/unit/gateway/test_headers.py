@@ -109,6 +109,10 @@ class TestParse:
             [(b"content-length", b"\xb2")],
             [(b"content-length", b"")],
             [(b"content-length", b"9" * 19)],
+            # What is judged by one type, coding or credential must not be read by another.
+            [(b"content-type", b"text/plain"), (b"content-type", b"application/x-www-form-urlencoded")],
+            [(b"content-encoding", b"gzip"), (b"content-encoding", b"identity")],
+            [(b"authorization", b"Session a"), (b"authorization", b"Session b")],
         ],
     )
     def test_ambiguous_framing_is_refused(self, fields: list[tuple[bytes, bytes]]) -> None:

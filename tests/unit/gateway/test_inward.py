@@ -1,22 +1,24 @@
 """Requests of every container: what is protected, what is refused, and what arrives byte for byte."""
 
 import io
+from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator
 
 import openpyxl
 import orjson
 import pytest
 
-from gateway.body.fault import BodyFault
+from gateway.body.fault import BodyFault, BodyMalformed
 from gateway.body.limits import Limits as BodyLimits
 from gateway.collaborators import Limits, Outgoing
 from gateway.exchange import Exchange
-from gateway.refusal import BODY_UNREADABLE, Refusal
+from gateway.refusal import ANSWER_NOT_RENDERABLE, BODY_UNREADABLE, Refusal
 from tests.unit.gateway.glue import FORM, JSON, TENANT, Glue
 
 ADD, EDIT = "/persons/contact/add", "/persons/contact/edit/5"
 UPLOAD = "/documents/document/add"
 MULTIPART = "multipart/form-data; boundary=limit"
+READ_FILE = b'{"id":1,"method":"model.ir.attachment.read","params":[[1],["data"],{}]}'
 CSV = '\ufeff姓名,手机,Email,备注,Colour\r\n张伟,13800138000,z@example.com,"打给 13912345678, 张伟",red\r\n'
 
 
@@ -144,12 +146,12 @@ async def test_a_workbook_is_protected_by_its_labels(creme: Glue) -> None:
     data = got.partition(b"sheet\r\n\r\n")[2].removesuffix(b"\r\n--limit--\r\n")
     sheet = openpyxl.load_workbook(io.BytesIO(data)).active
     assert sheet is not None
-    rows = [[cell.value for cell in row] for row in sheet.iter_rows()]
-    assert rows[0] == ["Last name", "Phone", "Amount"]
-    assert [row[2] for row in rows[1:]] == [12.5, 3]
-    for row in rows[1:]:
-        assert str(row[0]).startswith("Zq")
-        assert str(row[1]).startswith("+888")
+    rows = list(sheet.values)
+    assert rows[0] == ("Last name", "Phone", "Amount")
+    assert [values[2] for values in rows[1:]] == [12.5, 3]
+    for values in rows[1:]:
+        assert str(values[0]).startswith("Zq")
+        assert str(values[1]).startswith("+888")
 
 
 async def test_a_card_is_protected_by_its_properties(creme: Glue) -> None:
@@ -192,8 +194,9 @@ async def test_a_table_too_large_to_open_is_refused(creme: Glue) -> None:
 
 
 async def test_pictures_pass_unchanged(creme: Glue) -> None:
-    body = upload("a.png", b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 50, "image/png", title="logo")
-    assert await sent(creme, UPLOAD, body, MULTIPART) == body
+    picture = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 50
+    body = upload("a.png", picture, "image/png", title="logo")
+    assert picture in await sent(creme, UPLOAD, body, MULTIPART)
 
 
 async def test_values_in_file_names_are_protected(creme: Glue) -> None:
@@ -257,3 +260,36 @@ async def test_numbers_in_json_keep_their_spelling(tryton: Glue) -> None:
     assert isinstance(outgoing.body, bytes)
     assert b'"n":1.50,"m":1e3,' in outgoing.body
     assert orjson.loads(outgoing.body)["params"][1]["phone"].startswith("+888")
+
+
+async def test_a_file_inside_a_call_is_protected_as_an_upload_is(tryton: Glue) -> None:
+    table = "Name,Phone\n李雷,13800138000\n".encode()
+    values = {"name": "people.csv", "data": {"__class__": "bytes", "base64": b64encode(table).decode()}}
+    exchange, params = await tryton.call("model.ir.attachment.create", [values], role="sales")
+    kept = b64decode(params[0][0]["data"]["base64"])
+    assert kept.startswith(b"Name,Phone\nZq")
+    assert b"13800138000" not in kept
+    assert "李雷".encode() not in kept
+    answer = orjson.dumps({"result": [{"data": {"__class__": "bytes", "base64": b64encode(kept).decode()}}]})
+    for role, expected in (("manager", table), ("sales", None)):
+        reading = tryton.exchange("POST", "/demo/rpc/", role=role, body=READ_FILE, content_type=JSON)
+        _, shown = await tryton.answer(reading, answer, JSON)
+        read = b64decode(orjson.loads(shown)["result"][0]["data"]["base64"])
+        assert read == expected if expected is not None else b"13800138000" not in read
+    assert not exchange.decision.view.sees_everything  # type: ignore[union-attr]
+
+
+async def test_a_closed_file_inside_an_answer_is_refused_to_sales(tryton: Glue) -> None:
+    answer = orjson.dumps({"result": [{"data": {"__class__": "bytes", "base64": b64encode(b"%PDF-1.7 x").decode()}}]})
+    reading = tryton.exchange("POST", "/demo/rpc/", role="sales", body=READ_FILE, content_type=JSON)
+    with pytest.raises(Refusal) as caught:
+        await tryton.answer(reading, answer, JSON)
+    assert caught.value.reason == ANSWER_NOT_RENDERABLE
+    manager = tryton.exchange("POST", "/demo/rpc/", role="manager", body=READ_FILE, content_type=JSON)
+    assert (await tryton.answer(manager, answer, JSON))[1] == answer
+
+
+@pytest.mark.parametrize("text", ['[{"value":"a","value":"13800138000"}]', '[NaN,"13800138000"]'])
+async def test_json_that_only_a_lenient_reader_takes_is_refused(creme: Glue, text: str) -> None:
+    with pytest.raises(BodyMalformed):
+        await creme.send_form("/creme_core/entity_filter/add/5", {"regularfieldcondition": text})

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from gateway.collaborators import ClientGone
-from gateway.headers import TARGET
+from gateway.headers import RESPOND, TARGET
 from gateway.listener import ListenerLimits, make_server, tls_context
 from gateway.pipeline import AnswerAborted
 
@@ -254,6 +254,71 @@ async def test_heads_that_are_too_large_are_refused(data: bytes) -> None:
     assert out.startswith(b"HTTP/1.1 431 ")
     assert app.seen == []
     assert one.refused == ["headers-too-large"]
+
+
+async def test_a_head_that_is_too_large_is_refused_behind_another_request_too() -> None:
+    app = Application()
+    async with plane(app, ListenerLimits(head=4096)) as one:
+        out = await one.say(OK + b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 5000 + b"\r\n\r\n")
+    assert out.count(b"HTTP/1.1 200 ") == 1
+    assert [target for _, target, _ in app.seen] == [b"/next"]
+    assert one.refused == ["headers-too-large"]
+
+
+async def test_an_idle_connection_is_closed_only_after_its_last_answer_is_old() -> None:
+    app = Application()
+    async with plane(app, ListenerLimits(idle_s=1.0)) as one:
+        reader, writer = await one.open()
+        for _ in range(3):
+            writer.write(OK)
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+            await reader.readexactly(1)
+            await asyncio.sleep(0.4)
+        assert await asyncio.wait_for(reader.read(), 5) == b""  # closed, though not within the first second
+        writer.close()
+    assert len(app.seen) == 3
+
+
+class Whole:
+    """Answers at once, as the data plane does."""
+
+    def __init__(self, *fields: tuple[str, str], status: int = 200) -> None:
+        self.fields, self.status = list(fields), status
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        assert scope[RESPOND](self.status, self.fields, b"body") is True
+
+
+@pytest.mark.parametrize(
+    ("request_line", "status", "tail"),
+    [
+        (b"GET", 200, b"x-a: 1\r\ncontent-length: 4\r\n\r\nbody"),
+        (b"HEAD", 200, b"x-a: 1\r\n\r\n"),
+        (b"GET", 204, b"x-a: 1\r\n\r\n"),
+        (b"GET", 304, b"x-a: 1\r\n\r\n"),
+    ],
+)
+async def test_an_answer_given_at_once_is_framed_here(request_line: bytes, status: int, tail: bytes) -> None:
+    async with plane(Whole(("content-length", "99"), ("x-a", "1"), status=status)) as one:
+        out = await one.say((request_line + b" / HTTP/1.1\r\n" + H + b"\r\n") * 2)
+    assert out.count(b"HTTP/1.1 %d " % status) == 2
+    assert out.endswith(tail)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [("x-a", "1\r\nx-b: 2"), ("x-a\n", "1"), ("x-a", "\0"), ("connection", "x"), ("transfer-encoding", "chunked")],
+)
+async def test_an_answer_given_at_once_cannot_break_its_head(field: tuple[str, str]) -> None:
+    async with plane(Whole(field)) as one:
+        assert await one.say(OK) == b""
+
+
+async def test_an_unread_body_ends_the_connection_after_an_answer_given_at_once() -> None:
+    async with plane(Whole()) as one:
+        out = await one.say(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc" + OK)
+    assert out.count(b"HTTP/1.1 200 ") == 1
+    assert b"connection: close" in out
 
 
 async def test_a_head_that_never_ends_is_slow() -> None:

@@ -6,7 +6,7 @@ from urllib.parse import unquote
 import openpyxl
 import orjson
 import pytest
-import xlwt
+import xlwt  # type: ignore[import-untyped]
 
 from gateway.body.fault import BodyFault
 from gateway.refusal import ANSWER_NOT_RENDERABLE, Refusal
@@ -19,7 +19,7 @@ async def answered(
     glue: Glue, body: bytes, content_type: str, role: str = "sales", **fields: str
 ) -> tuple[dict[str, str], bytes]:
     exchange = glue.exchange("GET", "/persons/contacts", role=role)
-    return await glue.answer(exchange, body, content_type, **fields)
+    return await glue.answer(exchange, body, content_type, 200, **fields)
 
 
 async def test_an_old_workbook_is_converted_and_rendered(creme: Glue) -> None:

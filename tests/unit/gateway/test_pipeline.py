@@ -253,7 +253,7 @@ class TestOrder:
             "contact.read",
         )
         assert (entry.entity, entry.record, entry.status, entry.policy) == ("contact", "17", 200, "v1")
-        assert entry.fields["shown"] == {"contact.phone": {"17": {"CLEAR": 1}}}
+        assert entry.fields["shown"] == {"contact.phone": {"17": {"clear": 1}}}
         assert reply.fields["cache-control"] == "private, no-store"
         assert "etag" not in reply.fields
         assert reply.fields["content-length"] == str(len(reply.body))

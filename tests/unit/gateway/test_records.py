@@ -16,8 +16,8 @@ KEY = ("contact", "5")
 DAY = timedelta(days=1)
 
 
-def records(pool: Pool, **given: timedelta) -> Records:
-    return Records(RecordStore(pool), max_age=30 * DAY, **given)
+def records(pool: Pool) -> Records:
+    return Records(RecordStore(pool), max_age=30 * DAY)
 
 
 async def test_an_owner_is_unknown_until_it_is_loaded(pool: Pool) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from gateway import stream
 from gateway.answer import Answer
-from gateway.body.fault import BodyUnreadable, DecompressionLimit
+from gateway.body.fault import BodyMalformed, BodyUnreadable, DecompressionLimit
 from gateway.collaborators import Limits
 from gateway.refusal import Refusal
 from gateway.watch import Watch
@@ -101,3 +101,14 @@ def test_opaque_needs_bytes_that_say_so() -> None:
     assert stream.is_opaque("application/pdf", b"%PDF-1.7")
     assert not stream.is_opaque("image/png", b"name=13800138000")
     assert not stream.is_opaque("application/octet-stream", b"PK\x03\x04xl/")
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"name=Mia", b'{"a":1,"a":2}', b'{"a":"\\ud800"}'])
+def test_json_that_is_none_is_said_to_be_damaged(body: bytes) -> None:
+    with pytest.raises(BodyMalformed):
+        stream.require_whole("application/json; charset=utf-8", body, Limits())
+
+
+@pytest.mark.parametrize(("kind", "body"), [("application/json", b'{"a":1}'), ("text/plain", b"{"), ("", None)])
+def test_what_is_whole_or_no_json_is_left_to_the_policy(kind: str, body: bytes | None) -> None:
+    stream.require_whole(kind, body, Limits())

@@ -1,7 +1,7 @@
 """The way in: what is personal becomes a surrogate, everything else arrives byte for byte."""
 
-import re
 import asyncio
+import re
 from pathlib import Path
 
 import pytest

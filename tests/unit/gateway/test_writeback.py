@@ -64,7 +64,7 @@ async def test_wire_masks_posted_back_in_json_become_the_surrogates_again(tryton
     back = shown[0]["contact_mechanisms"][0][1][0]["value"]
     assert back.startswith("+8889")
     _, again = await tryton.call("model.party.party.write", [5], shown[0], role="sales")
-    assert again[1]["contact_mechanisms"] == sent[0][0]["contact_mechanisms"]  # type: ignore[index,call-overload]
+    assert again[1]["contact_mechanisms"] == sent[0][0]["contact_mechanisms"]
 
 
 async def test_edited_wire_masks_are_refused(creme: Glue) -> None:
@@ -75,7 +75,7 @@ async def test_edited_wire_masks_are_refused(creme: Glue) -> None:
         fault = await refusal(creme, {"phone": value})
         assert (fault.reason, fault.fields) == (MASK_RETURNED, ("phone",)), value
     for value in (email.replace("example.com", "example.org"), "a" + email[1:], email + "x", email.partition("@")[0]):
-        assert (await refusal(creme, {"email": value})).reason is MASK_RETURNED or "email" not in value
+        assert (await refusal(creme, {"email": value})).reason is MASK_RETURNED, value
 
 
 async def test_edited_surrogates_are_refused_and_never_sealed_as_values(creme: Glue) -> None:
@@ -261,7 +261,10 @@ def test_what_is_left_of_a_wire_mask_is_recognised(text: str) -> None:
     assert holds_wire_mask(text)
 
 
-@pytest.mark.parametrize("text", ["", "13800138000", "+8613800138000", "a@b.example", "张伟", "110105", "888900"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "13800138000", "+8613800138000", "a@b.example", "张伟", "110105", "888900", "j.constantinopoulos@a.example"],
+)
 def test_ordinary_values_are_not_taken_for_ours(text: str) -> None:
     assert not was_surrogate(text, SHAPES)
     assert not holds_wire_mask(text)

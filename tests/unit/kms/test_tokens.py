@@ -1,7 +1,7 @@
 """The vault on a real PostgreSQL: one surrogate a value, origins, cells, what opens and what never does."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,7 @@ from kms.envelope import EnvelopeInvalid
 from kms.keyring import Keyring
 from kms.local import LocalProvider
 from kms.provider import KeysUnavailable
-from kms.store import Store
+from kms.store import SealedEntry, Store
 from kms.surrogate import SERIALS, KindUnknown, confirm, no_match
 from kms.tokens import NewValue, Origin, OriginConflict, StoreUnavailable, SurrogateSpaceFull, SurrogateVault
 
@@ -472,6 +472,82 @@ async def test_without_notices_origins_are_read_again_within_seconds(
     assert vault.cached(T, [surrogate])[0][surrogate].origins == (at(None),)
     clock.now += 5.1
     assert (await vault.resolve(T, [surrogate]))[surrogate].origins == (at("5"),)
+
+
+async def test_what_did_not_change_stays_the_same_object_when_it_is_read_again(
+    vault: SurrogateVault, clock: Clock
+) -> None:
+    surrogate = await one(vault, new("phone", "13800138000"))
+    first = (await vault.resolve(T, [surrogate]))[surrogate]
+    clock.now += 5.1
+    assert vault.cached(T, [surrogate]) == ({}, [surrogate])
+    assert (await vault.resolve(T, [surrogate]))[surrogate] is first
+    await vault.add_origin(T, surrogate, at("2"), "c")
+    assert (await vault.resolve(T, [surrogate]))[surrogate] is not first
+
+
+async def test_exchanges_that_need_the_same_entries_at_once_read_the_store_once(
+    vault: SurrogateVault, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    surrogates = await vault.tokenise(T, VALUES, "c")
+    asked: list[list[str]] = []
+    entries = vault._store.entries
+
+    async def counted(tenant: str, wanted: Sequence[str]) -> dict[str, SealedEntry]:
+        asked.append(list(wanted))
+        return await entries(tenant, wanted)
+
+    monkeypatch.setattr(vault._store, "entries", counted)
+    answers = await asyncio.gather(*(vault.resolve(T, surrogates[number % 3 :]) for number in range(8)))
+    assert [set(answer) for answer in answers] == [set(surrogates[number % 3 :]) for number in range(8)]
+    assert sorted(one for wanted in asked for one in wanted) == sorted(surrogates)
+
+
+async def test_a_reader_that_fails_or_goes_away_takes_nobody_with_it(
+    vault: SurrogateVault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    surrogate = await one(vault, new("phone", "13800138000"))
+    entries = vault._store.entries
+    calls = 0
+
+    async def fails_once(tenant: str, wanted: Sequence[str]) -> dict[str, SealedEntry]:
+        nonlocal calls
+        calls += 1
+        await asyncio.sleep(0)
+        if calls == 1:
+            raise StoreUnavailable("down")
+        return await entries(tenant, wanted)
+
+    monkeypatch.setattr(vault._store, "entries", fails_once)
+    first, second = await asyncio.gather(
+        vault.resolve(T, [surrogate]), vault.resolve(T, [surrogate]), return_exceptions=True
+    )
+    assert isinstance(first, StoreUnavailable)
+    assert isinstance(second, dict)
+    assert set(second) == {surrogate}
+
+
+async def test_what_was_changed_while_it_was_read_is_read_again(
+    vault: SurrogateVault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    surrogate = await one(vault, new("phone", "13800138000"))
+    entries = vault._store.entries
+    changed = asyncio.Event()
+
+    async def slow(tenant: str, wanted: Sequence[str]) -> dict[str, SealedEntry]:
+        rows = await entries(tenant, wanted)
+        await changed.wait()
+        return rows
+
+    monkeypatch.setattr(vault._store, "entries", slow)
+    early = asyncio.create_task(vault.resolve(T, [surrogate]))
+    await asyncio.sleep(0.05)
+    await vault.add_origin(T, surrogate, at("2"), "c")
+    late = asyncio.create_task(vault.resolve(T, [surrogate]))
+    await asyncio.sleep(0)
+    changed.set()
+    await early
+    assert len((await late)[surrogate].origins) == 2
 
 
 async def test_every_surrogate_passes_its_keyed_check(vault: SurrogateVault) -> None:

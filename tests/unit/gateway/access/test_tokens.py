@@ -4,7 +4,7 @@ import secrets
 
 import pytest
 
-from gateway.access.tokens import digest, new_id, new_token, well_formed
+from gateway.access.tokens import Reserve, digest, new_id, new_token, well_formed
 
 
 def test_a_token_carries_256_bits_and_fits_a_cookie() -> None:
@@ -25,3 +25,11 @@ def test_an_id_says_what_it_is_of() -> None:
 def test_what_cannot_be_a_token_is_known_without_asking_anybody(junk) -> None:
     assert not well_formed(junk)
     assert len(digest(junk)) == 32
+
+
+def test_a_reserve_gives_no_byte_twice() -> None:
+    reserve = Reserve()
+    parts = [reserve(12) for _ in range(1000)]
+    assert len(set(parts)) == 1000
+    assert {len(part) for part in parts} == {12}
+    assert len(reserve(5000)) == 5000

@@ -1,0 +1,154 @@
+"""What each vault entry shows to one viewer, remembered as long as it holds.
+
+A verdict holds for this very entry (its origins included), this view and CRM user, and no longer than the knowledge
+about owners it rests on: until that has to be read again, or until any owner changed. What depends on the exchange
+itself (the spelling in the record at hand, values typed in it) is settled each time.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from gateway.exchange import Exchange
+from gateway.records import Records
+from gateway.settle import NOWHERE, records_of, settle
+from kms.tokens import VaultEntry
+from policies.decision import FieldView, Form
+from privacy import mask
+from privacy.render import Shown
+
+PLACEHOLDER = "••••••"  # six bullets whatever the length: the length of a hidden value is not shown either
+_ALWAYS = datetime.max.replace(tzinfo=UTC)
+_MOST = 100_000  # verdicts, and shown values, of all viewers together
+
+
+class Viewer(NamedTuple):
+    """What rendering needs to know of the person who asked."""
+
+    view: FieldView
+    tenant: str
+    crm_user: str | None
+    mask_char: str
+
+
+class Verdict(NamedTuple):
+    """How an entry is shown and until when; shown None: spelled by the exchange; counted: key of the trail."""
+
+    entry: VaultEntry
+    until: datetime
+    form: Form
+    shown: Shown | None
+    counted: tuple[str, str, str, str]
+
+
+@dataclass(slots=True)
+class _Held:
+    """Verdicts for one viewer; the view itself keeps its identity from being given to another."""
+
+    view: FieldView
+    generation: int
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+
+
+class Verdicts:
+    """Verdicts of one process; nothing in it outlives the vault entry it was made of being replaced."""
+
+    def __init__(self, records: Records, clock: Callable[[], datetime]) -> None:
+        self._records = records
+        self._clock = clock
+        self._viewers: dict[tuple[int, str, str | None, str], _Held] = {}
+        self._size = 0
+        self._shown: dict[tuple[str, Form, str, str], Shown] = {}
+
+    async def of(self, viewer: Viewer, entries: Mapping[str, VaultEntry]) -> dict[str, Verdict]:
+        """The verdict of every entry, by surrogate; raises StoreUnavailable when an owner cannot be asked for."""
+        now = self._clock()
+        known = self._held(viewer).verdicts
+        table: dict[str, Verdict] = {}
+        missing: list[str] = []
+        for canonical, entry in entries.items():
+            verdict = known.get(canonical)
+            if verdict is not None and verdict[0] is entry and verdict[1] > now:
+                table[canonical] = verdict
+            else:
+                missing.append(canonical)
+        if missing:
+            generation = self._records.generation
+            if _asks(viewer):
+                await self._records.load(viewer.tenant, records_of(entries[one] for one in missing), now)
+            changed = self._records.generation != generation
+            self._settle(viewer, entries, entries if changed else missing, table)
+        return table
+
+    def shown(self, entry: VaultEntry, form: Form, exchange: Exchange, mask_char: str) -> Shown:
+        """The entry in one form, spelled as in the record the exchange is about."""
+        return self._written(entry, form, spelling(entry, exchange), mask_char)
+
+    def _held(self, viewer: Viewer) -> _Held:
+        key = (id(viewer.view), viewer.tenant, viewer.crm_user, viewer.mask_char)
+        held = self._viewers.get(key)
+        generation = self._records.generation
+        if held is None or held.generation != generation:
+            if held is not None:
+                self._size -= len(held.verdicts)
+            held = self._viewers[key] = _Held(viewer.view, generation)
+        return held
+
+    def _settle(
+        self, viewer: Viewer, entries: Mapping[str, VaultEntry], wanted: Iterable[str], table: dict[str, Verdict]
+    ) -> None:
+        """Decide anew for these entries; what their owners say was loaded just now."""
+        now = self._clock()
+        if self._size > _MOST or len(self._viewers) > _MOST:
+            self._viewers.clear()
+            self._size = 0
+        known = self._held(viewer).verdicts
+        self._size -= len(known)
+        for canonical in wanted:
+            table[canonical] = known[canonical] = self._verdict(viewer, entries[canonical], now)
+        self._size += len(known)
+
+    def _verdict(self, viewer: Viewer, entry: VaultEntry, now: datetime) -> Verdict:
+        if viewer.view.sees_everything:
+            form, origin = Form.CLEAR, entry.origins[0] if entry.origins else NOWHERE
+        else:
+            form, origin = settle(entry, viewer.view, self._records, viewer.tenant, viewer.crm_user, now)
+        until = _ALWAYS
+        if _asks(viewer):
+            for entity, record in records_of([entry]):
+                until = min(until, self._records.until(viewer.tenant, entity, record, now))
+        shown = None if entry.spellings else self._written(entry, form, entry.clear, viewer.mask_char)
+        return Verdict(entry, until, form, shown, (origin.entity, origin.field, origin.record or "", form.name))
+
+    def _written(self, entry: VaultEntry, form: Form, text: str, mask_char: str) -> Shown:
+        key = (entry.surrogate, form, mask_char, text)
+        shown = self._shown.get(key)
+        if shown is None:
+            if len(self._shown) > _MOST:
+                self._shown.clear()
+            shown = self._shown[key] = _written(entry, form, text, mask_char)
+        return shown
+
+
+def spelling(entry: VaultEntry, exchange: Exchange) -> str:
+    """The value as it was typed into the record this exchange is about, else as first typed."""
+    operation = exchange.operation
+    if entry.spellings and operation is not None and operation.record:
+        for origin in entry.origins:
+            if origin.entity == operation.entity and origin.record == operation.record:
+                return entry.spellings.get((origin.entity, origin.field, origin.record), entry.clear)
+    return entry.clear
+
+
+def _asks(viewer: Viewer) -> bool:
+    """Whether it matters to this viewer who owns a record."""
+    return viewer.crm_user is not None and not viewer.view.sees_everything
+
+
+def _written(entry: VaultEntry, form: Form, text: str, mask_char: str) -> Shown:
+    if form is Form.HIDDEN:
+        return Shown(form, PLACEHOLDER, entry.surrogate)
+    if form is Form.CLEAR:
+        return Shown(form, text, text)
+    return Shown(form, mask.mask(entry.kind, text, char=mask_char), mask.wire_mask(entry.kind, text, entry.surrogate))

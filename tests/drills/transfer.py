@@ -1,0 +1,175 @@
+"""The transfer drill: downloads and uploads of 1 GB through a real `crmgate serve`, and what memory they took.
+
+`python -m tests.drills.transfer` prints a table and exits with 1 when the gateway grew by more than `GROWTH_MB`. The
+end-to-end tests use the same transfers with 200 MB.
+"""
+
+import contextlib
+import secrets
+import ssl
+import sys
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from gateway.demo.browser import Browser
+from tests.drills.stack import Stack, installed
+from tests.e2e.wire import connect, head, read
+from tests.real.plain import BLOCK, Plain, crc_of, plain
+
+SIZE = 1_000_000_000
+GROWTH_MB = 64.0
+WATCH_S = 0.05
+Transfer = Callable[[Stack, Plain, Browser, int], None]
+
+
+class TransferFault(Exception):  # noqa: N818 - names what is at fault
+    """What arrived is not what was sent; the text says how much of it."""
+
+    permanent = True
+
+
+@dataclass(slots=True)
+class Memory:
+    """Resident memory of one process over a time, in MB."""
+
+    before_mb: float
+    peak_mb: float
+
+    @property
+    def growth_mb(self) -> float:
+        """How much more than before, at the highest."""
+        return self.peak_mb - self.before_mb
+
+
+@contextlib.contextmanager
+def memory_of(pid: int) -> Iterator[Memory]:
+    """Watch a process until the context ends."""
+    memory = Memory(resident_mb(pid), resident_mb(pid))
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(WATCH_S):
+            memory.peak_mb = max(memory.peak_mb, resident_mb(pid))
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        yield memory
+    finally:
+        done.set()
+        watching.join()
+
+
+def resident_mb(pid: int) -> float:
+    """VmRSS of a process (proc(5))."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024
+
+
+def download(stack: Stack, upstream: Plain, browser: Browser, size: int) -> None:
+    """A binary file of the CRM."""
+    with connect(stack) as connection:
+        connection.sendall(head(stack, f"GET /download/{size}", browser=browser))
+        seen, crc, begun = 0, 0, b""
+        while b"\r\n\r\n" not in begun:
+            begun += connection.recv(65536)
+        top, _, chunk = begun.partition(b"\r\n\r\n")
+        if not top.startswith(b"HTTP/1.1 200 ") or b"content-length: %d" % size not in top.lower():
+            raise TransferFault(f"the download answers {top[:300]!r}")
+        while True:
+            seen += len(chunk)
+            crc = zlib.crc32(chunk, crc)
+            if seen >= size or not (chunk := connection.recv(262144)):
+                break
+    if (seen, crc) != (size, crc_of(size)):
+        raise TransferFault(f"{seen} of {size} bytes arrived, or others")
+
+
+def upload(stack: Stack, upstream: Plain, browser: Browser, size: int) -> None:
+    """A binary body as it is: it streams past."""
+    with connect(stack) as connection:
+        fields = [f"Content-Length: {size}", "Content-Type: application/octet-stream", f"Origin: {stack.home.crm_url}"]
+        connection.sendall(head(stack, "PUT /upload", *fields, browser=browser))
+        _send_blocks(connection, size)
+        _require_stored(connection)
+    seen = upstream.last("/upload")
+    if (seen.size, seen.crc) != (size, crc_of(size)):
+        raise TransferFault(f"{seen.size} of {size} bytes reached the CRM, or others")
+
+
+def upload_form(stack: Stack, upstream: Plain, browser: Browser, size: int) -> None:
+    """A file in a form, as browsers upload it: the form is read, the file goes through the sealed spool."""
+    mark = secrets.token_hex(12)
+    start = f'--{mark}\r\nContent-Disposition: form-data; name="title"\r\n\r\nScan\r\n--{mark}\r\n'
+    start += 'Content-Disposition: form-data; name="file"; filename="scan.bin"\r\n'
+    start += "Content-Type: application/octet-stream\r\n\r\n"
+    top, end = start.encode(), f"\r\n--{mark}--\r\n".encode()
+    with connect(stack) as connection:
+        fields = [
+            f"Content-Length: {len(top) + size + len(end)}",
+            f"Content-Type: multipart/form-data; boundary={mark}",
+            f"Origin: {stack.home.crm_url}",
+        ]
+        connection.sendall(head(stack, "POST /upload", *fields, browser=browser) + top)
+        _send_blocks(connection, size)
+        connection.sendall(end)
+        _require_stored(connection)
+    seen = upstream.last("/upload").size
+    if not size < seen < size + 2000:
+        raise TransferFault(f"{seen} bytes reached the CRM for a file of {size}")
+
+
+def _send_blocks(connection: ssl.SSLSocket, size: int) -> None:
+    while size > 0:
+        connection.sendall(memoryview(BLOCK)[: min(size, len(BLOCK))])
+        size -= len(BLOCK)
+
+
+def _require_stored(connection: ssl.SSLSocket) -> None:
+    answer = read(connection, "POST")
+    if answer.status != 201:
+        raise TransferFault(f"the upload answers {answer.status} {answer.body[:300]!r}")
+
+
+def drill(size: int, console: Console) -> int:
+    """Every transfer once; the number of transfers that took too much memory."""
+    transfers: tuple[tuple[str, Transfer], ...] = (
+        ("download", download),
+        ("upload, plain body", upload),
+        ("upload, file in a form", upload_form),
+    )
+    table = Table(title=f"{size / 1e6:.0f} MB through crmgate", box=box.SIMPLE_HEAD, title_justify="left")
+    for name in ("transfer", "seconds", "MB/s", "memory before", "growth at the most"):
+        table.add_column(name, justify="left" if name == "transfer" else "right")
+    too_much = 0
+    with plain() as upstream, installed(upstream) as stack:  # type: ignore[arg-type]
+        browser = stack.signed_in("manager")
+        for name, transfer in transfers:
+            began = time.monotonic()
+            with memory_of(stack.gateway.process.pid) as memory:
+                transfer(stack, upstream, browser, size)
+            took = time.monotonic() - began
+            too_much += memory.growth_mb >= GROWTH_MB
+            cells = (
+                f"{took:.1f}",
+                f"{size / 1e6 / took:.0f}",
+                f"{memory.before_mb:.0f} MB",
+                f"{memory.growth_mb:.1f} MB",
+            )
+            table.add_row(name, *cells)
+        browser.close()
+    console.print(table)
+    console.print(f"more than {GROWTH_MB:.0f} MB: {too_much} of {len(transfers)}")
+    return too_much
+
+
+if __name__ == "__main__":
+    sys.exit(1 if drill(SIZE, Console(width=110)) else 0)

@@ -1,0 +1,57 @@
+"""What was typed is shown again, but no answer tells whether somebody has the value that was guessed."""
+
+from tests.unit.gateway.glue import ANNA, BORIS, Glue
+
+GUESSES = {"name": "张伟明", "mobile": "13800138000", "email": "zhang.weiming@example.com"}
+PARTY = {
+    "name": "张伟明",
+    "contact_mechanisms": [["create", [{"type": "mobile", "value": "13800138000"}]]],
+}
+
+
+async def party(tryton: Glue, record: str, user: str) -> list[str]:
+    """A party made by somebody in sales; what Tryton holds of it."""
+    exchange, params = await tryton.call("model.party.party.create", [PARTY], role="sales", user=user)
+    await tryton.answer(exchange, b'{"id":1,"result":[%s]}' % record.encode(), "application/json")
+    held = params[0][0]
+    return [held["name"], held["contact_mechanisms"][0][1][0]["value"]]
+
+
+async def test_a_read_confirms_no_guess(tryton: Glue) -> None:
+    name, phone = await party(tryton, "5", BORIS)
+    before = {one: (await tryton.entry(one)).origins for one in (name, phone)}
+    exchange, _ = await tryton.call("model.party.party.read", [5], ["name"], GUESSES, role="sales", user=ANNA)
+    assert not exchange.typed
+    body = f'{{"result":["{name}","{phone}"]}}'.encode()
+    _, shown = await tryton.answer(exchange, body, "application/json")
+    assert shown == body
+    for one, origins in before.items():
+        bound = {origin for origin in (await tryton.entry(one)).origins if origin.record is not None}
+        assert bound == {origin for origin in origins if origin.record is not None}
+
+
+async def test_a_write_confirms_no_guess_about_others(tryton: Glue) -> None:
+    name, phone = await party(tryton, "5", BORIS)
+    note = {"comment": "13800138000", "name": "张伟明"}
+    exchange, _ = await tryton.call("model.party.party.write", [5], note, role="sales", user=ANNA)
+    _, shown = await tryton.answer(exchange, f'{{"error":["{name} {phone}"]}}'.encode(), "application/json")
+    assert "13800138000" not in shown.decode()
+    assert "张伟明" not in shown.decode()
+
+
+async def test_a_refused_form_comes_back_as_it_was_typed(creme: Glue) -> None:
+    fields = {"user": ANNA, "last_name": "李", "phone": "13911112222", "email": "li.new@example.com"}
+    for _ in range(2):  # the second time the values are in the vault, on no record
+        exchange, held = await creme.send_form("/persons/contact/add", fields, role="sales")
+        page = f'<input name="phone" value="{held["phone"]}"><input name="email" value="{held["email"]}">'
+        _, shown = await creme.answer(exchange, page.encode())
+        assert 'value="13911112222"' in shown.decode()
+        assert 'value="li.new@example.com"' in shown.decode()
+
+
+async def test_a_refused_form_does_not_tell_that_somebody_else_has_the_value(creme: Glue) -> None:
+    await creme.create("6", owner=BORIS)
+    fields = {"user": ANNA, "last_name": "李", "phone": "13800138000"}
+    exchange, held = await creme.send_form("/persons/contact/add", fields, role="sales")
+    _, shown = await creme.answer(exchange, f"<p>{held['phone']}</p>".encode())
+    assert "13800138000" not in shown.decode()
