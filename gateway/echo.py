@@ -12,7 +12,7 @@ from privacy.render import Context, encode
 _INPUT = re.compile(rb"<input\b[^<>]*>", re.IGNORECASE)
 
 
-def typed_again(body: bytes | bytearray, echoes: Mapping[str, tuple[str, str]]) -> bytes | bytearray:
+def typed_again(body: bytes | bytearray, echoes: Mapping[str, tuple[str, str]]) -> bytes:
     """The page with the typed text in each search field. echoes: field name → surrogate sent, text typed."""
     fields = {
         f'name="{name}"'.encode(): (f'value="{sent}"'.encode(), f'value="{_written(typed)}"'.encode())
@@ -26,7 +26,8 @@ def typed_again(body: bytes | bytearray, echoes: Mapping[str, tuple[str, str]]) 
                 return tag.replace(sent, typed)
         return tag
 
-    return _INPUT.sub(field, bytes(body)) if any(sent in body for sent, _ in fields.values()) else body
+    page = bytes(body)
+    return _INPUT.sub(field, page) if any(sent in page for sent, _ in fields.values()) else page
 
 
 def _written(text: str) -> str:

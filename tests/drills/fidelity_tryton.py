@@ -61,6 +61,7 @@ PEOPLE: dict[str, dict[str, Any]] = {
         ],
     },
     "bare": {"name": "O'Nobody"},
+    "namesake": {"name": "O'Nobody"},
 }
 
 
@@ -225,20 +226,11 @@ def note(worker: Worker) -> Seen:
     )
 
 
-def opportunity(worker: Worker) -> Seen:
-    """An opportunity that names its party and holds a number in its text."""
-    values = {
-        "party": number(worker, "wei"),
-        "description": "Call 13800138000 first",
-        "comment": "mail li.na@example.org",
-    }
-    answer, value = ask(worker, "model.sale.opportunity.create", [[values]])
-    if isinstance(value, dict) and "error" in value:
-        return Seen(f"{answer.status} {value['error'][0]}", told(worker, answer, value))
-    read, got = ask(
-        worker, "model.sale.opportunity.read", [result(value), ["rec_name", "party.rec_name", "description", "comment"]]
-    )
-    return Seen(f"{answer.status} {len(result(got))} read", (*told(worker, answer, value), *told(worker, read, got)))
+def no_right(worker: Worker) -> Seen:
+    """A record of a type that the manager's groups do not reach, with numbers in its text."""
+    text = {"description": "Call 13800138000 first", "comment": "mail li.na@example.org"}
+    answer, value = ask(worker, "model.sale.opportunity.create", [[{"party": number(worker, "wei"), **text}]])
+    return Seen(f"{answer.status} {value['error'][0]}: {value['error'][1][0]}", told(worker, answer, value))
 
 
 def refused_identifier(worker: Worker) -> Seen:
@@ -341,7 +333,7 @@ WORKFLOWS: tuple[Workflow, ...] = (
     Workflow("write a phone and an e-mail on their own", write_way),
     Workflow("write a party and its children", write_party),
     Workflow("note on a party", note),
-    Workflow("opportunity with numbers in its text", opportunity),
+    Workflow("refused: no right to the record type", no_right),
     Workflow(
         "export_data",
         call(
@@ -419,7 +411,7 @@ WORKFLOWS: tuple[Workflow, ...] = (
     ),
     Workflow("calls that Tryton does not take", raw_errors),
     Workflow("copy with children", copy),
-    Workflow("search: a name that two have", loosely(search([["name", "=", "Zoé-Marie d'Arcy"]])), known=SHARED),
+    Workflow("search: a name that two have", loosely(search([["name", "=", "O'Nobody"]])), known=SHARED),
     Workflow("delete", delete),
     Workflow("resources of a party", call(PARTY, "resources", lambda w: [[number(w, "marie")]])),
     Workflow("fields and view", call(PARTY, "fields_view_get", lambda _: [None, "form"])),

@@ -22,6 +22,20 @@ from tests.drills.hostile_values import MASKS, SHORT, hostile_values
 from tests.drills.stack import Stack, installed
 from tests.real.servers import creme, tryton
 
+# Each runs, or leaves its mark, when it is markup; a probe that does not notice them proves nothing.
+CONTROLS = (
+    "<img src=x onerror=window.__hit(1)>",
+    "<img src=x onerror=window.__hit_set=1>",
+    "<svg onload=__hit(1)>",
+    "<script>__hit(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "<a href='javascript:__hit(1)'>x</a>",
+    "<b onmouseover=__hit(1)>x</b>",
+    "<img src=https://evil.invalid/1>",
+    "<iframe srcdoc='<script>parent.__hit(1)</script>'></iframe>",
+    "<p>7000021</p>",
+)
+
 
 @dataclass(slots=True)
 class Outcome:
@@ -77,6 +91,9 @@ def drill_creme(stack: Stack, *, short: bool) -> Outcome:
             creme_part.echoed(desk, values[:1] if short else values[:40:4])
             _edit_forms(desk, others[:few])
             _gather(outcome, role, desk)
+        control = outcome.part("control: the probe notices what does run")
+        for payload in CONTROLS:
+            control.expect(opened[0].noticed(payload), payload)
         creme_part.kept_on_the_way_back(opened[0], outcome.part("form content kept when going back"))
     everything = [*own["manager"], *own["sales"]]
     creme_part.exports(people["manager"].browser, everything, outcome.part("exports CSV, CSV with ;, XLSX, XLS"))

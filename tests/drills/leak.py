@@ -224,10 +224,9 @@ def report(console: Console, name: str, seeded: Seeded, control: Finding, findin
     for one in rows:
         table.add_row(one.where, str(one.looked_at), one.statuses, *(str(one.found[kind]) for kind in KINDS))
     console.print(table)
+    strangers = sum(one.kind == UNDECLARED for one in seeded.sought)
     for one in findings:
-        console.print(
-            f"  {UNDECLARED}, {one.where}: {one.found[UNDECLARED]} of {sum(s.kind == UNDECLARED for s in seeded.sought)}"
-        )
+        console.print(f"  {UNDECLARED}, {one.where}: {one.found[UNDECLARED]} of {strangers}")
         for example in one.examples:
             console.print(f"    found: {example}", style="red")
     blind = [kind for kind in KINDS if not control.found[kind] and any(s.kind == kind for s in seeded.sought)]

@@ -44,7 +44,10 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class Workflow:
-    """One piece of work. known: the difference that is allowed, "" for none; slow: left out of the short form (background work, near repeats)."""
+    """One piece of work.
+
+    known: the difference that is allowed, "" for none; slow: left out of the short form (background work, repeats).
+    """
 
     name: str
     run: Callable[[Worker], Seen]

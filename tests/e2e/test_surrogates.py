@@ -1,4 +1,4 @@
-"""What Creme stores and what people see of it: surrogates at rest, one's own view at the edge, nothing lost on the way."""
+"""What Creme stores and what people see of it: surrogates at rest, each role its own view, nothing lost between."""
 
 import random
 import sqlite3

@@ -154,7 +154,7 @@ def test_whatever_comes_is_written_canonically_and_read_back(fields: dict[str, A
     content = decode(body)
     assert encode(clean) == body
     assert content["record"] in (names[0], NOT_RECORDED)
-    named = body.replace(orjson.dumps(clean.actor_login), b"").replace(orjson.dumps(clean.crm_user), b"")
+    named = orjson.dumps({name: value for name, value in content.items() if name not in ("actor_login", "crm_user")})
     assert named.isascii()
     assert b"@" not in named
     assert b" " not in named

@@ -9,6 +9,7 @@ from psycopg.conninfo import make_conninfo
 
 from audit.entry import AuditEntry, EntryRefused, decode
 from audit.log import BATCH_LIMIT_ENTRIES, AuditLog, AuditUnavailable
+from audit.store import pack_batch
 from audit.tree import leaf_hash
 from audit.writer import Writer
 
@@ -129,6 +130,30 @@ async def test_a_database_without_the_tables_means_no_start(dsn: str) -> None:
         await AuditLog(dsn).start()
 
 
+async def test_what_comes_within_a_few_turns_shares_a_commit(log: AuditLog, make: Any, monkeypatch: Any) -> None:
+    sizes: list[int] = []
+
+    def pack(tenant: str, entries: Any, bodies: Any, leaves: Any) -> list[bytes]:
+        sizes.append(len(entries))
+        return pack_batch(tenant, entries, bodies, leaves)
+
+    monkeypatch.setattr("audit.log.pack_batch", pack)
+    futures = []
+    for _ in range(5):
+        futures.append(log.submit(make()))
+        await asyncio.sleep(0)
+    assert await asyncio.gather(*futures) == [0, 1, 2, 3, 4]
+    assert sizes == [5]
+
+
+async def test_entries_without_end_do_not_hold_a_batch_back(log: AuditLog, make: Any) -> None:
+    futures = [log.submit(make())]
+    while not futures[0].done():
+        futures.append(log.submit(make()))
+        await asyncio.sleep(0)
+    await asyncio.gather(*futures)
+
+
 async def test_a_full_queue_is_told_at_once(dsn: str, make: Any) -> None:
     log = AuditLog(dsn, queue_limit=3)
     await log.start()
@@ -147,8 +172,7 @@ async def test_a_commit_that_hangs_fails_everybody_and_the_log_comes_back(dsn: s
     async with await psycopg.AsyncConnection.connect(dsn) as connection:
         await connection.execute("SELECT * FROM audit_head FOR UPDATE")
         first = log.submit(make())
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.05)  # it is under way, so that the next one has to queue
         second = log.submit(make())
         for future in (first, second):
             with pytest.raises(AuditUnavailable):
