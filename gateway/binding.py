@@ -5,7 +5,7 @@ evidence (DESIGN, section 1). When one call made several records, their values s
 rights only.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -17,7 +17,10 @@ from gateway.records import ANY_ENTITY, RecordKey, Records
 from kms.tokens import SurrogateVault
 from policies.profile import Action, Operation, Profile
 
+# (tenant, profile, operation, CRM session) → the CRM's key of that user, see gateway.whoami
+Ask = Callable[[str, Profile, Operation, str], Awaitable[str | None]]
 WRITES = frozenset({Action.CREATE, Action.UPDATE})
+TAUGHT = WRITES | {Action.LOGIN}  # actions whose answers teach anything
 
 
 class CrmSessions(Protocol):
@@ -34,12 +37,18 @@ class Binding:
     """Learns from answers; one per process."""
 
     def __init__(
-        self, vault: SurrogateVault, records: Records, sessions: CrmSessions, clock: Callable[[], datetime]
+        self,
+        vault: SurrogateVault,
+        records: Records,
+        sessions: CrmSessions,
+        clock: Callable[[], datetime],
+        ask: Ask | None = None,
     ) -> None:
         self._vault = vault
         self._records = records
         self._sessions = sessions
         self._clock = clock
+        self._ask = ask
 
     async def learn(self, exchange: Exchange, profile: Profile, status: int, fields: Fields, body: bytes) -> None:
         """Bind created records, note owners and CRM identities; raises StoreUnavailable."""
@@ -57,10 +66,11 @@ class Binding:
         outcome = profile.crm_user_from_login(exchange.operation, exchange.body, status, fields, body)
         if outcome.token is not None:
             await self._sessions.note_crm_token(exchange.principal.session_id, token_hash(outcome.token))
+        crm_user = outcome.crm_user
+        if crm_user is None and outcome.token is not None and self._ask is not None:
+            crm_user = await self._ask(exchange.tenant, profile, exchange.operation, outcome.token)
         if outcome.crm_login is not None:
-            await self._sessions.note_crm_identity(
-                exchange.principal.session_id, outcome.crm_login, outcome.crm_user or ""
-            )
+            await self._sessions.note_crm_identity(exchange.principal.session_id, outcome.crm_login, crm_user or "")
 
     async def _write(self, exchange: Exchange, profile: Profile, status: int, fields: Fields, body: bytes) -> None:
         operation = exchange.operation

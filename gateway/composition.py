@@ -56,6 +56,7 @@ from gateway.tokenise import Tokeniser
 from gateway.upstream import Pool
 from gateway.upstream import Timeouts as UpstreamTimeouts
 from gateway.watch import Watch
+from gateway.whoami import Whoami
 from kms.keyring import Keyring
 from kms.scanner import Scanner
 from kms.store import Store as VaultStore
@@ -199,6 +200,7 @@ async def _assemble(
     )
     await keeper.start()
     stack.push_async_callback(keeper.close)
+    whoami = Whoami({tenant.name: tenant for tenant in tenants.values()})
     refusals = RefusalCounter(lambda: new_id("a", secrets.token_bytes))
     look = read_look()
     access = access_deps(accounts, audit, look, refusals, installations)
@@ -223,7 +225,7 @@ async def _assemble(
         ),
         outward=Outward(
             Reveal(vault, records, scanners, utc_now),
-            Binding(vault, records, accounts.sessions, utc_now),
+            Binding(vault, records, accounts.sessions, utc_now, whoami.ask),
             limits.bodies,
         ),
         keeper=keeper,

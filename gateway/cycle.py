@@ -68,6 +68,17 @@ def _lines(fields: tuple[tuple[bytes, bytes], ...]) -> bytes:
     return b"".join(b"%b: %b\r\n" % pair for pair in fields)
 
 
+def write_lines(fields: Fields) -> bytes:
+    """Fields of an answer as lines, without a Content-Length; raises RuntimeError for framing and for line breaks."""
+    lines = [f"{name}: {value}\r\n" for name, value in fields if name not in _FRAMING_NAMES]
+    if len(lines) != len(fields) and any(name in ("transfer-encoding", "connection") for name, _ in fields):
+        raise RuntimeError("framing is not the application's")
+    head = "".join(lines).encode("latin-1")
+    if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines) or b"\0" in head:
+        raise RuntimeError("a line break inside a header")
+    return head
+
+
 class Cycle:
     """One request and its answer; the head of an answer leaves together with the first of its body."""
 
@@ -152,22 +163,17 @@ class Cycle:
         if self._event is not None:
             self._event.set()
 
-    def respond(self, status: int, fields: Fields, body: bytes) -> bool:
+    def respond(self, status: int, fields: Fields, body: bytes, block: bytes | None = None) -> bool:
         """Answer at once and in one write; False when that is not possible now and `send` has to do it.
 
-        fields: without those of the framing, except a Content-Length, which is made here. Raises RuntimeError as
-        `send` does.
+        fields: without those of the framing, except a Content-Length, which is made here; block: what `write_lines`
+        made of them, when that is at hand. Raises RuntimeError as `send` does.
         """
         if self.disconnected or self.flow.write_paused:
             return False
         if self.response_started:
             raise RuntimeError("an answer begins twice")
-        lines = [f"{name}: {value}\r\n" for name, value in fields if name not in _FRAMING_NAMES]
-        if len(lines) != len(fields) and any(name in ("transfer-encoding", "connection") for name, _ in fields):
-            raise RuntimeError("framing is not the application's")
-        head = "".join(lines).encode("latin-1")
-        if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines) or b"\0" in head:
-            raise RuntimeError("a line break inside a header")
+        head = write_lines(fields) if block is None else block
         if self.scope["method"] == "HEAD" or status in _BODILESS_STATUS:
             body = end = b""
         else:

@@ -4,15 +4,61 @@ Nothing leaves before the trail has it. A body nobody has to look into goes on a
 ours.
 """
 
+from collections.abc import Iterable
+from functools import lru_cache
+
 from gateway import headers, stream
 from gateway.answer import Answer
 from gateway.body.coding import decode_answer
 from gateway.collaborators import Fields
+from gateway.cycle import write_lines
 from gateway.network import Tenant
-from gateway.origin import is_rewritten
+from gateway.origin import Origins, is_rewritten
 from gateway.passage import Nonsense, Passage, record
 
 _BODILESS_STATUS = frozenset({204, 304})
+_DROPPED = (b"date", b"content-length")  # never handed on (gateway.headers), and new with every answer
+# Of one person or one answer: a head with one of them is not kept.
+_FLEETING = frozenset(
+    {b"set-cookie", b"location", b"content-disposition", b"etag", b"last-modified", b"expires", b"www-authenticate"}
+)
+_KEPT_HEADS = 128
+
+
+class _Head:
+    """The fields of an answer and what follows from them alone; nothing changes it.
+
+    fields: with public URLs; looked: those of a body the gateway has read; block: the same as lines.
+    """
+
+    __slots__ = ("block", "coding", "content_type", "disposition", "fields", "looked", "opened", "rewritten")
+
+    def __init__(self, origins: Origins, raw: Iterable[tuple[bytes, bytes]]) -> None:
+        self.fields = origins.answer_fields(headers.answer_fields(raw))
+        named = dict(self.fields)
+        self.content_type, self.coding = named.get("content-type", ""), named.get("content-encoding", "")
+        self.disposition = named.get("content-disposition", "")
+        self.opened = stream.is_always_opened(self.content_type)
+        self.rewritten = is_rewritten(self.content_type)
+        self.looked = headers.looked_into(self.fields, secure=origins.secure)
+        self.block: bytes | None = None
+
+
+def _read_head(origins: Origins, raw: list[tuple[bytes, bytes]]) -> _Head:
+    """The head of an answer; most of a CRM's answers have one of a few."""
+    named = dict(raw)
+    if len(named) != len(raw) or not _FLEETING.isdisjoint(named):
+        return _Head(origins, raw)
+    for name in _DROPPED:
+        named.pop(name, None)
+    return _usual_head(origins, tuple(named.items()))
+
+
+@lru_cache(maxsize=_KEPT_HEADS)
+def _usual_head(origins: Origins, raw: tuple[tuple[bytes, bytes], ...]) -> _Head:
+    head = _Head(origins, raw)
+    head.block = write_lines(head.looked)
+    return head
 
 
 async def deliver(passage: Passage, tenant: Tenant, answer: Answer) -> None:
@@ -20,38 +66,36 @@ async def deliver(passage: Passage, tenant: Tenant, answer: Answer) -> None:
     gw, exchange, turn = passage.gw, passage.exchange, passage.turn
     origins, decision = tenant.origins, exchange.decision
     assert decision is not None
-    fields = origins.answer_fields(headers.answer_fields(answer.fields))
-    named = dict(fields)
-    content_type, coding = named.get("content-type", ""), named.get("content-encoding", "")
     asset = passage.asset
     try:
-        past = (asset or not stream.is_always_opened(content_type)) and await stream.flows_past(
+        head = _read_head(origins, answer.fields)
+        coding = head.coding
+        past = (asset or not head.opened) and await stream.flows_past(
             answer,
             exchange.head.method,
-            content_type,
+            head.content_type,
             coding,
-            named.get("content-disposition", ""),
+            head.disposition,
             asset=asset,
             view=decision.view,
         )
         if past:
             turn.rest("upstream")
-            await _flow(passage, answer, headers.streamed_past(fields, secure=origins.secure))
+            await _flow(passage, answer, headers.streamed_past(head.fields, secure=origins.secure))
             return
         body = await answer.read(gw.limits.answer)
         if coding and body:
             body = decode_answer(coding, body, gw.limits.bodies)
-        if body and is_rewritten(content_type):
+        if body and head.rewritten:
             body = origins.to_public(body)
-        fields = headers.looked_into(fields, secure=origins.secure)
         turn.enter("render", gw.limits.collaborator_s)
-        rendered = await gw.render_answer(exchange, answer.status, fields, body)
+        rendered = await gw.render_answer(exchange, answer.status, head.looked.copy(), body)
         fields, body = _require_rendered(rendered)
         await record(passage, "outcome", "", answer.status)
     except BaseException:
         answer.abandon()
         raise
-    await _send_whole(passage, answer.status, fields, body)
+    await _send_whole(passage, answer.status, fields, body, head.block if fields == head.looked else None)
 
 
 def _require_rendered(rendered: object) -> tuple[Fields, bytes]:
@@ -63,10 +107,10 @@ def _require_rendered(rendered: object) -> tuple[Fields, bytes]:
     return fields, body
 
 
-async def _send_whole(passage: Passage, status: int, fields: Fields, body: bytes) -> None:
+async def _send_whole(passage: Passage, status: int, fields: Fields, body: bytes, block: bytes | None) -> None:
     passage.turn.rest("send")
     respond = passage.scope.get(headers.RESPOND)
-    if respond is not None and respond(status, fields, body):
+    if respond is not None and respond(status, fields, body, block):
         passage.started = True
         return
     out = headers.encode(fields)

@@ -14,37 +14,48 @@ def describe(
 ) -> AuditEntry:
     """The audit entry of an exchange as it stands; names and counts, never a value."""
     principal, operation, decision = exchange.principal, exchange.operation, exchange.decision
+    actor = login = crm_user = entity = name = record = policy = ""
+    if principal is not None:
+        actor, login, crm_user = principal.id, principal.login, principal.crm_login
+    if operation is not None:
+        entity, name, record = operation.entity, operation.id, operation.record or ""
+    if decision is not None:
+        policy, reason = decision.view.policy_version, reason or decision.reason
     return AuditEntry(
-        actor=principal.id if principal is not None else "",
-        actor_login=principal.login if principal is not None else "",
+        actor=actor,
+        actor_login=login,
         at=exchange.received_at,
         client=exchange.client_address,
-        crm_user=(principal.crm_login if principal is not None else "") or exchange.crm_user or "",
-        entity=operation.entity if operation is not None else "",
+        crm_user=crm_user or exchange.crm_user or "",
+        entity=entity,
         exchange=exchange.id,
         fields=_details(exchange, refused),
         id=entry_id,
         kind=kind,
         method=exchange.head.method,
-        operation=operation.id if operation is not None else "",
-        path_shape=operation.id if operation is not None else "",
-        policy=decision.view.policy_version if decision is not None else "",
-        reason=reason or (decision.reason if decision is not None else ""),
-        record=(operation.record or "") if operation is not None else "",
+        operation=name,
+        path_shape=name,
+        policy=policy,
+        reason=reason,
+        record=record,
         status=status,
         tenant=exchange.tenant,
     )
 
 
 def _details(exchange: Exchange, refused: tuple[str, ...]) -> Mapping[str, object]:
-    details: dict[str, object] = {}
-    if exchange.principal is not None:
-        details["roles"] = exchange.principal.roles
-        details["session"] = exchange.principal.session_id
+    principal = exchange.principal
+    details: dict[str, object] = (
+        {} if principal is None else {"roles": principal.roles, "session": principal.session_id}
+    )
     if exchange.shown:
         shown: dict[str, dict[str, dict[str, int]]] = {}
         for (entity, name, record, form), count in exchange.shown.items():
-            shown.setdefault(f"{entity}.{name}", {}).setdefault(record, {})[form.lower()] = count
+            label = f"{entity}.{name}"
+            if label in shown:
+                shown[label].setdefault(record, {})[form.lower()] = count
+            else:
+                shown[label] = {record: {form.lower(): count}}  # nearly always: one form of one record
         details["shown"] = shown
     if exchange.caught:
         # Plain text keys: a kind is a StrEnum, which the encoder of the trail refuses.

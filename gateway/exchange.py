@@ -4,7 +4,7 @@ Stages fill it in order; policy, audit and upstream read the same parsed head an
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -74,7 +74,6 @@ class Principal:
     crm_login: str = ""
 
 
-@dataclass(slots=True)
 class Exchange:
     """State of one exchange; every field after `head` is filled by exactly one stage.
 
@@ -82,24 +81,35 @@ class Exchange:
     record that is created; posted: form fields that name an owner (keys of CRM users). typed: surrogates of what this
     very request brought in clear; its own answer (a form shown again) shows them as they were typed. echoes:
     search field → what the CRM got and what was typed.
+    Every request makes one: a dataclass with that many default factories would take three times as long.
     """
 
-    id: str
-    received_at: datetime
-    head: Head
-    tenant: str = ""
-    client_address: str = ""
-    principal: Principal | None = None
-    crm_user: str | None = None
-    operation: Operation | None = None
-    decision: Decision | None = None
-    language: str = "en"
-    body: bytes = b""
-    written: list[tuple[str, str, str]] = field(default_factory=list)
-    shown: dict[tuple[str, str, str, str], int] = field(default_factory=dict)
-    caught: dict[str, int] = field(default_factory=dict)
-    searched: list[str] = field(default_factory=list)
-    owner: str | None = None
-    posted: dict[str, str] = field(default_factory=dict)
-    typed: set[str] = field(default_factory=set)
-    echoes: dict[str, tuple[str, str]] = field(default_factory=dict)
+    __slots__ = (
+        "body", "caught", "client_address", "crm_user", "decision", "echoes", "head", "id", "language", "operation",
+        "owner", "posted", "principal", "received_at", "searched", "shown", "tenant", "typed", "written",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        exchange_id: str,
+        received_at: datetime,
+        head: Head,
+        tenant: str = "",
+        client_address: str = "",
+        crm_user: str | None = None,
+        operation: Operation | None = None,
+    ) -> None:
+        self.id, self.received_at, self.head = exchange_id, received_at, head
+        self.tenant, self.client_address, self.crm_user, self.operation = tenant, client_address, crm_user, operation
+        self.principal: Principal | None = None
+        self.decision: Decision | None = None
+        self.language = "en"
+        self.body = b""
+        self.written: list[tuple[str, str, str]] = []
+        self.shown: dict[tuple[str, str, str, str], int] = {}
+        self.caught: dict[str, int] = {}
+        self.searched: list[str] = []
+        self.owner: str | None = None
+        self.posted: dict[str, str] = {}
+        self.typed: set[str] = set()
+        self.echoes: dict[str, tuple[str, str]] = {}

@@ -43,7 +43,7 @@ class Installation:
         """
         if not self.current.discoveries:
             return
-        if status != 200 or not self.current.discoveries:
+        if status != 200:
             return
         known = self.current.types
         facts = {

@@ -7,7 +7,7 @@ binary format is converted, never patched.
 import re
 from urllib.parse import quote, unquote
 
-from gateway.binding import Binding
+from gateway.binding import TAUGHT, Binding
 from gateway.body import media
 from gateway.body.enclosed import find_enclosed
 from gateway.body.layer import splice
@@ -24,6 +24,7 @@ from policies.profile import Action
 
 # Formats nobody can look into, which may hold what the CRM knows in clear.
 CLOSED = frozenset({Media.OPAQUE, Media.ZIP, Media.MULTIPART})
+JSON_STARTS = frozenset(b"{[")  # without a byte order mark JSON is in UTF-8 (RFC 8259, section 8.1)
 # Addresses (Location, Link, Refresh) keep their surrogates: they work as they are, and a clear value in an address
 # would stay behind in histories and logs.
 RENDERED_FIELDS = frozenset({"content-disposition", "x-message", "warning"})
@@ -46,7 +47,8 @@ class Outward:
         """Header fields and body for this principal; raises Refusal, KeysUnavailable, StoreUnavailable, BodyFault."""
         installation.learn(exchange.head.path, status, body)
         profile = installation.current
-        await self._binding.learn(exchange, profile, status, fields, body)
+        if exchange.operation is not None and exchange.operation.action in TAUGHT:
+            await self._binding.learn(exchange, profile, status, fields, body)
         exchange.body = b""
         named = dict(fields)
         content_type, disposition = named.get("content-type", ""), named.get("content-disposition", "")
@@ -55,7 +57,8 @@ class Outward:
         if not body:
             return fields, body
         kind = media.sniff(content_type, disposition, body)
-        self._require_openable(exchange, kind)
+        if kind in CLOSED:
+            self._require_openable(exchange, kind)
         if (
             exchange.echoes
             and kind is Media.HTML
@@ -63,8 +66,11 @@ class Outward:
             and exchange.decision.view.sees_everything
         ):
             body = typed_again(body, exchange.echoes)
-        if kind is Media.JSON and (b'"base64"' in body or b";base64," in body):
-            body = await self._render_enclosed(exchange, body, profile.mask_char)
+        if kind is Media.JSON:
+            if b"base64" in body and (b'"base64"' in body or b";base64," in body):
+                body = await self._render_enclosed(exchange, body, profile.mask_char)
+            if body[0] in JSON_STARTS:
+                return fields, await self._reveal.render_json(exchange, body, profile.mask_char)
         page = open_page(kind, body, media.charset_of(content_type, kind, body), self._limits)
         rendered, _ = await self._reveal.render_page(exchange, page, profile.mask_char)
         if page.media_type is not None:

@@ -135,7 +135,7 @@ async def _classify(passage: Passage, tenant: Tenant) -> bytes | None:
             _require_length(head, gw.limits.body)
             body = await stream.read(passage.receive, passage.turn, gw.limits.body, gw.limits.body_pause_s)
             body = stream.unpack(head.first("content-encoding"), body, gw.limits)
-    operation = profile.classify(head.method, head.path, head.query, body, head.first("content-type") or "")
+    operation = profile.classify(head.method, head.path, head.query, body, head.named.get("content-type", ""))
     if not isinstance(operation, Operation):
         raise Nonsense("profile")
     exchange.operation = operation
@@ -162,12 +162,13 @@ def _decide(passage: Passage, body: bytes | None) -> Decision:
 async def _protect(passage: Passage, body: bytes | None) -> tuple[Outgoing, AsyncIterator[bytes] | None]:
     """What goes to the CRM instead of what came; a body that nothing looks into is handed on as a stream."""
     gw, head, turn = passage.gw, passage.exchange.head, passage.turn
-    limits, content_type, coding = gw.limits, head.first("content-type") or "", head.first("content-encoding")
+    limits, content_type = gw.limits, head.named.get("content-type", "")
+    if body is None and not head.has_body:
+        return await _protected(passage, content_type, b"", None)
+    coding = head.first("content-encoding")
     rest: AsyncIterator[bytes] | None = None
     given: bytes | AsyncIterator[bytes] | None = body
-    if body is None and not head.has_body:
-        given = b""
-    elif body is None:
+    if body is None:
         incoming = stream.chunks(passage.receive, turn, limits.upload, limits.body_pause_s)
         if essence(content_type).startswith("multipart/"):
             _require_length(head, limits.upload)
@@ -180,7 +181,14 @@ async def _protect(passage: Passage, body: bytes | None) -> tuple[Outgoing, Asyn
             else:
                 _require_length(head, limits.body)
                 given = stream.unpack(coding, await stream.gather(first, incoming, limits.body), limits)
-    turn.enter("protect", limits.collaborator_s)
+    return await _protected(passage, content_type, given, rest)
+
+
+async def _protected(
+    passage: Passage, content_type: str, given: bytes | AsyncIterator[bytes] | None, rest: AsyncIterator[bytes] | None
+) -> tuple[Outgoing, AsyncIterator[bytes] | None]:
+    gw = passage.gw
+    passage.turn.enter("protect", gw.limits.collaborator_s)
     outgoing = await gw.protect_request(passage.exchange, content_type, given)
     if not isinstance(outgoing, Outgoing) or (outgoing.body is None) != (rest is not None):
         raise Nonsense("tokenise")
@@ -213,12 +221,13 @@ async def _forward(passage: Passage, tenant: Tenant, outgoing: Outgoing, rest: A
     """Ask the CRM."""
     exchange, origins, body = passage.exchange, tenant.origins, outgoing.body
     head = exchange.head
-    content_type = outgoing.content_type if outgoing.content_type is not None else head.first("content-type")
     chunks: bytes | AsyncIterator[bytes]
     length: int | None
     if isinstance(body, bytes):
-        if body and is_rewritten(content_type or ""):
-            body = origins.to_upstream(body)
+        if body:
+            content_type = outgoing.content_type if outgoing.content_type is not None else head.first("content-type")
+            if is_rewritten(content_type or ""):
+                body = origins.to_upstream(body)
         chunks, length = body, len(body)
     elif body is None:
         assert rest is not None

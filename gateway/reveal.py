@@ -7,14 +7,16 @@ protected yet does not slip out. An answer that cannot be looked into is refused
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 
-from gateway.body.page import Page
+from gateway.body.page import JsonPage, Page, json_body
+from gateway.body.shortcut import Ready, ready
 from gateway.exchange import Exchange
 from gateway.records import Records
 from gateway.verdict import PLACEHOLDER, Verdict, Verdicts, Viewer
-from kms.scanner import Scanner
+from kms.scanner import Hit, Scanner
 from kms.tokens import SurrogateVault, VaultEntry
-from policies.decision import Form
+from policies.decision import FieldView, Form
 from privacy import mask, recognise
 from privacy.render import Shown
 
@@ -22,7 +24,6 @@ __all__ = ["PLACEHOLDER", "Reveal"]
 
 Replacement = tuple[int, int, str]
 Show = Callable[[str], Shown | None]
-Net = Callable[[str], list[Replacement]]
 
 
 class Reveal:
@@ -40,11 +41,50 @@ class Reveal:
 
         Raises KeysUnavailable or StoreUnavailable when an entry cannot be opened.
         """
+        return await self._render(exchange, page, page.surrogates(self._scanners[exchange.tenant]), mask_char)
+
+    async def render_json(self, exchange: Exchange, body: bytes, mask_char: str) -> bytes:
+        """Render a JSON body in UTF-8; the same as `render_page`, quick where everything about it is remembered."""
+        found = self._scanners[exchange.tenant].find(body)
+        rendered = self._remembered(exchange, body, found, mask_char)
+        if rendered is None:
+            page = JsonPage(body, "utf-8", found)
+            rendered, _ = await self._render(exchange, page, {hit.canonical for hit in found}, mask_char)
+        return rendered
+
+    def _remembered(self, exchange: Exchange, body: bytes, found: Sequence[Hit], mask_char: str) -> bytes | None:
+        """The body with what is remembered of all surrogates in it, None where anything has to be asked for."""
+        if exchange.decision is None or exchange.typed:
+            return None
+        view, tenant = exchange.decision.view, exchange.tenant
+        verdicts: Sequence[Verdict] = ()
+        if found:
+            canonicals = [hit[2] for hit in found]
+            entries, missing = self._vault.cached(tenant, canonicals)
+            if missing:
+                return None
+            known = self._verdicts.known(view, tenant, exchange.crm_user, mask_char, canonicals, entries)
+            if known is None:
+                return None
+            verdicts = known
+        prepared = [verdict[5] or self._spelled(verdict, exchange, mask_char) for verdict in verdicts]
+        net = None if view.sees_everything else partial(_net, exchange, view, mask_char)
+        rendered = json_body(body, found, prepared, net)
+        if rendered is not None:
+            counts = exchange.shown
+            for verdict in verdicts:
+                key = verdict[4]
+                counts[key] = counts.get(key, 0) + 1
+        return rendered
+
+    def _spelled(self, verdict: Verdict, exchange: Exchange, mask_char: str) -> Ready:
+        entry = verdict.entry
+        return ready(entry.surrogate, self._verdicts.shown(entry, verdict.form, exchange, mask_char))
+
+    async def _render(self, exchange: Exchange, page: Page, found: set[str], mask_char: str) -> tuple[bytes, bool]:
         viewer = self._viewer(exchange, mask_char)
-        scanner = self._scanners[exchange.tenant]
-        found = page.surrogates(scanner)
         entries = await self._entries(viewer, found)
-        net = None if viewer.view.sees_everything else self._net(exchange, viewer)
+        net = None if viewer.view.sees_everything else partial(_net, exchange, viewer.view, viewer.mask_char)
         if not entries and net is None:
             return page.render(_unknown, None), bool(found)
         show = self._show(exchange, viewer, await self._verdicts.of(viewer, entries))
@@ -64,7 +104,7 @@ class Reveal:
             return text
         entries = await self._entries(viewer, {hit.canonical for hit in hits})
         show = self._show(exchange, viewer, await self._verdicts.of(viewer, entries))
-        net = None if viewer.view.sees_everything else self._net(exchange, viewer)
+        net = None if viewer.view.sees_everything else partial(_net, exchange, viewer.view, viewer.mask_char)
 
         def plain(start: int, end: int) -> str:
             part = data[start:end].decode("utf-8", "surrogateescape")
@@ -100,7 +140,7 @@ class Reveal:
             verdict = table.get(canonical)
             if verdict is None:
                 return None
-            entry, _, form, shown, key = verdict
+            entry, _, form, shown, key, _ = verdict
             if typed and canonical in typed:
                 # The person typed it in this very request, and corrects it in the form shown again.
                 form, shown, key = Form.CLEAR, None, (*key[:3], Form.CLEAR.name)
@@ -109,28 +149,20 @@ class Reveal:
 
         return show
 
-    def _net(self, exchange: Exchange, viewer: Viewer) -> Net:
-        by_kind = viewer.view.by_kind
 
-        def net(text: str) -> list[Replacement]:
-            out: list[Replacement] = []
-            for found in recognise.find(text):
-                rule = by_kind.get(found.kind)
-                form = rule.other if rule is not None else Form.HIDDEN
-                if form is Form.CLEAR:
-                    continue
-                exchange.caught[found.kind] = exchange.caught.get(found.kind, 0) + 1
-                masked = form is Form.MASKED
-                out.append(
-                    (
-                        found.start,
-                        found.end,
-                        mask.mask(found.kind, found.text, char=viewer.mask_char) if masked else PLACEHOLDER,
-                    )
-                )
-            return out
-
-        return net
+def _net(exchange: Exchange, view: FieldView, mask_char: str, text: str) -> list[Replacement]:
+    """What recognisers find in a text and this view may not see, masked; counted as caught."""
+    out: list[Replacement] = []
+    for found in recognise.find(text):
+        rule = view.by_kind.get(found.kind)
+        form = rule.other if rule is not None else Form.HIDDEN
+        if form is Form.CLEAR:
+            continue
+        exchange.caught[found.kind] = exchange.caught.get(found.kind, 0) + 1
+        masked = form is Form.MASKED
+        new = mask.mask(found.kind, found.text, char=mask_char) if masked else PLACEHOLDER
+        out.append((found.start, found.end, new))
+    return out
 
 
 def _replaced(text: str, found: Sequence[Replacement], encode: Callable[[str], str]) -> str:

@@ -5,11 +5,12 @@ about owners it rests on: until that has to be read again, or until any owner ch
 itself (the spelling in the record at hand, values typed in it) is settled each time.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from gateway.body.shortcut import Ready, ready
 from gateway.exchange import Exchange
 from gateway.records import Records
 from gateway.settle import NOWHERE, records_of, settle
@@ -33,13 +34,17 @@ class Viewer(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """How an entry is shown and until when; shown None: spelled by the exchange; counted: key of the trail."""
+    """How an entry is shown and until when.
+
+    shown, ready: None where the exchange decides how it is spelled; counted: key of the trail.
+    """
 
     entry: VaultEntry
     until: datetime
     form: Form
     shown: Shown | None
     counted: tuple[str, str, str, str]
+    ready: Ready | None
 
 
 @dataclass(slots=True)
@@ -81,6 +86,30 @@ class Verdicts:
             self._settle(viewer, entries, entries if changed else missing, table)
         return table
 
+    def known(
+        self,
+        view: FieldView,
+        tenant: str,
+        crm_user: str | None,
+        mask_char: str,
+        found: Sequence[str],
+        entries: Mapping[str, VaultEntry],
+    ) -> list[Verdict] | None:
+        """The verdicts of these surrogates in order, where every one is remembered and holds; None otherwise."""
+        held = self._viewers.get((id(view), tenant, crm_user, mask_char))
+        if held is None or held.generation != self._records.generation:
+            return None
+        now = self._clock()
+        known = held.verdicts
+        verdicts: list[Verdict] = []
+        add = verdicts.append
+        for canonical in found:
+            verdict = known.get(canonical)
+            if verdict is None or verdict[0] is not entries.get(canonical) or verdict[1] <= now:
+                return None
+            add(verdict)
+        return verdicts
+
     def shown(self, entry: VaultEntry, form: Form, exchange: Exchange, mask_char: str) -> Shown:
         """The entry in one form, spelled as in the record the exchange is about."""
         return self._written(entry, form, spelling(entry, exchange), mask_char)
@@ -119,7 +148,8 @@ class Verdicts:
             for entity, record in records_of([entry]):
                 until = min(until, self._records.until(viewer.tenant, entity, record, now))
         shown = None if entry.spellings else self._written(entry, form, entry.clear, viewer.mask_char)
-        return Verdict(entry, until, form, shown, (origin.entity, origin.field, origin.record or "", form.name))
+        counted = (origin.entity, origin.field, origin.record or "", form.name)
+        return Verdict(entry, until, form, shown, counted, None if shown is None else ready(entry.surrogate, shown))
 
     def _written(self, entry: VaultEntry, form: Form, text: str, mask_char: str) -> Shown:
         key = (entry.surrogate, form, mask_char, text)

@@ -17,12 +17,13 @@ from gateway.body.limits import Limits
 from gateway.body.media import Media, charset_of, sniff
 from gateway.body.nested import walk_inner
 from gateway.body.script import walk_script
-from gateway.body.shortcut import render_json, stops_of
+from gateway.body.shortcut import Ready, ready, render_json, stops_of
 from gateway.body.text import walk_text
 from gateway.body.vcard import VcardPage
 from gateway.body.xls import XlsPage
 from gateway.body.xml import walk_xml
 from gateway.body.zip import Entry, ZipPage
+from privacy.render import Shown
 
 Walker = Callable[[Layer, Sequence[Hit], Walk], None]
 
@@ -92,13 +93,15 @@ class TextualPage:
 class JsonPage(TextualPage):
     """JSON, one document or several (JSON lines, JSONP)."""
 
-    def __init__(self, body: bytes, charset: str) -> None:
+    def __init__(self, body: bytes, charset: str, found: Sequence[Spot] = ()) -> None:
         super().__init__(body, charset, walk_json)
+        self._found = found
 
     def render(self, show: Show, net: Net | None) -> bytes:
         """The text with its surrogates rendered; only strings that need it are looked into."""
         if self._codec == "utf-8" and (self._found or net is not None):
-            rendered = render_json(self._data, self._found, show, net, walk_inner)
+            prepared = [_ready(hit.canonical, show(hit.canonical)) for hit in self._found]
+            rendered = render_json(self._data, self._found, prepared, net, walk_inner)
             if rendered is not None:
                 return rendered
         return super().render(show, net)
@@ -141,6 +144,11 @@ class StillPage:
         return self._body
 
 
+def json_body(data: bytes, found: Sequence[Spot], prepared: Sequence[Ready | None], net: Net | None) -> bytes | None:
+    """A JSON body in UTF-8 whose surrogates were found and prepared already; None where it has to be a page."""
+    return render_json(data, found, prepared, net, walk_inner)
+
+
 def open_page(media: Media, body: bytes, charset: str, limits: Limits) -> Page:
     """The page for a body that has its content coding undone; charset "" means that nobody named one.
 
@@ -170,6 +178,10 @@ def open_page(media: Media, body: bytes, charset: str, limits: Limits) -> Page:
             return ZipPage(body, limits, lambda entry: _entry(entry, limits))
         case _:
             return StillPage(body)
+
+
+def _ready(canonical: str, shown: Shown | None) -> Ready | None:
+    return None if shown is None else ready(canonical, shown)
 
 
 def _office_part(entry: Entry) -> Page | None:

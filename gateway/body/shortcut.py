@@ -9,43 +9,57 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 from gateway.body.json import STRING, STRINGS, walk_string
-from gateway.body.layer import Found, Inner, Layer, Net, Show, Spot, Walk
+from gateway.body.layer import Found, Inner, Layer, Net, Spot, Walk
 from privacy.glimpse import places
 from privacy.render import Context, Shown
 
 _NUMBER_BEFORE = frozenset(b" ,[\t\r\n")
 _DIGITS = frozenset(b"0123456789")
 _UNSAFE_BEFORE = frozenset(b"=/%&?:;#\\")
-_QUOTE, _BACKSLASH = 0x22, 0x5C
+_BACKSLASH = 0x5C
 
 
-def render_json(data: bytes, found: Sequence[Spot], show: Show, net: Net | None, inner: Inner) -> bytes | None:
-    """The rendered UTF-8 body; None where it has to be walked as a whole."""
+Ready = tuple[bytes, bytes, bytes, Shown]
+"""A shown surrogate prepared for many bodies: itself in quotes, what replaces it between quotes, and anywhere."""
+
+
+def ready(canonical: str, shown: Shown) -> Ready:
+    """What `render_json` needs of one surrogate; worth keeping as long as what is shown."""
+    return b'"' + canonical.encode() + b'"', shown.quoted, shown.inert, shown
+
+
+def render_json(
+    data: bytes, found: Sequence[Spot], prepared: Sequence[Ready | None], net: Net | None, inner: Inner
+) -> bytes | None:
+    """The rendered UTF-8 body; None where it has to be walked as a whole.
+
+    prepared: for each hit what it becomes, None where it stays.
+    """
     # `parts` is the body cut at its surrogates: what stands between them at even places, what they become at odd ones.
     parts: list[bytes] = []
     add = parts.append
     slow: dict[int, Shown] = {}
-    size = len(data)
     at = 0
-    for hit in found:
-        start, end, canonical = hit.start, hit.end, hit.canonical
+    for hit, one in zip(found, prepared, strict=True):
+        start, end = hit.start, hit.end
         add(data[at:start])
         at = end
+        if one is not None:
+            spelled, quoted, inert, shown = one
+            if data[start - 1 : end + 1] == spelled and data[start - 2] != _BACKSLASH:
+                add(quoted)
+                continue
         raw = data[start:end]
-        shown = show(canonical)
-        plain = raw == canonical.encode()
-        if shown is None or not plain:
+        if one is None or raw != spelled[1:-1]:
             if b'"' in raw or b"<" in raw:
                 return None  # it stands in two strings, or has tags inside
-            if shown is not None:
+            if one is not None:
                 slow[start] = shown
             add(raw)
             continue
         before = data[start - 1] if start else 0
-        if before == _QUOTE and end < size and data[end] == _QUOTE and data[start - 2] != _BACKSLASH:
-            add(raw if shown.wire == canonical else shown.quoted)
-        elif shown.inert and before not in _UNSAFE_BEFORE and not (before in _NUMBER_BEFORE and raw[0] in _DIGITS):
-            add(shown.inert)
+        if inert and before not in _UNSAFE_BEFORE and not (before in _NUMBER_BEFORE and raw[0] in _DIGITS):
+            add(inert)
         else:
             slow[start] = shown
             add(raw)

@@ -1,5 +1,6 @@
 """Sign-in in front of a real Creme: two factors or nothing, and an end that holds whatever the CRM would still take."""
 
+import random
 import re
 import subprocess
 import sys
@@ -11,7 +12,9 @@ import pytest
 
 from gateway.access.pages import CODE_PATH, SIGN_IN_PATH
 from gateway.demo.browser import Answer, Browser
+from gateway.demo.driver import make_driver
 from gateway.demo.filling import API_SIGN_IN
+from gateway.demo.people import make_people
 from tests.drills.stack import Member, Stack
 from tests.e2e.database import sql
 from tests.e2e.visitors import join, newcomer, sign_in, visitor
@@ -295,6 +298,18 @@ def test_the_trail_names_both_identities_after_the_crm_log_in(stack: Stack) -> N
     )
     assert {row[0] for row in rows} == {member.login}
     assert rows[-1] == (member.login, login, "contact.list")
+
+
+def test_a_salesperson_nobody_mapped_owns_what_the_crm_says_is_theirs(stack: Stack) -> None:
+    """The gateway asks Creme itself, with the session Creme has just given, whom it takes this person for."""
+    member = join(stack, "sales")
+    driver = make_driver(stack.crm.crm.name, sign_in(stack, member))
+    driver.log_in("lin.sales", stack.crm.passwords["lin.sales"])
+    person = make_people(random.Random(member.login), 1)[0]
+    page = driver.browser.get(f"/persons/contact/{driver.add_person(person)}").expect(200)
+    assert person.last_name in page.text
+    assert person.email not in page.text
+    assert f"***@{person.email.rpartition('@')[2]}" in page.text
 
 
 @pytest.mark.parametrize(("language", "words"), [("en", "not allowed"), ("zh-CN", "不允许")])
