@@ -26,6 +26,7 @@ from gateway.answer import (
 JOIN_LIMIT_BYTES = 64 * 1024  # a body up to this size is sent in one write with its head
 INTERIM_LIMIT = 8  # 1xx answers before the real one (RFC 9110 §15.2 sets no limit)
 BODILESS_STATUS = frozenset({204, 304})
+_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,8 @@ class Connection(asyncio.Protocol):
                 transport.write(head)
                 await self._send(transport, body, length)
             self._sent = True
-            self._settle_sent(answer)
+            if answer.done and self._answer is not None:
+                self._end()
             if not arrival.done():
                 await arrival
         except BaseException as fault:
@@ -169,10 +171,6 @@ class Connection(asyncio.Protocol):
         now = self._loop.time()
         self.total_deadline = now + self._timeouts.total
         self.deadline = now + self._timeouts.read
-
-    def _settle_sent(self, answer: Answer) -> None:
-        if answer.done and self._answer is not None:
-            self._end()
 
     # Being told
 
@@ -245,16 +243,17 @@ class Connection(asyncio.Protocol):
         if self._has_head:
             return  # trailers: read, bounded by silence and size of the body, and dropped
         name = name.lower()
-        if name == b"content-length":
-            if self._length is not None:
-                raise UpstreamNonsense("repeated length")
-            self._length = value.strip(b" \t")
-            if not self._length.isdigit() or len(self._length) > 18:
-                raise UpstreamNonsense("odd length")
-        elif name == b"transfer-encoding":
-            if self._chunked or value.strip(b" \t").lower() != b"chunked":
-                raise UpstreamNonsense("unknown transfer coding")
-            self._chunked = True
+        if name in _FRAMING:
+            if name == b"content-length":
+                if self._length is not None:
+                    raise UpstreamNonsense("repeated length")
+                self._length = value.strip(b" \t")
+                if not self._length.isdigit() or len(self._length) > 18:
+                    raise UpstreamNonsense("odd length")
+            else:
+                if self._chunked or value.strip(b" \t").lower() != b"chunked":
+                    raise UpstreamNonsense("unknown transfer coding")
+                self._chunked = True
         self._fields.append((name, value))
 
     def on_headers_complete(self) -> None:

@@ -34,7 +34,7 @@ from gateway.refusal import (
 __all__ = ["CountRefusal", "ListenerLimits", "StrictProtocol", "make_protocol", "make_server", "tls_context"]
 
 CountRefusal = Callable[[str, str], None]  # client address as the socket has it, reason id
-_SINGLE = frozenset({b"host", b"content-length", b"transfer-encoding"})
+_JUDGED = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect"})
 
 
 def make_protocol(limits: ListenerLimits, count: CountRefusal) -> type[HttpToolsProtocol]:
@@ -149,19 +149,20 @@ class StrictProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._in_head:
             raise self._fault(MALFORMED_REQUEST)  # trailers: nobody needs them, and they are read differently
-        name = name.lower()
-        if name in _SINGLE:
-            if name in self._framing:
+        name, text = name.lower(), value.rstrip(b" \t")
+        if name in _JUDGED:
+            if name == b"expect":
+                if value.lower() != b"100-continue":
+                    raise self._fault(MALFORMED_REQUEST)
+                self.expect_100_continue = True
+            elif name in self._framing:
                 raise self._fault(AMBIGUOUS_FRAMING)
-            self._framing[name] = value.rstrip(b" \t")
-        elif name == b"expect":
-            if value.lower() != b"100-continue":
-                raise self._fault(MALFORMED_REQUEST)
-            self.expect_100_continue = True
+            else:
+                self._framing[name] = text
         headers = self.headers
         if len(headers) >= self.bounds.fields:
             raise self._fault(HEADERS_TOO_LARGE)
-        headers.append((name, value.rstrip(b" \t")))
+        headers.append((name, text))
 
     def on_headers_complete(self) -> None:
         parser, framing = self.parser, self._framing

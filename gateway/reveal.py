@@ -67,14 +67,16 @@ class Reveal:
             if known is None:
                 return None
             verdicts = known
-        prepared = [verdict[5] or self._spelled(verdict, exchange, mask_char) for verdict in verdicts]
+        prepared = [one[5] for one in verdicts]
+        if None in prepared:
+            prepared = [one[5] or self._spelled(one, exchange, mask_char) for one in verdicts]
         net = None if view.sees_everything else partial(_net, exchange, view, mask_char)
         rendered = json_body(body, found, prepared, net)
         if rendered is not None:
             counts = exchange.shown
             for verdict in verdicts:
                 key = verdict[4]
-                counts[key] = counts.get(key, 0) + 1
+                counts[key] = counts[key] + 1 if key in counts else 1
         return rendered
 
     def _spelled(self, verdict: Verdict, exchange: Exchange, mask_char: str) -> Ready:

@@ -97,7 +97,10 @@ class HyperscanNominator:
             else:
                 add(start * STEP + pattern)
 
-        self._database.scan(data, match_event_handler=matched, scratch=scratch)
+        # flags, context and scratch by position: names would cost more than the call
+        self._database.scan(data, matched, 0, None, scratch)
+        if not escaped:
+            return sorted(set(found)) if len(found) > 1 else found
         for end in escaped:
             start = max(0, end - _WALK)
             run = data[start : end - 1].rstrip(_ESCAPE_STARTS)

@@ -16,7 +16,7 @@ from kms.nominate import Nominator
 from kms.surrogate import SHAPES, Shapes
 
 _CONFIRMED = 65_536
-_PATTERN_BITS = nominate.STEP - 1
+_PATTERN_BITS, _STEP_BITS, _SHORT_TEXT = nominate.STEP - 1, nominate.STEP_BITS, nominate.SHORT_TEXT
 _hit = tuple.__new__  # a named tuple at half the cost, for the one place that makes most of them
 
 _AMP = rb"&(?:amp;)?"
@@ -109,32 +109,35 @@ class Scanner:
     def find(self, data: bytes) -> list[Hit]:
         """Surrogates in order, not overlapping; of two that overlap, the one that starts first and is longer."""
         hits: list[Hit] = []
+        add = hits.append
         done = 0
         size = len(data)
         known, plain = self._known, self._plain
-        escapes = b"%" in data or b"\\" in data
+        escapes: bool | None = None
         for candidate in self._nominator.candidates(data):
-            position, pattern = candidate >> nominate.STEP_BITS, candidate & _PATTERN_BITS
+            position, pattern = candidate >> _STEP_BITS, candidate & _PATTERN_BITS
             first, last = plain[pattern]
             start, end = position + first, position + last
             raw = data[start:end] if start >= 0 else b""
             seen = known.get(raw)
             hit: Hit | None
             # It does not matter what stands beside e-mail addresses and names.
-            if seen is not None and (pattern <= nominate.SHORT_TEXT or not _digits_around(data, start, end, size)):
+            if seen is not None and (pattern <= _SHORT_TEXT or not _digits_around(data, start, end, size)):
                 if start >= done:
-                    hits.append(_hit(Hit, (start, end, seen[0], seen[1], seen[2])))
+                    add(_hit(Hit, (start, end, *seen)))
                     done = end
                     continue
                 hit = Hit(start, end, seen[0], seen[1], seen[2])
-            elif pattern == nominate.SHORT_TEXT:
+            elif pattern == _SHORT_TEXT:
                 if raw in known:
                     continue
                 seen = self._learn(raw, self._short_text(raw))
                 hit = None if seen is None else Hit(start, end, seen[0], seen[1], seen[2])
-            elif pattern == nominate.PHONE and not escapes and self._inside(data, position):
-                continue
             else:
+                if escapes is None:
+                    escapes = b"%" in data or b"\\" in data
+                if pattern == nominate.PHONE and not escapes and self._inside(data, position):
+                    continue
                 hit = self._spelled_hit(data, position, pattern)
                 if hit is not None and (hit.start, hit.end) == (start, end) and raw.startswith(self._begins[pattern]):
                     self._learn(raw, (hit.canonical, hit.kind, hit.upper))
@@ -292,6 +295,8 @@ def _digits_around(data: bytes, start: int, end: int, size: int) -> bool:
     """Whether what stands beside plain digits may change their meaning: a digit, or the decimals of a float."""
     after = data[end] if end < size else 0
     before = data[start - 1] if start else 0
+    if after == before == 0x22:  # a string of its own: the common case
+        return False
     return 0x30 <= after <= 0x39 or after == 0x2E or 0x30 <= before <= 0x39
 
 

@@ -10,6 +10,7 @@ from html.entities import html5
 import re2
 
 from privacy.recognise import AT, PLUS, SEPARATORS, SHAPES
+from privacy.sieve import HAS_HYPERSCAN, Sieve
 
 _HEX = "[0-9A-Fa-f]"
 _ESCAPES = "&%#;\\"  # what begins or ends another escape counts as well: `\u0026#64;` and `%2540` are decoded twice
@@ -49,8 +50,12 @@ def _alternatives() -> list[str]:
 _OPTIONS = re2.Options()
 _OPTIONS.log_errors = False
 _PLACES = re2.compile("|".join(_alternatives()), _OPTIONS)
+# Every escape that is a place: `&` and `%` are always, so only backslashes are left.
+_SIEVE = Sieve(rf"\\(?:u(?i:{_UNITS})|u{_HEX}{{0,3}}[^0-9A-Fa-f]|[^A-Za-wyz\"/])") if HAS_HYPERSCAN else None
 
 
 def places(data: bytes) -> list[int]:
     """Offsets of the places of one text, in order; none reaches over a quotation mark, `=`, `<` or `>`."""
+    if _SIEVE is not None and not _SIEVE.holds(data):
+        return []
     return [match.start() for match in _PLACES.finditer(data)]

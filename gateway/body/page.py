@@ -99,12 +99,17 @@ class JsonPage(TextualPage):
 
     def render(self, show: Show, net: Net | None) -> bytes:
         """The text with its surrogates rendered; only strings that need it are looked into."""
-        if self._codec == "utf-8" and (self._found or net is not None):
+        if self._codec == "utf-8" and (self._found or net is not None) and not self._split():
             prepared = [_ready(hit.canonical, show(hit.canonical)) for hit in self._found]
             rendered = render_json(self._data, self._found, prepared, net, walk_inner)
             if rendered is not None:
                 return rendered
         return super().render(show, net)
+
+    def _split(self) -> bool:
+        """Whether a surrogate stands in two strings, or has tags inside; asked first, so that each is shown once."""
+        data = self._data
+        return any(b'"' in (raw := data[hit.start : hit.end]) or b"<" in raw for hit in self._found)
 
 
 class HtmlPage(TextualPage):

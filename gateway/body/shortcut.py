@@ -15,7 +15,8 @@ from privacy.render import Context, Shown
 
 _NUMBER_BEFORE = frozenset(b" ,[\t\r\n")
 _DIGITS = frozenset(b"0123456789")
-_UNSAFE_BEFORE = frozenset(b"=/%&?:;#\\")
+# After anything else a surrogate may be in the middle of an address, where other values stand than in text.
+_SAFE_BEFORE = frozenset(b" ,>(\t\r\n")
 _BACKSLASH = 0x5C
 
 
@@ -58,7 +59,7 @@ def render_json(
             add(raw)
             continue
         before = data[start - 1] if start else 0
-        if inert and before not in _UNSAFE_BEFORE and not (before in _NUMBER_BEFORE and raw[0] in _DIGITS):
+        if inert and before in _SAFE_BEFORE and not (before in _NUMBER_BEFORE and raw[0] in _DIGITS):
             add(inert)
         else:
             slow[start] = shown

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
-STOP_SECONDS = 10.0
+STOP_SECONDS = 30.0
 
 
 class ChildFault(Exception):  # noqa: N818 - names who failed
@@ -37,7 +37,7 @@ class Child:
         return self.process.poll() is None
 
     def stop(self) -> None:
-        """Ask it to end, insist after ten seconds, and wait for it."""
+        """Ask it to end, insist after half a minute, and wait for it."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGTERM)
         try:

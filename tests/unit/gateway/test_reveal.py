@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import orjson
 import pytest
 
 from gateway.collaborators import Fields
@@ -84,6 +85,37 @@ async def test_programs_get_something_they_may_post_back(creme: Glue) -> None:
     assert shown["phone"].startswith("+8889")
     assert shown["phone"].endswith("000")
     assert shown["id"] == id_card
+
+
+@pytest.mark.parametrize("role", ["sales", "manager"])
+async def test_what_is_remembered_is_shown_and_counted_like_the_first_time(creme: Glue, role: str) -> None:
+    held = await creme.create("5", owner=ANNA, phone="138 0013 8000")
+    body = orjson.dumps({**held, "note": f"13912345678 {held['phone']}", held["last_name"]: "Zqaaaaaaaaaaaaaa"})
+    answers = []
+    for text in (body, body, body.replace(b"Zqaaaaaaaaaaaaaa", b""), body.replace(b"Zqaaaaaaaaaaaaaa", b"")):
+        exchange = creme.exchange("GET", "/persons/contacts", role=role)
+        _, shown = await creme.answer(exchange, text, "application/json")
+        answers.append((shown.replace(b"Zqaaaaaaaaaaaaaa", b""), exchange.shown, exchange.caught))
+    assert answers[1:] == answers[:1] * 3
+    assert answers[0][1]
+
+
+async def test_what_is_remembered_ends_with_the_owner(creme: Glue) -> None:
+    held = await creme.create("5", owner=ANNA)
+    value = {"name": held["last_name"]}
+    for _ in range(2):
+        assert await creme.see_json(value) == {"name": PERSON["last_name"]}
+    await creme.records.note(TENANT, [("contact", "5"), ("*", "5")], BORIS, creme.clock())
+    for _ in range(2):
+        assert await creme.see_json(value) == value
+
+
+async def test_what_was_typed_is_shown_to_programs_as_well(creme: Glue) -> None:
+    exchange, held = await creme.send_form("/persons/contact/add", PERSON, role="sales")
+    body = orjson.dumps({"phone": held["phone"]})
+    for one, phone in ((exchange, PERSON["phone"]), (creme.exchange("GET", "/x", role="sales"), held["phone"])):
+        _, shown = await creme.answer(one, body, "application/json")
+        assert orjson.loads(shown) == {"phone": phone}
 
 
 async def test_a_value_is_shown_as_it_was_typed_into_the_record_at_hand(creme: Glue) -> None:
