@@ -8,10 +8,16 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from hypothesis import settings
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from gateway.database import ROLE, EmbeddedPostgres, Pool, migrate, open_pool
+
+# The same examples each time, so that a red run is about the change at hand; `--hypothesis-profile=default` explores.
+settings.register_profile("steady", derandomize=True, deadline=None)
+settings.load_profile("steady")
+
 
 TEMPLATE = "crmgate_template"
 # What a test writes may be lost with the machine; it must be fast.

@@ -15,8 +15,10 @@ from privacy.render import Context, Shown
 
 _NUMBER_BEFORE = frozenset(b" ,[\t\r\n")
 _DIGITS = frozenset(b"0123456789")
-# After anything else a surrogate may be in the middle of an address, where other values stand than in text.
+# After anything else a surrogate may be in the middle of an address, where other values stand than in text. A body with
+# markup or addresses is always looked into: there even a blank may stand inside an address.
 _SAFE_BEFORE = frozenset(b" ,>(\t\r\n")
+_ADDRESSES = (b"<", b"://", b"\\u003", b"\\/", b"&")
 _BACKSLASH = 0x5C
 
 
@@ -40,6 +42,7 @@ def render_json(
     parts: list[bytes] = []
     add = parts.append
     slow: dict[int, Shown] = {}
+    plain: bool | None = None
     at = 0
     for hit, one in zip(found, prepared, strict=True):
         start, end = hit.start, hit.end
@@ -59,7 +62,9 @@ def render_json(
             add(raw)
             continue
         before = data[start - 1] if start else 0
-        if inert and before in _SAFE_BEFORE and not (before in _NUMBER_BEFORE and raw[0] in _DIGITS):
+        if plain is None:
+            plain = not any(sign in data for sign in _ADDRESSES)
+        if plain and inert and before in _SAFE_BEFORE and not (before in _NUMBER_BEFORE and raw[0] in _DIGITS):
             add(inert)
         else:
             slow[start] = shown

@@ -114,6 +114,13 @@ def both(body: bytes, show: Show, net: Net | None) -> tuple[bytes, bytes]:
 @example([json.dumps(["bob@example.org"]).replace("@", "\\u0040")], {}, True, False, None)
 @example(["https://x.example/?q=bob%40example.org", "<b>bob&#64;example.org</b>"], {}, True, False, None)
 @example(["7<b", "13912345678"], dict.fromkeys(CLEAR, Form.CLEAR), True, False, None)
+@example(
+    '<a href="/x?q=x: e.abcdefghabcdefghabcdefghabcdefgh@enc.invalid',
+    dict.fromkeys(CLEAR, Form.CLEAR),
+    False,
+    False,
+    None,
+)
 def test_both_ways_give_the_same_body(
     value: object, forms: dict[str, Form | None], looks: bool, ascii_only: bool, indent: int | None
 ) -> None:
