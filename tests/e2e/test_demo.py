@@ -105,7 +105,10 @@ def test_busy_port_is_told(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         done = subprocess.run(
-            [sys.executable, "-m", "gateway.demo", "--folder", str(tmp_path), "--port", str(port)],
+            [
+                *(sys.executable, "-m", "gateway.demo", "--folder", str(tmp_path)),
+                *("--port", str(port), "--console-port", str(free_port())),
+            ],
             capture_output=True,
             text=True,
             timeout=60,
