@@ -6,8 +6,7 @@ MAKEFLAGS += --no-print-directory
 
 CRM ?= creme
 CACHE := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/crmgate
-# The distribution's interpreter before others on the path: it is built with optimisation, many others are not.
-PYTHON ?= $(shell for v in 3.11 3.12 3.13; do for p in /usr/bin/python$$v python$$v; do $$p -c 'import ensurepip, venv' 2>/dev/null && command -v $$p && break 2; done; done)
+PYTHON ?= $(shell for v in 3.11 3.12 3.13; do python$$v -c '' 2>/dev/null && command -v python$$v && break; done)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --no-input --disable-pip-version-check --progress-bar off --require-hashes
 # pip's own output is a page long; this keeps one moving line of it, and the errors, which pip writes to standard error.

@@ -50,7 +50,7 @@ FIELD_KEYS = frozenset(
 _OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_UTC_Z
 _LETTERS = bytes(set(range(33, 127)) - set(b'"\\@<>'))
 _ID = rb"[!#-;=?A-Z\[\]^-~]{0,512}+"  # printable ASCII without space, quote, backslash, at sign and angle bracket
-_TEXT = rb'[^"\\\x00-\x1f]*+(?:\\["\\/bfnrtu][^"\\\x00-\x1f]*+)*+'
+_TEXT = rb'[^"\\\x00-\x1f]*+(?:\\["\\/bfnrtu][^"\\\x00-\x1f]*+)*'
 _IN_FIELDS = bytes(set(range(33, 127)) - set(b"\\@<>"))  # the same alphabet plus the punctuation of JSON itself
 _TIME = rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{6})?Z"
 # Two halves, because no name can hold a quote: the last `,"id":"` is the key itself and nothing has to be tried twice.

@@ -27,7 +27,7 @@ def _pattern(separator: bytes) -> re.Pattern[bytes]:
     """One cell with what ends it. A cell that is not properly quoted runs to the next separator, quotes and all."""
     sep = re.escape(separator)
     return re.compile(
-        rb'(?:"((?:[^"]++|"")*+)"(?=' + sep + rb"|[\r\n]|\Z)|([^" + sep + rb"\r\n]*+))(" + sep + rb"|\r\n|\r|\n|\Z)"
+        rb'(?:"((?:[^"]++|"")*)"(?=' + sep + rb"|[\r\n]|\Z)|([^" + sep + rb"\r\n]*+))(" + sep + rb"|\r\n|\r|\n|\Z)"
     )
 
 

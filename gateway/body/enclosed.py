@@ -18,7 +18,7 @@ from gateway.body.media import Media, sniff
 from gateway.body.multipart import open_file
 
 _DATA_URL = re.compile(r"data:([^;,\"]{0,100})(?:;[^;,\"]{0,100}){0,4};base64,", re.IGNORECASE)
-_PAYLOAD = rb'((?:[A-Za-z0-9+/=]++|\\[nr/])++)"'
+_PAYLOAD = rb'((?:[A-Za-z0-9+/=]++|\\[nr/])+)"'
 _SPOT = re.compile(
     rb'(?:"base64"\s*+:\s*+"|"data:([^;,"\\]{0,100}(?:\\/[^;,"\\]{0,100})?)(?:;[^;,"\\]{0,100}){0,4}?;base64,)'
     + _PAYLOAD,

@@ -17,7 +17,7 @@ from privacy.render import Context
 
 _VALUE = rb"""(?:"([^"]*+)(?:"|\Z)|'([^']*+)(?:'|\Z)|([^\t\n\f\r >"'][^\t\n\f\r >]*+)|(?=>)|\Z)"""
 _NAME = rb"""(=[^\t\n\f\r />=]*+|[^\t\n\f\r />=]++)"""
-_ATTRIBUTE = re.compile(_NAME + rb"(?:[\t\n\f\r ]*+=[\t\n\f\r ]*+" + _VALUE + rb")?+")
+_ATTRIBUTE = re.compile(_NAME + rb"(?:[\t\n\f\r ]*+=[\t\n\f\r ]*+" + _VALUE + rb")?")
 _PLAIN_VALUE = rb"""(?:"[^"]*+(?:"|\Z)|'[^']*+(?:'|\Z)|[^\t\n\f\r >"'][^\t\n\f\r >]*+|(?=>)|\Z)"""
 _TOKEN = re.compile(
     rb"<(?:(!--(?:-?>|[\s\S]*?(?:--!?>|\Z)))"
@@ -25,7 +25,7 @@ _TOKEN = re.compile(
     rb"|(/?)(?:((?i:title|textarea|style|xmp|iframe|noembed|noframes|script|plaintext|option))(?=[\t\n\f\r />])"
     rb"|([A-Za-z][^\t\n\f\r />]*+))"
     rb"((?:[\t\n\f\r /]++|(?:=[^\t\n\f\r />=]*+|[^\t\n\f\r />=]++)"
-    rb"(?:[\t\n\f\r ]*+=[\t\n\f\r ]*+" + _PLAIN_VALUE + rb")?+)*+)(?:>|\Z))"
+    rb"(?:[\t\n\f\r ]*+=[\t\n\f\r ]*+" + _PLAIN_VALUE + rb")?)*)(?:>|\Z))"
 )
 _ESCAPABLE = frozenset({b"title", b"textarea"})
 _FOREIGN = re.compile(rb"<(?:svg|math)[\s/>]", re.IGNORECASE)

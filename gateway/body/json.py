@@ -17,10 +17,10 @@ from gateway.body.leaf import NO_SIBLINGS, Leaf, changed
 from gateway.body.limits import Limits
 from privacy.render import Context
 
-STRING = re.compile(rb'"(?:[^"\\]++|\\[\s\S])*+(?:"|\Z)')
-STRINGS = re.compile(rb'(?:[^"]*+"(?:[^"\\]++|\\[\s\S])*+")*+')  # as many whole ones as there are
+STRING = re.compile(rb'"(?:[^"\\]++|\\[\s\S])*(?:"|\Z)')
+STRINGS = re.compile(rb'(?:[^"]*+"(?:[^"\\]++|\\[\s\S])*")*')  # as many whole ones as there are
 # Plain words as keys are passed over at once; a name surrogate may be a key.
-_KEY_OR_STRING = re.compile(rb'"(?!Z[qx])[A-Za-z_][A-Za-z_.-]{0,60}+"[ \t\r\n]*+:|("(?:[^"\\]++|\\[\s\S])*+(?:"|\Z))')
+_KEY_OR_STRING = re.compile(rb'"(?!Z[qx])[A-Za-z_][A-Za-z_.-]{0,60}+"[ \t\r\n]*+:|("(?:[^"\\]++|\\[\s\S])*(?:"|\Z))')
 _ESCAPE = re.compile(rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|[\"\\/bfnrt])")
 
 _SINGLE = {
@@ -84,7 +84,7 @@ def walk_string(layer: Layer, start: int, end: int, hits: Sequence[Hit], walk: W
         walk.inner(inside, inside.down(hits), walk, wire=True)
 
 
-_TOKEN = re.compile(rb'[ \t\r\n:,]*+(?:("(?:[^"\\]++|\\[\s\S])*+")|([{}\[\]])|([^ \t\r\n:,\[\]{}"]++))')
+_TOKEN = re.compile(rb'[ \t\r\n:,]*+(?:("(?:[^"\\]++|\\[\s\S])*")|([{}\[\]])|([^ \t\r\n:,\[\]{}"]++))')
 
 
 class JsonDocument:
@@ -127,7 +127,7 @@ def _check_depth(data: bytes, limit: int) -> None:
     if data.count(b"[") + data.count(b"{") <= limit:
         return
     depth = 0
-    for match in re.finditer(rb'"(?:[^"\\]++|\\[\s\S])*+"|([\[{])|([\]}])', data):
+    for match in re.finditer(rb'"(?:[^"\\]++|\\[\s\S])*"|([\[{])|([\]}])', data):
         if match.start(1) >= 0:
             depth += 1
             if depth > limit:

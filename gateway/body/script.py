@@ -14,12 +14,12 @@ from privacy.render import Context
 
 _START = re.compile(rb"[\"'`/]")
 _BODIES = {
-    0x22: re.compile(rb'"(?:[^"\\\n\r]++|\\(?:\r\n|[\s\S]))*+'),
-    0x27: re.compile(rb"'(?:[^'\\\n\r]++|\\(?:\r\n|[\s\S]))*+"),
-    0x60: re.compile(rb"`(?:[^`\\]++|\\[\s\S])*+"),
+    0x22: re.compile(rb'"(?:[^"\\\n\r]++|\\(?:\r\n|[\s\S]))*'),
+    0x27: re.compile(rb"'(?:[^'\\\n\r]++|\\(?:\r\n|[\s\S]))*"),
+    0x60: re.compile(rb"`(?:[^`\\]++|\\[\s\S])*"),
 }
 _LINE = re.compile(rb"//[^\n\r]*+")
-_PATTERN = re.compile(rb"/(?![*/])(?:[^/\\\[\n\r]|\\[^\n\r]|\[(?:[^\]\\\n\r]|\\[^\n\r]){0,500}+\]){1,1000}+/[a-z]*+")
+_PATTERN = re.compile(rb"/(?![*/])(?:[^/\\\[\n\r]|\\[^\n\r]|\[(?:[^\]\\\n\r]|\\[^\n\r]){0,500}\]){1,1000}/[a-z]*+")
 _BEFORE_PATTERN = frozenset(b"(,=:[!&|?{};+-*%<>~^")
 _WORD_BEFORE = re.compile(rb"(?:^|[^\w$.])(?:return|typeof|case|in|of|void|delete)$")
 ESCAPE = re.compile(

@@ -18,11 +18,11 @@ from gateway.body.nested import walk_inner
 from privacy.render import Context, encode
 
 FOLD_BYTES = 75  # RFC 6350, section 3.2: octets of a line without its break
-_LINE = re.compile(rb"[^\r\n]*+(?:(?:\r\n|\n|\r)[ \t][^\r\n]*+)*+(\r\n|\n|\r|\Z)")
+_LINE = re.compile(rb"[^\r\n]*+(?:(?:\r\n|\n|\r)[ \t][^\r\n]*+)*(\r\n|\n|\r|\Z)")
 _FOLD = re.compile(rb"(?:\r\n|\n|\r)[ \t]")
 _PHYSICAL = re.compile(rb"[^\r\n]*+(?:\r\n|\n|\r|\Z)")
 _ESCAPE = re.compile(rb"\\[\\,;:nN]")
-_HEAD = re.compile(rb'((?:[A-Za-z0-9-]+\.)?([A-Za-z0-9-]+)((?:;(?:[^":;]++|"[^"]*+")*+)*+)):')
+_HEAD = re.compile(rb'((?:[A-Za-z0-9-]+\.)?([A-Za-z0-9-]+)((?:;(?:[^":;]++|"[^"]*+")*)*)):')
 _QUOTED_PRINTABLE = re.compile(rb"(?:^|;)(?:ENCODING=)?QUOTED-PRINTABLE(?:;|$)", re.IGNORECASE)
 _PARTS = {
     "N": ("family", "given", "additional", "prefix", "suffix"),

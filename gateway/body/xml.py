@@ -17,7 +17,7 @@ from privacy.render import Context, encode
 
 _TOKEN = re.compile(
     rb"<(?:!--[\s\S]*?(?:-->|\Z)|!\[CDATA\[([\s\S]*?)(?:\]\]>|\Z)|\?[\s\S]*?(?:\?>|\Z)|(!DOCTYPE[^>\[]*+\[?)"
-    rb"|(/)?([A-Za-z_:\x80-\xff][^\s/>]*+)((?:[^>\"']++|\"[^\"]*+(?:\"|\Z)|'[^']*+(?:'|\Z))*+)(?:>|\Z))"
+    rb"|(/)?([A-Za-z_:\x80-\xff][^\s/>]*+)((?:[^>\"']++|\"[^\"]*+(?:\"|\Z)|'[^']*+(?:'|\Z))*)(?:>|\Z))"
 )
 _ATTRIBUTE = re.compile(rb"""([^\s=/"'<>]++)\s*+=\s*+(?:"([^"<]*+)"|'([^'<]*+)')""")
 _UNTOUCHED = frozenset({b"f", b"formula", b"formula1", b"formula2", b"script", b"style", b"definedname"})
