@@ -171,7 +171,9 @@ class _Watched(Browser):
 
 def _models(driver: TrytonDriver) -> list[str]:
     told = driver.call("model.ir.model.search_read", [[], 0, 1000, None, ["name"], {}])
-    return sorted(row["name"] for row in told if "wizard" not in row["name"])
+    names = [row["name"] for row in told if "wizard" not in row["name"]]
+    # People first, so that a short walk sees what matters.
+    return sorted(names, key=lambda name: (not name.startswith("party."), name))
 
 
 def _walk_model(driver: TrytonDriver, model: str) -> None:
