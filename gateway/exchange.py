@@ -80,13 +80,14 @@ class Exchange:
     shown: (entity, field, record or "", form name) → count, for the audit outcome; never values. owner: who owns the
     record that is created; posted: form fields that name an owner (keys of CRM users). typed: surrogates of what this
     very request brought in clear; its own answer (a form shown again) shows them as they were typed. echoes:
-    search field → what the CRM got and what was typed.
+    search field → what the CRM got and what was typed. own_words: reserved surrogate → the name or address
+    somebody searched for without seeing its record; their own answer shows what they typed.
     Every request makes one: a dataclass with that many default factories would take three times as long.
     """
 
     __slots__ = (
         "body", "caught", "client_address", "crm_user", "decision", "echoes", "head", "id", "language", "operation",
-        "owner", "posted", "principal", "received_at", "searched", "shown", "tenant", "typed", "written",
+        "own_words", "owner", "posted", "principal", "received_at", "searched", "shown", "tenant", "typed", "written",
     )  # fmt: skip
 
     def __init__(
@@ -113,3 +114,4 @@ class Exchange:
         self.posted: dict[str, str] = {}
         self.typed: set[str] = set()
         self.echoes: dict[str, tuple[str, str]] = {}
+        self.own_words: dict[str, str] = {}

@@ -54,7 +54,7 @@ class Reveal:
 
     def _remembered(self, exchange: Exchange, body: bytes, found: Sequence[Hit], mask_char: str) -> bytes | None:
         """The body with what is remembered of all surrogates in it, None where anything has to be asked for."""
-        if exchange.decision is None or exchange.typed:
+        if exchange.decision is None or exchange.typed or exchange.own_words:
             return None
         view, tenant = exchange.decision.view, exchange.tenant
         verdicts: Sequence[Verdict] = ()
@@ -87,7 +87,7 @@ class Reveal:
         viewer = self._viewer(exchange, mask_char)
         entries = await self._entries(viewer, found)
         net = None if viewer.view.sees_everything else partial(_net, exchange, viewer.view, viewer.mask_char)
-        if not entries and net is None:
+        if not entries and net is None and not exchange.own_words:
             return page.render(_unknown, None), bool(found)
         show = self._show(exchange, viewer, await self._verdicts.of(viewer, entries))
         rendered = page.render(show, net)
@@ -136,12 +136,13 @@ class Reveal:
     def _show(self, exchange: Exchange, viewer: Viewer, table: Mapping[str, Verdict]) -> Show:
         """Look-ups while a page is rendered; each is counted as shown."""
         typed, counts = exchange.typed, exchange.shown
+        words = {one: Shown(Form.CLEAR, text, text) for one, text in exchange.own_words.items()}
         verdicts = self._verdicts
 
         def show(canonical: str) -> Shown | None:
             verdict = table.get(canonical)
             if verdict is None:
-                return None
+                return words.get(canonical)
             entry, _, form, shown, key, _ = verdict
             if typed and canonical in typed:
                 # The person typed it in this very request, and corrects it in the form shown again.

@@ -2,7 +2,9 @@
 
 A search box is no oracle for hidden fields: a kind the role may not search is refused whatever the value is, and a
 value that the role sees nowhere is treated as one that belongs to nobody: the reserved surrogate that matches nothing.
-No recognised value reaches the CRM's search.
+No recognised value reaches the CRM's search, and no known name or address that the searcher does not see: in a box that
+searches everything it is replaced as well, and the answer shows the searcher's own words where the replacement stands,
+so that it looks like the answer to words that nobody is called.
 """
 
 from collections.abc import Mapping, Sequence
@@ -113,6 +115,17 @@ class Search:
             operand.leaf.new = raw.replace(text, matches[0])
         elif kind is not None and not _decision(exchange).view.sees_everything:
             operand.leaf.new = raw.replace(text, no_match(kind, scanner.shapes))
+        elif (known := await self._known_as(exchange, text)) is not None:
+            reserved = no_match(known, scanner.shapes)
+            operand.leaf.new = raw.replace(text, reserved)
+            exchange.own_words[reserved] = text
+
+    async def _known_as(self, exchange: Exchange, text: str) -> Kind | None:
+        """Whether anybody, seen or not, has this name or address."""
+        for kind in (Kind.NAME, Kind.ADDRESS):
+            if await self._vault.find(exchange.tenant, kind, text):
+                return kind
+        return None
 
     async def _one(self, exchange: Exchange, kind: str, text: str, scanner: Scanner) -> str:
         seen = await self._seen(exchange, kind, text)

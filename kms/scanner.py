@@ -195,7 +195,8 @@ class Scanner:
     def _short_text(self, raw: bytes) -> tuple[str, str, bool] | None:
         kind = surrogate.NAME if raw[1] in b"qQ" else surrogate.ADDRESS
         body = raw[2:].decode("ascii").lower()
-        if not surrogate.confirm_short_text(self._keys, kind, body):
+        # The reserved one belongs to nobody; it stands where somebody searched for a name that they do not see.
+        if body != surrogate.RESERVED_TEXT and not surrogate.confirm_short_text(self._keys, kind, body):
             return None
         return surrogate.SHORT_TEXT[kind] + body, kind, raw.isupper()
 

@@ -20,6 +20,8 @@ DETERMINISTIC = frozenset({EMAIL, PHONE, ID_CARD, BANK_CARD})
 """Kinds whose surrogate is the same for the same normalised value everywhere in a tenant."""
 SHORT_TEXT = {NAME: "Zq", ADDRESS: "Zx"}
 """Prefix of the kinds that have no shape of their own."""
+RESERVED_TEXT = "a" * 14
+"""What follows the prefix in the surrogate that belongs to nobody (`no_match`)."""
 
 _ID_FIRST_DAY = date(1850, 1, 1)
 _ID_DAYS = (date(1900, 1, 1) - _ID_FIRST_DAY).days
@@ -136,7 +138,7 @@ def no_match(kind: str, shapes: Shapes = SHAPES) -> str:
     if kind == EMAIL:
         return f"e.{'a' * 32}@{shapes.email_domain}"
     if kind in SHORT_TEXT:
-        return SHORT_TEXT[kind] + "a" * 14
+        return SHORT_TEXT[kind] + RESERVED_TEXT
     if kind == PHONE:
         return f"+{shapes.phone_country}{shapes.phone_lead}" + "0" * 10
     if kind == BANK_CARD:

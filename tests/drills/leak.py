@@ -1,7 +1,8 @@
 """`make leak`: seeds unique values through the gateway, walks the CRM as every role, dumps its database and files.
 
 The only passing figure is 0 for e-mail, phone, ID and card anywhere, and for names and addresses in declared fields
-and, where they are known values, in notes. Names in prose that nothing declared are counted on a line of their own.
+and, where they are known values, in notes. Names in prose that nothing declared are counted on a line of their own, and
+so are names and addresses that an answer shows again to the person who typed them into that very search.
 """
 
 import argparse
@@ -13,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from rich.console import Console
 from rich.progress import track
@@ -48,6 +50,7 @@ class Finding:
     statuses: str
     found: dict[str, int]
     examples: list[str]
+    typed: int = 0
 
 
 def with_everything(person: Person, stranger: str) -> Person:
@@ -103,20 +106,27 @@ def walk_as(stack: Stack, role: str, seeded: Seeded, limit: int) -> Finding:
     """Walk everything as one role and count what it should not have seen."""
     seeker = Seeker(hidden_from(role, seeded.sought))
     found: dict[Sought, str] = {}
+    typed: set[Sought] = set()
 
     # The control only has to show that the seeker finds what is shown; one reading does.
     find = seeker.find_plain if role == "manager" else seeker.find
 
     def see(answer: Answer) -> None:
         headers = "\n".join(f"{name}: {value}" for name, value in answer.headers).encode()
+        own = unquote(urlsplit(answer.url).query)
         for one in seeker.find_plain(headers) | find(answer.body):
+            if one.kind in ("name", "address") and one.value in own:
+                typed.add(one)
+                continue
             found.setdefault(one, f"{answer.method} {answer.url.partition('?')[0].rpartition('localhost')[2]}")
 
     clear = [one.value for one in seeded.sought if one.kind in ("phone", "e-mail", "ID", "name")][
         :: max(1, len(seeded.sought) // 12)
     ]
     walk = _walk(stack, role, seeded, clear, limit, see)
-    return _finding(role, walk.answers, " ".join(f"{k}:{v}" for k, v in sorted(walk.statuses.items())), found)
+    finding = _finding(role, walk.answers, " ".join(f"{k}:{v}" for k, v in sorted(walk.statuses.items())), found)
+    finding.typed = len(typed)
+    return finding
 
 
 def _walk(stack: Stack, role: str, seeded: Seeded, clear: list[str], limit: int, see: object) -> Walk:
@@ -227,6 +237,8 @@ def report(console: Console, name: str, seeded: Seeded, control: Finding, findin
     strangers = sum(one.kind == UNDECLARED for one in seeded.sought)
     for one in findings:
         console.print(f"  {UNDECLARED}, {one.where}: {one.found[UNDECLARED]} of {strangers}")
+        if one.typed:
+            console.print(f"  shown again to who typed it, {one.where}: {one.typed} names or addresses")
         for example in one.examples:
             console.print(f"    found: {example}", style="red")
     blind = [kind for kind in KINDS if not control.found[kind] and any(s.kind == kind for s in seeded.sought)]
