@@ -11,10 +11,11 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --no-input --disable-pip-version-check --progress-bar off --require-hashes
 # pip's own output is a page long; this keeps one moving line of it, and the errors, which pip writes to standard error.
 COUNTED := awk '/^Collecting/ { printf "\r  %d packages", ++n; fflush() } /^Installing/ { printf ", unpacking" ; fflush() } END { if (n) print "" }'
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 VENDOR := gateway/console/static/vendor
 export PIP_CACHE_DIR := $(CACHE)/pip
 
-.PHONY: help venv web demo test lint types unit system check leak hostile fidelity transfer bench clean
+.PHONY: help venv web demo test lock lint types unit system check leak hostile fidelity transfer bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +54,10 @@ demo: .venv/.run $(VENDOR)/.fetched ## a real CRM behind crmgate on https://crm.
 
 system: ## Debian packages the tests need (installs them as root, else names them)
 	@bash tests/system-packages
+
+lock: .venv/.dev ## pin anew what pyproject.toml asks for, with hashes
+	@$(LOCK) --group build pyproject.toml -o requirements.lock
+	@$(LOCK) --group build --group dev --group web pyproject.toml -o requirements-dev.lock
 
 lint: .venv/.dev
 	@$(BIN)/ruff format --check .
