@@ -5,18 +5,16 @@ What is asked for goes to standard output, everything else to standard error, so
 """
 
 import asyncio
-import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 import uvloop
 from rich.markup import escape
-from rich.table import Table
 from rich.tree import Tree
 
 from gateway import check as checks
-from gateway import cli_audit, cli_users
+from gateway import cli_audit, cli_keys, cli_users
 from gateway.accounts import utc_now
 from gateway.check_words import LANGUAGES, WEIGHTS, say
 from gateway.cli_shell import (
@@ -31,13 +29,10 @@ from gateway.cli_shell import (
     tenant_of,
     told_plainly,
 )
-from gateway.database import open_pool
 from gateway.first_steps import Start, guess_profile, write_files
-from gateway.opening import open_certificate, open_database, open_keys
+from gateway.opening import open_certificate
 from gateway.settings import FILE_NAME, Settings
 from gateway.toml_tree import SettingInvalid
-from kms.keyring import Keyring, KeyringStatus
-from kms.store import Store
 from policies.profile import load_profile
 
 app = typer.Typer(
@@ -47,11 +42,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-keys_app = typer.Typer(help="Encryption keys.", no_args_is_help=True)
 profile_app = typer.Typer(help="What crmgate knows about a CRM.", no_args_is_help=True)
 app.add_typer(cli_users.app, name="user")
 app.add_typer(cli_audit.app, name="audit")
-app.add_typer(keys_app, name="keys")
+app.add_typer(cli_keys.app, name="keys")
 app.add_typer(profile_app, name="profile")
 
 _STYLES = {checks.Weight.FINE: "green", checks.Weight.WARNING: "yellow", checks.Weight.PROBLEM: "red"}
@@ -137,38 +131,6 @@ def _run_server(settings: Settings) -> None:
     from gateway.serving import serve as serve_app
 
     uvloop.run(serve_app(settings))
-
-
-@keys_app.command("status")
-def keys_status(tenant: TenantOption = "", config: FileOption = None) -> None:
-    """Show the key provider and every key by id, age and purpose; never a secret."""
-    with told_plainly():
-        settings = settings_of(config)
-        name = tenant_of(settings, tenant)
-        database = open_database(settings)
-        try:
-            status = asyncio.run(_key_status(settings, name, database.dsn))
-        finally:
-            database.close()
-    out.print(f"provider {status.provider}: {status.message or 'can be used'}", markup=False)
-    table = Table("key", "scope", "purpose", "age", "state", box=None)
-    for key in status.keys:
-        table.add_row(
-            key.id, key.scope, key.purpose, f"{key.age_s / 86400:.1f} d", "retired" if key.retired else "live"
-        )
-    out.print(table)
-    if status.problem:
-        raise typer.Exit(PROBLEM)
-
-
-async def _key_status(settings: Settings, tenant: str, dsn: str) -> KeyringStatus:
-    pool = await open_pool(dsn, max_size=2)
-    keyring = Keyring(open_keys(settings), Store(pool), clock=time.monotonic)
-    try:
-        return await keyring.status(tenant)
-    finally:
-        await keyring.close()
-        await pool.close()
 
 
 @profile_app.command("explain")
