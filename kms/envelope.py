@@ -1,26 +1,41 @@
-"""The G1 envelope: one value sealed with AES-256-GCM, bound to where it belongs.
+"""The G1 envelope: one value sealed, bound to where it belongs.
 
-Layout: suite 0x11, key id (4), type and flags (1), [cell id (8)], nonce (12), ciphertext, tag (16). The additional data
-are never stored: "G1", the header, then tenant, application, entity, field and record key, each with a 4-byte length.
-The value key is HKDF-Expand(field key, "G1 val" + record key or cell id), so a key per record is used.
+Layout: suite (1), key id (4), type and flags (1), [cell id (8)], [commitment (16)], then the body of the suite: nonce
+(12), ciphertext and tag (16), or for the deterministic suite synthetic IV (16) and ciphertext. The additional data are
+never stored: "G1", the header, then tenant, application, entity, field and record key, each with a 4-byte length. A
+suite that is not bound to the record leaves the record key out.
 There is exactly one key per id, no trial decryption, and one error for everything that does not open.
 """
 
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-SUITE_AES_256_GCM = 0x11
-TYPE_TEXT = 0x01
+from kms.suites.aes_gcm import AES_256_GCM
+from kms.suites.aes_siv import AES_256_SIV
+from kms.suites.sm4_gcm import SM4_GCM
+from kms.suites.suite import COMMITMENT_BYTES, NONCE_BYTES, Suite
+from kms.suites.triple_des import TRIPLE_DES
+
+__all__ = ["NONCE_BYTES", "SUITES", "Context", "EnvelopeInvalid", "FieldKey", "Sealing", "SuiteRetired"]
+
+SUITES: Mapping[int, Suite] = MappingProxyType(
+    {suite.number: suite for suite in (AES_256_GCM, AES_256_SIV, SM4_GCM, TRIPLE_DES)}
+)
+TYPE_TEXT, TYPE_INTEGER, TYPE_DECIMAL, TYPE_DATE, TYPE_BOOLEAN, TYPE_JSON = range(1, 7)
+TYPES = 0x0F
+FLAG_COMMITTED = 0x10
 FLAG_CELL = 0x20
+FLAG_CHUNKED = 0x40
+"""Of streams (kms.stream); no envelope of one value has it."""
 FLAG_PADDED = 0x80
-NONCE_BYTES = 12
 KEY_ID_BYTES = 4
 CELL_BYTES = 8
-_TAG_BYTES = 16
+SECRET_BYTES = 32
+_HEAD_BYTES = 6
 
 
 class EnvelopeInvalid(Exception):  # noqa: N818 - names what is wrong
@@ -30,6 +45,12 @@ class EnvelopeInvalid(Exception):  # noqa: N818 - names what is wrong
 
     def __init__(self) -> None:
         super().__init__("the envelope does not open")
+
+
+class SuiteRetired(Exception):  # noqa: N818 - names what is wrong
+    """Somebody asks to encrypt with a suite that only reads, and the explicit switch is off."""
+
+    permanent = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,40 +73,113 @@ class Context:
     cell: bytes | None = None
 
 
-def seal(key: FieldKey, plaintext: bytes, context: Context, nonce: bytes, *, pad_to: int = 0) -> bytes:
-    """Seal a value; `nonce` is 12 fresh random bytes, `pad_to` hides the length in steps of that many bytes."""
-    if len(nonce) != NONCE_BYTES or len(key.id) != KEY_ID_BYTES or len(key.secret) != 32:
+@dataclass(frozen=True, slots=True)
+class Sealing:
+    """How new values are sealed; what is stored opens whatever stands here.
+
+    committed: each envelope carries a commitment to its key, for keys that a tenant brings; legacy: the explicit switch
+    without which a retired suite does not encrypt.
+    """
+
+    suite: Suite = AES_256_GCM
+    committed: bool = False
+    legacy: bool = False
+
+
+DEFAULT = Sealing()
+
+
+def seal(
+    key: FieldKey,
+    plaintext: bytes,
+    context: Context,
+    nonce: bytes,
+    *,
+    pad_to: int = 0,
+    kind: int = TYPE_TEXT,
+    sealing: Sealing = DEFAULT,
+) -> bytes:
+    """Seal a value; `nonce` is 12 fresh random bytes, `pad_to` hides the length in steps of that many bytes.
+
+    kind: one of the TYPE_ numbers. A suite that is not bound to the record ignores record, cell and nonce. Raises
+    SuiteRetired.
+    """
+    if len(nonce) != NONCE_BYTES or len(key.id) != KEY_ID_BYTES or len(key.secret) != SECRET_BYTES:
         raise ValueError("a G1 envelope takes a 12-byte nonce, a 4-byte key id and a 32-byte key")
-    flags = TYPE_TEXT | (FLAG_PADDED if pad_to else 0) | (FLAG_CELL if context.cell is not None else 0)
-    header = bytes((SUITE_AES_256_GCM,)) + key.id + bytes((flags,)) + (context.cell or b"")
+    if not TYPE_TEXT <= kind <= TYPE_JSON:
+        raise ValueError("a G1 envelope takes one of six types")
+    suite = sealing.suite
+    if suite.legacy and not sealing.legacy:
+        raise SuiteRetired(f"{suite.name} only reads; encrypting with it needs the explicit switch")
+    cell, record = _record(suite, context)
+    if context.cell is not None and len(context.cell) != CELL_BYTES:
+        raise ValueError("a cell id has 8 bytes")
+    flags = kind
+    commitment = b""
     if pad_to:
+        flags |= FLAG_PADDED
         plaintext += b"\x80" + bytes(-(len(plaintext) + 1) % pad_to)  # ISO/IEC 7816-4
-    cipher = AESGCM(_value_key(key.secret, context))
-    return header + nonce + cipher.encrypt(nonce, plaintext, _additional(header, context))
+    if cell:
+        flags |= FLAG_CELL
+    if sealing.committed:
+        flags |= FLAG_COMMITTED
+        commitment = suite.commit(key.secret, record)
+    header = bytes((suite.number,)) + key.id + bytes((flags,)) + cell + commitment
+    return header + suite.encrypt(key.secret, record, nonce, plaintext, _additional(header, context, suite.bound))
 
 
 def open_(keys: Mapping[bytes, FieldKey], blob: bytes, context: Context) -> bytes:
-    """The value again; raises EnvelopeInvalid, also when the key id is not among `keys`."""
-    key = keys.get(key_id(blob))
-    flags = blob[5] if len(blob) > 5 else 0
-    start = 6 + (CELL_BYTES if flags & FLAG_CELL else 0)
-    known = flags & ~(FLAG_PADDED | FLAG_CELL) == TYPE_TEXT
-    if key is None or not known or len(blob) < start + NONCE_BYTES + _TAG_BYTES or blob[0] != SUITE_AES_256_GCM:
+    """The text that was sealed; raises EnvelopeInvalid, also when it was no text or the key is not among `keys`."""
+    kind, plaintext = open_typed(keys, blob, context)
+    if kind != TYPE_TEXT:
         raise EnvelopeInvalid
-    header, body = blob[:start], blob[start:]
-    if (context.cell or b"") != header[6:]:
+    return plaintext
+
+
+def open_typed(keys: Mapping[bytes, FieldKey], blob: bytes, context: Context) -> tuple[int, bytes]:
+    """Type and value again; raises EnvelopeInvalid, also when the key id is not among `keys`."""
+    key = keys.get(blob[1:5])
+    suite = SUITES.get(blob[0]) if len(blob) > _HEAD_BYTES else None
+    if key is None or suite is None or len(key.secret) != SECRET_BYTES:
+        raise EnvelopeInvalid
+    flags = blob[5]
+    kind = flags & TYPES
+    start = _HEAD_BYTES + (CELL_BYTES if flags & FLAG_CELL else 0)
+    until = start + (COMMITMENT_BYTES if flags & FLAG_COMMITTED else 0)
+    cell, record = _record(suite, context)
+    if flags & FLAG_CHUNKED or not TYPE_TEXT <= kind <= TYPE_JSON or len(blob) < until + suite.least:
+        raise EnvelopeInvalid
+    if cell != blob[_HEAD_BYTES:start]:
+        raise EnvelopeInvalid
+    if until > start and not hmac.compare_digest(suite.commit(key.secret, record), blob[start:until]):
         raise EnvelopeInvalid
     try:
-        cipher = AESGCM(_value_key(key.secret, context))
-        plaintext = cipher.decrypt(body[:NONCE_BYTES], body[NONCE_BYTES:], _additional(header, context))
+        additional = _additional(blob[:until], context, suite.bound)
+        plaintext = suite.decrypt(key.secret, record, blob[until:], additional)
     except InvalidTag:
         raise EnvelopeInvalid from None
-    return _unpadded(plaintext) if flags & FLAG_PADDED else plaintext
+    return kind, _unpadded(plaintext) if flags & FLAG_PADDED else plaintext
 
 
 def key_id(blob: bytes) -> bytes:
     """The key id an envelope names; a hint until it opens."""
     return blob[1:5]
+
+
+def cell_id(blob: bytes) -> bytes | None:
+    """The cell id an envelope names, if any; a hint until it opens."""
+    if len(blob) < _HEAD_BYTES + CELL_BYTES or not blob[5] & FLAG_CELL:
+        return None
+    return blob[_HEAD_BYTES : _HEAD_BYTES + CELL_BYTES]
+
+
+def _record(suite: Suite, context: Context) -> tuple[bytes, bytes]:
+    """Cell id of the header, and what stands for the record in keys; both empty when the suite is not bound to it."""
+    if not suite.bound:
+        return b"", b""
+    if context.cell is not None:
+        return context.cell, context.cell
+    return b"", context.record.encode()
 
 
 def _unpadded(plaintext: bytes) -> bytes:
@@ -95,15 +189,12 @@ def _unpadded(plaintext: bytes) -> bytes:
     return text[:-1]
 
 
-def _value_key(secret: bytes, context: Context) -> bytes:
-    """HKDF-Expand to one block of SHA-256 (RFC 5869, 2.3): T(1) = HMAC(key, info | 0x01)."""
-    info = b"G1 val" + (context.cell if context.cell is not None else context.record.encode())
-    return hmac.digest(secret, info + b"\x01", "sha256")
-
-
-def _additional(header: bytes, context: Context) -> bytes:
+def _additional(header: bytes, context: Context, bound: bool) -> bytes:
     parts = [b"G1", header]
-    for text in (context.tenant, context.application, context.entity, context.field, context.record):
+    for text in (context.tenant, context.application, context.entity, context.field):
         part = text.encode()
+        parts += (len(part).to_bytes(4), part)
+    if bound:
+        part = context.record.encode()
         parts += (len(part).to_bytes(4), part)
     return b"".join(parts)
