@@ -190,11 +190,24 @@ def _unpadded(plaintext: bytes) -> bytes:
 
 
 def _additional(header: bytes, context: Context, bound: bool) -> bytes:
-    parts = [b"G1", header]
-    for text in (context.tenant, context.application, context.entity, context.field):
-        part = text.encode()
-        parts += (len(part).to_bytes(4), part)
-    if bound:
-        part = context.record.encode()
-        parts += (len(part).to_bytes(4), part)
-    return b"".join(parts)
+    # Written out: with a loop over the parts, this was a tenth of the time of a whole seal.
+    tenant, application = context.tenant.encode(), context.application.encode()
+    entity, field_name = context.entity.encode(), context.field.encode()
+    place = b"".join(
+        (
+            b"G1",
+            header,
+            len(tenant).to_bytes(4),
+            tenant,
+            len(application).to_bytes(4),
+            application,
+            len(entity).to_bytes(4),
+            entity,
+            len(field_name).to_bytes(4),
+            field_name,
+        )
+    )
+    if not bound:
+        return place
+    record = context.record.encode()
+    return place + len(record).to_bytes(4) + record

@@ -1,0 +1,132 @@
+"""All SQL about cells and about values kept beside the CRM by record; it never opens anything (see kms.store)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from psycopg import sql
+
+from kms.store import OriginConflict, Store
+
+
+@dataclass(frozen=True, slots=True)
+class CellRow:
+    """Where a cell was first seen."""
+
+    entity: str
+    field: str
+    record: str
+
+
+@dataclass(frozen=True, slots=True)
+class BesideRow:
+    """An envelope kept for a field of a record; record "" while it is not bound, then cell names the exchange."""
+
+    entity: str
+    field: str
+    record: str
+    cell: str
+    seal_key: bytes
+    blob: bytes
+
+
+class CellStore(Store):
+    """The tables vault_cell and vault_beside behind one pool."""
+
+    async def cells(self, tenant: str, cells: Sequence[bytes]) -> dict[bytes, CellRow]:
+        """Where these cells belong; those never seen are absent. Raises StoreUnavailable."""
+        async with self._connection() as connection:
+            cursor = await connection.execute(
+                "SELECT cell, entity, field, record FROM vault_cell WHERE tenant = %s AND cell = ANY(%s::bytea[])",
+                (tenant, list(cells)),
+            )
+            return {bytes(cell): CellRow(*rest) for cell, *rest in await cursor.fetchall()}
+
+    async def bind_cells(self, tenant: str, rows: Mapping[bytes, CellRow]) -> None:
+        """Note where cells belong, all or none; raises OriginConflict when one belongs elsewhere, StoreUnavailable."""
+        # One order for all writers, so that two of them can wait for each other but never lock each other up.
+        ordered = sorted(rows.items())
+        cells = [cell for cell, _ in ordered]
+        async with self._connection() as connection, connection.transaction():
+            await connection.execute(
+                "INSERT INTO vault_cell (tenant, cell, entity, field, record) SELECT %s, *"
+                " FROM unnest(%s::bytea[], %s::text[], %s::text[], %s::text[]) ON CONFLICT DO NOTHING",
+                (
+                    tenant,
+                    cells,
+                    [row.entity for _, row in ordered],
+                    [row.field for _, row in ordered],
+                    [row.record for _, row in ordered],
+                ),
+            )
+            cursor = await connection.execute(
+                "SELECT cell, entity, field, record FROM vault_cell WHERE tenant = %s AND cell = ANY(%s::bytea[])",
+                (tenant, cells),
+            )
+            stored = {bytes(cell): CellRow(*rest) for cell, *rest in await cursor.fetchall()}
+            if stored != dict(rows):
+                raise OriginConflict("a cell belongs to one record of an entity")
+
+    async def keep_beside(self, tenant: str, rows: Sequence[BesideRow]) -> None:
+        """Keep envelopes, each in the place of what its field held before; raises StoreUnavailable."""
+        ordered = sorted(rows, key=lambda row: (row.entity, row.field, row.record, row.cell))
+        async with self._connection() as connection, connection.transaction():
+            for row in ordered:
+                place = "record" if row.record else "cell"
+                await connection.execute(
+                    sql.SQL(
+                        "INSERT INTO vault_beside (tenant, entity, field, record, cell, seal_key, blob)"
+                        " VALUES (%s, %s, %s, %s, %s, %s, %s)"
+                        " ON CONFLICT (tenant, entity, field, {}) WHERE record {} ''"
+                        " DO UPDATE SET blob = excluded.blob, seal_key = excluded.seal_key, written_at = now()"
+                    ).format(sql.Identifier(place), sql.SQL("<>" if row.record else "=")),
+                    (tenant, row.entity, row.field, row.record, row.cell, row.seal_key, row.blob),
+                )
+
+    async def waiting_beside(self, tenant: str, cell: str, entity: str) -> list[BesideRow]:
+        """Envelopes of an exchange that have no record yet; raises StoreUnavailable."""
+        async with self._connection() as connection:
+            cursor = await connection.execute(
+                "SELECT entity, field, record, cell, seal_key, blob FROM vault_beside"
+                " WHERE tenant = %s AND cell = %s AND entity = %s AND record = ''",
+                (tenant, cell, entity),
+            )
+            return [
+                BesideRow(entity, name, record, cell, bytes(key), bytes(blob))
+                for entity, name, record, cell, key, blob in await cursor.fetchall()
+            ]
+
+    async def settle_beside(self, tenant: str, rows: Sequence[BesideRow]) -> None:
+        """Put waiting envelopes, sealed anew for their record, in the place of the waiting ones, all or none."""
+        async with self._connection() as connection, connection.transaction():
+            for row in rows:
+                await connection.execute(
+                    "WITH gone AS (DELETE FROM vault_beside WHERE tenant = %s AND entity = %s AND field = %s"
+                    " AND cell = %s AND record = '' RETURNING 1)"
+                    " INSERT INTO vault_beside (tenant, entity, field, record, cell, seal_key, blob)"
+                    " SELECT %s, %s, %s, %s, '', %s, %s FROM gone"
+                    " ON CONFLICT (tenant, entity, field, record) WHERE record <> ''"
+                    " DO UPDATE SET blob = excluded.blob, seal_key = excluded.seal_key, written_at = now()",
+                    (
+                        *(tenant, row.entity, row.field, row.cell),
+                        *(tenant, row.entity, row.field, row.record, row.seal_key, row.blob),
+                    ),
+                )
+
+    async def beside(self, tenant: str, entity: str, field_name: str, records: Sequence[str]) -> dict[str, bytes]:
+        """Envelopes of a field by record; records without one are absent. Raises StoreUnavailable."""
+        async with self._connection() as connection:
+            cursor = await connection.execute(
+                "SELECT record, blob FROM vault_beside"
+                " WHERE tenant = %s AND entity = %s AND field = %s AND record = ANY(%s::text[]) AND record <> ''",
+                (tenant, entity, field_name, list(records)),
+            )
+            return {record: bytes(blob) for record, blob in await cursor.fetchall()}
+
+    async def drop_beside(self, tenant: str, entity: str, field_name: str, record: str) -> None:
+        """Delete the envelope of a field of a record; raises StoreUnavailable."""
+        async with self._connection() as connection:
+            await connection.execute(
+                "DELETE FROM vault_beside WHERE tenant = %s AND entity = %s AND field = %s AND record = %s"
+                " AND record <> ''",
+                (tenant, entity, field_name, record),
+            )
