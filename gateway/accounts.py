@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from audit.entry import AuditEntry
 from audit.log import AuditLog
@@ -20,7 +21,7 @@ from gateway.access.store import UserStore
 from gateway.access.tokens import new_id
 from gateway.access.users import Users
 from gateway.database import open_pool
-from gateway.opening import open_keys
+from gateway.opening import open_keys, sealing_of
 from gateway.sealing import KeyringSealer
 from gateway.settings import Settings
 from kms.keyring import Keyring
@@ -85,7 +86,7 @@ async def open_accounts(settings: Settings, tenant: str, dsn: str) -> AsyncItera
             UserStore(pool),
             sessions,
             passwords=Passwords(),
-            sealer=KeyringSealer(keyring, secrets.token_bytes),
+            sealer=KeyringSealer(keyring, secrets.token_bytes, partial(sealing_of, settings)),
             clock=utc_now,
             randomness=secrets.token_bytes,
             roles=sorted(Enforcer(()).load(settings.tenants[tenant].policy or DEFAULT_POLICY).roles),

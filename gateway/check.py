@@ -21,7 +21,7 @@ import psycopg
 
 from gateway.certificate import RENEW_DAYS, read_certificate
 from gateway.opening import embedded_folder, open_keys, own_dsn, public_hosts
-from gateway.settings import ConsoleSettings, KeyStore, ListenerSettings, Settings, TenantSettings
+from gateway.settings import ConsoleSettings, KeyStore, ListenerSettings, SealSuite, Settings, TenantSettings
 from gateway.toml_tree import SettingInvalid
 from kms.provider import KeysUnavailable
 from policies.profile import ProfileInvalid, load_profile
@@ -64,6 +64,7 @@ async def check(settings: Settings, now: datetime) -> list[Finding]:
         found += _port(section, listener)
     found += await asyncio.to_thread(_database, settings)
     found += await _keys(settings)
+    found += _legacy(settings)
     return found
 
 
@@ -253,6 +254,17 @@ async def _keys(settings: Settings) -> list[Finding]:
     finally:
         await provider.close()
     return [_finding("keys-fine", Weight.FINE, place, provider=provider.name)]
+
+
+def _legacy(settings: Settings) -> Iterator[Finding]:
+    of_place = {
+        "keys" if (keys := settings.keys_of(name)) is settings.keys else f"tenant.{name}.keys": keys
+        for name in settings.tenants
+    }
+    for place, keys in of_place.items():
+        if keys.legacy_3des:
+            found = "keys-legacy-used" if keys.suite is SealSuite.TRIPLE_DES else "keys-legacy"
+            yield _finding(found, Weight.WARNING, f"{place}.legacy_3des")
 
 
 def _reason(fault: OSError) -> str:

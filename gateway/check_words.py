@@ -110,6 +110,17 @@ SENTENCES: Mapping[str, tuple[str, str]] = MappingProxyType(
             "其他用户可以读取密钥环 {file}。请执行：chmod 600 {file}",
         ),
         "keys-unavailable": ("The keys cannot be had: {problem}", "无法取得密钥：{problem}"),
+        "keys-legacy": (
+            "The switch for 3DES is on: values could be encrypted with a cipher that is retired. Old values are read "
+            "without it; set legacy_3des = false.",
+            "3DES 开关已打开：可能会用已淘汰的算法加密。读取旧数据不需要它，请设为 legacy_3des = false。",
+        ),
+        "keys-legacy-used": (
+            "New values are encrypted with 3DES, which is retired (NIST SP 800-131A: not after 2023). "
+            "Set suite to aes-256-gcm or sm4-gcm, and legacy_3des = false.",
+            "新数据正在使用已淘汰的 3DES 加密（NIST SP 800-131A：2023 年后不得使用）。"
+            "请把 suite 设为 aes-256-gcm 或 sm4-gcm，并设 legacy_3des = false。",
+        ),
         "keys-fine": ("The keys can be opened ({provider}).", "密钥可以打开（{provider}）。"),
     }
 )

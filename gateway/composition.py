@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from importlib.metadata import version
 from types import MappingProxyType
 from urllib.parse import urlsplit
@@ -43,7 +44,7 @@ from gateway.database import open_pool
 from gateway.installation import Installation
 from gateway.inward import Inward
 from gateway.network import Allowlist, Network, Tenant
-from gateway.opening import open_keys
+from gateway.opening import open_keys, sealing_of
 from gateway.origin import Origins
 from gateway.outward import Outward
 from gateway.records import Records
@@ -123,7 +124,8 @@ def accounts_of(settings: Settings, database: Database, keyring: Keyring, roles:
     access = settings.access
     timeouts = Timeouts(idle=timedelta(minutes=access.idle_minutes), absolute=timedelta(hours=access.absolute_hours))
     sessions = Sessions(SessionStore(database), clock=utc_now, randomness=secrets.token_bytes, timeouts=timeouts)
-    store, passwords, sealer = UserStore(database), Passwords(), KeyringSealer(keyring, secrets.token_bytes)
+    store, passwords = UserStore(database), Passwords()
+    sealer = KeyringSealer(keyring, secrets.token_bytes, partial(sealing_of, settings))
     users = Users(
         store,
         sessions,
@@ -161,7 +163,7 @@ async def open_app(settings: Settings, dsn: str) -> AsyncIterator[App]:
         stack.push_async_callback(audit.close)
         keyring = Keyring(open_keys(settings), VaultStore(database), ttl_s=settings.keys.cache_s, clock=time.monotonic)
         stack.push_async_callback(keyring.close)
-        vault = SurrogateVault(database, keyring, value_s=settings.keys.cache_s)
+        vault = SurrogateVault(database, keyring, value_s=settings.keys.cache_s, sealing=partial(sealing_of, settings))
         stack.push_async_callback(vault.close)
         scanners = {name: await vault.start(name) for name in settings.tenants}
         roles = sorted({role for bundle in bundles.values() for role in bundle.roles})

@@ -13,6 +13,7 @@ from gateway.certificate import TlsFiles, ensure_certificate
 from gateway.database import EmbeddedPostgres, migrate, suitable_folder
 from gateway.settings import ConsoleSettings, KeySettings, KeyStore, ListenerSettings, Settings
 from gateway.toml_tree import SettingInvalid
+from kms.envelope import SUITES, Sealing
 from kms.local import LocalProvider
 from kms.provider import KeyProvider, KeyringLocked
 from kms.vault import TransitProvider
@@ -83,6 +84,13 @@ def open_keys(settings: Settings) -> KeyProvider:
         None if keys.ca is None else str(keys.ca),
         keys.timeout_s,
     )
+
+
+def sealing_of(settings: Settings, tenant: str) -> Sealing:
+    """What new values of a tenant are sealed with."""
+    keys = settings.keys_of(tenant)
+    suite = next(one for one in SUITES.values() if one.name == keys.suite)
+    return Sealing(suite, keys.commitment, keys.legacy_3des)
 
 
 def read_secret(name: str, file: Path) -> bytes:

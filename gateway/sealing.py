@@ -3,8 +3,10 @@
 The context (which user, which column) is authenticated, so a sealed secret copied to another user does not open.
 """
 
+from collections.abc import Callable
+
 from gateway.access.tokens import Randomness
-from kms.envelope import NONCE_BYTES, Context, key_id, open_, seal
+from kms.envelope import NONCE_BYTES, Context, Sealing, key_id, open_, seal
 from kms.keyring import Keyring
 
 _SCOPE = "gateway.access"
@@ -12,16 +14,18 @@ _PURPOSE = "seal"
 
 
 class KeyringSealer:
-    """`gateway.access.sealer.Sealer` over the keyring."""
+    """`gateway.access.sealer.Sealer` over the keyring. sealing: how a tenant seals what is new."""
 
-    def __init__(self, keyring: Keyring, randomness: Randomness) -> None:
+    def __init__(self, keyring: Keyring, randomness: Randomness, sealing: Callable[[str], Sealing]) -> None:
         self._keyring = keyring
         self._randomness = randomness
+        self._sealing = sealing
 
     async def seal(self, tenant: str, plaintext: bytes, context: bytes) -> bytes:
         """Sealed form, bound to `context`; raises KeysUnavailable."""
         key = await self._keyring.field_key(tenant, _SCOPE, _PURPOSE)
-        return seal(key, plaintext, _place(tenant, context), self._randomness(NONCE_BYTES), pad_to=32)
+        nonce = self._randomness(NONCE_BYTES)
+        return seal(key, plaintext, _place(tenant, context), nonce, pad_to=32, sealing=self._sealing(tenant))
 
     async def open(self, tenant: str, sealed: bytes, context: bytes) -> bytes:
         """The bytes again; raises EnvelopeInvalid, KeysUnavailable."""

@@ -39,6 +39,14 @@ class KeyStore(StrEnum):
     OPENBAO = "openbao"
 
 
+class SealSuite(StrEnum):
+    """What new values are sealed with; stored values open whatever stands here."""
+
+    AES_256_GCM = "aes-256-gcm"
+    SM4_GCM = "sm4-gcm"
+    TRIPLE_DES = "3des-cbc-hmac"
+
+
 @dataclass(frozen=True, slots=True)
 class ListenerSettings:
     """[gateway]: the listener that users of the CRM reach."""
@@ -119,6 +127,11 @@ class KeySettings:
     ca: Path | None = setting(None, "openbao: PEM file with its CA")
     timeout_s: float = setting(5.0, "openbao: seconds to wait for an answer", least=0.1)
     cache_s: float = setting(300.0, "seconds that opened keys stay in memory when the provider is away", least=1)
+    suite: SealSuite = setting(
+        SealSuite.AES_256_GCM, "seals new values: aes-256-gcm, sm4-gcm, or 3des-cbc-hmac behind legacy_3des"
+    )
+    commitment: bool = setting(False, "true where a tenant brings keys: each new value commits to its key (16 bytes)")
+    legacy_3des: bool = setting(False, "true allows suite 3des-cbc-hmac to encrypt; old values are read without it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +201,10 @@ class Settings:
     def database_folder(self) -> Path:
         """Folder of the embedded PostgreSQL."""
         return self.database.folder or self.state / "database"
+
+    def keys_of(self, tenant: str) -> KeySettings:
+        """Where the keys of a tenant come from, and what its values are sealed with."""
+        return self.keys
 
     @property
     def keyring_path(self) -> Path:
@@ -305,6 +322,8 @@ def _check(settings: Settings) -> None:
         _check_url("keys.address", settings.keys.address, ("http", "https"))
         if settings.keys.token_file is None:
             raise SettingInvalid("keys.token_file", 'is needed for provider = "openbao"')
+    if settings.keys.suite is SealSuite.TRIPLE_DES and not settings.keys.legacy_3des:
+        raise SettingInvalid("keys.suite", "3des-cbc-hmac only reads; encrypting with it needs legacy_3des = true")
     _check_dsn(settings.database.dsn)
     for section, listener in (("gateway", settings.gateway), ("console", settings.console)):
         if (listener.tls_certificate is None) != (listener.tls_key is None):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from kms import surrogate as shapes_of
 from kms.entry import NewValue, Origin
-from kms.envelope import NONCE_BYTES, Context, FieldKey, seal
+from kms.envelope import DEFAULT, NONCE_BYTES, Context, FieldKey, Sealing, seal
 from kms.normalise import VERSION, exact, folded, normalise
 from kms.store import EntryRow, OriginRow
 from kms.surrogate import DETERMINISTIC, EMAIL, SERIALS, Shapes
@@ -124,6 +124,7 @@ class Maker:
     shapes: Shapes
     entropy: Callable[[int], bytes]
     below: Callable[[int], int]
+    sealing: Sealing = DEFAULT
 
     def entry(self, one: Draft) -> EntryRow:
         """Give a draft a fresh candidate surrogate and its sealed value."""
@@ -135,6 +136,7 @@ class Maker:
             value_context(self.tenant, one.kind, one.surrogate),
             self.entropy(NONCE_BYTES),
             pad_to=_PAD_TO,
+            sealing=self.sealing,
         )
         return EntryRow(
             one.surrogate, one.kind, one.deterministic, one.terms[0], keys.equal[0].id, VERSION, keys.seal.id, one.blob
@@ -161,6 +163,7 @@ class Maker:
                 spelling_context(self.tenant, kind, surrogate, origin.entity, origin.field),
                 self.entropy(NONCE_BYTES),
                 pad_to=_PAD_TO,
+                sealing=self.sealing,
             )
         bound = origin.record is not None
         return OriginRow(surrogate, origin.entity, origin.field, origin.record or "", "" if bound else cell, spelling)

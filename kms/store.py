@@ -330,6 +330,15 @@ class Store:
                 found.setdefault(prefix, []).append(one)
             return found
 
+    async def suites(self, tenant: str) -> dict[int, int]:
+        """How many stored values each suite sealed, by its number."""
+        async with self._connection() as connection:
+            cursor = await connection.execute(
+                "SELECT get_byte(blob, 0), count(*) FROM vault WHERE tenant = %s AND length(blob) > 0 GROUP BY 1",
+                (tenant,),
+            )
+            return dict(await cursor.fetchall())
+
     async def keys_for(self, tenant: str, scope: str, purpose: str) -> list[WrappedKey]:
         """Keys of a scope and purpose, the current one first."""
         return await self._keys(

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from kms import nominate
 from kms.drafts import Draft, KindKeys, Maker, draft, equality_terms, spelling_context, value_context, written_terms
 from kms.entry import NewValue, Origin, VaultEntry
-from kms.envelope import Context, EnvelopeInvalid, FieldKey, key_id, open_
+from kms.envelope import DEFAULT, Context, EnvelopeInvalid, FieldKey, Sealing, key_id, open_
 from kms.keyring import Keyring
 from kms.normalise import exact
 from kms.opened import OpenedEntries
@@ -48,7 +48,7 @@ class SurrogateVault:
     """Surrogates and their values for all tenants; one per process.
 
     most, value_s, origin_s, unknown_s: the cache of opened entries (see kms.opened); clock: monotonic seconds;
-    entropy and below: randomness, replaced by tests only.
+    entropy and below: randomness, replaced by tests only; sealing: how a tenant seals what is new.
     """
 
     def __init__(
@@ -64,12 +64,14 @@ class SurrogateVault:
         clock: Callable[[], float] = time.monotonic,
         entropy: Callable[[int], bytes] = os.urandom,
         below: Callable[[int], int] = secrets.randbelow,
+        sealing: Callable[[str], Sealing] = lambda _: DEFAULT,
     ) -> None:
         self._store = Store(pool)
         self._keyring = keyring
         self._shapes = shapes
         self._entropy = entropy
         self._below = below
+        self._sealing = sealing
         self._clock = clock
         self._nominator = nominate.nominator(shapes)
         self._opened = OpenedEntries(
@@ -111,7 +113,7 @@ class SurrogateVault:
         if not values:
             return []
         keys = {kind: await self._kind_keys(tenant, kind) for kind in {value.kind for value in values}}
-        maker = Maker(tenant, keys, self._shapes, self._entropy, self._below)
+        maker = Maker(tenant, keys, self._shapes, self._entropy, self._below, self._sealing(tenant))
         drafts = draft(values, keys)
         async with self._store.work(tenant) as work:
             await self._place(work, drafts, maker)

@@ -117,6 +117,17 @@ async def test_a_fresh_installation_has_only_the_upstream_to_complain_about(
     assert problems == ["upstream-unreachable"]
 
 
+async def test_the_switch_for_3des_is_named(tmp_path: Path) -> None:
+    assert not {"keys-legacy", "keys-legacy-used"} & set(await found(installation(tmp_path)))
+    only_on = (await found(installation(tmp_path, keys={"legacy_3des": True})))["keys-legacy"]
+    used = await found(installation(tmp_path, keys={"legacy_3des": True, "suite": "3des-cbc-hmac"}))
+    assert (only_on.weight, used["keys-legacy-used"].weight) == (Weight.WARNING, Weight.WARNING)
+    assert only_on.place == "keys.legacy_3des"
+    for language in LANGUAGES:
+        assert "3DES" in say(only_on, language)
+        assert "3DES" in say(used["keys-legacy-used"], language)
+
+
 async def test_keyring_faults(tmp_path: Path) -> None:
     settings = installation(tmp_path)
     assert "keys-unavailable" in await found(settings)

@@ -96,6 +96,18 @@ def test_accounts(installation: Path) -> None:
     code, said = run("keys", "status", *config)
     assert code == 0
     assert "provider local: can be used" in said
+    assert "new values: aes-256-gcm\n" in said
+    assert "3DES" not in said
+    kept = installation.read_text(encoding="utf-8")
+    switched = kept.replace("[keys]", '[keys]\nsuite = "3des-cbc-hmac"\nlegacy_3des = true\ncommitment = true', 1)
+    try:
+        installation.write_text(switched, encoding="utf-8")
+        code, said = run("keys", "status", *config)
+    finally:
+        installation.write_text(kept, encoding="utf-8")
+    assert code == 0
+    assert "new values: 3des-cbc-hmac, each with a commitment to its key" in said
+    assert "legacy_3des is on" in said
 
 
 def test_profile_explain() -> None:

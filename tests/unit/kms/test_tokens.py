@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 from gateway.database import Pool, open_pool
-from kms.envelope import EnvelopeInvalid
+from kms.envelope import EnvelopeInvalid, Sealing, SuiteRetired
 from kms.keyring import Keyring
 from kms.local import LocalProvider
 from kms.provider import KeysUnavailable
 from kms.store import SealedEntry, Store
+from kms.suites.sm4_gcm import SM4_GCM
+from kms.suites.triple_des import TRIPLE_DES
 from kms.surrogate import SERIALS, KindUnknown, confirm, no_match
 from kms.tokens import NewValue, Origin, OriginConflict, StoreUnavailable, SurrogateSpaceFull, SurrogateVault
 
@@ -97,6 +99,30 @@ async def test_every_kind_comes_back_as_it_was_written(vault: SurrogateVault) ->
         assert (entry.kind, entry.clear, entry.origins) == (value.kind, value.clear, (value.origin,))
         assert scanner.whole(surrogate) == surrogate
     assert vault.cached(T, surrogates) == (entries, [])
+
+
+async def test_a_tenant_seals_with_its_suite_and_old_values_still_open(
+    pool: Pool, provider: Switch, clock: Clock
+) -> None:
+    keyring = Keyring(provider, Store(pool), clock=clock)
+    sealings = [Sealing(), Sealing(SM4_GCM, committed=True), Sealing(TRIPLE_DES, legacy=True)]
+    made: list[str] = []
+    for number, sealing in enumerate(sealings):
+        vault = SurrogateVault(pool, keyring, clock=clock, sealing=lambda tenant, now=sealing: now)
+        values = [new("email", f"someone{number}@example.com"), new("name", f"张{number}")]
+        made += await vault.tokenise(T, values, "c")
+        made += await vault.tokenise(T, [new("email", "SOMEONE0@example.com", f"r{number}")], "c")
+        entries = await vault.resolve(T, made)
+        assert sorted(entries) == sorted(set(made))
+        spelled = {("contact", "email", f"r{before}"): "SOMEONE0@example.com" for before in range(number + 1)}
+        assert dict(entries[made[0]].spellings) == spelled  # one sealed by each suite
+        await vault.close()
+    assert await Store(pool).suites(T) == {0x11: 2, 0x21: 2, 0x31: 2}
+    assert await Store(pool).suites("other") == {}
+    refusing = SurrogateVault(pool, keyring, clock=clock, sealing=lambda tenant: Sealing(TRIPLE_DES))
+    with pytest.raises(SuiteRetired):
+        await refusing.tokenise(T, [new("email", "new@example.com")], "c")
+    await refusing.close()
 
 
 async def test_equal_values_of_deterministic_kinds_share_a_surrogate_whatever_their_spelling(
