@@ -6,7 +6,6 @@ The server builds the same objects in gateway/app.py; this is the short life of 
 import contextlib
 import getpass
 import secrets
-import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -21,11 +20,10 @@ from gateway.access.store import UserStore
 from gateway.access.tokens import new_id
 from gateway.access.users import Users
 from gateway.database import open_pool
-from gateway.opening import open_keys, sealing_of
+from gateway.opening import open_keyring, sealing_of
 from gateway.sealing import KeyringSealer
 from gateway.settings import Settings
 from kms.keyring import Keyring
-from kms.store import Store
 from policies.enforcer import DEFAULT_POLICY, Enforcer
 
 
@@ -73,7 +71,7 @@ class Accounts:
 async def open_accounts(settings: Settings, tenant: str, dsn: str) -> AsyncIterator[Accounts]:
     """Accounts of a tenant over an open database; raises DatabaseUnavailable, KeysUnavailable, AuditUnavailable."""
     pool = await open_pool(dsn, max_size=4)
-    keyring = Keyring(open_keys(settings), Store(pool), ttl_s=settings.keys.cache_s, clock=time.monotonic)
+    keyring = open_keyring(settings, pool)
     log = AuditLog(dsn)
     try:
         await log.start()

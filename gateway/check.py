@@ -239,21 +239,27 @@ def _database(settings: Settings) -> Iterator[Finding]:
 
 
 async def _keys(settings: Settings) -> list[Finding]:
-    local = settings.keys.provider is KeyStore.LOCAL
-    place = "keys.path" if local else "keys.address"
+    found = [] if settings.tenants.keys() <= settings.tenant_keys.keys() else [await _key_section(settings, "keys", "")]
+    return found + [await _key_section(settings, f"tenant.{name}.keys", name) for name in settings.tenant_keys]
+
+
+async def _key_section(settings: Settings, section: str, tenant: str) -> Finding:
+    keys = settings.keys_of(tenant)
+    local = keys.provider is KeyStore.LOCAL
+    place = f"{section}.path" if local else f"{section}.address"
     try:
-        provider = open_keys(settings)
+        provider = open_keys(settings, tenant)
     except (SettingInvalid, KeysUnavailable) as fault:
-        return [_finding("keys-unavailable", Weight.PROBLEM, place, problem=fault)]
+        return _finding("keys-unavailable", Weight.PROBLEM, place, problem=fault)
     try:
         await provider.check()
     except KeysUnavailable as fault:
         known = fault.problem in ("keyring-missing", "keyring-wrong-secret", "keyring-readable-by-others")
         found = fault.problem if known else "keys-unavailable"
-        return [_finding(found, Weight.PROBLEM, place, file=settings.keyring_path, problem=fault)]
+        return _finding(found, Weight.PROBLEM, place, file=keys.path or settings.keyring_path, problem=fault)
     finally:
         await provider.close()
-    return [_finding("keys-fine", Weight.FINE, place, provider=provider.name)]
+    return _finding("keys-fine", Weight.FINE, place, provider=provider.name)
 
 
 def _legacy(settings: Settings) -> Iterator[Finding]:

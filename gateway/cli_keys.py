@@ -4,7 +4,6 @@ Shows ids, ages and states, never a secret.
 """
 
 import asyncio
-import time
 from collections.abc import Mapping
 
 import typer
@@ -12,10 +11,10 @@ from rich.table import Table
 
 from gateway.cli_shell import PROBLEM, FileOption, TenantOption, out, settings_of, tenant_of, told_plainly
 from gateway.database import open_pool
-from gateway.opening import open_database, open_keys
+from gateway.opening import open_database, open_keyring
 from gateway.settings import KeySettings, Settings
 from kms.envelope import SUITES
-from kms.keyring import Keyring, KeyringStatus
+from kms.keyring import KeyringStatus
 from kms.store import Store
 
 app = typer.Typer(help="Encryption keys.", no_args_is_help=True)
@@ -58,7 +57,7 @@ def _print_suites(keys: KeySettings, sealed: Mapping[int, int]) -> None:
 
 async def _key_status(settings: Settings, tenant: str, dsn: str) -> tuple[KeyringStatus, dict[int, int]]:
     pool = await open_pool(dsn, max_size=2)
-    keyring = Keyring(open_keys(settings), Store(pool), clock=time.monotonic)
+    keyring = open_keyring(settings, pool)
     try:
         return await keyring.status(tenant), await Store(pool).suites(tenant)
     finally:

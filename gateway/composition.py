@@ -7,7 +7,6 @@ whatever goes wrong on the way.
 import asyncio
 import secrets
 import ssl
-import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -44,7 +43,7 @@ from gateway.database import open_pool
 from gateway.installation import Installation
 from gateway.inward import Inward
 from gateway.network import Allowlist, Network, Tenant
-from gateway.opening import open_keys, sealing_of
+from gateway.opening import open_keyring, sealing_of
 from gateway.origin import Origins
 from gateway.outward import Outward
 from gateway.records import Records
@@ -60,7 +59,6 @@ from gateway.watch import Watch
 from gateway.whoami import Whoami
 from kms.keyring import Keyring
 from kms.scanner import Scanner
-from kms.store import Store as VaultStore
 from kms.tokens import SurrogateVault
 from policies.enforcer import DEFAULT_POLICY, Bundle, Enforcer
 from policies.profile import load_profile
@@ -161,7 +159,7 @@ async def open_app(settings: Settings, dsn: str) -> AsyncIterator[App]:
         audit = AuditLog(dsn)
         await audit.start()
         stack.push_async_callback(audit.close)
-        keyring = Keyring(open_keys(settings), VaultStore(database), ttl_s=settings.keys.cache_s, clock=time.monotonic)
+        keyring = open_keyring(settings, database)
         stack.push_async_callback(keyring.close)
         vault = SurrogateVault(database, keyring, value_s=settings.keys.cache_s, sealing=partial(sealing_of, settings))
         stack.push_async_callback(vault.close)
@@ -302,8 +300,8 @@ def console_deps(
         trail=trail,
         policy=lambda tenant: bundles[tenant],
         fields=lambda tenant: tuple(installations[tenant].current.field_specs.values()),
-        check_keys=keyring.provider.check,
-        key_provider=keyring.provider.name,
+        check_keys=keyring.check,
+        key_provider=", ".join(dict.fromkeys(one.name for one in keyring.providers)),
         crm=crm,
         console_url=settings.console.public_url,
         data_folder=settings.state,

@@ -4,19 +4,23 @@ Each function does one thing and says in plain words why it could not; nothing i
 """
 
 import hashlib
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from gateway.certificate import TlsFiles, ensure_certificate
-from gateway.database import EmbeddedPostgres, migrate, suitable_folder
-from gateway.settings import ConsoleSettings, KeySettings, KeyStore, ListenerSettings, Settings
+from gateway.database import EmbeddedPostgres, Pool, migrate, suitable_folder
+from gateway.settings import ConsoleSettings, KeyLogin, KeySettings, KeyStore, ListenerSettings, Settings
 from gateway.toml_tree import SettingInvalid
 from kms.envelope import SUITES, Sealing
+from kms.keyring import Keyring
 from kms.local import LocalProvider
 from kms.provider import KeyProvider, KeyringLocked
-from kms.vault import TransitProvider
+from kms.store import Store
+from kms.vault import Tls, TransitProvider
+from kms.vault_login import AppRole, Kubernetes, Login, TokenFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,25 +68,38 @@ def own_dsn(settings: Settings) -> str:
     return settings.database.dsn
 
 
-def open_keys(settings: Settings) -> KeyProvider:
-    """The key provider the settings name, not yet asked for anything; raises SettingInvalid, KeyringLocked."""
-    keys: KeySettings = settings.keys
+def open_keys(settings: Settings, tenant: str = "") -> KeyProvider:
+    """The key provider of a tenant, or of all that have none of their own; not yet asked for anything.
+
+    Raises KeyringLocked.
+    """
+    keys = settings.keys_of(tenant)
     if keys.provider is KeyStore.LOCAL:
-        path = settings.passphrase_path
+        path = keys.passphrase_file or settings.passphrase_path
         try:
             secret = path.read_bytes()
         except OSError as fault:
             message = f"the passphrase of the keyring cannot be read from {path}: {fault.strerror}"
             raise KeyringLocked("passphrase-unreadable", message) from None
-        return LocalProvider(settings.keyring_path, secret)
-    assert keys.token_file is not None
+        return LocalProvider(keys.path or settings.keyring_path, secret)
+    return open_transit(keys)
+
+
+def open_transit(keys: KeySettings, token_file: Path | None = None) -> TransitProvider:
+    """The transit provider of a section; token_file: an operator's token, instead of the login of the settings."""
+    certificate, key = keys.client_certificate, keys.client_key
     return TransitProvider(
         keys.address,
-        read_secret("keys.token_file", keys.token_file).decode(),
+        _login(keys) if token_file is None else TokenFile(token_file),
         keys.mount,
         keys.namespace or None,
-        None if keys.ca is None else str(keys.ca),
+        Tls(
+            None if keys.ca is None else str(keys.ca),
+            None if certificate is None else str(certificate),
+            None if key is None else str(key),
+        ),
         keys.timeout_s,
+        key=keys.key,
     )
 
 
@@ -91,6 +108,28 @@ def sealing_of(settings: Settings, tenant: str) -> Sealing:
     keys = settings.keys_of(tenant)
     suite = next(one for one in SUITES.values() if one.name == keys.suite)
     return Sealing(suite, keys.commitment, keys.legacy_3des)
+
+
+def _login(keys: KeySettings) -> Login:
+    if keys.login is KeyLogin.APPROLE:
+        assert keys.secret_id_file is not None
+        return AppRole(keys.role_id, keys.secret_id_file, keys.login_mount or "approle")
+    if keys.login is KeyLogin.KUBERNETES:
+        return Kubernetes(keys.role, keys.jwt_file, keys.login_mount or "kubernetes")
+    assert keys.token_file is not None
+    return TokenFile(keys.token_file)
+
+
+def open_keyring(settings: Settings, pool: Pool) -> Keyring:
+    """The keyring with a provider for each tenant; raises KeyringLocked."""
+    made: dict[KeySettings, KeyProvider] = {}
+    for tenant in settings.tenants:
+        keys = settings.keys_of(tenant)
+        if keys not in made:
+            made[keys] = open_keys(settings, tenant)
+    own = {tenant: made[keys] for tenant, keys in settings.tenant_keys.items()}
+    shared = made.get(settings.keys, next(iter(made.values())))
+    return Keyring(shared, Store(pool), own, ttl_s=settings.keys.cache_s, clock=time.monotonic)
 
 
 def read_secret(name: str, file: Path) -> bytes:

