@@ -48,6 +48,7 @@ from gateway.origin import Origins
 from gateway.outward import Outward
 from gateway.records import Records
 from gateway.reveal import Reveal
+from gateway.scanners import Scanners
 from gateway.sealing import KeyringSealer
 from gateway.search import Search
 from gateway.settings import Posture, Settings, TenantSettings
@@ -163,7 +164,9 @@ async def open_app(settings: Settings, dsn: str) -> AsyncIterator[App]:
         stack.push_async_callback(keyring.close)
         vault = SurrogateVault(database, keyring, value_s=settings.keys.cache_s, sealing=partial(sealing_of, settings))
         stack.push_async_callback(vault.close)
-        scanners = {name: await vault.start(name) for name in settings.tenants}
+        scanners = Scanners(vault, list(settings.tenants))
+        stack.push_async_callback(scanners.close)
+        await scanners.start()
         roles = sorted({role for bundle in bundles.values() for role in bundle.roles})
         accounts = accounts_of(settings, database, keyring, roles)
         app = await _assemble(

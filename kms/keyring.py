@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 
 from kms.envelope import FieldKey
-from kms.provider import KeyProvider, KeysUnavailable
+from kms.provider import KeyDestroyed, KeyProvider, KeysUnavailable
 
 _REFRESH_AT = 0.7  # part of the time to live after which a key is opened again in the background
 _MOST_KEYS = 4096
@@ -34,13 +34,14 @@ class WrappedKey:
     commitment: bytes
     created_at: datetime
     retired: bool
+    destroyed: bool = False
 
 
 class KeyStore(Protocol):
     """Where wrapped keys are kept (kms.store)."""
 
     async def keys_for(self, tenant: str, scope: str, purpose: str) -> list[WrappedKey]:
-        """Keys of a scope and purpose, the current one first."""
+        """Keys of a scope and purpose that were not destroyed, the current one first."""
         ...
 
     async def keys_by_id(self, tenant: str, ids: list[bytes]) -> list[WrappedKey]:
@@ -55,6 +56,10 @@ class KeyStore(Protocol):
         """Keep a key unless the scope and purpose have a current one."""
         ...
 
+    async def tenant_destroyed(self, tenant: str) -> bool:
+        """Whether the key of the tenant was destroyed, so that it never gets another one."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class KeyStatus:
@@ -67,6 +72,7 @@ class KeyStatus:
     age_s: float
     retired: bool
     in_memory: bool
+    destroyed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +138,11 @@ class Keyring:
                 return tuple(one.key for one in held if one is not None)
         return await asyncio.shield(self._flight(("scope", *place), lambda: self._load(tenant, scope, purpose)))
 
-    async def by_id(self, tenant: str, ids: set[bytes]) -> dict[bytes, FieldKey]:
-        """Keys by the ids envelopes name; unknown ids are left out. Raises KeysUnavailable."""
+    async def by_id(self, tenant: str, ids: set[bytes], destroyed: set[bytes] | None = None) -> dict[bytes, FieldKey]:
+        """Keys by the ids envelopes name; unknown ids are left out. Raises KeysUnavailable.
+
+        destroyed: is given the ids of keys that were destroyed, which are left out then; without it KeyDestroyed.
+        """
         now = self._clock()
         found: dict[bytes, FieldKey] = {}
         missing = []
@@ -146,7 +155,12 @@ class Keyring:
         if missing:
             missing.sort()
             name = ("ids", tenant, *(one.hex() for one in missing))
-            found |= await asyncio.shield(self._flight(name, lambda: self._load_ids(tenant, missing)))
+            loaded, gone = await asyncio.shield(self._flight(name, lambda: self._load_ids(tenant, missing)))
+            if gone and destroyed is None:
+                raise KeyDestroyed("the key of this value was destroyed")
+            if destroyed is not None:
+                destroyed |= gone
+            found |= loaded
         return found
 
     def until(self, tenant: str, key_id: bytes) -> float:
@@ -186,6 +200,7 @@ class Keyring:
                 age_s=(now - key.created_at).total_seconds(),
                 retired=key.retired,
                 in_memory=self.until(tenant, key.id) > clock,
+                destroyed=key.destroyed,
             )
             for key in await self._store.all_keys(tenant)
         )
@@ -229,10 +244,14 @@ class Keyring:
         self._ids[(tenant, scope, purpose)] = (tuple(key.id for key in keys), self._clock() + self._ttl_s)
         return keys
 
-    async def _load_ids(self, tenant: str, ids: list[bytes]) -> dict[bytes, FieldKey]:
-        return {key.id: await self._open(tenant, key) for key in await self._store.keys_by_id(tenant, ids)}
+    async def _load_ids(self, tenant: str, ids: list[bytes]) -> tuple[dict[bytes, FieldKey], set[bytes]]:
+        stored = await self._store.keys_by_id(tenant, ids)
+        live = {key.id: await self._open(tenant, key) for key in stored if not key.destroyed}
+        return live, {key.id for key in stored if key.destroyed}
 
     async def _make(self, tenant: str, scope: str, purpose: str) -> None:
+        if await self._store.tenant_destroyed(tenant):
+            raise KeyDestroyed("the key of this CRM was destroyed; it gets no other one")
         key = FieldKey(self._entropy(4), self._entropy(32))
         provider = self.provider_of(tenant)
         wrapped = await self._call(
@@ -276,6 +295,11 @@ class Keyring:
         except Exception as fault:
             kind = type(fault).__name__
             raise KeysUnavailable("provider-fault", f"the key provider {provider.name} failed ({kind})") from None
+
+
+def bound_context(tenant: str, key: WrappedKey) -> bytes:
+    """What a stored key of a tenant is bound to."""
+    return _context(tenant, key.id, key.scope, key.purpose)
 
 
 def _context(tenant: str, key_id: bytes, scope: str, purpose: str) -> bytes:

@@ -3,6 +3,9 @@
 The file is JSON: the parameters of Argon2id (RFC 9106) and the root key under AES-256-GCM. The secret is a passphrase
 or the content of a credential file. A file that others can read is refused, a wrong secret and a changed byte are told
 alike, and the file is looked at again at each unwrap, so that taking it away locks the keyring once cached keys end.
+
+The key of a tenant is an HMAC of the root key. To destroy one, `kms.local_custody` writes the file anew (format 2): a
+new root key, the keys of the other tenants as they are, and the name of the destroyed one.
 """
 
 import asyncio
@@ -10,8 +13,8 @@ import base64
 import hmac
 import os
 import stat
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
@@ -21,9 +24,10 @@ from argon2.low_level import Type, hash_secret_raw
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from kms.provider import KeyringLocked
+from kms.provider import KeyDestroyed, KeyringLocked
 
 FORMAT = "crmgate-keyring-1"
+FORMAT_2 = "crmgate-keyring-2"
 LEAST_SECRET_BYTES = 12
 _ITERATIONS, _LANES, _MEMORY_KIB = 3, 4, 64 * 1024
 _MOST = {"iterations": 20, "lanes": 16, "memory_kib": 1024 * 1024}
@@ -31,10 +35,38 @@ _MOST_FILE_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class _Opened:
-    """The root key with the identity of the file it came from."""
+class Roots:
+    """What the file holds: the root key, keys of tenants that do not come from it, and who has none."""
 
     root: bytes = field(repr=False)
+    tenants: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    suspended: frozenset[str] = frozenset()
+    destroyed: frozenset[str] = frozenset()
+
+    def of(self, tenant: str) -> bytes:
+        """The key of a tenant. Raises KeyringLocked."""
+        if tenant in self.destroyed:
+            raise KeyDestroyed("the key of this CRM was destroyed")
+        if tenant in self.suspended:
+            message = "the key of this CRM is set aside: its destruction was approved and can still be cancelled"
+            raise KeyringLocked("key-suspended", message)
+        return self.tenants.get(tenant) or _tenant_key(self.root, tenant)
+
+    def without(self, tenant: str, others: Iterable[str], root: bytes) -> "Roots":
+        """The same without the key of one tenant: under a new root key, from which the lost one does not come."""
+        kept = {name: self.of_suspended(name) for name in others if name != tenant and name not in self.destroyed}
+        return Roots(root, kept, self.suspended - {tenant}, self.destroyed | {tenant})
+
+    def of_suspended(self, tenant: str) -> bytes:
+        """The key of a tenant, also while it is set aside."""
+        return replace(self, suspended=self.suspended - {tenant}).of(tenant)
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """The keys with the identity of the file they came from."""
+
+    roots: Roots
     identity: tuple[int, int, int, int]
 
 
@@ -58,30 +90,26 @@ class LocalProvider:
         """Make a new keyring file (mode 0600); never overwrites one. Raises FileExistsError, ValueError."""
         if len(secret.strip()) < LEAST_SECRET_BYTES:
             raise ValueError(f"the passphrase needs at least {LEAST_SECRET_BYTES} characters")
-        salt, nonce, root = entropy(16), entropy(12), entropy(32)
-        head = {"iterations": _ITERATIONS, "lanes": _LANES, "memory_kib": _MEMORY_KIB}
-        text = {"format": FORMAT} | head | {"salt": _text(salt), "nonce": _text(nonce)}
-        sealed = AESGCM(_stretch(secret, salt, head)).encrypt(nonce, root, orjson.dumps(text))
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(orjson.dumps(text | {"root": _text(sealed)}, option=orjson.OPT_INDENT_2))
-            file.flush()
-            os.fsync(file.fileno())
+        content = sealed_file(secret, Roots(entropy(32)), entropy)
+        write_new(path, content)
         return cls(path, secret, entropy=entropy)
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
 
     async def wrap(self, tenant: str, key: bytes, context: bytes) -> bytes:
         """Wrap a field key: version byte, nonce, AES-256-GCM with the context as additional data."""
-        root = await self._root()
+        roots = await self.roots()
         nonce = self._entropy(12)
-        return b"\x01" + nonce + AESGCM(_tenant_key(root, tenant)).encrypt(nonce, key, context)
+        return b"\x01" + nonce + AESGCM(roots.of(tenant)).encrypt(nonce, key, context)
 
     async def unwrap(self, tenant: str, wrapped: bytes, context: bytes) -> bytes:
         """The field key again; raises KeyringLocked when this keyring did not wrap it."""
-        root = await self._root()
+        key = (await self.roots()).of(tenant)
         try:
-            if wrapped[:1] != b"\x01" or len(wrapped) < 29:
-                raise InvalidTag
-            return AESGCM(_tenant_key(root, tenant)).decrypt(wrapped[1:13], wrapped[13:], context)
+            return opened(key, wrapped, context)
         except InvalidTag:
             message = (
                 f"the keyring {self._path} is not the one these keys were wrapped with, or a stored key was changed"
@@ -90,16 +118,25 @@ class LocalProvider:
 
     async def check(self) -> None:
         """Open the file if it is not open; raises KeyringLocked with what to do."""
-        await self._root()
+        await self.roots()
 
     async def close(self) -> None:
         """Forget the root key (Python cannot wipe memory for certain)."""
         self._opened = None
 
-    async def _root(self) -> bytes:
+    async def roots(self) -> Roots:
+        """What the file holds now. Raises KeyringLocked."""
         async with self._opening:
             self._opened = await asyncio.to_thread(self._open, self._opened)
-            return self._opened.root
+            return self._opened.roots
+
+    def sealed(self, roots: Roots) -> bytes:
+        """The content of a file that holds these keys, under the same secret."""
+        return sealed_file(self._secret, roots, self._entropy)
+
+    def new_root(self) -> bytes:
+        """A fresh root key."""
+        return self._entropy(32)
 
     def _open(self, opened: _Opened | None) -> _Opened:
         try:
@@ -122,13 +159,15 @@ class LocalProvider:
             raise KeyringLocked("keyring-unreadable", message) from None
         return _Opened(self._unseal(data), identity)
 
-    def _unseal(self, data: bytes) -> bytes:
+    def _unseal(self, data: bytes) -> Roots:
         try:
             text = orjson.loads(data)
             sealed = base64.b64decode(text.pop("root"), validate=True)
             head = {name: int(text[name]) for name in _MOST}
             salt, nonce = base64.b64decode(text["salt"]), base64.b64decode(text["nonce"])
-            if text["format"] != FORMAT or any(not 1 <= head[name] <= most for name, most in _MOST.items()):
+            if text["format"] not in (FORMAT, FORMAT_2) or any(
+                not 1 <= head[name] <= most for name, most in _MOST.items()
+            ):
                 raise ValueError
             key = _stretch(self._secret, salt, head)
         except (ValueError, KeyError, TypeError, AttributeError, HashingError):
@@ -137,10 +176,54 @@ class LocalProvider:
             )
             raise KeyringLocked("keyring-damaged", message) from None
         try:
-            return AESGCM(key).decrypt(nonce, sealed, orjson.dumps(text))
+            plain = AESGCM(key).decrypt(nonce, sealed, orjson.dumps(text))
+            return Roots(plain) if text["format"] == FORMAT else _roots(plain)
         except (InvalidTag, ValueError):
             message = f"the passphrase does not open the keyring {self._path} (or the file was changed)"
             raise KeyringLocked("keyring-wrong-secret", message) from None
+
+
+def opened(key: bytes, wrapped: bytes, context: bytes) -> bytes:
+    """A field key out of its wrapping. Raises InvalidTag."""
+    if wrapped[:1] != b"\x01" or len(wrapped) < 29:
+        raise InvalidTag
+    return AESGCM(key).decrypt(wrapped[1:13], wrapped[13:], context)
+
+
+def sealed_file(secret: bytes, roots: Roots, entropy: Callable[[int], bytes]) -> bytes:
+    """The content of a keyring file."""
+    salt, nonce = entropy(16), entropy(12)
+    head = {"iterations": _ITERATIONS, "lanes": _LANES, "memory_kib": _MEMORY_KIB}
+    plain, form = roots.root, FORMAT
+    if roots.tenants or roots.suspended or roots.destroyed:
+        form = FORMAT_2
+        plain = orjson.dumps(
+            {
+                "root": _text(roots.root),
+                "tenants": {name: _text(key) for name, key in roots.tenants.items()},
+                "suspended": sorted(roots.suspended),
+                "destroyed": sorted(roots.destroyed),
+            }
+        )
+    text = {"format": form} | head | {"salt": _text(salt), "nonce": _text(nonce)}
+    sealed = AESGCM(_stretch(secret, salt, head)).encrypt(nonce, plain, orjson.dumps(text))
+    return orjson.dumps(text | {"root": _text(sealed)}, option=orjson.OPT_INDENT_2)
+
+
+def write_new(path: Path, content: bytes) -> None:
+    """A new file for its owner only, on disk when this returns. Raises FileExistsError."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _roots(plain: bytes) -> Roots:
+    content = orjson.loads(plain)
+    tenants = {name: base64.b64decode(key) for name, key in content["tenants"].items()}
+    lists = (frozenset(content["suspended"]), frozenset(content["destroyed"]))
+    return Roots(base64.b64decode(content["root"]), tenants, *lists)
 
 
 def _text(data: bytes) -> str:

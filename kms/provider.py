@@ -29,6 +29,13 @@ class KeyringLocked(KeysUnavailable):
     permanent = True
 
 
+class KeyDestroyed(KeyringLocked):
+    """The key was destroyed on purpose, with the approval of two people; nothing brings it back."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("key-destroyed", message)
+
+
 class KeyProvider(Protocol):
     """Wraps and unwraps field keys under a key of the tenant that never leaves the provider."""
 

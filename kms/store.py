@@ -22,6 +22,9 @@ EVERYTHING = "*"
 """In a notice: every surrogate of the tenant."""
 FOUND_AT_MOST = 200
 _NOTICE_BYTES = 7000
+_TENANT_DESTROYED = (
+    "SELECT 1 FROM kms_destruction WHERE tenant = %s AND scope = '' AND state IN ('executing', 'destroyed')"
+)
 _SPLIT = "\x1f"
 
 
@@ -340,9 +343,12 @@ class Store:
             return dict(await cursor.fetchall())
 
     async def keys_for(self, tenant: str, scope: str, purpose: str) -> list[WrappedKey]:
-        """Keys of a scope and purpose, the current one first."""
+        """Keys of a scope and purpose that were not destroyed, the current one first."""
         return await self._keys(
-            "tenant = %s AND scope = %s AND purpose = %s ORDER BY retired_at DESC NULLS FIRST", tenant, scope, purpose
+            "tenant = %s AND scope = %s AND purpose = %s AND destroyed_at IS NULL ORDER BY retired_at DESC NULLS FIRST",
+            tenant,
+            scope,
+            purpose,
         )
 
     async def keys_by_id(self, tenant: str, ids: list[bytes]) -> list[WrappedKey]:
@@ -361,6 +367,12 @@ class Store:
                 " VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
                 (tenant, key.id, key.scope, key.purpose, key.provider, key.wrapped, key.commitment, key.created_at),
             )
+
+    async def tenant_destroyed(self, tenant: str) -> bool:
+        """Whether the key of the tenant was destroyed."""
+        async with self._connection() as connection:
+            cursor = await connection.execute(_TENANT_DESTROYED, (tenant,))
+            return await cursor.fetchone() is not None
 
     async def listen(self, sender: str, heard: Callable[[str, list[str]], None], connected: Callable[[], None]) -> None:
         """Pass on the notices of others until the connection fails: heard(tenant, surrogates); connected() before.
@@ -387,13 +399,13 @@ class Store:
         async with self._connection() as connection:
             cursor = await connection.execute(
                 sql.SQL(
-                    "SELECT id, scope, purpose, provider, wrapped, commitment, created_at, retired_at IS NOT NULL"
-                    " FROM kms_key WHERE {}"
+                    "SELECT id, scope, purpose, provider, wrapped, commitment, created_at, retired_at IS NOT NULL,"
+                    " destroyed_at IS NOT NULL FROM kms_key WHERE {}"
                 ).format(sql.SQL(where)),
                 parameters,
             )
             return [
-                WrappedKey(bytes(row[0]), row[1], row[2], row[3], bytes(row[4]), bytes(row[5]), row[6], row[7])
+                WrappedKey(bytes(row[0]), row[1], row[2], row[3], bytes(row[4]), bytes(row[5]), row[6], row[7], row[8])
                 for row in await cursor.fetchall()
             ]
 

@@ -188,11 +188,12 @@ class SurrogateVault:
         sealed = await self._store.entries(tenant, missing)
         names = {key_id(entry.blob) for entry in sealed.values()}
         names |= {key_id(row.spelling) for entry in sealed.values() for row in entry.origins if row.spelling}
-        keys = await self._keyring.by_id(tenant, names) if names else {}
+        gone: set[bytes] = set()
+        keys = await self._keyring.by_id(tenant, names, gone) if names else {}
         for surrogate in missing:
             entry = sealed.get(surrogate)
             current = self._opened.may_keep(tenant, surrogate, generation)
-            if entry is None:
+            if entry is None or (gone and key_id(entry.blob) in gone):  # its key was destroyed: a surrogate for ever
                 if current:
                     self._opened.keep_unknown(tenant, surrogate)
                 continue

@@ -132,6 +132,7 @@ CONSOLE_OPERATIONS = (
     "console.health",
     "console.audit",
     "console.requests",
+    "console.keys",
     "console.settings",
 )
 UNMATCHED_READ = Operation("unmatched.read", "unmatched", Action.OTHER)

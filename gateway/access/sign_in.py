@@ -135,6 +135,16 @@ class SignIn:
         await self._check_code(factors, code)
         return await self._open(factors.user, client, "/", audience, counted=1)
 
+    async def prove(self, tenant: str, login: str, password: str, code: str, client: str) -> AppUser:
+        """Both factors without a session, for one act that needs to know who does it; the same brakes and rules.
+
+        Raises Attempt as `at_once` does.
+        """
+        factors = await self._check_password(tenant, login, password, client)
+        await self._check_code(factors, code)
+        await self._forgive(factors.user, client, self._clock(), counted=1)
+        return factors.user
+
     async def brake(self, tenant: str, login: str, client: str) -> None:
         """Count an attempt at a secret of a signed-in person (own password); raises Locked."""
         try:
@@ -180,6 +190,11 @@ class SignIn:
             token = await self._sessions.open(user, client, now, audience=audience)
         except NoSession as fault:
             raise HalfOpenExpired from fault
+        await self._forgive(user, client, now, counted=counted)
+        return SignedIn(token, user, next_path, now + self._sessions.timeouts.absolute)
+
+    async def _forgive(self, user: AppUser, client: str, now: datetime, *, counted: int) -> None:
+        """Give back the attempts a success was counted with."""
         key, source = login_key(user.login), throttle.source_of(client)
         digests = throttle.keys(key, source)
         known = await self._known(user.tenant, key, source, now)
@@ -190,7 +205,6 @@ class SignIn:
             counted,
         )
         await self._store.know_source(user.tenant, user.id, source, now)
-        return SignedIn(token, user, next_path, now + self._sessions.timeouts.absolute)
 
     async def _brake(self, tenant: str, key: str, client: str, user: AppUser | None) -> None:
         """Count the attempt in every dimension that applies; raises Attempt(Locked) when one of them holds."""

@@ -27,9 +27,14 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self.keys: dict[tuple[str, bytes], WrappedKey] = {}
+        self.destroyed: set[str] = set()
 
     async def keys_for(self, tenant: str, scope: str, purpose: str) -> list[WrappedKey]:
-        found = [key for key in await self.all_keys(tenant) if (key.scope, key.purpose) == (scope, purpose)]
+        found = [
+            key
+            for key in await self.all_keys(tenant)
+            if not key.destroyed and (key.scope, key.purpose) == (scope, purpose)
+        ]
         return sorted(found, key=lambda key: key.retired)
 
     async def keys_by_id(self, tenant: str, ids: list[bytes]) -> list[WrappedKey]:
@@ -37,6 +42,9 @@ class MemoryStore:
 
     async def all_keys(self, tenant: str) -> list[WrappedKey]:
         return [key for (of, _), key in self.keys.items() if of == tenant]
+
+    async def tenant_destroyed(self, tenant: str) -> bool:
+        return tenant in self.destroyed
 
     async def add_key(self, tenant: str, key: WrappedKey) -> None:
         if all(other.retired for other in await self.keys_for(tenant, key.scope, key.purpose)):
