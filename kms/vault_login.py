@@ -247,7 +247,8 @@ def looked_up(client: Any, token: str) -> Grant:
     except exceptions.Forbidden:
         # Wrong, ended, or without the default policy: the first call that needs it shows which.
         return Grant(token, 0.0, False)
-    return _grant(token, answer["data"]["ttl"], answer["data"]["renewable"])
+    # The root token of a fresh server has no "renewable" at all.
+    return _grant(token, answer["data"]["ttl"], answer["data"].get("renewable", False))
 
 
 def _grant(token: object, ttl_s: object, renewable: object) -> Grant:
