@@ -4,6 +4,7 @@ import contextlib
 import getpass
 import secrets
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -30,6 +31,8 @@ from kms.local_custody import LocalCustody
 from kms.vault import TransitProvider
 from kms.vault_custody import TransitCustody
 
+OPERATOR_S = 60.0
+
 
 def open_custody(
     settings: Settings, tenant: str, token_file: Path | None = None
@@ -43,7 +46,8 @@ def open_custody(
         provider = open_keys(settings, tenant)
         assert isinstance(provider, LocalProvider)
         return provider, LocalCustody(provider, tuple(settings.tenants))
-    transit = open_transit(keys, token_file)
+    # An operator can wait: the first import lets the server make an RSA-4096 key, which takes it seconds.
+    transit = open_transit(replace(keys, timeout_s=max(keys.timeout_s, OPERATOR_S)), token_file)
     return transit, TransitCustody(transit)
 
 

@@ -51,7 +51,7 @@ async def kept(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
     (tmp_path / "serving").write_text(token_with(bao, "crmgate"))
     (tmp_path / "operator").write_text(token_with(bao, "operator"))
     serving = TransitProvider(bao.address, TokenFile(tmp_path / "serving"))
-    operating = TransitProvider(bao.address, TokenFile(tmp_path / "operator"))
+    operating = TransitProvider(bao.address, TokenFile(tmp_path / "operator"), timeout_s=60)
     yield Kept(serving, TransitCustody(operating), name, f"{name}-other")
     await serving.close()
     await operating.close()
@@ -170,7 +170,8 @@ async def test_a_customers_key_is_not_for_the_local_keyring(tmp_path: Path) -> N
 async def operator(bao: Bao, tmp_path: Path) -> AsyncIterator[TransitCustody]:
     bao.client.sys.create_or_update_policy("operator", OPERATOR_POLICY)
     (tmp_path / "token").write_text(token_with(bao, "operator"))
-    provider = TransitProvider(bao.address, TokenFile(tmp_path / "token"))
+    # The first import lets the server make an RSA-4096 key.
+    provider = TransitProvider(bao.address, TokenFile(tmp_path / "token"), timeout_s=60)
     yield TransitCustody(provider)
     await provider.close()
 

@@ -258,6 +258,7 @@ def run(outage_s: float, cache_s: float, *, hang: bool = False) -> Result:
         for _ in range(5):
             if _create(at, connection, next(at.numbers)) != "served":
                 raise DrillFault("the gateway does not take records")
+        connection.close()
         pid, done, began = at.gateway.process.pid, threading.Event(), time.monotonic() + 1.0
         workers = [
             threading.Thread(target=_work, args=(at, kind, began, done)) for kind in (READ, READ, CREATE, CREATE, PLAIN)
@@ -275,8 +276,7 @@ def run(outage_s: float, cache_s: float, *, hang: bool = False) -> Result:
             worker.join()
         if at.gateway.process.pid != pid or at.gateway.process.poll() is not None:
             recovered = None
-        lost = [] if recovered is None else _lost(at, connection)
-        connection.close()
+        lost = [] if recovered is None else _lost(at)
         lost += [f"{count} answers to {kind}: {end}" for (kind, end), count in _odd(at.seen).items()]
         return Result(at.seen, back, cache_s, lost, recovered)
 
@@ -311,9 +311,10 @@ def _recovered(at: Site, back: float, began: float) -> float | None:
     return None
 
 
-def _lost(at: Site, connection: http.client.HTTPConnection) -> list[str]:
+def _lost(at: Site) -> list[str]:
     """What is missing or too much after the recovery: every acknowledged record, and no refused one."""
-    status, body = at.call(connection, "GET", "/list", "reader")
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", at.port, timeout=60)) as connection:
+        status, body = at.call(connection, "GET", "/list", "reader")
     if status != 200:
         return [f"the list answers {status} after the recovery"]
     listed = {one["id"]: one for one in json.loads(body)}

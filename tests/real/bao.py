@@ -52,7 +52,7 @@ def bao() -> Iterator[Bao]:
             stdout=log,
             stderr=log,
         )
-    client = hvac.Client(url=f"http://127.0.0.1:{port}", token=ROOT, timeout=5)
+    client = hvac.Client(url=f"http://127.0.0.1:{port}", token=ROOT, timeout=60)
     try:
         _wait(client, process, folder / "bao.log")
         client.sys.enable_secrets_engine("transit")

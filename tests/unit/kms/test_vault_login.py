@@ -1,4 +1,4 @@
-"""When tokens are renewed, replaced and left alone; against a client of the tests (tests/contract has the real server)."""
+"""When tokens are renewed, replaced and left alone (tests/contract asks the real server)."""
 
 from dataclasses import dataclass, field
 from typing import Any
