@@ -84,9 +84,12 @@ class Beside:
         Raises KeysUnavailable, StoreUnavailable.
         """
         blobs = await self._store.beside(tenant, entity, field, records)
-        keys = await self._keyring.by_id(tenant, {key_id(blob) for blob in blobs.values()}) if blobs else {}
+        gone: set[bytes] = set()  # keys that were destroyed: the placeholder is all there is
+        keys = await self._keyring.by_id(tenant, {key_id(blob) for blob in blobs.values()}, gone) if blobs else {}
         opened = {}
         for record, blob in blobs.items():
+            if key_id(blob) in gone:
+                continue
             try:
                 opened[record] = open_value(keys, blob, Context(tenant, APPLICATION, entity, field, record))
             except EnvelopeInvalid:
@@ -100,10 +103,13 @@ class Beside:
         """
         proofs = await self.read(tenant, entity, field, list(sealed))
         stored = {record: bytes.fromhex(proof) for record, proof in proofs.items() if isinstance(proof, str)}
-        keys = await self._keyring.by_id(tenant, {proof[:4] for proof in stored.values()}) if stored else {}
+        gone: set[bytes] = set()
+        keys = await self._keyring.by_id(tenant, {proof[:4] for proof in stored.values()}, gone) if stored else {}
         place = Context(tenant, APPLICATION, entity, field)
         opened = {}
         for record, proof in stored.items():
+            if proof[:4] in gone:
+                continue
             key: FieldKey | None = keys.get(proof[:4])
             try:
                 if key is None:

@@ -84,11 +84,12 @@ class Cells:
         """
         blobs = [text_form.read(text) for text, _ in cells]
         present = [blob for blob in blobs if blob is not None]
-        keys = await self._keyring.by_id(tenant, {key_id(blob) for blob in present}) if present else {}
+        gone: set[bytes] = set()  # keys that were destroyed: their cells stay as the CRM has them
+        keys = await self._keyring.by_id(tenant, {key_id(blob) for blob in present}, gone) if present else {}
         bound = await self._places(tenant, {one for blob in present if (one := cell_id(blob)) is not None})
         opened: list[Value | None] = []
         for blob, (_, record) in zip(blobs, cells, strict=True):
-            if blob is None:
+            if blob is None or key_id(blob) in gone:
                 opened.append(None)
                 continue
             one = cell_id(blob)

@@ -7,7 +7,7 @@ envelopes; record '' means: not bound yet, and cell says which exchange may bind
 from alembic import op
 
 revision = "0006"
-down_revision = "0004"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
 

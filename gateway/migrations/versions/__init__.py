@@ -1,1 +1,1 @@
-"""Revisions, in order: 0001 kms, 0002 audit, 0003 access, 0004 records."""
+"""Revisions, in order: 0001 kms, 0002 audit, 0003 access, 0004 records, 0005 key destruction."""

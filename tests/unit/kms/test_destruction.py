@@ -2,16 +2,20 @@
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from gateway.database import Pool
+from kms.beside import Beside
+from kms.cell_store import CellStore
+from kms.cells import Cells
 from kms.custody import CustodyRefused, RootKey, RootState, Wrapped
 from kms.destruction import WHOLE_TENANT, DestructionRefused, Destructions, Person, State
 from kms.destruction_store import DestructionStore
+from kms.envelope import Sealing
 from kms.keyring import Keyring
 from kms.local import LocalProvider
 from kms.local_custody import LocalCustody
@@ -238,6 +242,28 @@ async def test_a_sealed_value_outside_the_vault_says_that_its_key_was_destroyed(
     assert await keyring.by_id(T, {key.id}, gone) == {}
     assert gone == {key.id}
     assert next(one for one in (await keyring.status(T)).keys if one.id == key.id.hex()).destroyed
+
+
+async def test_cells_dates_and_digits_of_a_destroyed_field_stay_as_the_crm_has_them(site: Site) -> None:
+    keyring = Keyring(site.provider, Store(site.pool), clock=site.clock.monotonic)
+    cells = Cells(CellStore(site.pool), keyring, lambda _: Sealing())
+    beside = Beside(CellStore(site.pool), keyring, lambda _: Sealing())
+    (text,) = await cells.seal(T, "contact", "note", [("a note", "1")])
+    (other,) = await cells.seal(T, "contact", "remark", [("a remark", "1")])
+    await beside.keep(T, "contact", "birthday", date(1976, 2, 29), record="1", cell="")
+    for number, scope in enumerate(["cell/contact/note", "beside/contact/birthday"]):
+        assert scope in await site.store.scopes(T)
+        await site.steps.request(T, f"d{number}", scope, MA)
+        await site.steps.approve(T, f"d{number}", SUN)
+    site.clock.later(WAIT)
+    for number in range(2):
+        await site.steps.execute(await site.steps.begin(T, f"d{number}"))
+    assert await cells.open(T, "contact", "note", [(text, "1")]) == [None]
+    assert await cells.open(T, "contact", "remark", [(other, "1")]) == ["a remark"]
+    assert await beside.read(T, "contact", "birthday", ["1"]) == {}
+    assert (cells.damaged, beside.damaged) == (0, 0)
+    (fresh,) = await cells.seal(T, "contact", "note", [("a new note", "1")])
+    assert await cells.open(T, "contact", "note", [(fresh, "1"), (text, "1")]) == ["a new note", None]
 
 
 class Failing:
