@@ -15,7 +15,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 VENDOR := gateway/console/static/vendor
 export PIP_CACHE_DIR := $(CACHE)/pip
 
-.PHONY: help venv web demo test lock lint types unit system check leak hostile fidelity transfer outage bench clean
+.PHONY: help venv web demo test lock lint types unit system check leak hostile fidelity transfer outage bench bench-kms clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -88,6 +88,9 @@ outage: .venv/.dev $(VENDOR)/.fetched ## a real OpenBao away for two minutes und
 
 bench: system .venv/.dev $(VENDOR)/.fetched ## nginx, mitmproxy and crmgate side by side
 	@$(BIN)/python -m tests.bench
+
+bench-kms: .venv/.dev ## what keys, suites, surrogates and files cost: a field, a record, cached and not
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.bench.kms
 
 clean: ## remove the virtual environment, the demo's data and what tools leave behind
 	@rm -rf .venv .demo $(VENDOR) deploy/web/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info build dist

@@ -17,11 +17,13 @@ from gateway.access.tokens import Randomness, Reserve, new_id
 from gateway.accounts import utc_now
 from gateway.collaborators import Application, Fields, Limits, Outgoing
 from gateway.exchange import Exchange
+from gateway.files import Files
 from gateway.installation import Installation
 from gateway.inward import Inward
 from gateway.network import Network, Tenant
 from gateway.outward import Outward
 from gateway.watch import Watch
+from kms.stream import StreamOpener
 from policies.decision import Decision
 from policies.enforcer import NOT_ALLOWED, Bundle
 from policies.operation import UNMATCHED_READ
@@ -63,6 +65,7 @@ class App:
     refusals: RefusalCounter
     inward: Inward
     outward: Outward
+    files: Files
     keeper: Keeper
     sign_in_app: Application
     console_app: Application
@@ -89,6 +92,10 @@ class App:
         """The way in; see gateway.inward."""
         profile = self.installations[exchange.tenant].current
         return self.inward.protect_request(exchange, profile, content_type, body)
+
+    def open_file(self, exchange: Exchange, head: bytes) -> Awaitable[StreamOpener | None]:
+        """Files sealed on the way in; see gateway.files."""
+        return self.files.opener(exchange, head)
 
     def render_answer(
         self, exchange: Exchange, status: int, fields: Fields, body: bytes

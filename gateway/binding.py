@@ -5,7 +5,7 @@ evidence (DESIGN, section 1). When one call made several records, their values s
 rights only.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -33,6 +33,13 @@ class CrmSessions(Protocol):
         """A CRM credential that came to live in this session."""
 
 
+class FileCells(Protocol):
+    """The part of gateway.files that binds the files of a create."""
+
+    async def bind(self, tenant: str, cells: Sequence[bytes], entity: str, record: str) -> None:
+        """Give sealed files their record."""
+
+
 class Binding:
     """Learns from answers; one per process."""
 
@@ -43,12 +50,14 @@ class Binding:
         sessions: CrmSessions,
         clock: Callable[[], datetime],
         ask: Ask | None = None,
+        files: FileCells | None = None,
     ) -> None:
         self._vault = vault
         self._records = records
         self._sessions = sessions
         self._clock = clock
         self._ask = ask
+        self._files = files
 
     async def learn(self, exchange: Exchange, profile: Profile, status: int, fields: Fields, body: bytes) -> None:
         """Bind created records, note owners and CRM identities; raises StoreUnavailable."""
@@ -87,6 +96,8 @@ class Binding:
         keys = profile.record_from_answer(operation, status, fields, body)
         if len(keys) == 1:
             await self._vault.bind(exchange.tenant, exchange.id, *keys[0])
+            if exchange.files and self._files is not None:
+                await self._files.bind(exchange.tenant, exchange.files, *keys[0])
         owner = exchange.crm_user if profile.owner_source == "actor" else exchange.owner
         owned = [key for key in keys if key[0] in profile.owned_entities]
         if owner:

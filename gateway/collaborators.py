@@ -18,6 +18,7 @@ from policies.profile import Operation
 if TYPE_CHECKING:
     from gateway.network import Network, Tenant
     from gateway.watch import Watch
+    from kms.stream import StreamOpener
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -184,6 +185,13 @@ class Gateway(Protocol):
         body: bytes; an iterator for multipart (bounded by limits.upload, client's pace); None when nothing has to look
         into it (binary), then only the target is protected. Raises Refusal, KeysUnavailable, StoreUnavailable,
         BodyMalformed.
+        """
+        ...
+
+    def open_file(self, exchange: Exchange, head: bytes) -> Awaitable["StreamOpener | None"]:
+        """What opens a sealed file that begins like this, for this person; None: it is no file of ours.
+
+        Raises Refusal, StreamInvalid, KeysUnavailable, StoreUnavailable.
         """
         ...
 

@@ -40,6 +40,7 @@ from gateway.console.look import Look, read_look
 from gateway.console.trail import TrailReader
 from gateway.database import Pool as Database
 from gateway.database import open_pool
+from gateway.files import Files
 from gateway.installation import Installation
 from gateway.inward import Inward
 from gateway.network import Allowlist, Network, Tenant
@@ -58,6 +59,7 @@ from gateway.upstream import Pool
 from gateway.upstream import Timeouts as UpstreamTimeouts
 from gateway.watch import Watch
 from gateway.whoami import Whoami
+from kms.cell_store import CellStore
 from kms.keyring import Keyring
 from kms.scanner import Scanner
 from kms.tokens import SurrogateVault
@@ -203,6 +205,7 @@ async def _assemble(
     )
     await keeper.start()
     stack.push_async_callback(keeper.close)
+    files = Files(CellStore(database), keyring, partial(sealing_of, settings), records, utc_now, secrets.token_bytes)
     whoami = Whoami({tenant.name: tenant for tenant in tenants.values()})
     refusals = RefusalCounter(lambda: new_id("a", secrets.token_bytes))
     look = read_look()
@@ -224,13 +227,18 @@ async def _assemble(
         limits=limits,
         refusals=refusals,
         inward=Inward(
-            Tokeniser(vault, records, scanners.__getitem__), Search(vault, records), scanners.__getitem__, limits
+            Tokeniser(vault, records, scanners.__getitem__),
+            Search(vault, records),
+            scanners.__getitem__,
+            limits,
+            files,
         ),
         outward=Outward(
             Reveal(vault, records, scanners, utc_now),
-            Binding(vault, records, accounts.sessions, utc_now, whoami.ask),
+            Binding(vault, records, accounts.sessions, utc_now, whoami.ask, files),
             limits.bodies,
         ),
+        files=files,
         keeper=keeper,
         sign_in_app=make_sign_in_app(access),
         console_app=make_console_app(console),

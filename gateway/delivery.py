@@ -12,6 +12,7 @@ from gateway.answer import Answer
 from gateway.body.coding import decode_answer
 from gateway.collaborators import Fields
 from gateway.cycle import write_lines
+from gateway.download import deliver_file
 from gateway.network import Tenant
 from gateway.origin import Origins, is_rewritten
 from gateway.passage import Nonsense, Passage, record
@@ -70,6 +71,12 @@ async def deliver(passage: Passage, tenant: Tenant, answer: Answer) -> None:
     try:
         head = _read_head(origins, answer.fields)
         coding = head.coding
+        if (
+            not (asset or coding)
+            and (head.disposition or not head.opened)
+            and await deliver_file(passage, answer, head)
+        ):
+            return
         past = (asset or not head.opened) and await stream.flows_past(
             answer,
             exchange.head.method,

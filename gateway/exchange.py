@@ -81,13 +81,15 @@ class Exchange:
     record that is created; posted: form fields that name an owner (keys of CRM users). typed: surrogates of what this
     very request brought in clear; its own answer (a form shown again) shows them as they were typed. echoes:
     search field → what the CRM got and what was typed. own_words: reserved surrogate → the name or address
-    somebody searched for without seeing its record; their own answer shows what they typed.
+    somebody searched for without seeing its record; their own answer shows what they typed. files: cells of the files
+    sealed in a create, which wait for its record.
     Every request makes one: a dataclass with that many default factories would take three times as long.
     """
 
     __slots__ = (
-        "body", "caught", "client_address", "crm_user", "decision", "echoes", "head", "id", "language", "operation",
-        "own_words", "owner", "posted", "principal", "received_at", "searched", "shown", "tenant", "typed", "written",
+        "body", "caught", "client_address", "crm_user", "decision", "echoes", "files", "head", "id", "language",
+        "operation", "own_words", "owner", "posted", "principal", "received_at", "searched", "shown", "tenant", "typed",
+        "written",
     )  # fmt: skip
 
     def __init__(
@@ -115,3 +117,4 @@ class Exchange:
         self.typed: set[str] = set()
         self.echoes: dict[str, tuple[str, str]] = {}
         self.own_words: dict[str, str] = {}
+        self.files: tuple[bytes, ...] = ()

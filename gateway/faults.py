@@ -36,6 +36,7 @@ from gateway.refusal import (
 )
 from kms.provider import KeysUnavailable
 from kms.store import StoreUnavailable
+from kms.stream import StreamInvalid
 
 # Stages that hang: which collaborator is meant.
 _HANGING = {
@@ -52,6 +53,7 @@ _BY_CLASS: tuple[tuple[type[Exception], Reason], ...] = (
     (UpstreamCutOff, CRM_CUT_OFF),
     (UpstreamNonsense, CRM_ANSWER_UNREADABLE),
     (AnswerTooLarge, ANSWER_TOO_LARGE),
+    (StreamInvalid, CRM_ANSWER_UNREADABLE),
     (AuditUnavailable, AUDIT_UNAVAILABLE),
     (ClientGone, CLIENT_GONE),
     (NoSession, SIGN_IN_REQUIRED),

@@ -17,11 +17,13 @@ from gateway.body.limits import Limits as BodyLimits
 from gateway.body.media import Media
 from gateway.collaborators import Limits, Outgoing
 from gateway.exchange import Exchange
+from gateway.files import Files
 from gateway.refusal import BODY_UNREADABLE, Refusal
 from gateway.search import Operand, Search
 from gateway.tokenise import UNDECLARED, Target, Tokeniser, Treatment
 from kms.scanner import Scanner
 from policies import selector
+from policies.operation import with_record
 from policies.profile import Action, FieldSpec, Operation, Profile, Where
 from privacy import recognise
 
@@ -60,11 +62,19 @@ class Found:
 class Inward:
     """Protects requests of one gateway; all methods take the exchange."""
 
-    def __init__(self, tokeniser: Tokeniser, search: Search, scanner: Callable[[str], Scanner], limits: Limits) -> None:
+    def __init__(
+        self,
+        tokeniser: Tokeniser,
+        search: Search,
+        scanner: Callable[[str], Scanner],
+        limits: Limits,
+        files: Files | None = None,
+    ) -> None:
         self._tokeniser = tokeniser
         self._search = search
         self._scanner = scanner
         self._limits = limits
+        self._files = files
 
     async def protect_request(
         self,
@@ -133,7 +143,10 @@ class Inward:
         upload = await multipart.read(body, content_type, self._limits.bodies)
         try:
             parts = [*opened, _Part(Where.FORM, upload.fields)]
+            await self._seal_files(exchange, upload)
             for file in upload.files:
+                if file.transform is not None:
+                    continue
                 if file.container is not None:
                     parts.append(_Part(Where.FORM, file.container, labels=True))
                 elif file.media in _TABLES and file.length:
@@ -146,12 +159,31 @@ class Inward:
             raise
         return Outgoing(_target(exchange.head.path, opened), spool, upload.content_type)
 
+    async def _seal_files(self, exchange: Exchange, upload: multipart.Upload) -> None:
+        """Files that the profile marks go on sealed; tables stay tables where the part is for them."""
+        operation = exchange.operation
+        assert operation is not None
+        marked = {rule.part: rule for rule in operation.uploads if rule.seal is not None}
+        for file in upload.files if marked else ():
+            rule = marked.get(file.name)
+            table = rule is not None and rule.data and file.container is not None and file.media in _TABLES
+            if rule is None or rule.seal is None or table or not file.length:
+                continue  # an empty part is a field in which no file was chosen
+            if self._files is None:
+                raise RuntimeError("nobody is there to seal a file that the profile marks")
+            file.container = None
+            file.transform = await self._files.sealed(exchange, rule.seal)
+
     async def _protect(self, exchange: Exchange, profile: Profile, parts: Sequence["_Part"]) -> None:
         operation = exchange.operation
         assert operation is not None
         sorting = _Sorting(operation, profile, self._limits.bodies)
+        chooser = operation.extra.get("redirect_part")
         for part in parts:
             sorting.take(part)
+            if chooser and part.where is Where.FORM and part.fills(chooser):
+                # Whoever chooses the page the CRM redirects to would choose the record that is bound.
+                exchange.operation = with_record(operation, operation.record, operation.records, binds=False)
             if part.where is Where.FORM and not part.labels:
                 exchange.owner = profile.owner_from_body(operation, part.named()) or exchange.owner
                 exchange.posted |= part.named_of(profile.owner_fields)
@@ -175,6 +207,10 @@ class _Part:
     def named(self) -> dict[str, str]:
         """Form fields by name; of several with one name the last counts, as frameworks have it."""
         return {leaf.path[0]: leaf.text for leaf in self.container.leaves if len(leaf.path) == 1}
+
+    def fills(self, name: str) -> bool:
+        """Whether a field of this name has a value, wherever it stands."""
+        return any(leaf.path[0] == name and leaf.text for leaf in self.container.leaves if leaf.path)
 
     def named_of(self, names: Sequence[str]) -> dict[str, str]:
         """Those of these names that stand in the form."""

@@ -10,7 +10,7 @@ from kms.store import OriginConflict, Store
 
 @dataclass(frozen=True, slots=True)
 class CellRow:
-    """Where a cell was first seen."""
+    """Where a cell was first seen; record "" where a file waits to be bound."""
 
     entity: str
     field: str
@@ -40,6 +40,26 @@ class CellStore(Store):
                 (tenant, list(cells)),
             )
             return {bytes(cell): CellRow(*rest) for cell, *rest in await cursor.fetchall()}
+
+    async def note_cell(self, tenant: str, cell: bytes, row: CellRow) -> None:
+        """Note a new cell before anything is sealed for it; raises OriginConflict if there is one with this id."""
+        async with self._connection() as connection:
+            cursor = await connection.execute(
+                "INSERT INTO vault_cell (tenant, cell, entity, field, record) VALUES (%s, %s, %s, %s, %s)"
+                " ON CONFLICT DO NOTHING RETURNING 1",
+                (tenant, cell, row.entity, row.field, row.record),
+            )
+            if await cursor.fetchone() is None:
+                raise OriginConflict("a cell id is used once")
+
+    async def settle_cells(self, tenant: str, cells: Sequence[bytes], entity: str, record: str) -> None:
+        """Give noted cells of an entity their record, if they have none; raises StoreUnavailable."""
+        async with self._connection() as connection:
+            await connection.execute(
+                "UPDATE vault_cell SET record = %s, seen_at = now()"
+                " WHERE tenant = %s AND cell = ANY(%s::bytea[]) AND entity = %s AND record = ''",
+                (record, tenant, list(cells), entity),
+            )
 
     async def bind_cells(self, tenant: str, rows: Mapping[bytes, CellRow]) -> None:
         """Note where cells belong, all or none; raises OriginConflict when one belongs elsewhere, StoreUnavailable."""

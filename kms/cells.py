@@ -93,7 +93,7 @@ class Cells:
                 opened.append(None)
                 continue
             one = cell_id(blob)
-            if one is not None and bound.get(one) != CellRow(entity, field, record):
+            if one is not None and (not record or bound.get(one) != CellRow(entity, field, record)):
                 self.damaged += 1
                 opened.append(None)
                 continue

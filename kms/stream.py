@@ -20,6 +20,7 @@ from kms.suites.aes_gcm import AES_256_GCM
 from kms.suites.sm4_gcm import SM4_GCM
 from kms.suites.suite import TAG_BYTES, Suite
 
+Bytes = bytes | bytearray | memoryview
 MAGIC = b"G1S1"
 SALT_BYTES = 32
 _COMMITMENT_BYTES = 32
@@ -94,11 +95,11 @@ class ChunkCipher:
             raise StreamInvalid
         self._encrypt, self._decrypt = _cipher(head.suite, secret)
 
-    def seal(self, number: int, plain: bytes, last: bool) -> bytes:
+    def seal(self, number: int, plain: Bytes, last: bool) -> bytes:
         """Ciphertext and tag."""
         return self._encrypt(_nonce(number, last), plain, self.head.raw)
 
-    def open(self, number: int, sealed: bytes, last: bool) -> bytes:
+    def open(self, number: int, sealed: Bytes, last: bool) -> bytes:
         """The plain bytes of a chunk; raises StreamInvalid."""
         size = len(sealed) - TAG_BYTES
         # The last chunk is empty only in an empty file, every other one is full: one layout for one content.
@@ -139,7 +140,7 @@ class StreamSealer:
         self._finished = True
         return self._cipher.seal(self._number, bytes(self._buffer), True)
 
-    def _seal(self, plain: bytes) -> bytes:
+    def _seal(self, plain: Bytes) -> bytes:
         sealed = self._cipher.seal(self._number, plain, False)
         self._number += 1
         return sealed
@@ -162,7 +163,7 @@ class StreamOpener:
         """The plain bytes of the last chunk; raises StreamInvalid when the file was cut or made longer."""
         return self._cipher.open(self._number, bytes(self._buffer), True)
 
-    def _open(self, sealed: bytes) -> bytes:
+    def _open(self, sealed: Bytes) -> bytes:
         plain = self._cipher.open(self._number, sealed, False)
         self._number += 1
         return plain
@@ -182,18 +183,20 @@ def make_head(key: FieldKey, context: Context, salt: bytes, chunk: int, suite: S
     return Head.parse(start + _derived(key, context, suite, start)[1])
 
 
-def _passed(buffer: bytearray, data: bytes, size: int, work: Callable[[bytes], bytes]) -> bytes:
-    """Work on every full piece but keep the last one back: it may be the end."""
-    buffer += data
-    if len(buffer) <= size:
-        return b""
-    pieces = []
-    at = 0
-    while len(buffer) - at > size:
-        pieces.append(work(bytes(buffer[at : at + size])))
-        at += size
-    del buffer[:at]
-    return b"".join(pieces)
+def _passed(buffer: bytearray, data: bytes, size: int, work: Callable[[Bytes], bytes]) -> bytes:
+    """Work on every full piece but keep the last one back: it may be the end. Whole pieces are not copied first."""
+    view, at, pieces = memoryview(data), 0, []
+    if buffer and len(buffer) + len(view) > size:
+        at = size - len(buffer)
+        buffer += view[:at]
+        pieces.append(work(buffer))
+        buffer.clear()
+    if not buffer:
+        while len(view) - at > size:
+            pieces.append(work(view[at : at + size]))
+            at += size
+    buffer += view[at:]
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def _nonce(number: int, last: bool) -> bytes:
@@ -217,7 +220,7 @@ def _mac(sm4: bool, key: bytes, data: bytes) -> bytes:
     return sm4_gcm.hmac_sm3(key, data) if sm4 else hmac.digest(key, data, "sha256")
 
 
-_Work = Callable[[bytes, bytes, bytes], bytes]
+_Work = Callable[[bytes, Bytes, bytes], bytes]
 
 
 def _cipher(suite: Suite, secret: bytes) -> tuple[_Work, _Work]:

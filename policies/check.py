@@ -217,8 +217,14 @@ def _notes(profile: Profile, operation: Operation) -> Iterator[str]:
         yield "the answer will not be trusted to name the new record, because the request chooses where it redirects"
     for upload in operation.uploads:
         yield f"file part {upload.part}: " + (
-            "tables and vCards are protected" if upload.data else "streamed unchanged"
+            "tables and vCards are protected"
+            if upload.data
+            else "streamed unchanged"
+            if upload.seal is None
+            else "sealed"
         )
+        if upload.data and upload.seal is not None:
+            yield f"file part {upload.part}: every other file is sealed"
     if operation.action in _WRITES and operation.entity in profile.owned_entities:
         source = {"form": "a field of the form", "actor": "the person who creates it"}.get(
             profile.owner_source, "nothing"

@@ -91,10 +91,12 @@ class UploadRule:
     """A file field of a multipart form.
 
     data: a CSV, XLS, XLSX or vCard in it is protected by its column labels; anything else in it is an opaque file.
+    seal: the field as which such an opaque file is sealed, so that the CRM stores ciphertext; None passes it on.
     """
 
     part: str
     data: bool = False
+    seal: FieldSpec | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -246,9 +246,12 @@ class _Compiler:
             action=action,
             rules=self._rules(rules, entity, place),
             granted_write=entry.get("granted", True),
-            extra={**entry.get("extra", {}), **_column_choice(entry)},
+            extra={**entry.get("extra", {}), **_column_choice(entry), **_redirect_part(entry)},
             searches=self._searches(entry.get("searches", ()), entity, place),
-            uploads=tuple(UploadRule(upload["part"], upload.get("data", False)) for upload in entry.get("uploads", ())),
+            uploads=tuple(
+                UploadRule(upload["part"], upload.get("data", False), self._field(upload.get("seal"), entity, place))
+                for upload in entry.get("uploads", ())
+            ),
             left_alone=entry.get("left_alone", False),
             untouched=self.untouched,
         )
@@ -330,6 +333,11 @@ class _Compiler:
 def _column_choice(entry: Mapping[str, Any]) -> dict[str, str]:
     columns = entry.get("import_columns")
     return {"column_suffix": columns["suffix"], "document_field": columns["document"]} if columns else {}
+
+
+def _redirect_part(entry: Mapping[str, Any]) -> dict[str, str]:
+    part = entry.get("answer", {}).get("unless_part")
+    return {"redirect_part": part} if part else {}
 
 
 def _selector(value: str | list[str]) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from gateway.body.json import open_json
 from gateway.body.leaf import Container, Leaf, changed
 from gateway.body.limits import Limits
 from gateway.body.media import SNIFF_BYTES, Media, charset_of, essence, sniff
-from gateway.body.spool import SealedFile, Spooled
+from gateway.body.spool import SealedFile, Spooled, Transform, Transformed
 from gateway.body.text import open_text
 from gateway.body.vcard import open_vcard
 from gateway.body.xlsx import open_xlsx
@@ -36,7 +36,10 @@ _IDENTITY = frozenset({b"7bit", b"8bit", b"binary"})
 
 @dataclass(slots=True)
 class FilePart:
-    """One part with a file name. container: its leaves if it was opened; filename: the name as a leaf of its own."""
+    """One part with a file name. container: its leaves if it was opened; filename: the name as a leaf of its own.
+
+    transform: what its content goes through when the upload is sent on; for parts that are not opened.
+    """
 
     name: str
     filename: Leaf
@@ -44,6 +47,7 @@ class FilePart:
     media: Media
     length: int
     container: Container | None = None
+    transform: Transform | None = None
 
 
 @dataclass(slots=True)
@@ -169,10 +173,14 @@ class Upload:
         """The upload as it is now; raises BodyMalformed if a new value holds the boundary."""
         await self._file.flush()
         line = b"--" + self._boundary
-        pieces: list[bytes | tuple[int, int]] = []
+        pieces: list[bytes | tuple[int, int] | Transformed] = []
         for part in self._parts:
             pieces.append(line + b"\r\n" + part.head())
-            if part.held is None:
+            transform = None if part.file is None else part.file.transform
+            if transform is not None:
+                held = None if part.held is None else bytes(part.held)
+                pieces.append(Transformed((part.start, part.length) if held is None else held, transform))
+            elif part.held is None:
                 pieces.append((part.start, part.length))
             else:
                 body = part.body()

@@ -8,7 +8,9 @@ import asyncio
 import os
 import tempfile
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
@@ -75,13 +77,42 @@ class SealedFile:
             self._descriptor = -1
 
 
+class Transform(Protocol):
+    """Something that turns a body into another one of known length on its way out."""
+
+    def size(self, length: int) -> int:
+        """Bytes that come out when so many go in."""
+        ...
+
+    def flow(self, source: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """What comes out."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Transformed:
+    """A piece that is transformed when it is read."""
+
+    piece: bytes | tuple[int, int]
+    transform: Transform
+
+    @property
+    def length(self) -> int:
+        """Bytes that come out."""
+        return self.transform.size(_length(self.piece))
+
+
+def _length(piece: bytes | tuple[int, int]) -> int:
+    return len(piece) if isinstance(piece, bytes) else piece[1]
+
+
 class Spooled:
     """A body made of pieces in memory and ranges of one sealed file, of known length; read once."""
 
-    def __init__(self, pieces: list[bytes | tuple[int, int]], file: SealedFile) -> None:
+    def __init__(self, pieces: list[bytes | tuple[int, int] | Transformed], file: SealedFile) -> None:
         self._pieces = pieces
         self._file = file
-        self._length = sum(len(piece) if isinstance(piece, bytes) else piece[1] for piece in pieces)
+        self._length = sum(piece.length if isinstance(piece, Transformed) else _length(piece) for piece in pieces)
 
     @property
     def length(self) -> int:
@@ -91,12 +122,20 @@ class Spooled:
     async def chunks(self) -> AsyncIterator[bytes]:
         """The bytes, in order."""
         for piece in self._pieces:
-            if isinstance(piece, bytes):
-                if piece:
-                    yield piece
-                continue
-            async for chunk in self._file.read(*piece):
+            if isinstance(piece, Transformed):
+                flow = piece.transform.flow(self._read(piece.piece))
+            else:
+                flow = self._read(piece)
+            async for chunk in flow:
                 yield chunk
+
+    async def _read(self, piece: bytes | tuple[int, int]) -> AsyncIterator[bytes]:
+        if isinstance(piece, bytes):
+            if piece:
+                yield piece
+            return
+        async for chunk in self._file.read(*piece):
+            yield chunk
 
     async def close(self) -> None:
         """Gives the space back; may be called twice."""

@@ -25,16 +25,16 @@ def decrypt(secret: bytes, record: bytes, body: bytes, additional: bytes) -> byt
     return decrypt_under(_value_key(secret, record), body[:NONCE_BYTES], body[NONCE_BYTES:], additional)
 
 
-def encrypt_under(key: bytes, nonce: bytes, plaintext: bytes, additional: bytes) -> bytes:
+def encrypt_under(key: bytes, nonce: bytes, plaintext: bytes | bytearray | memoryview, additional: bytes) -> bytes:
     """SM4-GCM itself: ciphertext and tag under a 16-byte key."""
     encryptor = Cipher(SM4(key), GCM(nonce)).encryptor()
     encryptor.authenticate_additional_data(additional)
     return encryptor.update(plaintext) + encryptor.finalize() + encryptor.tag
 
 
-def decrypt_under(key: bytes, nonce: bytes, sealed: bytes, additional: bytes) -> bytes:
+def decrypt_under(key: bytes, nonce: bytes, sealed: bytes | bytearray | memoryview, additional: bytes) -> bytes:
     """SM4-GCM itself: the plaintext, and not a byte of it before the tag is right; raises InvalidTag."""
-    decryptor = Cipher(SM4(key), GCM(nonce, sealed[-TAG_BYTES:])).decryptor()
+    decryptor = Cipher(SM4(key), GCM(nonce, bytes(sealed[-TAG_BYTES:]))).decryptor()
     decryptor.authenticate_additional_data(additional)
     plaintext = decryptor.update(sealed[:-TAG_BYTES])
     return plaintext + decryptor.finalize()

@@ -143,13 +143,17 @@ def installed(server: CrmServer, settings_extra: str = "") -> Iterator[Stack]:
 
 
 def _merged(text: str, extra: str) -> str:
-    """Settings with `[section]` lines of `extra` put into their sections."""
+    """Settings with `[section]` lines of `extra` put into their sections, in the place of what they set there."""
     section = ""
     for line in extra.strip().splitlines():
         if line.startswith("["):
             section = line
         elif line.strip():
-            text = text.replace(f"{section}\n", f"{section}\n{line}\n", 1)
+            before, mark, rest = text.partition(f"{section}\n")
+            inside, bracket, after = rest.partition("\n[")
+            key = f"{line.partition('=')[0].strip()} ="
+            kept = "\n".join(one for one in inside.split("\n") if not one.startswith(key))
+            text = before + mark + (f"{line}\n{kept}" if mark else "") + bracket + after
     return text
 
 

@@ -1,7 +1,8 @@
 """Cells and the record each belongs to; values that are kept beside the CRM by record (dates, checksums of FF1).
 
-A row of vault_cell says where a cell was first seen; the value itself is in the CRM's column. vault_beside holds
-envelopes; record '' means: not bound yet, and cell says which exchange may bind it.
+A row of vault_cell says where a cell was first seen; the value itself is in the CRM's column, or is one of its files. A
+file is noted when it is sealed, record '' until it is bound. vault_beside holds envelopes; record '' means: not bound
+yet, and cell says which exchange may bind it.
 """
 
 from alembic import op
@@ -18,7 +19,7 @@ TABLES = (
         cell     bytea NOT NULL CHECK (octet_length(cell) = 8),
         entity   text NOT NULL,
         field    text NOT NULL,
-        record   text NOT NULL CHECK (record <> ''),
+        record   text NOT NULL DEFAULT '',
         seen_at  timestamptz NOT NULL DEFAULT now(),
         PRIMARY KEY (tenant, cell)
     )
