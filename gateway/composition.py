@@ -223,7 +223,10 @@ async def _assemble(
         limits=limits,
         refusals=refusals,
         inward=Inward(
-            Tokeniser(vault, records, scanners.__getitem__), Search(vault, records), scanners.__getitem__, limits
+            Tokeniser(vault, records, scanners.__getitem__),
+            Search(vault, records, lambda tenant: settings.tenants[tenant].migrated),
+            scanners.__getitem__,
+            limits,
         ),
         outward=Outward(
             Reveal(vault, records, scanners, utc_now),

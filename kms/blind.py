@@ -17,10 +17,14 @@ from kms.envelope import FieldKey
 from kms.index import PURPOSES, IndexRow, Pattern
 from kms.index_store import Connections, IndexStore
 from kms.keyring import Keyring
+from kms.provider import KeysUnavailable
+from kms.store import StoreUnavailable
 from kms.surrogate import KINDS
 
 PIECE = 500
 """Entries that one call of `fill` looks at."""
+_WINDOW = 5000
+_RETRY_S = 5.0
 
 
 class IndexUnfinished(Exception):  # noqa: N818 - a state, not a fault
@@ -66,6 +70,30 @@ class BlindIndex:
         self._store = IndexStore(connections)
         self._keyring = keyring
         self._ready: set[str] = set()
+        self._looking = asyncio.Lock()
+        self._filling: dict[str, asyncio.Task[None]] = {}
+
+    def start(self, entries: "Entries", tenant: str) -> None:
+        """Fill in what is missing in the background, if anything is."""
+        if tenant not in self._ready and tenant not in self._filling:
+            self._filling[tenant] = asyncio.create_task(self._keep_filling(entries, tenant), name="index terms")
+
+    async def close(self) -> None:
+        """Stop filling in; the next start goes on."""
+        tasks = list(self._filling.values())
+        self._filling.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _keep_filling(self, entries: "Entries", tenant: str) -> None:
+        while True:
+            try:
+                if await self.ready(tenant):
+                    return
+                await self.fill_all(entries, tenant)
+            except (KeysUnavailable, StoreUnavailable):
+                await asyncio.sleep(_RETRY_S)
 
     async def current(self, tenant: str, kind: str) -> dict[str, FieldKey]:
         """Purpose → the key that new terms are made with; raises KeysUnavailable."""
@@ -92,23 +120,30 @@ class BlindIndex:
 
     async def ready(self, tenant: str) -> bool:
         """Whether every entry has terms under a live key; once that is so it stays so, as writers add theirs."""
-        if tenant not in self._ready:
-            if await self._store.unindexed(tenant, await self._live(tenant), "", 1):
-                return False
-            self._ready.add(tenant)
+        if tenant in self._ready:
+            return True
+        async with self._looking:
+            keys, after = await self._live(tenant), ""
+            while tenant not in self._ready:
+                missing, last = await self._store.unindexed(tenant, keys, after, _WINDOW)
+                if missing:
+                    return False
+                if last is None:
+                    self._ready.add(tenant)
+                after = last or ""
         return True
 
     async def fill(self, entries: Entries, tenant: str, after: str = "", most: int = PIECE) -> Filled:
-        """Give the next entries that lack terms under the current keys their terms; call again with `after` until None.
+        """Give those of the next `most` entries their terms that lack some under the current keys; again until None.
 
         An entry that does not open is passed over: nobody can find what nobody can read. Raises KeysUnavailable,
         StoreUnavailable.
         """
         current = {kind: await self.current(tenant, kind) for kind in KINDS}
         wanted = [(kind, purpose, key.id) for kind, of in current.items() for purpose, key in of.items()]
-        missing = await self._store.unindexed(tenant, wanted, after, most)
+        missing, last = await self._store.unindexed(tenant, wanted, after, most)
         if not missing:
-            return Filled(None, 0)
+            return Filled(last, 0)
         opened = await entries.resolve(tenant, list(missing))
         # An entry that does not open gets no terms, but counts as done.
         rows = [
@@ -122,7 +157,7 @@ class BlindIndex:
             await asyncio.sleep(0)  # making terms is work of the processor; others go on meanwhile
         async with self._store.adding(tenant) as adding:
             await adding.rows(rows)
-        return Filled(max(missing), len(opened))
+        return Filled(last, len(opened))
 
     async def fill_all(self, entries: Entries, tenant: str) -> int:
         """Fill in all that is missing; returns how many entries got terms."""

@@ -82,35 +82,39 @@ class IndexStore:
 
     async def unindexed(
         self, tenant: str, keys: Sequence[tuple[str, str, bytes]], after: str, most: int
-    ) -> dict[str, str]:
-        """Surrogates after `after` in order, with their kinds, that lack terms of a purpose under the given keys.
+    ) -> tuple[dict[str, str], str | None]:
+        """Of the next `most` entries after `after`: those lacking terms of a purpose, with kinds; and the last of all.
 
-        keys: (kind, purpose, key id), several ids where any of them will do.
+        keys: (kind, purpose, key id), several ids where any of them will do. The last is None where there are no more.
         """
         async with self._connections.connection() as connection:
             cursor = await connection.execute(
                 """
-                SELECT v.surrogate, v.kind FROM vault v
-                WHERE v.tenant = %s AND v.surrogate > %s AND (
+                WITH v AS (
+                    SELECT surrogate, kind FROM vault WHERE tenant = %s AND surrogate > %s ORDER BY surrogate LIMIT %s
+                )
+                SELECT v.surrogate, v.kind, (
                     SELECT count(DISTINCT i.purpose) FROM vault_index i
                     JOIN unnest(%s::text[], %s::text[], %s::bytea[]) AS w (kind, purpose, key)
                          ON w.kind = i.kind AND w.purpose = i.purpose AND w.key = i.key
-                    WHERE i.tenant = v.tenant AND i.surrogate = v.surrogate AND i.version = %s
-                ) < %s
-                ORDER BY v.surrogate LIMIT %s
+                    WHERE i.tenant = %s AND i.surrogate = v.surrogate AND i.version = %s
+                )
+                FROM v ORDER BY v.surrogate
                 """,
                 (
                     tenant,
                     after,
+                    most,
                     [kind for kind, _, _ in keys],
                     [purpose for _, purpose, _ in keys],
                     [key for _, _, key in keys],
+                    tenant,
                     VERSION,
-                    len(PURPOSES),
-                    most,
                 ),
             )
-            return dict(await cursor.fetchall())
+            found = await cursor.fetchall()
+        missing = {one: kind for one, kind, purposes in found if purposes < len(PURPOSES)}
+        return missing, found[-1][0] if found else None
 
     async def drop_rows(self, tenant: str, key: bytes) -> int:
         """Forget the terms under a key; returns how many rows went."""

@@ -93,10 +93,12 @@ class SurrogateVault:
             self._listener = asyncio.create_task(self._listen(), name="vault notices")
         await asyncio.gather(*(self._kind_keys(tenant, kind) for kind in KINDS))
         tokens = await self._keyring.field_keys(tenant, TOKEN_SCOPE, "token")
+        self.index.start(self, tenant)
         return Scanner([key.secret for key in tokens], self._shapes, self._nominator)
 
     async def close(self) -> None:
         """Stop listening and forget every opened value."""
+        await self.index.close()
         if self._listener is not None:
             self._listener.cancel()
             with contextlib.suppress(asyncio.CancelledError):

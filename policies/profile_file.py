@@ -206,6 +206,11 @@ class _Compiler:
                         else {column: self._field(named, entity, place) for column, named in columns.items()},
                         frozenset(entry.get("equality", ("=", "in"))),
                         entry.get("strip", ""),
+                        entry.get("compare", ""),
+                        entry.get("lookup", ""),
+                        _kinds(entry.get("kinds", {})),
+                        _kinds(entry.get("begins", {})),
+                        entry.get("beside", {}),
                     )
                 )
         return tuple(found)
@@ -330,6 +335,10 @@ class _Compiler:
 def _column_choice(entry: Mapping[str, Any]) -> dict[str, str]:
     columns = entry.get("import_columns")
     return {"column_suffix": columns["suffix"], "document_field": columns["document"]} if columns else {}
+
+
+def _kinds(columns: Mapping[str, Iterable[str]]) -> dict[str, tuple[Kind, ...]]:
+    return {column: tuple(map(Kind, kinds)) for column, kinds in columns.items()}
 
 
 def _selector(value: str | list[str]) -> tuple[str, ...]:

@@ -149,7 +149,11 @@ def _merged(text: str, extra: str) -> str:
         if line.startswith("["):
             section = line
         elif line.strip():
-            text = text.replace(f"{section}\n", f"{section}\n{line}\n", 1)
+            before, found, after = text.partition(f"{section}\n")
+            inside, bracket, rest = after.partition("\n[")
+            key = line.partition("=")[0].strip()
+            kept = [one for one in inside.split("\n") if one.partition("=")[0].strip() != key]
+            text = before + found + "\n".join([line, *kept]) + bracket + rest
     return text
 
 

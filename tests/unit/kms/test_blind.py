@@ -157,6 +157,20 @@ async def test_filling_in_stopped_at_any_point_is_finished_by_the_next(vault: Su
     assert len(await vault.search(T, "name", "contains", "张")) == 20
 
 
+async def test_what_is_missing_is_filled_in_when_the_vault_starts(vault: SurrogateVault, pool: Pool) -> None:
+    await put(vault, ("name", "张伟"))
+    await forget_terms(pool)
+    again = SurrogateVault(pool, vault._keyring)
+    try:
+        await again.start(T)
+        async with asyncio.timeout(30):
+            while not await again.index.ready(T):
+                await asyncio.sleep(0.01)
+        assert await found(again, "name", "contains", "张") == {"张伟"}
+    finally:
+        await again.close()
+
+
 async def test_search_is_right_at_every_point_of_a_rotation(
     vault: SurrogateVault, pool: Pool, keyring: Keyring
 ) -> None:
