@@ -89,12 +89,17 @@ def clause(column: str, operator: str, surrogates: Sequence[str], others: Sequen
     return Clause(_text("AND" if negative else "OR") + b"," + before + b"[" + _text(column), among, members + b"]")
 
 
-def in_clear(column: str, operator: str, operand: str, hidden: Sequence[Shape]) -> list[list[str]]:
-    """A part of a domain that compares what still stands in clear and is no surrogate."""
-    compared = [[column, operator, operand]]
+def in_clear(column: str, operator: str, operand: str, hidden: Sequence[Shape]) -> list[Any]:
+    """A part of a domain that compares what still stands in clear and is no surrogate.
+
+    Of a column of related records ("mechanisms.value") both have to hold for one and the same record.
+    """
     if operator.startswith(_NEGATIVE):
-        return compared
-    return compared + [[column, "not ilike", f"%{one.text}" if one.ends else f"{one.text}%"] for one in hidden]
+        return [column, operator, operand]
+    related, _, name = column.rpartition(".")
+    own: list[Any] = [[name, operator, operand]]
+    own += [[name, "not ilike", f"%{one.text}" if one.ends else f"{one.text}%"] for one in hidden]
+    return [related, "where", own] if related else own
 
 
 def members(surrogates: Sequence[str]) -> bytes:

@@ -217,7 +217,8 @@ class PartSearch:
             return
         others: list[object] = []
         if hidden is not None and question.how == "like":
-            others.append(narrow.in_clear(column.text, question.operator, leaf.text, hidden))
+            for one in (question.rule.spread or {}).get(column.text, (column.text,)):
+                others.append(narrow.in_clear(one, question.operator, leaf.text, hidden))
         beside = (question.rule.beside or {}).get(column.text)
         if beside is not None and _CODE.match(bare) and recognise.whole(bare) is None:
             others.append([beside, question.operator, leaf.text.lstrip("%")])

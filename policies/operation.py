@@ -79,7 +79,8 @@ class SearchRule:
     "operator": the operator of the clause says it), so that parts of values can be answered; "" where they cannot.
     lookup: the column's name in a condition that the CRM takes in another parameter (`Operation.extra["several"]`).
     kinds: columns that hold values of several kinds; begins: those of them that the CRM compares from the beginning on
-    even where the text begins with a wild card. beside: columns that look into a clear column as well, by name.
+    even where the text begins with a wild card. beside: columns that look into a clear column as well, by name. spread:
+    computed columns and those that they look into, asked for one by one while values may stand in clear.
     """
 
     where: Where
@@ -93,6 +94,7 @@ class SearchRule:
     kinds: Mapping[str, tuple[Kind, ...]] | None = None
     begins: Mapping[str, tuple[Kind, ...]] | None = None
     beside: Mapping[str, str] | None = None
+    spread: Mapping[str, tuple[str, ...]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

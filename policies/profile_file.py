@@ -211,6 +211,7 @@ class _Compiler:
                         _kinds(entry.get("kinds", {})),
                         _kinds(entry.get("begins", {})),
                         entry.get("beside", {}),
+                        {column: tuple(names) for column, names in entry.get("spread", {}).items()},
                     )
                 )
         return tuple(found)

@@ -2,27 +2,28 @@
 
 import pytest
 
-from tests.drills.twin import MIGRATED, Line, Twins, compared
+from tests.drills.twin import MIGRATED, Line, compared, crowd
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 
 
-def _told(lines: list[Line]) -> list[str]:
-    return [told for line in lines for told in line.different]
+def test_a_manager_finds_in_creme_what_they_find_in_plain_text() -> None:
+    lines = compared("creme", count=4, each=1)
+    _require_alike(lines)
 
 
-@pytest.mark.parametrize(("crm", "settings"), [("creme", None), ("tryton", MIGRATED)])
-def test_a_manager_finds_what_they_find_in_plain_text(crm: str, settings: str | None) -> None:
-    called: list[str] = []
+def test_a_manager_finds_in_tryton_what_they_find_in_plain_text_and_so_after_a_hook() -> None:
+    """A hook stands for a migration or a rotation half done; this one enters more people."""
+    more = crowd(2, seed=23)[:2]
+    lines = compared(
+        "tryton", count=4, each=1, hooks=[("more people", lambda twin: twin.add(more))], settings_extra=MIGRATED
+    )
+    _require_alike(lines)
+    assert {line.phase for line in lines} == {"as entered", "more people"}
 
-    def hook(twin: Twins) -> None:
-        called.append(twin.crm)
-        twin.house.restart_gateway()
 
-    extra = {} if settings is None else {"settings_extra": settings}
-    lines = compared(crm, count=6, each=1, hooks=[("after a restart", hook)], **extra)
-    assert _told(lines) == []
-    assert called == [crm]
-    assert {line.phase for line in lines} == {"as entered", "after a restart"}
-    assert sum(line.hits for line in lines) > 100  # searches that find nothing on both sides would prove nothing
+def _require_alike(lines: list[Line]) -> None:
+    assert [told for line in lines for told in line.different] == []
+    assert all(line.alike == line.total for line in lines)
+    assert sum(line.hits for line in lines) > 50  # searches that find nothing on both sides would prove nothing
     assert {"equality", "paging", "part, nobody"} <= {line.kind for line in lines}

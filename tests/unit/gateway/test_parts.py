@@ -318,4 +318,13 @@ async def test_an_unprotected_rest_of_tryton_is_searched_in_clear(tryton: Glue) 
         [["name", "ilike", "%smi%"], ["name", "not ilike", "Zq%"]],
         ["name", "in", [held["name"]]],
     ]
+    related = await clause(tryton, "contact_mechanisms.value", "ilike", "%8001%")
+    assert isinstance(related, list)
+    assert related[1][:2] == ["contact_mechanisms", "where"]
+    assert related[1][2][0] == ["value", "ilike", "%8001%"]
+    assert ["value", "not ilike", "+888%"] in related[1][2]
+    everything = await clause(tryton, "rec_name", "ilike", "%8001%")
+    assert isinstance(everything, list)
+    assert ["code", "ilike", "8001%"] in everything
+    assert everything[-1][:2] == ["rec_name", "in"]
     assert await clause(tryton, "name", "=", "Smith") == ["name", "in", [held["name"], "Smith"]]
