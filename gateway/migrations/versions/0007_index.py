@@ -7,7 +7,7 @@ index serves all of them.
 from alembic import op
 
 revision = "0007"
-down_revision: str | None = "0004"
+down_revision: str | None = "0006"
 branch_labels = None
 depends_on = None
 
