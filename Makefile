@@ -15,7 +15,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 VENDOR := gateway/console/static/vendor
 export PIP_CACHE_DIR := $(CACHE)/pip
 
-.PHONY: help venv web demo test lock lint types unit system check leak hostile fidelity transfer outage bench bench-kms clean
+.PHONY: help venv web demo test lock lint types unit system check leak hostile fidelity transfer outage bench bench-kms twin clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,6 +79,9 @@ hostile: system .venv/.dev $(VENDOR)/.fetched ## hostile values in a real browse
 
 fidelity: system .venv/.dev $(VENDOR)/.fetched ## recorded CRM work, with and without the gateway: same results
 	@$(BIN)/python -m tests.drills.fidelity
+
+twin: system .venv/.dev $(VENDOR)/.fetched ## searches beside a plain-text twin of the CRM: the same records, totals and pages
+	@$(BIN)/python -m tests.drills.twin
 
 transfer: system .venv/.dev $(VENDOR)/.fetched ## 1 GB up and down through the gateway: what memory it takes
 	@$(BIN)/python -m tests.drills.transfer

@@ -228,7 +228,7 @@ async def _assemble(
         refusals=refusals,
         inward=Inward(
             Tokeniser(vault, records, scanners.__getitem__),
-            Search(vault, records),
+            Search(vault, records, lambda tenant: settings.tenants[tenant].migrated),
             scanners.__getitem__,
             limits,
             files,

@@ -6,7 +6,7 @@ Stages fill it in order; policy, audit and upstream read the same parsed head an
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from policies.decision import Decision
 from policies.profile import Operation
@@ -74,6 +74,20 @@ class Principal:
     crm_login: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Narrowed:
+    """A search box whose text became a condition.
+
+    parameter: where the CRM takes it; lookup: the CRM's name of the column; box, typed: the field and what was in it.
+    """
+
+    parameter: str
+    condition: Mapping[str, Any]
+    lookup: str
+    box: str
+    typed: str
+
+
 class Exchange:
     """State of one exchange; every field after `head` is filled by exactly one stage.
 
@@ -82,14 +96,15 @@ class Exchange:
     very request brought in clear; its own answer (a form shown again) shows them as they were typed. echoes:
     search field → what the CRM got and what was typed. own_words: reserved surrogate → the name or address
     somebody searched for without seeing its record; their own answer shows what they typed. files: cells of the files
-    sealed in a create, which wait for its record.
+    sealed in a create, which wait for its record. narrowed: search boxes that the CRM gets as a condition in another
+    parameter; restored: that parameter → what was sent, what was given.
     Every request makes one: a dataclass with that many default factories would take three times as long.
     """
 
     __slots__ = (
         "body", "caught", "client_address", "crm_user", "decision", "echoes", "files", "head", "id", "language",
-        "operation", "own_words", "owner", "posted", "principal", "received_at", "searched", "shown", "tenant", "typed",
-        "written",
+        "narrowed", "operation", "own_words", "owner", "posted", "principal", "received_at", "restored", "searched",
+        "shown", "tenant", "typed", "written",
     )  # fmt: skip
 
     def __init__(
@@ -118,3 +133,5 @@ class Exchange:
         self.echoes: dict[str, tuple[str, str]] = {}
         self.own_words: dict[str, str] = {}
         self.files: tuple[bytes, ...] = ()
+        self.narrowed: list[Narrowed] = []
+        self.restored: dict[str, tuple[str, str]] = {}

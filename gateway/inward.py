@@ -6,9 +6,10 @@ nothing in it can be looked at (pictures, archives of the user's own).
 """
 
 import json as lax_json
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from gateway import narrow
 from gateway.body import csv, form, json, media, multipart, text, vcard, xlsx
 from gateway.body.enclosed import EnclosedFile, open_enclosed
 from gateway.body.fault import BodyFault, BodyMalformed
@@ -18,13 +19,14 @@ from gateway.body.media import Media
 from gateway.collaborators import Limits, Outgoing
 from gateway.exchange import Exchange
 from gateway.files import Files
+from gateway.parts import Question
 from gateway.refusal import BODY_UNREADABLE, Refusal
 from gateway.search import Operand, Search
 from gateway.tokenise import UNDECLARED, Target, Tokeniser, Treatment
 from kms.scanner import Scanner
 from policies import selector
 from policies.operation import with_record
-from policies.profile import Action, FieldSpec, Operation, Profile, Where
+from policies.profile import Action, FieldSpec, Operation, Profile, SearchRule, Where
 from privacy import recognise
 
 Path = tuple[str, ...]
@@ -194,6 +196,8 @@ class Inward:
         await self._tokeniser.protect(exchange, sorting.targets, records=records, mask_char=profile.mask_char)
         for nested in sorting.nested:
             nested.close()
+        if exchange.narrowed:
+            _narrow(exchange, parts)
 
 
 @dataclass(slots=True)
@@ -249,12 +253,17 @@ class _Sorting:
             self.targets += [self._labelled(one) for one in found]
             return
         leaves = {one.path: one.leaf.text for one in found}
-        searching = {path: spec for path, _, spec, _ in selector.search_operands(self.operation, part.where, leaves)}
+        searching = {
+            path: (operator, spec, rule)
+            for path, operator, spec, rule in selector.search_operands(self.operation, part.where, leaves)
+        }
+        by_path = {one.path: one.leaf for one in found} if searching else {}
         for one in found:
             if one.path in searching:
-                spec = searching[one.path]
+                spec = searching[one.path][1]
                 if not one.leaf.bare or (spec is not None and spec.kind is not None):  # else an id or an amount
-                    self.operands.append(Operand(one.leaf, spec))
+                    question = self._question(part, one, searching[one.path], by_path)
+                    self.operands.append(Operand(one.leaf, spec, question=question))
                 continue
             treatment, spec = selector.treatment(
                 self.operation, one.path, one.leaf.siblings, text=one.leaf.text, leaves=leaves
@@ -264,6 +273,27 @@ class _Sorting:
                     self.operands.append(Operand(one.leaf, None, declared=False))
                 continue
             self.targets.append(self._target(one, treatment, spec))
+
+    def _question(
+        self,
+        part: _Part,
+        one: Found,
+        asked: tuple[str, FieldSpec | None, SearchRule],
+        leaves: Mapping[Path, Leaf],
+    ) -> Question | None:
+        """What is asked, where the profile says how the CRM compares."""
+        operator, spec, rule = asked
+        if not rule.compare:
+            return None
+        if rule.compare != "operator":
+            if not rule.lookup or not isinstance(part.container, form.FormDocument):
+                return None
+            return Question(one.leaf, rule, spec, several=self.operation.extra.get("several", "q_filter"))
+        many = operator in selector.LISTS
+        place = one.path[: -2 if many else -1]
+        column, operator_leaf = leaves.get((*place, "0")), leaves.get((*place, "1"))
+        bounded = (*place, "3") not in leaves
+        return Question(one.leaf, rule, spec, operator, column, operator_leaf, bounded, many)
 
     def _found(self, part: _Part) -> Iterator[Found]:
         """Every string of a container; a form field or parameter that holds JSON gives the strings inside it."""
@@ -330,6 +360,25 @@ class _Sorting:
 
 async def _whole(body: bytes) -> AsyncIterator[bytes]:
     yield body
+
+
+def _narrow(exchange: Exchange, parts: Sequence["_Part"]) -> None:
+    """Put the conditions that search boxes became into the parameter that takes them, beside what is in it."""
+    for part in parts:
+        container = part.container
+        if not isinstance(container, form.FormDocument):
+            continue
+        names = part.named()
+        mine = [one for one in exchange.narrowed if one.box in names]
+        for parameter in dict.fromkeys(one.parameter for one in mine):
+            leaf = next((leaf for leaf in reversed(container.leaves) if leaf.path == (parameter,)), None)
+            given = (leaf.text if leaf.new is None else leaf.new) if leaf is not None else ""
+            sent = narrow.joined(given, [dict(one.condition) for one in mine if one.parameter == parameter])
+            exchange.restored[parameter] = (sent, (leaf.text if leaf is not None else "") or narrow.EMPTY_Q)
+            if leaf is not None:
+                leaf.new = sent
+            else:
+                container.added.append((parameter, sent))
 
 
 def _target(path: str, opened: Sequence[_Part]) -> str:

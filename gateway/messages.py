@@ -224,6 +224,38 @@ _TEXTS: dict[str, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
         ),
         ("搜索结果不唯一", "您输入的内容对应多个已存储的值。", "请改用电话号码或电子邮箱搜索。"),
     ),
+    "search-too-short": (
+        (
+            "Type a little more",
+            "One letter or digit alone fits too many values to search for.",
+            "Search for at least two characters, or one Chinese character.",
+        ),
+        ("请多输入一些", "单个字母或数字对应的内容过多，无法搜索。", "请至少输入两个字符，或一个汉字。"),
+    ),
+    "search-too-wide": (
+        (
+            "Too many values fit your search",
+            "What you typed is part of more values than one search may look through.",
+            "Type more of what you are looking for.",
+        ),
+        ("符合条件的内容过多", "您输入的内容对应的值超过单次搜索的上限。", "请输入更完整的内容。"),
+    ),
+    "search-whole-only": (
+        (
+            "Search for the whole value",
+            "You see this kind of value partly masked, so it can be searched for only as a whole.",
+            "Type the complete number or address.",
+        ),
+        ("请按完整内容搜索", "此类信息对您部分掩码显示，只能按完整内容搜索。", "请输入完整的号码或地址。"),
+    ),
+    "search-not-ready": (
+        (
+            "This search is not ready yet",
+            "Values of before are still being prepared for searching by a part of them.",
+            "Search for a whole value, or try again in a few minutes.",
+        ),
+        ("此搜索尚未就绪", "系统正在为按部分内容搜索准备原有数据。", "请按完整内容搜索，或几分钟后重试。"),
+    ),
     "body-too-large": (
         (
             "What you sent is too large",

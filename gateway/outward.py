@@ -15,7 +15,7 @@ from gateway.body.limits import Limits
 from gateway.body.media import Media
 from gateway.body.page import open_page
 from gateway.collaborators import Fields
-from gateway.echo import typed_again
+from gateway.echo import typed_again, widened_again
 from gateway.exchange import Exchange
 from gateway.installation import Installation
 from gateway.refusal import ANSWER_NOT_RENDERABLE, Refusal
@@ -66,6 +66,8 @@ class Outward:
             and exchange.decision.view.sees_everything
         ):
             body = typed_again(body, exchange.echoes)
+        if exchange.narrowed and kind is Media.HTML:
+            body = widened_again(body, exchange.narrowed, exchange.restored)
         if kind is Media.JSON:
             if b"base64" in body and (b'"base64"' in body or b";base64," in body):
                 body = await self._render_enclosed(exchange, body, profile.mask_char)

@@ -7,24 +7,25 @@ searches everything it is replaced as well, and the answer shows the searcher's 
 so that it looks like the answer to words that nobody is called.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from gateway.body.leaf import Leaf
 from gateway.exchange import Exchange
+from gateway.parts import WILDCARDS, PartSearch, Question
 from gateway.records import Records
 from gateway.refusal import FIELD_NOT_SEARCHABLE, SEARCH_AMBIGUOUS, Refusal
-from gateway.settle import records_of, settle
+from gateway.sight import Sight
+from gateway.sight import decided as _decision
 from kms.scanner import Scanner
 from kms.surrogate import no_match
 from kms.tokens import NewValue, Origin, SurrogateVault, VaultEntry
-from policies.decision import Decision, Form
+from policies.decision import Form
 from policies.profile import FieldSpec
 from policies.taxonomy import Kind
 from privacy import recognise
 
-WILDCARDS = "%*"
 CONDITION = "condition"  # field name of values that stand in a saved condition only
 
 
@@ -32,20 +33,27 @@ CONDITION = "condition"  # field name of values that stand in a saved condition 
 class Operand:
     """One search operand: its leaf and the field it is compared with, None for boxes that search everything.
 
-    declared: the profile says that this is a search; other parameters are only looked at by recognisers.
+    declared: the profile says that this is a search; other parameters are only looked at by recognisers. question:
+    where the profile says how the CRM compares as well, so that parts of values can be answered.
     """
 
     leaf: Leaf
     spec: FieldSpec | None = None
     declared: bool = True
+    question: Question | None = None
+
+
+def _everywhere(_tenant: str) -> bool:
+    return True
 
 
 class Search:
-    """Rewrites operands of search operations; one per process."""
+    """Rewrites operands of search operations; one per process. migrated: see gateway.parts."""
 
-    def __init__(self, vault: SurrogateVault, records: Records) -> None:
+    def __init__(self, vault: SurrogateVault, records: Records, migrated: Callable[[str], bool] = _everywhere) -> None:
         self._vault = vault
-        self._records = records
+        self._sight = Sight(records)
+        self._parts = PartSearch(vault, self._sight, migrated)
 
     async def rewrite(
         self,
@@ -56,9 +64,16 @@ class Search:
     ) -> None:
         """Set `leaf.new` when the operand is a personal value; fields: what the profile declares, by entity and name.
 
-        Raises Refusal(FIELD_NOT_SEARCHABLE) or Refusal(SEARCH_AMBIGUOUS), KeysUnavailable, StoreUnavailable.
+        Raises Refusal (FIELD_NOT_SEARCHABLE, SEARCH_…), KeysUnavailable, StoreUnavailable.
         """
-        await self._rewrite(exchange, scanner, operand, fields)
+        question = operand.question
+        if question is not None and question.kinds:
+            before = len(exchange.narrowed)
+            await self._parts.rewrite(exchange, scanner, question, fields)
+            if len(exchange.narrowed) > before:
+                return
+        else:
+            await self._rewrite(exchange, scanner, operand, fields)
         leaf = operand.leaf
         if leaf.new is not None and len(leaf.path) == 1:
             exchange.echoes[leaf.path[0]] = (leaf.new, leaf.text)
@@ -143,18 +158,11 @@ class Search:
         if kind not in exchange.searched:
             exchange.searched.append(kind)
         matches = await self._vault.find(exchange.tenant, kind, text)
-        view = _decision(exchange).view
-        if view.sees_everything or not matches:
+        if _decision(exchange).view.sees_everything or not matches:
             return matches
         entries = await self._vault.resolve(exchange.tenant, matches)
-        await self._records.load(exchange.tenant, records_of(entries.values()), exchange.received_at)
-        return [
-            one
-            for one in matches
-            if one in entries
-            and settle(entries[one], view, self._records, exchange.tenant, exchange.crm_user, exchange.received_at)[0]
-            is not Form.HIDDEN
-        ]
+        known = [entries[one] for one in matches if one in entries]
+        return [one.surrogate for one in await self._sight.seen(exchange, known, Form.MASKED)]
 
     async def _standing(
         self,
@@ -185,9 +193,3 @@ class Search:
     def _require_searchable(self, exchange: Exchange, operand: Operand, kind: str) -> None:
         if not self._searchable(exchange, operand, kind):
             raise Refusal(FIELD_NOT_SEARCHABLE, detail=kind)
-
-
-def _decision(exchange: Exchange) -> Decision:
-    if exchange.decision is None:
-        raise RuntimeError("a search is looked at only after a decision")
-    return exchange.decision

@@ -91,6 +91,9 @@ class TenantSettings:
     profile: str = setting("generic", "name of a shipped CRM profile, or path of a profile file of your own")
     policy: Path | None = setting(None, "policy file (CSV); without it the shipped one applies")
     posture: Posture = setting(Posture.SCAN, "reads that no profile rule matches: scan (shown after scanning) or deny")
+    migrated: bool = setting(
+        False, "the CRM holds no value in clear any more: searches of people who see everything need not look for any"
+    )
     allow_networks: tuple[Network, ...] = setting((), "networks people may come from; empty means any")
     upstream_ca: Path | None = setting(None, "PEM file with the CA of the CRM when it is not a public one")
     max_connections: int = setting(64, "connections to the CRM at the same time", least=1)

@@ -5,12 +5,14 @@ for each writing while the record is not known, because many people share them.
 """
 
 import hmac
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from kms import index
 from kms import surrogate as shapes_of
 from kms.entry import NewValue, Origin
 from kms.envelope import DEFAULT, NONCE_BYTES, Context, FieldKey, Sealing, seal
+from kms.index import IndexRow
 from kms.normalise import VERSION, exact, folded, normalise
 from kms.store import EntryRow, OriginRow
 from kms.surrogate import DETERMINISTIC, EMAIL, SERIALS, Shapes
@@ -21,11 +23,12 @@ EXACT, FOLDED, NORMALISED, SPELLED = "exact", "folded", "normalised", "spelled"
 
 @dataclass(frozen=True, slots=True)
 class KindKeys:
-    """Keys of one kind: the current one first where there are several."""
+    """Keys of one kind: the current one first where there are several; index: purpose → current key."""
 
     seal: FieldKey
     equal: tuple[FieldKey, ...]
     token: FieldKey
+    index: Mapping[str, FieldKey]
 
 
 @dataclass(slots=True)
@@ -148,6 +151,13 @@ class Maker:
             return []
         key = self.keys[one.kind].equal[0]
         return [(one.kind, term, one.surrogate) for term in written_terms(key, one.kind, one.clear)]
+
+    def index(self, one: Draft, stored: str) -> list[IndexRow]:
+        """Terms of the parts of a new value, or of one that is spelled here as it was not before."""
+        spelled = {stored, *(clear for _, clear in one.origins)}
+        if not one.new and len(spelled) == 1:
+            return []
+        return index.rows(self.keys[one.kind].index, one.kind, one.surrogate, spelled)
 
     def origins(self, one: Draft, stored: str, cell: str) -> list[OriginRow]:
         """Origin rows of a draft; a spelling is sealed where it differs from the stored one."""

@@ -14,6 +14,8 @@ from psycopg import sql
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
+from kms.index import IndexRow
+from kms.index_store import add_rows
 from kms.keyring import WrappedKey
 
 Pool = AsyncConnectionPool[psycopg.AsyncConnection[TupleRow]]
@@ -170,6 +172,10 @@ class Work:
                 """,
                 (self._tenant, *([row[part] for row in ordered] for part in range(3))),
             )
+
+    async def add_index(self, rows: Sequence[IndexRow]) -> None:
+        """Terms of the parts of values."""
+        await add_rows(self._connection, self._tenant, rows)
 
     async def add_origins(self, rows: Sequence[OriginRow]) -> None:
         """Origins, bound or open; one that was retired lives again, with the spelling it has now."""
@@ -408,6 +414,12 @@ class Store:
                 WrappedKey(bytes(row[0]), row[1], row[2], row[3], bytes(row[4]), bytes(row[5]), row[6], row[7], row[8])
                 for row in await cursor.fetchall()
             ]
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[psycopg.AsyncConnection[TupleRow]]:
+        """One connection for another store of this package; raises StoreUnavailable."""
+        async with self._connection() as connection:
+            yield connection
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[psycopg.AsyncConnection[TupleRow]]:

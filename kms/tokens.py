@@ -12,10 +12,12 @@ import secrets
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 
-from kms import nominate
+from kms import index, nominate
+from kms.blind import BlindIndex
 from kms.drafts import Draft, KindKeys, Maker, draft, equality_terms, spelling_context, value_context, written_terms
 from kms.entry import NewValue, Origin, VaultEntry
 from kms.envelope import DEFAULT, Context, EnvelopeInvalid, FieldKey, Sealing, key_id, open_
+from kms.index import IndexRow
 from kms.keyring import Keyring
 from kms.normalise import exact
 from kms.opened import OpenedEntries
@@ -68,6 +70,8 @@ class SurrogateVault:
     ) -> None:
         self._store = Store(pool)
         self._keyring = keyring
+        self.index = BlindIndex(self._store, keyring)
+        """What values are found by when only a part of them is known."""
         self._shapes = shapes
         self._entropy = entropy
         self._below = below
@@ -89,10 +93,12 @@ class SurrogateVault:
             self._listener = asyncio.create_task(self._listen(), name="vault notices")
         await asyncio.gather(*(self._kind_keys(tenant, kind) for kind in KINDS))
         tokens = await self._keyring.field_keys(tenant, TOKEN_SCOPE, "token")
+        self.index.start(self, tenant)
         return Scanner([key.secret for key in tokens], self._shapes, self._nominator)
 
     async def close(self) -> None:
         """Stop listening and forget every opened value."""
+        await self.index.close()
         if self._listener is not None:
             self._listener.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -215,6 +221,16 @@ class SurrogateVault:
         pairs = await self._store.known(tenant, kind, terms, deterministic=kind in DETERMINISTIC)
         return list(dict.fromkeys(surrogate for _, surrogate in pairs))[:200]
 
+    async def search(self, tenant: str, kind: str, how: str, text: str, most: int = 5000) -> list[VaultEntry]:
+        """Entries of a kind that a part of a value finds, whatever its case, width and (numbers) separators.
+
+        how: "equals", "prefix", "suffix", "contains" or "like" (see kms.index). Raises SearchTooShort, SearchTooWide
+        (more than `most` fit), IndexUnfinished, KeysUnavailable, StoreUnavailable, KindUnknown.
+        """
+        if kind not in KINDS:
+            raise KindUnknown(kind)
+        return await self.index.search(self, tenant, kind, index.pattern(how, text), most)
+
     async def find_known(self, tenant: str, kind: str, candidates: Sequence[str]) -> dict[str, list[str]]:
         """Which candidates are known values in exactly this case, with their surrogates (at most 200 each)."""
         if not candidates:
@@ -249,7 +265,8 @@ class SurrogateVault:
     async def _kind_keys(self, tenant: str, kind: str) -> KindKeys:
         equal = await self._equal_keys(tenant, kind)
         seal = await self._keyring.field_key(tenant, kind, "seal")
-        return KindKeys(seal, equal, await self._keyring.field_key(tenant, TOKEN_SCOPE, "token"))
+        token = await self._keyring.field_key(tenant, TOKEN_SCOPE, "token")
+        return KindKeys(seal, equal, token, await self.index.current(tenant, kind))
 
     async def _equal_keys(self, tenant: str, kind: str) -> tuple[FieldKey, ...]:
         if kind not in KINDS:
@@ -300,12 +317,15 @@ class SurrogateVault:
     async def _write_origins(self, tenant: str, work: Work, drafts: list[Draft], maker: Maker, cell: str) -> None:
         rows: list[OriginRow] = []
         terms: list[tuple[str, bytes, str]] = []
+        parts: list[IndexRow] = []
         for one in drafts:
             stored = one.clear if one.new else await self._stored(tenant, one)
             rows += maker.origins(one, stored, cell)
+            parts += maker.index(one, stored)
             if one.new:
                 terms += maker.terms(one)
         await work.add_terms(terms)
+        await work.add_index(parts)
         await work.add_origins(rows)
         await work.announce(self._sender, [one.surrogate for one in drafts if not one.new])
 

@@ -75,7 +75,12 @@ class SearchRule:
     is; None means that the operand itself decides (recognisers, then known values). columns: for domains, lists of
     `[column, operator, operand]` clauses under the selector, column ending → field. equality: operators that compare
     whole values; others cannot be answered on surrogates except where the operand without its wild cards is a whole
-    known value. strip: the wild cards.
+    known value. strip: the wild cards. compare: what the CRM does with the operand ("contains", "prefix", "suffix";
+    "operator": the operator of the clause says it), so that parts of values can be answered; "" where they cannot.
+    lookup: the column's name in a condition that the CRM takes in another parameter (`Operation.extra["several"]`).
+    kinds: columns that hold values of several kinds; begins: those of them that the CRM compares from the beginning on
+    even where the text begins with a wild card. beside: columns that look into a clear column as well, by name. spread:
+    computed columns and those that they look into, asked for one by one while values may stand in clear.
     """
 
     where: Where
@@ -84,6 +89,12 @@ class SearchRule:
     columns: Mapping[str, FieldSpec | None] | None = None
     equality: frozenset[str] = frozenset({"=", "in"})
     strip: str = ""
+    compare: str = ""
+    lookup: str = ""
+    kinds: Mapping[str, tuple[Kind, ...]] | None = None
+    begins: Mapping[str, tuple[Kind, ...]] | None = None
+    beside: Mapping[str, str] | None = None
+    spread: Mapping[str, tuple[str, ...]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -206,6 +206,12 @@ class _Compiler:
                         else {column: self._field(named, entity, place) for column, named in columns.items()},
                         frozenset(entry.get("equality", ("=", "in"))),
                         entry.get("strip", ""),
+                        entry.get("compare", ""),
+                        entry.get("lookup", ""),
+                        _kinds(entry.get("kinds", {})),
+                        _kinds(entry.get("begins", {})),
+                        entry.get("beside", {}),
+                        {column: tuple(names) for column, names in entry.get("spread", {}).items()},
                     )
                 )
         return tuple(found)
@@ -338,6 +344,10 @@ def _column_choice(entry: Mapping[str, Any]) -> dict[str, str]:
 def _redirect_part(entry: Mapping[str, Any]) -> dict[str, str]:
     part = entry.get("answer", {}).get("unless_part")
     return {"redirect_part": part} if part else {}
+
+
+def _kinds(columns: Mapping[str, Iterable[str]]) -> dict[str, tuple[Kind, ...]]:
+    return {column: tuple(map(Kind, kinds)) for column, kinds in columns.items()}
 
 
 def _selector(value: str | list[str]) -> tuple[str, ...]:

@@ -14,6 +14,8 @@ from functools import lru_cache
 from policies.operation import BodyRule, FieldSpec, Operation, SearchRule, Where
 
 _PATTERN_SIGNS = frozenset("*?[")
+LISTS = frozenset({"in", "not in"})
+"""Operators whose operand is a list."""
 
 
 @lru_cache(maxsize=4096)
@@ -175,11 +177,12 @@ def search_operands(
 
 def _clause_of(path: tuple[str, ...], leaves: Mapping[tuple[str, ...], str]) -> tuple[str, str] | None:
     """Column and operator of the clause a leaf is the operand of: `[column, operator, operand | [operand, …]]`."""
-    for cut in (1, 2):
+    # A list first: its third element stands at "2" of the list, as an operand stands at "2" of its clause.
+    for cut in (2, 1):
         if len(path) > cut and path[-cut] == "2":
             column = leaves.get((*path[:-cut], "0"))
             operator = leaves.get((*path[:-cut], "1"))
-            if column is not None and operator is not None:
+            if column is not None and operator is not None and (cut == 1 or operator in LISTS):
                 return column, operator
     return None
 

@@ -23,6 +23,8 @@ class FormDocument:
         self._raw = raw
         self._spans = spans
         self._plus = plus
+        self.added: list[tuple[str, str]] = []
+        """Fields that stand at the end of the form when it is written."""
 
     @property
     def text(self) -> str:
@@ -31,11 +33,17 @@ class FormDocument:
         at = 0
         for leaf, (start, end) in zip(self.leaves, self._spans, strict=True):
             if changed(leaf) and leaf.new is not None:
-                value = quote_plus(leaf.new) if self._plus else quote(leaf.new, safe="")
+                value = self._encoded(leaf.new)
                 parts += [self._raw[at:start], "" if self._raw[start - 1 : start] == "=" else "=", value]
                 at = end
         parts.append(self._raw[at:])
-        return "".join(parts)
+        text = "".join(parts)
+        for name, value in self.added:
+            text += f"{'&' if text else ''}{self._encoded(name)}={self._encoded(value)}"
+        return text
+
+    def _encoded(self, text: str) -> str:
+        return quote_plus(text) if self._plus else quote(text, safe="")
 
     def encode(self) -> bytes:
         """The same as bytes."""

@@ -96,9 +96,9 @@ class JsonDocument:
         self._spans = spans
 
     def encode(self) -> bytes:
-        """The document with every changed leaf written as a JSON string."""
+        """The document with every changed leaf written as a JSON string, or as the JSON it was given."""
         edits: list[Edit] = [
-            (start, end, orjson.dumps(leaf.new))
+            (start, end, leaf.json if leaf.json is not None else orjson.dumps(leaf.new))
             for leaf, (start, end) in zip(self.leaves, self._spans, strict=True)
             if changed(leaf)
         ]

@@ -17,7 +17,8 @@ class Leaf:
 
     path: keys, decimal indexes, field name or (column label, row number); text: decoded value; new: its replacement.
     siblings: other string values of the same JSON object, table row or card by key. bare: the value is written as a
-    number (JSON, XLSX); once replaced it becomes a string.
+    number (JSON, XLSX); once replaced it becomes a string. json: what stands instead of the string in a JSON document,
+    as JSON text of any shape; for conditions that become lists.
     """
 
     path: tuple[str, ...]
@@ -25,6 +26,7 @@ class Leaf:
     new: str | None = None
     siblings: Mapping[str, str] = field(default_factory=lambda: NO_SIBLINGS)
     bare: bool = False
+    json: bytes | None = None
 
 
 class Container(Protocol):
@@ -40,4 +42,4 @@ class Container(Protocol):
 
 def changed(leaf: Leaf) -> bool:
     """Whether the leaf has a new value that differs from the one it came with."""
-    return leaf.new is not None and (leaf.new != leaf.text or leaf.bare)
+    return leaf.json is not None or (leaf.new is not None and (leaf.new != leaf.text or leaf.bare))

@@ -39,6 +39,10 @@ REASONS: Mapping[str, str] = {
     "field-not-writable": N_("Field may not be changed"),
     "field-not-searchable": N_("Field may not be searched"),
     "search-ambiguous": N_("Search could mean several values"),
+    "search-too-short": N_("Search text too short"),
+    "search-too-wide": N_("Search fits too many values"),
+    "search-whole-only": N_("Masked field searched by a part"),
+    "search-not-ready": N_("Search index not ready"),
     # bodies
     "body-too-large": N_("Content too large"),
     "body-malformed": N_("Content damaged"),

@@ -86,6 +86,7 @@ class Stage:
         """Settings for this start; keyring, certificate and database stay those of the first."""
         text = render_file(Start(f"http://127.0.0.1:{port}", profile, self.crm_url, self.console_url))
         for section, line in (
+            (f"tenant.{TENANT}", "migrated = true"),  # whatever is in it came through the gateway
             ("database", f'folder = "{self._database_folder()}"'),
             ("gateway", f'listen = "127.0.0.1:{self.port}"'),
             ("console", f'listen = "127.0.0.1:{self.console_port}"'),

@@ -100,10 +100,10 @@ async def test_a_known_address_in_a_box_that_searches_everything_is_no_oracle(cr
     assert sent == no_match("address")
 
 
-async def test_a_name_of_several_people_is_ambiguous_and_counts_only_what_is_seen(creme: Glue) -> None:
+async def test_a_name_of_several_people_is_ambiguous_where_lists_cannot_be_asked_for(creme: Glue) -> None:
     await creme.create("5", owner=ANNA, last_name="李")
     held = await creme.create("6", owner=BORIS, last_name="李")
-    target = f"{LIST}last_name={quote('李')}"
+    target = f"/creme_core/search?research={quote('李')}"
     with pytest.raises(Refusal) as caught:
         await searched(creme, target)
     assert (caught.value.reason, caught.value.detail) == (SEARCH_AMBIGUOUS, "2")

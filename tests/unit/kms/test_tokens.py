@@ -369,6 +369,7 @@ async def test_a_changed_entry_never_opens(vault: SurrogateVault, pool: Pool, co
     }[column]
     async with pool.connection() as connection:
         await connection.execute("DELETE FROM vault_term")
+        await connection.execute("DELETE FROM vault_index")
         await connection.execute(statement, (surrogate,))
     assert set(await vault.resolve(T, [surrogate, "Zqb", other])) == {other}
     assert vault.damaged == 1

@@ -180,3 +180,12 @@ def test_operands_never_raise(leaves: dict[tuple[str, ...], str]) -> None:
         SearchRule(Where.FORM, ("*",)),
     ):
         assert all(path in leaves for path, _, _ in operands(rule, leaves))
+
+
+def test_the_third_element_of_a_list_belongs_to_the_lists_clause() -> None:
+    """It stands at "2" of its list, as an operand stands at "2" of its clause."""
+    rule = SearchRule(Where.JSON, ("params", "0"), columns={"name": None})
+    clause = ("params", "0", "0")
+    leaves = {(*clause, "0"): "name", (*clause, "1"): "in", **{(*clause, "2", str(n)): f"v{n}" for n in range(4)}}
+    found = {path: operator for path, operator, _ in operands(rule, leaves)}
+    assert found == {(*clause, "2", str(number)): "in" for number in range(4)}

@@ -53,3 +53,10 @@ def test_limits() -> None:
         open_form(b"a=1&b=2", limits=Limits(leaves=1))
     with pytest.raises(BodyTooLarge):
         open_form(b"a=1&b=2", limits=Limits(body=3))
+
+
+@pytest.mark.parametrize(("raw", "before"), [("", ""), ("a=1", "a=1&"), ("a", "a&")])
+def test_fields_can_be_added_at_the_end(raw: str, before: str) -> None:
+    for opened, written in ((open_form(raw.encode()), "q=%7B+%7D"), (open_query(raw), "q=%7B%20%7D")):
+        opened.added.append(("q", "{ }"))
+        assert opened.text == before + written

@@ -183,3 +183,10 @@ def test_limits() -> None:
         open_json(b'"' + b"x" * 100 + b'"', Limits(body=50))
     with pytest.raises(BodyTooLarge):
         open_json(b"[1,2,3]", Limits(leaves=2))
+
+
+def test_a_leaf_can_become_json_of_any_shape() -> None:
+    document = open_json(b'{"p": [ "name" , "ilike" ,"%a%"], "n": 1}')
+    for leaf, new in zip(document.leaves, (b'"name"', b'"in"', b'["b","c"]'), strict=False):
+        leaf.json = new
+    assert document.encode() == b'{"p": [ "name" , "in" ,["b","c"]], "n": 1}'

@@ -1,0 +1,186 @@
+"""The blind index at work: terms for what is written, candidates for what is looked for, and filling what is missing.
+
+Terms are written in the transaction that places a value, so a value that can be found whole can be found by its parts.
+What was placed before the index existed, or under rules or keys of before, is filled in by `fill`, a piece at a time:
+it may be stopped, started again and run twice. Until nothing is missing, a search by parts is refused
+(`IndexUnfinished`) instead of being answered short.
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from kms import index
+from kms.entry import VaultEntry
+from kms.envelope import FieldKey
+from kms.index import PURPOSES, IndexRow, Pattern
+from kms.index_store import Connections, IndexStore
+from kms.keyring import Keyring
+from kms.provider import KeysUnavailable
+from kms.store import StoreUnavailable
+from kms.surrogate import KINDS
+
+PIECE = 500
+"""Entries that one call of `fill` looks at."""
+_WINDOW = 5000
+_RETRY_S = 5.0
+
+
+class IndexUnfinished(Exception):  # noqa: N818 - a state, not a fault
+    """Values of before the index are still being added; searching by a part helps again once that is done."""
+
+    permanent = False
+
+
+class SearchTooWide(Exception):  # noqa: N818 - says what is wrong
+    """More values fit than may be looked at for one search; typing more helps."""
+
+    permanent = True
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """What one call of `fill` did: where to go on (None: at the end) and how many entries got terms."""
+
+    after: str | None
+    entries: int
+
+
+class Entries(Protocol):
+    """Who opens entries (kms.tokens.SurrogateVault)."""
+
+    async def resolve(self, tenant: str, surrogates: Iterable[str]) -> dict[str, VaultEntry]:
+        """Entries, unknown and damaged ones absent."""
+        ...
+
+
+def texts(entry: VaultEntry) -> set[str]:
+    """How an entry is spelled where it stands; its own text when it stands nowhere."""
+    spelled = {
+        entry.spellings.get((origin.entity, origin.field, origin.record or ""), entry.clear) for origin in entry.origins
+    }
+    return spelled or {entry.clear}
+
+
+class BlindIndex:
+    """Terms of all tenants; one per vault."""
+
+    def __init__(self, connections: Connections, keyring: Keyring) -> None:
+        self._store = IndexStore(connections)
+        self._keyring = keyring
+        self._ready: set[str] = set()
+        self._looking = asyncio.Lock()
+        self._filling: dict[str, asyncio.Task[None]] = {}
+
+    def start(self, entries: "Entries", tenant: str) -> None:
+        """Fill in what is missing in the background, if anything is."""
+        if tenant not in self._ready and tenant not in self._filling:
+            self._filling[tenant] = asyncio.create_task(self._keep_filling(entries, tenant), name="index terms")
+
+    async def close(self) -> None:
+        """Stop filling in; the next start goes on."""
+        tasks = list(self._filling.values())
+        self._filling.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _keep_filling(self, entries: "Entries", tenant: str) -> None:
+        while True:
+            try:
+                if await self.ready(tenant):
+                    return
+                await self.fill_all(entries, tenant)
+            except (KeysUnavailable, StoreUnavailable):
+                await asyncio.sleep(_RETRY_S)
+
+    async def current(self, tenant: str, kind: str) -> dict[str, FieldKey]:
+        """Purpose → the key that new terms are made with; raises KeysUnavailable."""
+        return {purpose: await self._keyring.field_key(tenant, kind, purpose) for purpose in PURPOSES}
+
+    async def search(self, entries: Entries, tenant: str, kind: str, wanted: Pattern, most: int) -> list[VaultEntry]:
+        """Entries of a kind that fit, in the order of their surrogates.
+
+        Raises SearchTooShort, SearchTooWide, IndexUnfinished, KeysUnavailable, StoreUnavailable.
+        """
+        keys = {purpose: await self._keyring.field_keys(tenant, kind, purpose) for purpose in PURPOSES}
+        asked = index.alternatives(keys, kind, wanted)
+        if not await self.ready(tenant):
+            raise IndexUnfinished("the search index is still being made")
+        found = await self._store.candidates(tenant, kind, asked, most + 1)
+        if len(found) > most:
+            raise SearchTooWide("too many values fit")
+        opened = await entries.resolve(tenant, found)
+        return [
+            opened[one]
+            for one in sorted(opened)
+            if any(index.matches(kind, wanted, text) for text in texts(opened[one]))
+        ]
+
+    async def ready(self, tenant: str) -> bool:
+        """Whether every entry has terms under a live key; once that is so it stays so, as writers add theirs."""
+        if tenant in self._ready:
+            return True
+        async with self._looking:
+            keys, after = await self._live(tenant), ""
+            while tenant not in self._ready:
+                missing, last = await self._store.unindexed(tenant, keys, after, _WINDOW)
+                if missing:
+                    return False
+                if last is None:
+                    self._ready.add(tenant)
+                after = last or ""
+        return True
+
+    async def fill(self, entries: Entries, tenant: str, after: str = "", most: int = PIECE) -> Filled:
+        """Give those of the next `most` entries their terms that lack some under the current keys; again until None.
+
+        An entry that does not open is passed over: nobody can find what nobody can read. Raises KeysUnavailable,
+        StoreUnavailable.
+        """
+        current = {kind: await self.current(tenant, kind) for kind in KINDS}
+        wanted = [(kind, purpose, key.id) for kind, of in current.items() for purpose, key in of.items()]
+        missing, last = await self._store.unindexed(tenant, wanted, after, most)
+        if not missing:
+            return Filled(last, 0)
+        opened = await entries.resolve(tenant, list(missing))
+        # An entry that does not open gets no terms, but counts as done.
+        rows = [
+            IndexRow(one, kind, purpose, current[kind][purpose].id, ())
+            for one, kind in missing.items()
+            if one not in opened
+            for purpose in PURPOSES
+        ]
+        for entry in opened.values():
+            rows += index.rows(current[entry.kind], entry.kind, entry.surrogate, texts(entry) | {entry.clear})
+            await asyncio.sleep(0)  # making terms is work of the processor; others go on meanwhile
+        async with self._store.adding(tenant) as adding:
+            await adding.rows(rows)
+        return Filled(last, len(opened))
+
+    async def fill_all(self, entries: Entries, tenant: str) -> int:
+        """Fill in all that is missing; returns how many entries got terms."""
+        done, after = 0, ""
+        while True:
+            filled = await self.fill(entries, tenant, after)
+            done += filled.entries
+            if filled.after is None:
+                return done
+            after = filled.after
+
+    async def drop_key(self, tenant: str, key: bytes) -> int:
+        """Forget the terms under a key that was replaced; only after `fill_all`. Returns how many rows went."""
+        return await self._store.drop_rows(tenant, key)
+
+    async def counts(self, tenant: str) -> dict[str, int]:
+        """Key id in hex → rows under it: 0 under a replaced key ends its rotation."""
+        return {key.hex(): number for key, number in (await self._store.counts(tenant)).items()}
+
+    async def _live(self, tenant: str) -> Sequence[tuple[str, str, bytes]]:
+        return [
+            (kind, purpose, key.id)
+            for kind in KINDS
+            for purpose in PURPOSES
+            for key in await self._keyring.field_keys(tenant, kind, purpose)
+        ]
