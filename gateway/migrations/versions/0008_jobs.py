@@ -1,4 +1,8 @@
-"""Durable work: one row a job, with its cursor and progress; dbos keeps its own tables in the schema `dbos`."""
+"""Durable work and the states of keys.
+
+One row a job, with its cursor and progress; dbos keeps its own tables in the schema `dbos`. A field key is current,
+then live (still read), then retired (nothing is under it); one for checks inside surrogates is `verify` for ever.
+"""
 
 from alembic import op
 
@@ -32,15 +36,29 @@ STATEMENTS = (
     """,
     "CREATE INDEX job_tenant ON job (tenant, kind, created_at)",
     "CREATE INDEX job_running ON job (kind) WHERE state = 'running'",
+    "ALTER TABLE kms_key ADD COLUMN state text NOT NULL DEFAULT 'current'"
+    " CHECK (state IN ('current', 'live', 'verify', 'retired', 'destroyed'))",
+    "UPDATE kms_key SET state = CASE purpose WHEN 'token' THEN 'verify' ELSE 'live' END WHERE retired_at IS NOT NULL",
+    # Under which key a term stands, and of an alias its sealed text, so that its terms can be made anew.
+    "ALTER TABLE vault_term ADD COLUMN equal_key bytea NOT NULL DEFAULT '', ADD COLUMN alias bytea",
+    """
+    UPDATE vault_term t SET equal_key = k.id FROM kms_key k
+    WHERE k.tenant = t.tenant AND k.scope = t.kind AND k.purpose = 'equal' AND k.state = 'current'
+    """,
+    # The unique indexes are partial, so a search by surrogate alone could not use them.
+    "CREATE INDEX vault_origin_surrogate ON vault_origin (tenant, surrogate)",
 )
 
 
 def upgrade() -> None:
-    """Make the table of jobs."""
+    """Make the table of jobs and the columns."""
     for statement in STATEMENTS:
         op.execute(statement)
 
 
 def downgrade() -> None:
-    """Drop it."""
+    """Drop them."""
+    op.execute("DROP INDEX vault_origin_surrogate")
+    op.execute("ALTER TABLE vault_term DROP COLUMN equal_key, DROP COLUMN alias")
+    op.execute("ALTER TABLE kms_key DROP COLUMN state")
     op.execute("DROP TABLE job")
