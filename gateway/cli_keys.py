@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import typer
 from rich.table import Table
 
+from gateway import cli_rotation
 from gateway.cli_shell import PROBLEM, FileOption, TenantOption, out, settings_of, tenant_of, told_plainly
 from gateway.database import open_pool
 from gateway.opening import open_database, open_keys
@@ -19,6 +20,7 @@ from kms.keyring import Keyring, KeyringStatus
 from kms.store import Store
 
 app = typer.Typer(help="Encryption keys.", no_args_is_help=True)
+cli_rotation.register(app)
 
 
 @app.command("status")

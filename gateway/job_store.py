@@ -42,11 +42,11 @@ class JobStore:
         """One job; raises StoreUnavailable."""
         return _first(await self._rows("SELECT * FROM job WHERE id = %s", (job,)))
 
-    async def of_tenant(self, tenant: str, kind: str = "", most: int = 100) -> list[Job]:
-        """Jobs of a tenant (of one kind), the newest first; raises StoreUnavailable."""
+    async def of_tenant(self, tenant: str, kinds: Sequence[str], most: int = 100) -> list[Job]:
+        """Jobs of a tenant of these kinds, the newest first; raises StoreUnavailable."""
         return await self._rows(
-            "SELECT * FROM job WHERE tenant = %s AND (%s = '' OR kind = %s) ORDER BY created_at DESC, id LIMIT %s",
-            (tenant, kind, kind, most),
+            "SELECT * FROM job WHERE tenant = %s AND kind = ANY(%s) ORDER BY created_at DESC, id LIMIT %s",
+            (tenant, list(kinds), most),
         )
 
     async def running(self, kinds: Sequence[str]) -> list[Job]:
