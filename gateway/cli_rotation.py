@@ -7,7 +7,7 @@ import asyncio
 import getpass
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -30,7 +30,10 @@ from gateway.job import Job, JobUnknown, State, Wanted
 from gateway.job_store import JobStore
 from gateway.opening import open_database
 from gateway.settings import Settings
-from kms.rotation import NotRotatable
+from kms.rotation_store import NotRotatable
+
+if TYPE_CHECKING:
+    from gateway.rotation_desk import RotationDesk  # brings dbos along, which `crmgate --help` need not wait for
 
 rotation_app = typer.Typer(help="Key rotations under way.", no_args_is_help=True)
 
@@ -111,12 +114,21 @@ def resume(jobs: Jobs = None, tenant: TenantOption = "", rate: Rate = None, conf
 
         async with open_jobs(settings, dsn, name, "command-line", getpass.getuser()) as desk:
             meant = await _meant(desk.jobs.of_tenant(name, KINDS), jobs, _LASTING)
-            return await _follow(desk.durable.wait, [await desk.resume(job, rate) for job in meant])
+            return await _follow(desk.durable.wait, [await _again(desk, job, rate) for job in meant])
 
     _run(config, tenant, work)
 
 
 KINDS = ("rotate", "rewrap")
+
+
+async def _again(desk: "RotationDesk", job: Job, rate: float | None) -> Job:
+    try:
+        return await desk.resume(job, rate)
+    except JobUnknown:
+        if job.state not in _LASTING:
+            raise
+        return job  # it came to its end just now
 
 
 async def _meant(all_jobs: Awaitable[Sequence[Job]], names: Sequence[str] | None, states: set[State]) -> list[Job]:

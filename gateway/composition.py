@@ -178,23 +178,23 @@ async def open_app(settings: Settings, dsn: str) -> AsyncIterator[App]:
         app = await _assemble(
             stack, settings, dsn, database, audit, vault, keyring, scanners, installations, bundles, accounts
         )
-        async with open_durable(dsn, database, keyring, audit):
+        async with open_durable(settings, dsn, database, keyring, audit):
             yield app
 
 
-def rotation_of(database: Database, keyring: Keyring) -> Rotation:
+def rotation_of(settings: Settings, database: Database, keyring: Keyring) -> Rotation:
     """Rotation of the vault's keys."""
-    return Rotation(VaultStore(database), keyring, secrets.token_bytes)
+    return Rotation(VaultStore(database), keyring, secrets.token_bytes, partial(sealing_of, settings))
 
 
 @asynccontextmanager
 async def open_durable(
-    dsn: str, database: Database, keyring: Keyring, audit: AuditLog, poll_s: float = 1.0
+    settings: Settings, dsn: str, database: Database, keyring: Keyring, audit: AuditLog, poll_s: float = 1.0
 ) -> AsyncIterator[Durable]:
     """Durable work of this process, with every kind of job it can do; raises WorkflowsUnavailable."""
     durable = Durable(dsn, database, poll_s=poll_s)
     record = recorder(audit, secrets.token_bytes, "crmgate")
-    durable.register(rotation.KIND, FieldKeyWork(rotation_of(database, keyring), record).slice)
+    durable.register(rotation.KIND, FieldKeyWork(rotation_of(settings, database, keyring), record).slice)
     try:
         await durable.start()
         yield durable
@@ -214,7 +214,7 @@ async def open_jobs(settings: Settings, dsn: str, tenant: str, actor: str, login
     """A desk in a process that does the work, too; raises WorkflowsUnavailable as well."""
     async with AsyncExitStack() as stack:
         desk, database, keyring, audit = await _open_desk(stack, settings, dsn, tenant, actor, login)
-        durable = await stack.enter_async_context(open_durable(dsn, database, keyring, audit, COMMAND_POLL_S))
+        durable = await stack.enter_async_context(open_durable(settings, dsn, database, keyring, audit, COMMAND_POLL_S))
         yield replace(desk, working=durable)
 
 
@@ -229,7 +229,12 @@ async def _open_desk(
     keyring = Keyring(open_keys(settings), VaultStore(database), ttl_s=settings.keys.cache_s, clock=time.monotonic)
     stack.push_async_callback(keyring.close)
     record = recorder(audit, secrets.token_bytes, actor, login)
-    return RotationDesk(tenant, JobStore(database), rotation_of(database, keyring), record), database, keyring, audit
+    return (
+        RotationDesk(tenant, JobStore(database), rotation_of(settings, database, keyring), record),
+        database,
+        keyring,
+        audit,
+    )
 
 
 async def _assemble(

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from gateway.durable import Durable
 from gateway.job import Job, Json, Slice
-from kms.rotation import EQUAL, SEAL, TOKEN, NotRotatable, Renewed, Rotation
+from kms.rotation import EQUAL, SEAL, TOKEN, Renewed, Rotation
+from kms.rotation_store import NotRotatable
 from kms.surrogate import KINDS
 from kms.tokens import TOKEN_SCOPE
 

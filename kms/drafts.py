@@ -120,9 +120,7 @@ def alias_context(tenant: str, kind: str, surrogate: str) -> Context:
     return Context(tenant, "vault alias", kind, "alias", surrogate)
 
 
-def sealed_text(
-    clear: str, key: FieldKey, place: Context, entropy: Callable[[int], bytes], sealing: Sealing
-) -> bytes:
+def sealed_text(clear: str, key: FieldKey, place: Context, entropy: Callable[[int], bytes], sealing: Sealing) -> bytes:
     """A text under a key, its length hidden in steps of 16 bytes."""
     text = clear.encode("utf-8", "surrogatepass")
     return seal(key, text, place, entropy(NONCE_BYTES), pad_to=_PAD_TO, sealing=sealing)

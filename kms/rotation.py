@@ -31,6 +31,7 @@ from kms.keyring import Keyring
 from kms.normalise import exact, folded, normalise
 from kms.provider import KeysUnavailable
 from kms.rotation_store import (
+    NotRotatable,
     Page,
     RenewedValue,
     RotationStore,
@@ -45,12 +46,6 @@ from kms.tokens import TOKEN_SCOPE
 SEAL, EQUAL, TOKEN = "seal", "equal", "token"
 _BREATH = 50  # values between two turns of the event loop: about a millisecond of work
 _KEY_CHANGES = 4
-
-
-class NotRotatable(Exception):  # noqa: N818 - names what is wrong
-    """There is no such key of the vault: another scope, another purpose, or nothing was ever written under it."""
-
-    permanent = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +77,7 @@ class _Change:
 class Rotation:
     """Rotates the field keys of the vault.
 
-    entropy: n random bytes; sealing: how a tenant seals what is new, so a rotation brings everything to its suite of now.
+    entropy: n random bytes; sealing: how a tenant seals what is new; what moves to a new key moves to that suite, too.
     """
 
     def __init__(

@@ -18,6 +18,12 @@ from kms.keyring import WrappedKey
 Connection = psycopg.AsyncConnection[TupleRow]
 
 
+class NotRotatable(Exception):  # noqa: N818 - names what is wrong
+    """There is no such key of the vault: another scope, another purpose, or nothing was ever written under it."""
+
+    permanent = True
+
+
 class Connections(Protocol):
     """Where connections come from (kms.store.Store)."""
 

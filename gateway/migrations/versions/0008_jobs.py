@@ -7,7 +7,7 @@ then live (still read), then retired (nothing is under it); one for checks insid
 from alembic import op
 
 revision = "0008"
-down_revision = "0004"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
 

@@ -15,7 +15,8 @@ from kms.drafts import KindKeys
 from kms.keyring import Keyring
 from kms.local import LocalProvider
 from kms.provider import KeysUnavailable
-from kms.rotation import NotRotatable, Renewed, Rotation, rotatable
+from kms.rotation import Renewed, Rotation, rotatable
+from kms.rotation_store import NotRotatable
 from kms.store import Store, StoreUnavailable
 from kms.tokens import NewValue, Origin, SurrogateVault
 
