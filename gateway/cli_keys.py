@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from gateway import cli_destroy
+from gateway import cli_destroy, cli_rotation
 from gateway.cli_shell import (
     PROBLEM,
     UNUSABLE,
@@ -41,6 +41,7 @@ from kms.vault_login import LoginStatus
 
 app = typer.Typer(help="Encryption keys.", no_args_is_help=True)
 app.add_typer(cli_destroy.app, name="destroy")
+cli_rotation.register(app)
 
 _KEY_FILE_LIMIT = 4096
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from kms import index
 from kms import surrogate as shapes_of
 from kms.entry import NewValue, Origin
-from kms.envelope import DEFAULT, NONCE_BYTES, Context, FieldKey, Sealing, seal
+from kms.envelope import DEFAULT, NONCE_BYTES, Context, FieldKey, Sealing, key_id, seal
 from kms.index import IndexRow
 from kms.normalise import VERSION, exact, folded, normalise
+from kms.rotation_store import RenewedValue, SealedRow, TermRow
 from kms.store import EntryRow, OriginRow
 from kms.surrogate import DETERMINISTIC, EMAIL, SERIALS, Shapes
 
@@ -35,7 +36,8 @@ class KindKeys:
 class Draft:
     """One value on its way into the vault; `surrogate` and `blob` are set once it has a place there.
 
-    aside: terms of this very spelling, for a mention that must stay as it is written; apart: they count now.
+    found_by: the term that an entry which was there already is found by; aside: terms of this very spelling, for a
+    mention that must stay as it is written; apart: they count now.
     """
 
     kind: str
@@ -46,6 +48,7 @@ class Draft:
     surrogate: str = ""
     blob: bytes = b""
     new: bool = False
+    found_by: bytes = b""
     aside: tuple[bytes, ...] = ()
     apart: bool = False
 
@@ -115,6 +118,17 @@ def spelling_context(tenant: str, kind: str, surrogate: str, entity: str, field_
     return Context(tenant, "vault spelling", entity, f"{kind}\n{field_name}", surrogate)
 
 
+def alias_context(tenant: str, kind: str, surrogate: str) -> Context:
+    """What a sealed alias is bound to."""
+    return Context(tenant, "vault alias", kind, "alias", surrogate)
+
+
+def sealed_text(clear: str, key: FieldKey, place: Context, entropy: Callable[[int], bytes], sealing: Sealing) -> bytes:
+    """A text under a key, its length hidden in steps of 16 bytes."""
+    text = clear.encode("utf-8", "surrogatepass")
+    return seal(key, text, place, entropy(NONCE_BYTES), pad_to=_PAD_TO, sealing=sealing)
+
+
 @dataclass(frozen=True, slots=True)
 class Maker:
     """Makes candidate surrogates and seals values; one a call.
@@ -133,24 +147,43 @@ class Maker:
         """Give a draft a fresh candidate surrogate and its sealed value."""
         keys = self.keys[one.kind]
         one.surrogate = self._candidate(one, keys.token.secret)
-        one.blob = seal(
-            keys.seal,
-            one.clear.encode("utf-8", "surrogatepass"),
-            value_context(self.tenant, one.kind, one.surrogate),
-            self.entropy(NONCE_BYTES),
-            pad_to=_PAD_TO,
-            sealing=self.sealing,
-        )
+        one.blob = self.sealed(one.clear, keys.seal, value_context(self.tenant, one.kind, one.surrogate))
         return EntryRow(
             one.surrogate, one.kind, one.deterministic, one.terms[0], keys.equal[0].id, VERSION, keys.seal.id, one.blob
         )
 
-    def terms(self, one: Draft) -> list[tuple[str, bytes, str]]:
+    @property
+    def key_ids(self) -> set[bytes]:
+        """Ids of every key that is written under."""
+        return {one.id for keys in self.keys.values() for one in (keys.seal, keys.equal[0], keys.token)}
+
+    def terms(self, one: Draft) -> list[TermRow]:
         """Rows by which a new short text is found; deterministic kinds are found by their entry."""
         if one.deterministic:
             return []
         key = self.keys[one.kind].equal[0]
-        return [(one.kind, term, one.surrogate) for term in written_terms(key, one.kind, one.clear)]
+        return [TermRow(one.kind, term, one.surrogate, key.id) for term in written_terms(key, one.kind, one.clear)]
+
+    def renewed(self, one: Draft, stored: str) -> RenewedValue | None:
+        """An entry that was there already under the current keys; None when it is there under them."""
+        keys, at = self.keys[one.kind], one.terms.index(one.found_by) if one.found_by in one.terms else 0
+        if one.new or (key_id(one.blob) == keys.seal.id and at == 0):
+            return None
+        blob = one.blob
+        if key_id(blob) != keys.seal.id:
+            blob = self.sealed(stored, keys.seal, value_context(self.tenant, one.kind, one.surrogate))
+        was = SealedRow(one.surrogate, one.deterministic, one.found_by, keys.equal[at].id, one.blob)
+        return RenewedValue(was, blob, keys.seal.id, one.terms[0], keys.equal[0].id)
+
+    def alias(self, kind: str, alias: str, surrogate: str) -> list[TermRow]:
+        """Rows by which an alias finds an entry; its text is kept sealed, or no new key could ever find it."""
+        key = self.keys[kind].equal[0]
+        blob = self.sealed(alias, self.keys[kind].seal, alias_context(self.tenant, kind, surrogate))
+        return [TermRow(kind, term, surrogate, key.id, blob) for term in written_terms(key, kind, alias)]
+
+    def sealed(self, clear: str, key: FieldKey, place: Context) -> bytes:
+        """A text under a key."""
+        return sealed_text(clear, key, place, self.entropy, self.sealing)
 
     def index(self, one: Draft, stored: str) -> list[IndexRow]:
         """Terms of the parts of a new value, or of one that is spelled here as it was not before."""
@@ -167,14 +200,8 @@ class Maker:
         """One origin row; a bound origin keeps no cell."""
         spelling = None
         if clear != stored:
-            spelling = seal(
-                self.keys[kind].seal,
-                clear.encode("utf-8", "surrogatepass"),
-                spelling_context(self.tenant, kind, surrogate, origin.entity, origin.field),
-                self.entropy(NONCE_BYTES),
-                pad_to=_PAD_TO,
-                sealing=self.sealing,
-            )
+            place = spelling_context(self.tenant, kind, surrogate, origin.entity, origin.field)
+            spelling = self.sealed(clear, self.keys[kind].seal, place)
         bound = origin.record is not None
         return OriginRow(surrogate, origin.entity, origin.field, origin.record or "", "" if bound else cell, spelling)
 

@@ -35,6 +35,7 @@ class WrappedKey:
     created_at: datetime
     retired: bool
     destroyed: bool = False
+    state: str = "current"
 
 
 class KeyStore(Protocol):
@@ -120,6 +121,7 @@ class Keyring:
         self._held: dict[tuple[str, bytes], _Held] = {}
         self._ids: dict[tuple[str, str, str], tuple[tuple[bytes, ...], float]] = {}
         self._flights: dict[tuple[str, ...], asyncio.Task[object]] = {}
+        self._refreshed: dict[str, int] = {}
 
     async def field_key(self, tenant: str, scope: str, purpose: str) -> FieldKey:
         """The current key of a scope and purpose; makes it at its first use. Raises KeysUnavailable."""
@@ -206,6 +208,14 @@ class Keyring:
         )
         return KeyringStatus(provider.name, problem, message, keys)
 
+    def refresh(self, tenant: str) -> None:
+        """Ask the store again which keys a tenant has; those in memory stay good for what they are."""
+        self._refreshed[tenant] = self._refreshed.get(tenant, 0) + 1
+        for place in [place for place in self._ids if place[0] == tenant]:
+            del self._ids[place]
+        for name in [name for name in self._flights if name[:2] == ("scope", tenant)]:
+            del self._flights[name]  # it may have read before the change: who waits for it gets it, nobody else does
+
     def forget(self) -> None:
         """Drop every opened key (locking by hand, shutdown)."""
         self._held.clear()
@@ -229,11 +239,13 @@ class Keyring:
         return task  # type: ignore[return-value]
 
     def _landed(self, name: tuple[str, ...], task: "asyncio.Task[object]") -> None:
-        self._flights.pop(name, None)
+        if self._flights.get(name) is task:
+            del self._flights[name]
         if not task.cancelled():
             task.exception()  # a refresh ahead of time that failed is tried again when the key is next asked for
 
     async def _load(self, tenant: str, scope: str, purpose: str) -> tuple[FieldKey, ...]:
+        refreshed = self._refreshed.get(tenant, 0)
         stored = await self._store.keys_for(tenant, scope, purpose)
         if not stored or stored[0].retired:
             await self._make(tenant, scope, purpose)
@@ -241,7 +253,8 @@ class Keyring:
         keys = tuple([await self._open(tenant, key) for key in stored])
         if not keys:
             raise KeysUnavailable("keys-lost", "a field key that was just made is not in the store")
-        self._ids[(tenant, scope, purpose)] = (tuple(key.id for key in keys), self._clock() + self._ttl_s)
+        if self._refreshed.get(tenant, 0) == refreshed:
+            self._ids[(tenant, scope, purpose)] = (tuple(key.id for key in keys), self._clock() + self._ttl_s)
         return keys
 
     async def _load_ids(self, tenant: str, ids: list[bytes]) -> tuple[dict[bytes, FieldKey], set[bytes]]:
@@ -250,6 +263,10 @@ class Keyring:
         return live, {key.id for key in stored if key.destroyed}
 
     async def _make(self, tenant: str, scope: str, purpose: str) -> None:
+        await self._store.add_key(tenant, await self.make_key(tenant, scope, purpose))
+
+    async def make_key(self, tenant: str, scope: str, purpose: str) -> WrappedKey:
+        """A fresh key, wrapped and not yet stored (kms.rotation makes it the current one). Raises KeysUnavailable."""
         if await self._store.tenant_destroyed(tenant):
             raise KeyDestroyed("the key of this CRM was destroyed; it gets no other one")
         key = FieldKey(self._entropy(4), self._entropy(32))
@@ -260,10 +277,7 @@ class Keyring:
         if not isinstance(wrapped, bytes) or not wrapped or key.secret in wrapped:
             raise KeysUnavailable("provider-nonsense", f"the key provider {provider.name} answers nonsense")
         commitment = _commitment(tenant, key, scope, purpose)
-        await self._store.add_key(
-            tenant,
-            WrappedKey(key.id, scope, purpose, provider.name, wrapped, commitment, datetime.now(UTC), False),
-        )
+        return WrappedKey(key.id, scope, purpose, provider.name, wrapped, commitment, datetime.now(UTC), False)
 
     async def _open(self, tenant: str, stored: WrappedKey) -> FieldKey:
         provider = self.provider_of(tenant)

@@ -182,6 +182,11 @@ class Scanner:
         hits = self.find(data)
         return hits[0].canonical if len(hits) == 1 and (hits[0].start, hits[0].end) == (0, len(data)) else None
 
+    def take_keys(self, keys: Sequence[bytes]) -> None:
+        """Confirm under these keys from now on; what was confirmed or not under others is forgotten."""
+        self._keys = tuple(keys)
+        self._known = {}
+
     def phones_of_serial(self, serial: str) -> tuple[str, ...]:
         """Phone surrogates with this 7-digit serial, one for each live token key, the current key first."""
         return tuple(surrogate.make_phone(key, int(serial), self.shapes) for key in self._keys)

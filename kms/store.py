@@ -5,7 +5,7 @@ its text, because that text can repeat parameters. Writes that belong together s
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -17,11 +17,22 @@ from psycopg_pool import AsyncConnectionPool
 from kms.index import IndexRow
 from kms.index_store import add_rows
 from kms.keyring import WrappedKey
+from kms.rotation_store import (
+    RenewedValue,
+    SpellingRow,
+    TermRow,
+    add_terms,
+    renew_spellings,
+    renew_terms,
+    renew_values,
+)
 
 Pool = AsyncConnectionPool[psycopg.AsyncConnection[TupleRow]]
 CHANNEL = "crmgate_vault"
 EVERYTHING = "*"
 """In a notice: every surrogate of the tenant."""
+KEYS = "#keys"
+"""In a notice: the tenant has other keys than before."""
 FOUND_AT_MOST = 200
 _NOTICE_BYTES = 7000
 _TENANT_DESTROYED = (
@@ -32,6 +43,12 @@ _SPLIT = "\x1f"
 
 class StoreUnavailable(Exception):  # noqa: N818 - a state, not a fault
     """The database does not answer or answers with an error; trying again may help."""
+
+    permanent = False
+
+
+class KeysChanged(Exception):  # noqa: N818 - a state, not a fault
+    """A key that was written under is no longer the current one; nothing was written, again with the new key helps."""
 
     permanent = False
 
@@ -87,8 +104,8 @@ class Work:
 
     async def placed(
         self, equal: Sequence[tuple[str, bytes]], at: Sequence[tuple[int, str, bytes, OriginRow]]
-    ) -> tuple[dict[tuple[str, bytes], tuple[str, bytes]], dict[int, tuple[str, bytes]]]:
-        """What is stored already, as surrogate and sealed value.
+    ) -> tuple[dict[tuple[str, bytes], tuple[str, bytes]], dict[int, tuple[str, bytes, bytes]]]:
+        """What is stored already, as surrogate and sealed value (and term).
 
         equal: deterministic entries by (kind, term); at: entries of kind and term at an origin, by the number
         of the question.
@@ -99,7 +116,7 @@ class Work:
         places = await by_place.fetchall() if by_place is not None else []
         return (
             {(kind, bytes(term)): (one, bytes(blob)) for kind, term, one, blob in values},
-            {number: (one, bytes(blob)) for number, one, blob in places},
+            {number: (one, bytes(blob), bytes(term)) for number, one, blob, term in places},
         )
 
     async def _equal(self, wanted: Sequence[tuple[str, bytes]]) -> psycopg.AsyncCursor[TupleRow]:
@@ -115,7 +132,7 @@ class Work:
     async def _equal_at(self, wanted: Sequence[tuple[int, str, bytes, OriginRow]]) -> psycopg.AsyncCursor[TupleRow]:
         return await self._connection.execute(
             """
-            SELECT w.n, v.surrogate, v.blob
+            SELECT w.n, v.surrogate, v.blob, v.equal_term
             FROM unnest(%s::int[], %s::text[], %s::bytea[], %s::text[], %s::text[], %s::text[])
                  AS w (n, kind, term, entity, field, record)
             JOIN vault_origin o ON o.tenant = %s AND o.entity = w.entity AND o.field = w.field
@@ -161,17 +178,45 @@ class Work:
         )
         return {one for (one,) in await cursor.fetchall()}
 
-    async def add_terms(self, rows: Sequence[tuple[str, bytes, str]]) -> None:
-        """(kind, term, surrogate) rows by which names, addresses and aliases are found."""
-        if rows:
-            ordered = sorted(set(rows))
-            await self._connection.execute(
-                """
-                INSERT INTO vault_term (tenant, kind, term, surrogate)
-                SELECT %s, * FROM unnest(%s::text[], %s::bytea[], %s::text[]) ON CONFLICT DO NOTHING
-                """,
-                (self._tenant, *([row[part] for row in ordered] for part in range(3))),
-            )
+    async def add_terms(self, rows: Sequence[TermRow]) -> None:
+        """Terms by which names, addresses and aliases are found."""
+        await add_terms(self._connection, self._tenant, rows)
+
+    async def renew(self, rows: Sequence[RenewedValue]) -> None:
+        """Entries sealed and termed anew under the current keys, where they are still what they were."""
+        await renew_values(self._connection, self._tenant, rows)
+
+    async def replace(
+        self,
+        values: Sequence[RenewedValue],
+        spellings: Sequence[tuple[SpellingRow, bytes]],
+        terms: Sequence[tuple[TermRow, TermRow | None]],
+    ) -> int:
+        """What a rotation made anew, where it is still what it was; how many rows."""
+        changed = await renew_values(self._connection, self._tenant, values)
+        changed += await renew_spellings(self._connection, self._tenant, spellings)
+        return changed + await renew_terms(self._connection, self._tenant, terms)
+
+    async def under(self, keys: Collection[bytes]) -> Callable[[], Awaitable[None]]:
+        """Write under these keys; before the end call what this returns: it raises KeysChanged unless all are current.
+
+        Whoever makes another key current waits for this transaction, and this one sees whoever came before.
+        """
+        ids = list(set(keys))
+        await self._connection.execute(
+            "SELECT pg_advisory_xact_lock_shared(hashtextextended('crmgate keys ' || %s, 0))", (self._tenant,)
+        )
+        cursor = await self._connection.execute(
+            "SELECT count(*) FROM kms_key WHERE tenant = %s AND id = ANY(%s::bytea[]) AND state = 'current'",
+            (self._tenant, ids),
+        )
+
+        async def check() -> None:
+            row = await cursor.fetchone()
+            if row is None or row[0] != len(ids):
+                raise KeysChanged("a key is no longer the current one")
+
+        return check
 
     async def add_index(self, rows: Sequence[IndexRow]) -> None:
         """Terms of the parts of values."""
@@ -311,19 +356,28 @@ class Store:
             return [one for (one,) in await cursor.fetchall()]
 
     async def known(
-        self, tenant: str, kind: str, terms: Sequence[bytes], *, deterministic: bool
+        self, tenant: str, kind: str, terms: Sequence[bytes], keys: Collection[bytes], *, deterministic: bool
     ) -> list[tuple[bytes, str]]:
-        """(term, surrogate) pairs, at most 200 a term."""
+        """(term, surrogate) pairs, at most 200 a term; raises KeysChanged when terms of a live key were not asked for.
+
+        keys: ids of the keys that the terms were made with.
+        """
         source = "vault WHERE deterministic AND equal_term" if deterministic else "vault_term WHERE term"
         async with self._connection() as connection:
+            # One statement, so that keys and terms are those of one moment.
             cursor = await connection.execute(
                 sql.SQL(
-                    "SELECT w.term, f.surrogate FROM unnest(%s::bytea[]) AS w (term) CROSS JOIN LATERAL"
-                    " (SELECT surrogate FROM {} = w.term AND tenant = %s AND kind = %s LIMIT %s) f"
+                    "SELECT k.id, w.term, f.surrogate FROM (SELECT array_agg(id) AS id FROM kms_key WHERE tenant = %s"
+                    " AND scope = %s AND purpose = 'equal' AND state IN ('current', 'live')) k"
+                    " LEFT JOIN (unnest(%s::bytea[]) AS w (term) CROSS JOIN LATERAL"
+                    " (SELECT surrogate FROM {} = w.term AND tenant = %s AND kind = %s LIMIT %s) f) ON true"
                 ).format(sql.SQL(source)),
-                (list(terms), tenant, kind, FOUND_AT_MOST),
+                (tenant, kind, list(terms), tenant, kind, FOUND_AT_MOST),
             )
-            return [(bytes(term), one) for term, one in await cursor.fetchall()]
+            rows = await cursor.fetchall()
+            if not {bytes(one) for one in rows[0][0] or ()} <= set(keys):
+                raise KeysChanged("there is a live key that was not asked for")
+            return [(bytes(term), one) for _, term, one in rows if term is not None]
 
     async def starting_with(self, tenant: str, prefixes: Sequence[str]) -> dict[str, list[str]]:
         """Surrogates by their beginning, at most two each (two already prove nothing)."""
@@ -349,9 +403,10 @@ class Store:
             return dict(await cursor.fetchall())
 
     async def keys_for(self, tenant: str, scope: str, purpose: str) -> list[WrappedKey]:
-        """Keys of a scope and purpose that were not destroyed, the current one first."""
+        """Live keys of a scope and purpose that were not destroyed, the current one first."""
         return await self._keys(
-            "tenant = %s AND scope = %s AND purpose = %s AND destroyed_at IS NULL ORDER BY retired_at DESC NULLS FIRST",
+            "tenant = %s AND scope = %s AND purpose = %s AND destroyed_at IS NULL"
+            " AND state IN ('current', 'live', 'verify') ORDER BY retired_at DESC NULLS FIRST",
             tenant,
             scope,
             purpose,
@@ -406,7 +461,7 @@ class Store:
             cursor = await connection.execute(
                 sql.SQL(
                     "SELECT id, scope, purpose, provider, wrapped, commitment, created_at, retired_at IS NOT NULL,"
-                    " destroyed_at IS NOT NULL FROM kms_key WHERE {}"
+                    " destroyed_at IS NOT NULL, state FROM kms_key WHERE {}"
                 ).format(sql.SQL(where)),
                 parameters,
             )
@@ -420,6 +475,11 @@ class Store:
         """One connection for another store of this package; raises StoreUnavailable."""
         async with self._connection() as connection:
             yield connection
+
+    async def announce_keys(self, tenant: str) -> None:
+        """Tell every process that a tenant has other keys than before."""
+        async with self._connection() as connection:
+            await connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, _SPLIT.join(("", tenant, KEYS))))
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[psycopg.AsyncConnection[TupleRow]]:

@@ -10,19 +10,33 @@ import contextlib
 import os
 import secrets
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from typing import TypeVar
 
 from kms import index, nominate
 from kms.blind import BlindIndex
-from kms.drafts import Draft, KindKeys, Maker, draft, equality_terms, spelling_context, value_context, written_terms
+from kms.drafts import Draft, KindKeys, Maker, draft, equality_terms, spelling_context, value_context
 from kms.entry import NewValue, Origin, VaultEntry
 from kms.envelope import DEFAULT, Context, EnvelopeInvalid, FieldKey, Sealing, key_id, open_
 from kms.index import IndexRow
 from kms.keyring import Keyring
 from kms.normalise import exact
 from kms.opened import OpenedEntries
+from kms.provider import KeysUnavailable
+from kms.rotation_store import RenewedValue, TermRow
 from kms.scanner import Scanner
-from kms.store import EVERYTHING, OriginConflict, OriginRow, Pool, SealedEntry, Store, StoreUnavailable, Work
+from kms.store import (
+    EVERYTHING,
+    KEYS,
+    KeysChanged,
+    OriginConflict,
+    OriginRow,
+    Pool,
+    SealedEntry,
+    Store,
+    StoreUnavailable,
+    Work,
+)
 from kms.surrogate import DETERMINISTIC, KINDS, SHAPES, KindUnknown, Shapes
 
 __all__ = [
@@ -36,6 +50,8 @@ __all__ = [
 ]
 
 _ATTEMPTS = 64
+_KEY_CHANGES = 4  # keys may change while a value is written; more often than this in a row they do not
+_T = TypeVar("_T")
 _RETRY_S = (0.2, 1.0, 5.0)
 TOKEN_SCOPE = "surrogate"  # noqa: S105 - a name, not a secret
 
@@ -83,6 +99,8 @@ class SurrogateVault:
         )
         self._sender = secrets.token_hex(8)  # whose notices need not be heard: ours
         self._listener: asyncio.Task[None] | None = None
+        self._scanners: dict[str, list[Scanner]] = {}
+        self._learning: set[asyncio.Task[None]] = set()
         self._reading: dict[tuple[str, str], asyncio.Future[None]] = {}
         self.damaged = 0
         """Entries met that did not open; each stayed a surrogate."""
@@ -94,7 +112,9 @@ class SurrogateVault:
         await asyncio.gather(*(self._kind_keys(tenant, kind) for kind in KINDS))
         tokens = await self._keyring.field_keys(tenant, TOKEN_SCOPE, "token")
         self.index.start(self, tenant)
-        return Scanner([key.secret for key in tokens], self._shapes, self._nominator)
+        scanner = Scanner([key.secret for key in tokens], self._shapes, self._nominator)
+        self._scanners.setdefault(tenant, []).append(scanner)
+        return scanner
 
     async def close(self) -> None:
         """Stop listening and forget every opened value."""
@@ -104,6 +124,8 @@ class SurrogateVault:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._listener
             self._listener = None
+        for task in list(self._learning):
+            task.cancel()
         self._opened.drop_all()
 
     async def tokenise(self, tenant: str, values: Sequence[NewValue], cell: str) -> list[str]:
@@ -118,18 +140,32 @@ class SurrogateVault:
         """The same with whether each value is new to the vault."""
         if not values:
             return []
-        keys = {kind: await self._kind_keys(tenant, kind) for kind in {value.kind for value in values}}
-        maker = Maker(tenant, keys, self._shapes, self._entropy, self._below, self._sealing(tenant))
-        drafts = draft(values, keys)
-        async with self._store.work(tenant) as work:
-            await self._place(work, drafts, maker)
-            await self._write_origins(tenant, work, drafts, maker, cell)
+        drafts = await self._with_current_keys(tenant, lambda: self._written(tenant, values, cell))
         self._opened.drop(tenant, [one.surrogate for one in drafts])
         placed = [("", False)] * len(values)
         for one in drafts:
             for number in one.numbers:
                 placed[number] = (one.surrogate, one.new)
         return placed
+
+    async def _written(self, tenant: str, values: Sequence[NewValue], cell: str) -> list[Draft]:
+        maker = await self._maker(tenant, {value.kind for value in values})
+        drafts = draft(values, maker.keys)
+        async with self._store.work(tenant) as work:
+            check = await work.under(maker.key_ids)
+            await self._place(work, drafts, maker)
+            await self._write_origins(tenant, work, drafts, maker, cell)
+            await check()
+        return drafts
+
+    async def _with_current_keys(self, tenant: str, attempt: Callable[[], Awaitable[_T]]) -> _T:
+        """Try again with the keys of now while a change of keys comes in between; raises KeysUnavailable."""
+        for _ in range(_KEY_CHANGES):
+            try:
+                return await attempt()
+            except KeysChanged:
+                self._keyring.refresh(tenant)
+        raise KeysUnavailable("keys-changing", "the keys change faster than values can be written")
 
     async def bind(self, tenant: str, cell: str, entity: str, record: str) -> None:
         """Give all origins of a cell and entity their record; raises OriginConflict when they have another."""
@@ -216,9 +252,7 @@ class SurrogateVault:
 
     async def find(self, tenant: str, kind: str, clear: str) -> list[str]:
         """Surrogates of values equal after normalising (names: case folded, aliases too), at most 200."""
-        keys = await self._equal_keys(tenant, kind)
-        terms = equality_terms(keys, kind, clear)
-        pairs = await self._store.known(tenant, kind, terms, deterministic=kind in DETERMINISTIC)
+        _, pairs = await self._known(tenant, kind, lambda keys: dict.fromkeys(equality_terms(keys, kind, clear), clear))
         return list(dict.fromkeys(surrogate for _, surrogate in pairs))[:200]
 
     async def search(self, tenant: str, kind: str, how: str, text: str, most: int = 5000) -> list[VaultEntry]:
@@ -235,32 +269,58 @@ class SurrogateVault:
         """Which candidates are known values in exactly this case, with their surrogates (at most 200 each)."""
         if not candidates:
             return {}
-        keys = await self._equal_keys(tenant, kind)
         spelled = {one: exact(one) for one in candidates}
-        of_term = {
-            term: text for text in set(spelled.values()) for term in equality_terms(keys, kind, text, fold=False)
-        }
+        of_term, pairs = await self._known(
+            tenant,
+            kind,
+            lambda keys: {
+                term: text for text in set(spelled.values()) for term in equality_terms(keys, kind, text, fold=False)
+            },
+        )
         found: dict[str, list[str]] = {}
-        pairs = await self._store.known(tenant, kind, list(of_term), deterministic=kind in DETERMINISTIC)
         for term, surrogate in pairs:
             found.setdefault(of_term[term], []).append(surrogate)
         return {one: found[text] for one, text in spelled.items() if text in found}
 
+    async def _known(
+        self, tenant: str, kind: str, made: Callable[[tuple[FieldKey, ...]], dict[bytes, str]]
+    ) -> tuple[dict[bytes, str], list[tuple[bytes, str]]]:
+        """Terms (with what each is for) under all live keys of one moment, and the (term, surrogate) pairs found."""
+
+        async def ask() -> tuple[dict[bytes, str], list[tuple[bytes, str]]]:
+            keys = await self._equal_keys(tenant, kind)
+            terms = made(keys)
+            ids = [key.id for key in keys]
+            pairs = await self._store.known(tenant, kind, list(terms), ids, deterministic=kind in DETERMINISTIC)
+            return terms, pairs
+
+        return await self._with_current_keys(tenant, ask)
+
     async def index_alias(self, tenant: str, kind: str, alias: str, surrogate: str) -> None:
-        """Make a value findable by another spelling, too; the alias itself is not stored, only its terms."""
+        """Make a value findable by another spelling, too; the alias is kept sealed beside its terms."""
         await self.index_aliases(tenant, kind, [(alias, surrogate)])
 
     async def index_aliases(self, tenant: str, kind: str, aliases: Sequence[tuple[str, str]]) -> None:
         """The same for many (alias, surrogate) pairs at once."""
-        keys = await self._equal_keys(tenant, kind)
-        rows = [(kind, term, surrogate) for alias, surrogate in aliases for term in written_terms(keys[0], kind, alias)]
-        async with self._store.work(tenant) as work:
-            await work.add_terms(rows)
+
+        async def write() -> None:
+            maker = await self._maker(tenant, {kind})
+            rows = [row for alias, surrogate in aliases for row in maker.alias(kind, alias, surrogate)]
+            async with self._store.work(tenant) as work:
+                check = await work.under(maker.key_ids)
+                await work.add_terms(rows)
+                await check()
+
+        await self._with_current_keys(tenant, write)
 
     async def complete(self, tenant: str, prefixes: Collection[str]) -> dict[str, str]:
         """Surrogates by a beginning that only one of them has (for `Scanner.find_truncated`)."""
         found = await self._store.starting_with(tenant, list(prefixes)) if prefixes else {}
         return {prefix: matches[0] for prefix, matches in found.items() if len(matches) == 1}
+
+    async def _maker(self, tenant: str, kinds: Iterable[str]) -> Maker:
+        keys = {kind: await self._kind_keys(tenant, kind) for kind in kinds}
+        return Maker(tenant, keys, self._shapes, self._entropy, self._below, self._sealing(tenant))
 
     async def _kind_keys(self, tenant: str, kind: str) -> KindKeys:
         equal = await self._equal_keys(tenant, kind)
@@ -305,9 +365,10 @@ class SurrogateVault:
             for term in one.terms:
                 if (found := values.get((one.kind, term))) is not None:
                     one.surrogate, one.blob = found
+                    one.found_by = term
                     break
-        for number, found in places.items():
-            drafts[number].surrogate, drafts[number].blob = found
+        for number, at_place in places.items():
+            drafts[number].surrogate, drafts[number].blob, drafts[number].found_by = at_place
         apart = [one for one in equal if one.aside and one.surrogate and await self._stored(tenant, one) != one.clear]
         if apart:
             for one in apart:
@@ -316,17 +377,21 @@ class SurrogateVault:
 
     async def _write_origins(self, tenant: str, work: Work, drafts: list[Draft], maker: Maker, cell: str) -> None:
         rows: list[OriginRow] = []
-        terms: list[tuple[str, bytes, str]] = []
+        terms: list[TermRow] = []
         parts: list[IndexRow] = []
+        renewed: list[RenewedValue] = []
         for one in drafts:
             stored = one.clear if one.new else await self._stored(tenant, one)
             rows += maker.origins(one, stored, cell)
             parts += maker.index(one, stored)
             if one.new:
                 terms += maker.terms(one)
+            elif (newer := maker.renewed(one, stored)) is not None:
+                renewed.append(newer)
         await work.add_terms(terms)
         await work.add_index(parts)
         await work.add_origins(rows)
+        await work.renew(renewed)
         await work.announce(self._sender, [one.surrogate for one in drafts if not one.new])
 
     async def _stored(self, tenant: str, one: Draft) -> str:
@@ -382,6 +447,8 @@ class SurrogateVault:
             nonlocal failures
             failures = 0
             self._opened.drop_all()
+            for tenant in self._scanners:
+                self.keys_changed(tenant)
 
         while True:
             with contextlib.suppress(StoreUnavailable):  # origins expire within seconds anyway
@@ -390,10 +457,30 @@ class SurrogateVault:
             failures += 1
 
     def _heard(self, tenant: str, surrogates: list[str]) -> None:
-        if EVERYTHING in surrogates:
+        if KEYS in surrogates:
+            self.keys_changed(tenant)
+        elif EVERYTHING in surrogates:
             self._opened.drop_all(tenant)
         else:
             self._opened.drop(tenant, surrogates)
+
+    def keys_changed(self, tenant: str) -> None:
+        """Use the keys a tenant has now; its scanner learns them, too."""
+        self._keyring.refresh(tenant)
+        if tenant in self._scanners:
+            task = asyncio.create_task(self._learn(tenant), name="scanner keys")
+            self._learning.add(task)
+            task.add_done_callback(self._learning.discard)
+
+    async def _learn(self, tenant: str) -> None:
+        for wait in (*_RETRY_S, None):
+            with contextlib.suppress(StoreUnavailable, KeysUnavailable):
+                tokens = await self._keyring.field_keys(tenant, TOKEN_SCOPE, "token")
+                for scanner in self._scanners.get(tenant, ()):
+                    scanner.take_keys([key.secret for key in tokens])
+                return
+            if wait is not None:
+                await asyncio.sleep(wait)
 
 
 def _opened_text(keys: dict[bytes, FieldKey], blob: bytes, context: Context) -> str:
