@@ -15,7 +15,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 VENDOR := gateway/console/static/vendor
 export PIP_CACHE_DIR := $(CACHE)/pip
 
-.PHONY: help venv web demo test lock lint types unit system check leak hostile fidelity transfer edits bench clean
+.PHONY: help venv web demo test lock lint types unit system check leak hostile fidelity transfer edits evidence-real bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -85,6 +85,9 @@ transfer: system .venv/.dev $(VENDOR)/.fetched ## 1 GB up and down through the g
 
 edits: .venv/.dev $(VENDOR)/.fetched ## 10,000 random edits by roles that see all, some or no fields: 0 lost, 0 overwritten by a mask
 	@$(BIN)/python -m tests.drills.edits
+
+evidence-real: .venv/.dev ## the MariaDB probe against a real server (needs mariadb-server, about 200 MB)
+	@$(BIN)/python -m tests.drills.evidence_real
 
 bench: system .venv/.dev $(VENDOR)/.fetched ## nginx, mitmproxy and crmgate side by side
 	@$(BIN)/python -m tests.bench

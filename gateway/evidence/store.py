@@ -1,7 +1,7 @@
 """Every question that the probes ask a database; all of them only read.
 
 MariaDB and MySQL are asked through the command-line client of the server, with a read-only account in a defaults file,
-so that no password shows in a process list; it needs SELECT on the schema of the CRM and PROCESS.
+so that no password shows in a process list; it needs PROCESS, and any right on the schema of the CRM (REFERENCES).
 """
 
 import shutil

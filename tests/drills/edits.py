@@ -11,6 +11,7 @@ import json
 import random
 import re
 import sys
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -311,14 +312,17 @@ def _send_json(browser: Browser, method: str, path: str, value: Mapping[str, obj
 
 
 def drill(
-    edits: int, contacts: int, seed: int, *, restart_every: int = 1_000, show: bool = True
+    edits: int, contacts: int, seed: int, *, restart_every: int = 1_000, minutes: float = 600, show: bool = True
 ) -> tuple[Tally, World]:
-    """The whole drill; figures and the world with its faults."""
+    """The whole drill; figures and the world with its faults. minutes: it ends early then, as if that were all."""
+    end = time.monotonic() + minutes * 60
     extra = f'[tenant.main]\npolicy = "{POLICY}"'
     with edit_crm() as crm, installed(crm, extra, members=MEMBERS) as stack:  # type: ignore[arg-type]
         run = Drill(stack, crm, random.Random(seed))
         run.seed(contacts)
         for number in track(range(1, edits + 1), "edits", disable=not show):
+            if time.monotonic() > end:
+                break
             run.edit(number)
             if number % restart_every == 0:
                 stack.restart_gateway()
@@ -326,16 +330,21 @@ def drill(
         return run.tally, run.world
 
 
-def shards(edits: int, contacts: int, seed: int, workers: int) -> tuple[Tally, World]:
+def shards(edits: int, contacts: int, seed: int, workers: int, minutes: float) -> tuple[Tally, World]:
     """The drill by several installations at the same time, each with its share of edits and a seed of its own."""
     tally, world = Tally(), World()
     each = [edits // workers + (number < edits % workers) for number in range(workers)]
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         runs = [
-            pool.submit(drill, share, contacts, seed + number, show=number == 0) for number, share in enumerate(each)
+            pool.submit(drill, share, contacts, seed + number, show=number == 0, minutes=minutes)
+            for number, share in enumerate(each)
         ]
-        for run in runs:
-            done, seen = run.result()
+        for number, run in enumerate(runs):
+            try:
+                done, seen = run.result()
+            except Exception as fault:  # the others still count; the run as a whole has failed
+                world.faults.append(Fault(-1, "installation failed", "", "", "", f"{number}", repr(fault)[:2000]))
+                continue
             tally.edits, tally.fields = tally.edits + done.edits, tally.fields + done.fields
             tally.answers.update(done.answers)
             tally.how.update(done.how)
@@ -380,9 +389,10 @@ def main() -> int:
     parser.add_argument("--contacts", type=int, default=40)
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--workers", type=int, default=4, help="installations at the same time")
+    parser.add_argument("--minutes", type=float, default=600, help="end early, with what was done until then")
     given = parser.parse_args()
     console = Console(highlight=False, width=150)
-    tally, world = shards(given.edits, given.contacts, given.seed, given.workers)
+    tally, world = shards(given.edits, given.contacts, given.seed, given.workers, given.minutes)
     report(console, tally, world)
     return 1 if world.faults else 0
 
