@@ -15,7 +15,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 VENDOR := gateway/console/static/vendor
 export PIP_CACHE_DIR := $(CACHE)/pip
 
-.PHONY: help venv web demo test lock lint types unit system check leak hostile fidelity transfer outage bench bench-kms twin rotation-drill clean
+.PHONY: help venv web demo test lock lint types unit system check leak hostile fidelity transfer outage bench bench-kms twin rotation-drill edits evidence-real clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -88,8 +88,15 @@ transfer: system .venv/.dev $(VENDOR)/.fetched ## 1 GB up and down through the g
 
 outage: .venv/.dev $(VENDOR)/.fetched ## a real OpenBao away for two minutes under load: served, refused, lost (0)
 	@$(BIN)/python -m tests.drills.outage
+
 rotation-drill: .venv/.dev ## key rotation of 10,000 values killed 20 times: nothing lost, nothing twice, search right
 	@$(BIN)/python -m tests.drills.rotation
+
+edits: .venv/.dev $(VENDOR)/.fetched ## 10,000 random edits by roles that see all, some or no fields: 0 lost, 0 overwritten by a mask
+	@$(BIN)/python -m tests.drills.edits
+
+evidence-real: .venv/.dev ## the MariaDB probe against a real server (needs mariadb-server, about 200 MB)
+	@$(BIN)/python -m tests.drills.evidence_real
 
 bench: system .venv/.dev $(VENDOR)/.fetched ## nginx, mitmproxy and crmgate side by side
 	@$(BIN)/python -m tests.bench

@@ -88,6 +88,7 @@ class Binding:
         if operation.action is Action.CREATE:
             await self._created(exchange, profile, operation, status, fields, body)
         elif operation.action is Action.UPDATE and profile.accepted(operation, status, fields, body):
+            await self._vault.hold(exchange.tenant, exchange.held)
             await self._updated(exchange, profile, operation)
 
     async def _created(

@@ -16,6 +16,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from gateway.tls import Expiry
+
 AUTHORITY_DAYS = 3650
 LEAF_DAYS = 365
 RENEW_DAYS = 30
@@ -45,6 +47,14 @@ class CertificateState:
 def read_certificate(file: Path) -> CertificateState:
     """Look into the first certificate of a PEM file; raises OSError or ValueError when there is none."""
     return _state(x509.load_pem_x509_certificate(file.read_bytes()))
+
+
+def file_expiry(leg: str, file: Path) -> Expiry:
+    """When the certificate in a file ends; unseen when there is none."""
+    try:
+        return Expiry(leg, read_certificate(file).not_after)
+    except (OSError, ValueError):
+        return Expiry(leg, None)
 
 
 def ensure_certificate(folder: Path, hosts: Sequence[str], now: datetime) -> TlsFiles:

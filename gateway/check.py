@@ -5,6 +5,7 @@ no certificate is made, no database is migrated, no key is created. Errors carry
 """
 
 import asyncio
+import contextlib
 import errno
 import importlib.metadata
 import os
@@ -12,16 +13,17 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import IntEnum
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg
 
-from gateway.certificate import RENEW_DAYS, read_certificate
+from gateway.certificate import read_certificate
 from gateway.opening import embedded_folder, open_keys, own_dsn, public_hosts
 from gateway.settings import ConsoleSettings, KeyStore, ListenerSettings, SealSuite, Settings, TenantSettings
+from gateway.tls import URGENT_DAYS, WARN_DAYS, Expiry, client_context, end_of, weak_ciphers
 from gateway.toml_tree import SettingInvalid
 from kms.provider import KeysUnavailable
 from policies.profile import ProfileInvalid, load_profile
@@ -30,6 +32,15 @@ PACKAGES = ("gateway", "policies", "kms", "audit", "privacy", "rules")
 DISTRIBUTION = "crmgate"
 FRONT_END = Path(__file__).resolve().parent / "console" / "static" / "vendor"
 TIMEOUT_S = 5.0
+# What OpenSSL calls the alert of a server, and the finding.
+_TLS_FAULTS = {
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": "upstream-wants-certificate",
+    "SSLV3_ALERT_BAD_CERTIFICATE": "upstream-wants-certificate",
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": "upstream-tls-differs",
+    "TLSV1_ALERT_UNKNOWN_CA": "upstream-wants-certificate",
+    "TLSV1_ALERT_PROTOCOL_VERSION": "upstream-tls-differs",
+    "UNSUPPORTED_PROTOCOL": "upstream-tls-differs",
+}
 
 
 class Weight(IntEnum):
@@ -58,7 +69,7 @@ async def check(settings: Settings, now: datetime) -> list[Finding]:
     """Everything found, in the order of the file; a part that is in order leaves one FINE finding."""
     found = [*foreign_packages(), *_front_end()]
     for name, tenant in settings.tenants.items():
-        found += await asyncio.to_thread(_tenant, f"tenant.{name}", tenant)
+        found += await asyncio.to_thread(_all_of_tenant, f"tenant.{name}", tenant, now)
     for section, listener in (("gateway", settings.gateway), ("console", settings.console)):
         found += _certificate(section, settings, listener, now)
         found += _port(section, listener)
@@ -88,7 +99,11 @@ def _front_end() -> list[Finding]:
     return [_finding("front-end-missing", Weight.PROBLEM, "console", folder=FRONT_END)]
 
 
-def _tenant(place: str, tenant: TenantSettings) -> Iterator[Finding]:
+def _all_of_tenant(place: str, tenant: TenantSettings, now: datetime) -> list[Finding]:
+    return list(_tenant(place, tenant, now))
+
+
+def _tenant(place: str, tenant: TenantSettings, now: datetime) -> Iterator[Finding]:
     try:
         load_profile(tenant.profile)
     except ProfileInvalid as fault:
@@ -97,38 +112,74 @@ def _tenant(place: str, tenant: TenantSettings) -> Iterator[Finding]:
         yield _finding("profile-unknown", Weight.PROBLEM, f"{place}.profile", profile=tenant.profile)
     if tenant.policy is not None and not tenant.policy.is_file():
         yield _finding("file-missing", Weight.PROBLEM, f"{place}.policy", file=tenant.policy)
-    yield upstream_state(f"{place}.upstream", tenant)
+    broken = list(_client_certificate(place, tenant, now))
+    yield from broken
+    if not any(one.weight is Weight.PROBLEM for one in broken):
+        yield from upstream_state(f"{place}.upstream", tenant, now)
+    yield from _weak(f"{place}.upstream_ciphers", tenant.upstream_ciphers)
 
 
-def upstream_state(place: str, tenant: TenantSettings, timeout_s: float = TIMEOUT_S) -> Finding:
-    """Whether the CRM answers, and in the scheme that was configured."""
+def _client_certificate(place: str, tenant: TenantSettings, now: datetime) -> Iterator[Finding]:
+    """Files of TLS with the CRM: readable, of one pair, not at their end."""
+    if tenant.upstream_ca is not None and not tenant.upstream_ca.is_file():
+        yield _finding("file-missing", Weight.PROBLEM, f"{place}.upstream_ca", file=tenant.upstream_ca)
+    elif tenant.upstream_certificate is not None and tenant.upstream_key is not None:
+        yield from _pair(f"{place}.upstream_certificate", tenant.upstream_certificate, tenant.upstream_key, now)
+
+
+def _weak(place: str, ciphers: str) -> Iterator[Finding]:
+    if weak := weak_ciphers(ciphers):
+        yield _finding("tls-weak", Weight.WARNING, place, ciphers=", ".join(weak[:6]))
+
+
+def upstream_state(
+    place: str, tenant: TenantSettings, now: datetime, timeout_s: float = TIMEOUT_S
+) -> Iterator[Finding]:
+    """Whether the CRM answers, in the scheme that was configured, and with a certificate that lasts."""
     parts = urlsplit(tenant.upstream)
     host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
     shown = f"{host}:{port}"
     try:
         plain = socket.create_connection((host, port), timeout=min(timeout_s, tenant.connect_timeout_s))
     except socket.gaierror:
-        return _finding("upstream-name", Weight.PROBLEM, place, host=host)
+        yield _finding("upstream-name", Weight.PROBLEM, place, host=host)
+        return
     except OSError as fault:
-        return _finding("upstream-unreachable", Weight.PROBLEM, place, host=shown, reason=_reason(fault))
+        yield _finding("upstream-unreachable", Weight.PROBLEM, place, host=shown, reason=_reason(fault))
+        return
     with plain:
         plain.settimeout(timeout_s)
         if parts.scheme == "https":
-            return _secure_upstream(place, tenant, plain, host, shown)
-        return _plain_upstream(place, plain, host, shown)
+            yield from _secure_upstream(place, tenant, plain, host, shown, now)
+        else:
+            yield _plain_upstream(place, plain, host, shown)
 
 
-def _secure_upstream(place: str, tenant: TenantSettings, plain: socket.socket, host: str, shown: str) -> Finding:
-    ca = None if tenant.upstream_ca is None else str(tenant.upstream_ca)
+def _secure_upstream(
+    place: str, tenant: TenantSettings, plain: socket.socket, host: str, shown: str, now: datetime
+) -> Iterator[Finding]:
+    context = client_context(
+        tenant.upstream_ca,
+        tenant.upstream_certificate,
+        tenant.upstream_key,
+        tenant.upstream_tls_minimum,
+        tenant.upstream_ciphers,
+    )
     try:
-        with ssl.create_default_context(cafile=ca).wrap_socket(plain, server_hostname=host):
-            return _finding("upstream-fine", Weight.FINE, place, host=shown)
+        with context.wrap_socket(plain, server_hostname=host) as secure:
+            # With TLS 1.3 a server says only after the handshake that it wants a certificate.
+            # It may have hung up by the time we write; its alert is still there to be read.
+            with contextlib.suppress(OSError):
+                secure.sendall(f"GET / HTTP/1.1\r\nHost: {shown}\r\nConnection: close\r\n\r\n".encode())
+            secure.recv(1)
+            yield _finding("upstream-fine", Weight.FINE, place, host=shown)
+            yield from _ending(place, end_of(secure.getpeercert()), now)
     except ssl.SSLCertVerificationError as fault:
-        return _finding("upstream-certificate", Weight.PROBLEM, place, host=shown, reason=fault.verify_message)
-    except ssl.SSLError:
-        return _finding("upstream-not-tls", Weight.PROBLEM, place, host=shown)
+        yield _finding("upstream-certificate", Weight.PROBLEM, place, host=shown, reason=fault.verify_message)
+    except ssl.SSLError as fault:
+        yield _finding(_TLS_FAULTS.get(fault.reason or "", "upstream-not-tls"), Weight.PROBLEM, place, host=shown)
     except OSError as fault:
-        return _finding("upstream-unreachable", Weight.PROBLEM, place, host=shown, reason=_reason(fault))
+        yield _finding("upstream-unreachable", Weight.PROBLEM, place, host=shown, reason=_reason(fault))
 
 
 def _plain_upstream(place: str, plain: socket.socket, host: str, shown: str) -> Finding:
@@ -176,24 +227,43 @@ def _certificate(
     if listener.tls_certificate is None or listener.tls_key is None:
         yield _finding("certificate-own", Weight.FINE, place, folder=settings.state / "tls")
         return
-    try:
-        state = read_certificate(listener.tls_certificate)
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(listener.tls_certificate, listener.tls_key)
-    except ssl.SSLError:
-        yield _finding("certificate-key", Weight.PROBLEM, place, file=listener.tls_certificate, key=listener.tls_key)
+    yield from _weak(f"{section}.tls_ciphers", listener.tls_ciphers)
+    broken = list(_pair(place, listener.tls_certificate, listener.tls_key, now))
+    yield from broken
+    if any(one.id in ("certificate-key", "certificate-unreadable") for one in broken):
         return
-    except (OSError, ValueError):
-        yield _finding("certificate-unreadable", Weight.PROBLEM, place, file=listener.tls_certificate)
-        return
-    if state.not_after <= now:
-        yield _finding("certificate-expired", Weight.PROBLEM, place, until=state.not_after.date())
-    elif state.not_after - now < timedelta(days=RENEW_DAYS):
-        yield _finding("certificate-ends", Weight.WARNING, place, until=state.not_after.date())
+    state = read_certificate(listener.tls_certificate)
     hosts = public_hosts(settings) if section == "gateway" else [urlsplit(settings.console.public_url).hostname or ""]
     wanted = [host for host in hosts if section == "console" or host != urlsplit(settings.console.public_url).hostname]
     for host in wanted:
         if not state.covers(host):
             yield _finding("certificate-host", Weight.PROBLEM, place, host=host)
+
+
+def _pair(place: str, certificate: Path, key: Path, now: datetime) -> Iterator[Finding]:
+    """A certificate and its key: readable, belonging together, not at their end."""
+    try:
+        state = read_certificate(certificate)
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+    except ssl.SSLError:
+        yield _finding("certificate-key", Weight.PROBLEM, place, file=certificate, key=key)
+    except (OSError, ValueError):
+        yield _finding("certificate-unreadable", Weight.PROBLEM, place, file=certificate)
+    else:
+        yield from _ending(place, state.not_after, now)
+
+
+def _ending(place: str, not_after: datetime | None, now: datetime) -> Iterator[Finding]:
+    """What is to be said of a certificate's end: nothing while it is far away."""
+    if not_after is None:
+        return
+    days = Expiry(place, not_after).days(now)
+    if not_after <= now:
+        yield _finding("certificate-expired", Weight.PROBLEM, place, until=not_after.date())
+    elif days < URGENT_DAYS:
+        yield _finding("certificate-urgent", Weight.WARNING, place, until=not_after.date(), days=days)
+    elif days < WARN_DAYS:
+        yield _finding("certificate-ends", Weight.WARNING, place, until=not_after.date(), days=days)
 
 
 def _port(section: str, listener: ListenerSettings | ConsoleSettings) -> Iterator[Finding]:

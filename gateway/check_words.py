@@ -68,7 +68,29 @@ SENTENCES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "certificate-key": ("{file} and {key} do not belong together.", "{file} 与 {key} 不匹配。"),
         "certificate-unreadable": ("There is no readable certificate in {file}.", "{file} 中没有可读取的证书。"),
         "certificate-expired": ("The certificate ended on {until}.", "证书已于 {until} 过期。"),
-        "certificate-ends": ("The certificate ends on {until}; renew it now.", "证书将于 {until} 到期，请及时更新。"),
+        "certificate-ends": (
+            "The certificate ends on {until}, in {days} days; renew it now.",
+            "证书将于 {until} 到期（还有 {days} 天），请及时更新。",
+        ),
+        "certificate-urgent": (
+            "The certificate ends on {until}, in {days} days: nobody gets through after that. Renew it today.",
+            "证书将于 {until} 到期（仅剩 {days} 天），到期后将无法访问。请今天就更新。",
+        ),
+        "tls-weak": (
+            "These ciphers lack forward secrecy or authenticated encryption: {ciphers}. Take them out.",
+            "下列密码套件不具备前向保密或认证加密：{ciphers}。请将其移除。",
+        ),
+        "upstream-wants-certificate": (
+            "The CRM at {host} asks for a client certificate, or does not take the one it is shown. Name one that it "
+            "trusts in upstream_certificate and upstream_key.",
+            "CRM {host} 要求客户端证书，或不接受当前证书。"
+            "请在 upstream_certificate 和 upstream_key 中写明它信任的证书。",
+        ),
+        "upstream-tls-differs": (
+            "The CRM at {host} speaks no TLS version or cipher that the settings allow "
+            "(upstream_tls_minimum, upstream_ciphers).",
+            "CRM {host} 不支持设置所允许的 TLS 版本或密码套件（upstream_tls_minimum、upstream_ciphers）。",
+        ),
         "certificate-host": ("The certificate is not valid for {host}.", "证书不适用于 {host}。"),
         "port-busy": (
             "Something listens on {listen} already. If it is not crmgate itself, choose another port.",

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.tree import Tree
 
 from gateway import check as checks
-from gateway import cli_audit, cli_keys, cli_users
+from gateway import cli_audit, cli_evidence, cli_keys, cli_users
 from gateway.accounts import utc_now
 from gateway.check_words import LANGUAGES, WEIGHTS, say
 from gateway.cli_shell import (
@@ -45,6 +45,7 @@ app = typer.Typer(
 profile_app = typer.Typer(help="What crmgate knows about a CRM.", no_args_is_help=True)
 app.add_typer(cli_users.app, name="user")
 app.add_typer(cli_audit.app, name="audit")
+app.add_typer(cli_evidence.app, name="evidence")
 app.add_typer(cli_keys.app, name="keys")
 app.add_typer(profile_app, name="profile")
 

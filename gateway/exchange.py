@@ -92,7 +92,8 @@ class Exchange:
     """State of one exchange; every field after `head` is filled by exactly one stage.
 
     shown: (entity, field, record or "", form name) → count, for the audit outcome; never values. owner: who owns the
-    record that is created; posted: form fields that name an owner (keys of CRM users). typed: surrogates of what this
+    record that is created; posted: form fields that name an owner (keys of CRM users). held: (entity, field, record)
+    → surrogates that an update leaves there, once the CRM accepts it. typed: surrogates of what this
     very request brought in clear; its own answer (a form shown again) shows them as they were typed. echoes:
     search field → what the CRM got and what was typed. own_words: reserved surrogate → the name or address
     somebody searched for without seeing its record; their own answer shows what they typed. files: cells of the files
@@ -102,7 +103,7 @@ class Exchange:
     """
 
     __slots__ = (
-        "body", "caught", "client_address", "crm_user", "decision", "echoes", "files", "head", "id", "language",
+        "body", "caught", "client_address", "crm_user", "decision", "echoes", "files", "head", "held", "id", "language",
         "narrowed", "operation", "own_words", "owner", "posted", "principal", "received_at", "restored", "searched",
         "shown", "tenant", "typed", "written",
     )  # fmt: skip
@@ -129,6 +130,7 @@ class Exchange:
         self.searched: list[str] = []
         self.owner: str | None = None
         self.posted: dict[str, str] = {}
+        self.held: dict[tuple[str, str, str], set[str]] = {}
         self.typed: set[str] = set()
         self.echoes: dict[str, tuple[str, str]] = {}
         self.own_words: dict[str, str] = {}

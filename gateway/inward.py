@@ -109,7 +109,7 @@ class Inward:
 
     def _open(self, content_type: str, body: bytes) -> "_Part | None":
         """The body as the CRM will read it; None for what holds nothing that can be looked at."""
-        sniffed = media.sniff(content_type, None, body)
+        sniffed = media.sniff_upload(content_type, None, body)
         kind = _DECLARED.get(media.essence(content_type), sniffed)
         if kind in (Media.IMAGE, Media.OPAQUE) and media.essence(content_type).startswith("text/"):
             kind = Media.TEXT
@@ -338,8 +338,10 @@ class _Sorting:
             # A number without quotes is an id or an amount; only a profile can say that it is a phone.
             return Target(leaf, Treatment.LEAVE if leaf.bare else Treatment.WHOLE)
         spec = spec or FieldSpec(self.operation.entity, UNDECLARED, None, FREE_TEXT_CHARS)
-        given = Treatment.TEXT if treatment is selector.Treatment.TEXT else Treatment.VALUE
-        return Target(leaf, given, spec)
+        if treatment is selector.Treatment.TEXT:
+            return Target(leaf, Treatment.TEXT, spec)
+        alone = selector.names_one_place(self.operation, found.path, leaf.siblings, text=leaf.text)
+        return Target(leaf, Treatment.VALUE, spec, alone=alone)
 
     def _labelled(self, found: Found) -> Target:
         """A cell of an imported file: its column label says what it is, in any language the profile knows."""

@@ -9,7 +9,6 @@ other versions, heads that are too large or too slow. `httptools.parse_url` is n
 import asyncio
 import ssl
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, cast
 from urllib.parse import unquote
 
@@ -31,7 +30,7 @@ from gateway.refusal import (
     Reason,
 )
 
-__all__ = ["CountRefusal", "ListenerLimits", "StrictProtocol", "make_protocol", "make_server", "tls_context"]
+__all__ = ["CountRefusal", "ListenerLimits", "StrictProtocol", "make_protocol", "make_server"]
 
 CountRefusal = Callable[[str, str], None]  # client address as the socket has it, reason id
 _JUDGED = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect"})
@@ -315,17 +314,6 @@ class StrictProtocol(HttpToolsProtocol):
             self._head_timer = None
 
 
-def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
-    """A server context: TLS 1.2 or newer, HTTP/1.1 only, no compression, no renegotiation (RFC 9325)."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
-    context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")  # of TLS 1.2; those of 1.3 are all good
-    context.set_alpn_protocols(["http/1.1"])
-    context.load_cert_chain(certificate, key)
-    return context
-
-
 def make_server(
     app: Application,
     host: str,
@@ -333,13 +321,11 @@ def make_server(
     *,
     limits: ListenerLimits,
     count: CountRefusal,
-    certificate: Path | None = None,
-    key: Path | None = None,
+    context: ssl.SSLContext | None = None,
 ) -> uvicorn.Server:
-    """A server for the data plane; TLS when it is given a certificate. `await server.serve()` runs it."""
+    """A server for the data plane; TLS when it is given a context. `await server.serve()` runs it."""
     tls: dict[str, Any] = {}
-    if certificate is not None and key is not None:
-        context = tls_context(certificate, key)
+    if context is not None:
         tls = {"ssl_context_factory": lambda _config, _default: context}
     config = uvicorn.Config(
         app,

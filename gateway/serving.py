@@ -9,7 +9,6 @@ import signal
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -25,6 +24,7 @@ from gateway.console_plane import make_console_plane
 from gateway.listener import ListenerLimits, make_server
 from gateway.opening import open_certificate, open_database
 from gateway.settings import ConsoleSettings, ListenerSettings, Settings
+from gateway.tls import server_context
 from kms.tokens import StoreUnavailable
 
 GC_YOUNG_OBJECTS = 10_000  # 32 exchanges under way hold about 2 000
@@ -79,16 +79,16 @@ def _server(
     def count(client: str, reason: str) -> None:
         app.refusals.note("", client, reason, 400, utc_now())
 
-    certificate: Path | None = files.certificate if files is not None else None
-    key: Path | None = files.key if files is not None else None
+    context = None
+    if files is not None:
+        context = server_context(files.certificate, files.key, listener.tls_minimum, listener.tls_ciphers)
     return make_server(
         application,
         listener.listen.host,
         listener.listen.port,
         limits=ListenerLimits(head=limits.head_kb * 1024, idle_s=limits.idle_client_s, connections=limits.clients),
         count=count,
-        certificate=certificate,
-        key=key,
+        context=context,
     )
 
 

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
+from gateway.tls import CIPHERS, TlsFloor, require_ciphers
 from gateway.toml_tree import Address, Network, SettingInvalid, read_section, setting
 
 CONFIG_VARIABLE = "CRMGATE_CONFIG"
@@ -31,6 +32,14 @@ class Posture(StrEnum):
 
     SCAN = "scan"
     DENY = "deny"
+
+
+class CrmDatabase(StrEnum):
+    """What the CRM keeps its data in; asked for evidence only."""
+
+    UNKNOWN = "unknown"
+    MYSQL = "mysql"
+    POSTGRESQL = "postgresql"
 
 
 class KeyStore(StrEnum):
@@ -64,6 +73,8 @@ class ListenerSettings:
     tls_certificate: Path | None = setting(None, "PEM chain; without it crmgate makes a certificate of its own")
     tls_key: Path | None = setting(None, "PEM key that belongs to tls_certificate")
     tls: bool = setting(True, "false only behind a front proxy on the same machine that ends TLS")
+    tls_minimum: TlsFloor = setting(TlsFloor.V1_2, "oldest TLS version that is spoken: 1.2 or 1.3")
+    tls_ciphers: str = setting(CIPHERS, "ciphers of TLS 1.2, as OpenSSL writes them; those of 1.3 are always on")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +86,8 @@ class ConsoleSettings:
     tls_certificate: Path | None = setting(None, "PEM chain; without it crmgate makes a certificate of its own")
     tls_key: Path | None = setting(None, "PEM key that belongs to tls_certificate")
     tls: bool = setting(True, "false only behind a front proxy on the same machine that ends TLS")
+    tls_minimum: TlsFloor = setting(TlsFloor.V1_2, "oldest TLS version that is spoken: 1.2 or 1.3")
+    tls_ciphers: str = setting(CIPHERS, "ciphers of TLS 1.2, as OpenSSL writes them; those of 1.3 are always on")
 
     @property
     def host(self) -> str:
@@ -96,6 +109,17 @@ class TenantSettings:
     )
     allow_networks: tuple[Network, ...] = setting((), "networks people may come from; empty means any")
     upstream_ca: Path | None = setting(None, "PEM file with the CA of the CRM when it is not a public one")
+    upstream_certificate: Path | None = setting(None, "PEM chain that crmgate shows to a CRM that asks for one (mTLS)")
+    upstream_key: Path | None = setting(None, "PEM key that belongs to upstream_certificate")
+    upstream_tls_minimum: TlsFloor = setting(TlsFloor.V1_2, "oldest TLS version spoken with the CRM: 1.2 or 1.3")
+    upstream_ciphers: str = setting(CIPHERS, "ciphers of TLS 1.2 with the CRM, as OpenSSL writes them")
+    crm_database: CrmDatabase = setting(
+        CrmDatabase.UNKNOWN, "the CRM's own database, for evidence: mysql (MariaDB too), postgresql or unknown"
+    )
+    crm_database_access: Path | None = setting(
+        None, "file with a read-only access to it: my.cnf with a [client] section, or a PostgreSQL connection string"
+    )
+    crm_database_name: str = setting("", "mysql: schema of the CRM; empty means every schema but the server's own")
     max_connections: int = setting(64, "connections to the CRM at the same time", least=1)
     connect_timeout_s: float = setting(5.0, "seconds to reach the CRM", least=0.1)
     answer_timeout_s: float = setting(60.0, "seconds of silence from the CRM before it counts as slow", least=0.1)
@@ -361,6 +385,9 @@ def _check(settings: Settings) -> None:
                 f"tenant.{name}.public_url", f"{tenant.host} is taken by [tenant.{hosts[tenant.host]}]"
             )
         hosts[tenant.host] = name
+        _check_upstream_tls(f"tenant.{name}", tenant)
+        if (tenant.crm_database is CrmDatabase.UNKNOWN) != (tenant.crm_database_access is None):
+            raise SettingInvalid(f"tenant.{name}.crm_database_access", "goes together with crm_database")
     _check_url(
         "console.public_url", settings.console.public_url, ("https", "http") if not settings.console.tls else ("https",)
     )
@@ -378,6 +405,22 @@ def _check(settings: Settings) -> None:
     for section, listener in (("gateway", settings.gateway), ("console", settings.console)):
         if (listener.tls_certificate is None) != (listener.tls_key is None):
             raise SettingInvalid(f"{section}.tls_key", "tls_certificate and tls_key go together")
+        _check_ciphers(f"{section}.tls_ciphers", listener.tls_ciphers)
+
+
+def _check_upstream_tls(section: str, tenant: TenantSettings) -> None:
+    if (tenant.upstream_certificate is None) != (tenant.upstream_key is None):
+        raise SettingInvalid(f"{section}.upstream_key", "upstream_certificate and upstream_key go together")
+    if tenant.upstream_certificate is not None and not tenant.upstream.startswith("https:"):
+        raise SettingInvalid(f"{section}.upstream_certificate", "is of use only with an upstream that begins https://")
+    _check_ciphers(f"{section}.upstream_ciphers", tenant.upstream_ciphers)
+
+
+def _check_ciphers(name: str, ciphers: str) -> None:
+    try:
+        require_ciphers(ciphers)
+    except ValueError:
+        raise SettingInvalid(name, f"names no cipher that OpenSSL has here: {ciphers!r}") from None
 
 
 _NEEDED = {

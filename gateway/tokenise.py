@@ -17,10 +17,12 @@ from gateway.records import Records
 from gateway.refusal import FIELD_NOT_WRITABLE, VALUE_INVALID, VALUE_TOO_LONG, Refusal
 from gateway.reveal import PLACEHOLDER
 from gateway.settle import records_of, settle
+from gateway.standing import Place, cell_of, holds, is_filled, note_held, standing
 from gateway.typed import remember, writes_to_records
 from gateway.writeback import (
     WIRE,
     Returned,
+    hides_surrogate,
     holds_edited_surrogate,
     holds_wire_mask,
     look_up,
@@ -54,13 +56,15 @@ class Treatment(Enum):
 class Target:
     """One leaf with its treatment; spec is None for undeclared leaves.
 
-    records: the records this very leaf is written to, where they are not those of the whole operation.
+    records: the records this very leaf is written to, where they are not those of the whole operation. alone: whether
+    the leaf is all that its field holds, by a rule of the profile that names one place.
     """
 
     leaf: Leaf
     treatment: Treatment
     spec: FieldSpec | None = None
     records: tuple[str, ...] | None = None
+    alone: bool = False
 
 
 @dataclass(slots=True)
@@ -109,6 +113,10 @@ class Work:
         foreign = target.spec is not None and target.spec.entity != self.entity and self.entity != SOME_RECORD
         return () if foreign else self.records
 
+    def stands(self, target: Target, spec: FieldSpec) -> list[Place]:
+        """The field of each record a leaf is written to."""
+        return [(spec.entity, spec.name, record) for record in self.places(target)]
+
 
 class Tokeniser:
     """Replaces personal values in the leaves of a request; one per process."""
@@ -127,6 +135,9 @@ class Tokeniser:
         StoreUnavailable.
         """
         work = Work(exchange, records if writes_to_records(exchange.operation) else (), mask_char)
+        for target in targets:
+            if target.treatment is Treatment.VALUE and target.spec is not None and not target.leaf.text.strip():
+                await self._emptied(work, target, target.spec)
         given = [target for target in targets if target.treatment is not Treatment.LEAVE and target.leaf.text]
         if not given:
             return
@@ -145,7 +156,14 @@ class Tokeniser:
             joined = "".join(part.leaf.text if part.leaf.new is None else part.leaf.new for part in parts)
             given[number].leaf.new = joined if joined != given[number].leaf.text else None
         for surrogate, origin in dict.fromkeys(work.shared):
-            await self._vault.add_origin(exchange.tenant, surrogate, origin, exchange.id)
+            await self._vault.add_origin(exchange.tenant, surrogate, origin, cell_of(exchange))
+
+    async def _emptied(self, work: Work, target: Target, spec: FieldSpec) -> None:
+        """A field that is left or made empty: to empty it takes the right to write there."""
+        stands = work.stands(target, spec)
+        if not self._writable(work, spec) and await is_filled(self._vault, work.exchange.tenant, stands):
+            raise Refusal(FIELD_NOT_WRITABLE, fields=(spec.name,))
+        note_held(work.exchange, stands, None, alone=target.alone)
 
     async def _value(self, work: Work, scanner: Scanner, target: Target, spec: FieldSpec) -> None:
         """One declared field: keep what comes back, refuse what cannot be kept, seal what is new."""
@@ -153,18 +171,25 @@ class Tokeniser:
         if not text.strip():
             return
         kept = work.returned.whole(text)
-        if kept is None and work.returned.alone(text) is not None:
+        if kept is None and (ours := work.returned.alone(text)) is not None:
+            note_held(work.exchange, work.stands(target, spec), ours, alone=target.alone)
             return  # ours, but its value is gone: it stays what it is and is not sealed as if it were a value
         if kept is None:
             kept = await self._restored(work, scanner, target, text, spec)
         if kept is not None:
-            self._keep(work, target, spec, kept)
+            await self._keep(work, target, spec, kept)
             return
         if work.returned.inside(text):
             text = self._opened(work, text, spec)
-        elif was_surrogate(text, scanner.shapes):
+        elif was_surrogate(text, scanner.shapes) or hides_surrogate(text, scanner):
             raise refused(spec)
-        self._require_writable(work, spec)
+        if not self._writable(work, spec):
+            stands, form = work.stands(target, spec), partial(self._loaded_form, work)
+            there = await standing(self._vault, work.exchange.tenant, stands, text, form)
+            if there is None:
+                raise Refusal(FIELD_NOT_WRITABLE, fields=(spec.name,))
+            await self._keep(work, target, spec, there)
+            return
         kind = str(spec.kind)
         try:
             validate.check(kind, text, spec.max_chars)
@@ -179,24 +204,22 @@ class Tokeniser:
         origin = Origin(spec.entity, spec.name, places[0] if places else None)
         work.values.append((target, spec, NewValue(kind, text, origin)))
 
-    def _keep(self, work: Work, target: Target, spec: FieldSpec, kept: VaultEntry) -> None:
+    async def _keep(self, work: Work, target: Target, spec: FieldSpec, kept: VaultEntry) -> None:
         """What came back stays; to put it where it did not stand before takes the right to write there."""
-        places = work.places(target)
-        stands = [(spec.entity, spec.name, record) for record in places]
-        origins = {(origin.entity, origin.field, origin.record) for origin in kept.origins}
-        if not stands or not origins.issuperset(stands):
-            self._require_writable(work, spec)
+        stands = work.stands(target, spec)
+        if not self._writable(work, spec) and not await holds(self._vault, work.exchange.tenant, stands, kept):
+            raise Refusal(FIELD_NOT_WRITABLE, fields=(spec.name,))
+        note_held(work.exchange, stands, kept.surrogate, alone=target.alone)
         if target.leaf.text != kept.surrogate:
             target.leaf.new = kept.surrogate
         if kept.kind == Kind.NAME:
             work.names.setdefault(id(target.leaf.siblings), {})[spec.name] = (kept.clear, kept.surrogate)
         self._share(work, target, kept, spec)
 
-    def _require_writable(self, work: Work, spec: FieldSpec) -> None:
+    def _writable(self, work: Work, spec: FieldSpec) -> bool:
         decision = work.exchange.decision
         kind = str(spec.kind) if spec.kind is not None else ""
-        if decision is None or not decision.view.rule(spec.entity, spec.name, kind).writable:
-            raise Refusal(FIELD_NOT_WRITABLE, fields=(spec.name,))
+        return decision is not None and decision.view.rule(spec.entity, spec.name, kind).writable
 
     def _form(self, work: Work, entry: VaultEntry) -> Form:
         exchange = work.exchange
@@ -223,7 +246,7 @@ class Tokeniser:
     async def _placed(self, work: Work, values: Sequence[NewValue]) -> list[str]:
         """Surrogates of new values; what may be shown again as it was typed is remembered."""
         exchange = work.exchange
-        placed = await self._vault.place(exchange.tenant, values, exchange.id)
+        placed = await self._vault.place(exchange.tenant, values, cell_of(exchange))
         await remember(self._vault, exchange, placed, partial(self._loaded_form, work))
         return [surrogate for surrogate, _ in placed]
 
@@ -260,6 +283,7 @@ class Tokeniser:
         named: set[int] = set()
         for (target, spec, value), surrogate in zip(work.values, surrogates, strict=True):
             target.leaf.new = surrogate
+            note_held(exchange, work.stands(target, spec), surrogate, alone=target.alone)
             exchange.written.append((spec.entity, spec.name, value.kind))
             for record in work.places(target)[1:]:
                 work.shared.append((surrogate, Origin(spec.entity, spec.name, record)))

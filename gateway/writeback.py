@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from gateway.refusal import MASK_RETURNED, Refusal
 from gateway.reveal import PLACEHOLDER
+from gateway.standing import IMPORTED
 from kms.scanner import Hit, Scanner
 from kms.surrogate import Shapes
 from kms.tokens import SurrogateVault, VaultEntry
@@ -33,6 +34,10 @@ _LEFTOVER = re.compile(rf"masked\.invalid|(?:\+|(?<![0-9])00){_GAP}8{_GAP}8{_GAP
 # A name or address surrogate with a slip in it: the digit keeps ordinary words out.
 _EDITED_TOKEN = re.compile(r"(?<![A-Za-z0-9])Z[qx](?=[a-z]*[2-7])[a-z2-7]{11,16}(?![A-Za-z0-9])")
 _TOKEN_LIKE = re.compile(r"z[qx][a-z2-7]{8,}")
+_TOKEN_START = re.compile(r"z[qx](?=[a-z2-7]{14})", re.IGNORECASE)
+_TORN_TOKEN = re.compile(r"[qx][a-z2-7]{14}", re.IGNORECASE)
+_DIGIT_RUN = re.compile("[0-9X]+")
+_TOKEN_CHARS, _ID_CHARS, _CARD_CHARS, _MOST_DIGITS = 16, 18, 19, 64
 # What is left of an e-mail surrogate or mask without its domain; the digit keeps long names out.
 _EMAIL_TOKEN = re.compile(r"(?<![a-z0-9])[a-z0-9]\.(?=[a-z]*[2-7])[a-z2-7]{16,}")
 
@@ -119,7 +124,8 @@ async def restore_mask(
         return None
     if spec is None or record is None:
         raise refused(spec)
-    stored = await vault.at_origin(tenant, spec.entity, spec.name, record)
+    # What an import brought stands in no record that the vault knows: an older value is no longer sure to be there.
+    stored = await vault.at_origin(tenant, spec.entity, spec.name, record, unless=IMPORTED)
     fitting = [
         entry
         for entry in stored
@@ -141,13 +147,31 @@ def was_surrogate(text: str, shapes: Shapes) -> bool:
     if shapes.email_domain in lowered or holds_wire_mask(lowered) or _EMAIL_TOKEN.search(lowered):
         return True
     compact = _SEPARATORS.sub("", lowered)
-    if compact.startswith((f"+{shapes.phone_country}", f"00{shapes.phone_country}")):
+    if f"+{shapes.phone_country}" in compact or compact.startswith(f"00{shapes.phone_country}"):
         return True
     if _TOKEN_LIKE.fullmatch(compact):
         return True
     digits = compact.rstrip("x")
     blocks = (shapes.id_region, shapes.card_prefix)
     return len(digits) >= 14 and digits.isascii() and digits.isdigit() and digits.startswith(blocks)
+
+
+def hides_surrogate(text: str, scanner: Scanner) -> bool:
+    """Whether a whole surrogate stands in a value with signs typed right before or after it, or lost its first sign.
+
+    None is seen there then. The keyed check of the scanner decides, so that no real number is taken for one.
+    """
+    shapes = scanner.shapes
+    compact = _SEPARATORS.sub("", text)
+    windows = [compact[at : at + _TOKEN_CHARS] for at in (match.start() for match in _TOKEN_START.finditer(compact))]
+    windows += [f"Z{compact}"] if _TORN_TOKEN.fullmatch(compact) else []
+    for run in _DIGIT_RUN.findall(compact.upper()):
+        if len(run) in (_ID_CHARS - 1, _CARD_CHARS - 1):
+            windows += [shapes.id_region[0] + run, shapes.card_prefix[0] + run]
+        if _ID_CHARS < len(run) <= _MOST_DIGITS:
+            sizes = (_ID_CHARS, _CARD_CHARS)
+            windows += [run[at : at + size] for size in sizes for at in range(len(run) - size + 1)]
+    return any(scanner.find(window.encode("utf-8", "surrogatepass")) for window in windows)
 
 
 def holds_edited_surrogate(text: str, taken: Iterable[tuple[int, int]], shapes: Shapes) -> bool:

@@ -12,6 +12,7 @@ import phonenumbers
 VERSION = 1
 
 _SPACES = re.compile(r"\s+")
+_LETTER = re.compile(r"[^\W\d_]")
 _NOT_DIGITS = re.compile(r"[^0-9]")
 _NOT_ID = re.compile(r"[^0-9A-Z]")
 _ID_15 = re.compile(r"[0-9]{15}\Z")
@@ -41,7 +42,8 @@ def normalise(kind: str, clear: str, region: str = "CN") -> str:
     if kind == "id_card":
         return _id_card(exact(clear))
     if kind == "bank_card":
-        return _NOT_DIGITS.sub("", exact(clear)) or folded(clear)
+        # With a letter in it, it is no number, and what differs in the letter is not the same.
+        return folded(clear) if _LETTER.search(clear) else _NOT_DIGITS.sub("", exact(clear)) or folded(clear)
     return folded(clear)
 
 

@@ -5,7 +5,7 @@ its text, because that text can repeat parameters. Writes that belong together s
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -288,10 +288,42 @@ class Work:
             """
             UPDATE vault_origin SET retired_at = now()
             WHERE tenant = %s AND entity = %s AND field = %s AND record = %s AND record <> ''
-              AND retired_at IS NULL AND surrogate <> ALL(%s::text[])
+              AND (retired_at IS NULL OR retired_at = 'infinity') AND surrogate <> ALL(%s::text[])
             RETURNING surrogate
             """,
             (self._tenant, entity, field_name, record, list(keep)),
+        )
+        return [one for (one,) in await cursor.fetchall()]
+
+    async def hold(self, held: Mapping[tuple[str, str, str], Collection[str]]) -> list[str]:
+        """Make these fields of records hold these surrogates and no others; returns those that changed.
+
+        Where a value stood before, its origin stays for the rights it gives and the limits it sets (old values live on
+        in histories), but no longer says that the value stands there: `retired_at` is infinity, retired for good never.
+        """
+        places = sorted(place for place in held if place[2])
+        rows = sorted((*place, one) for place in places for one in held[place])
+        cursor = await self._connection.execute(
+            """
+            WITH place AS (SELECT * FROM unnest(%s::text[], %s::text[], %s::text[]) AS p (entity, field, record)),
+            held AS (SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[])
+                     AS h (entity, field, record, surrogate)),
+            wrong AS (
+                SELECT o.ctid, o.retired_at IS NULL AS live FROM vault_origin o JOIN place USING (entity, field, record)
+                WHERE o.tenant = %s AND o.record <> '' AND (o.retired_at IS NULL OR o.retired_at = 'infinity')
+                AND (o.retired_at IS NULL) <> EXISTS (
+                    SELECT 1 FROM held WHERE held.entity = o.entity AND held.field = o.field
+                    AND held.record = o.record AND held.surrogate = o.surrogate)
+                ORDER BY o.surrogate, o.entity, o.field, o.record FOR UPDATE OF o
+            )
+            UPDATE vault_origin o SET retired_at = CASE WHEN wrong.live THEN 'infinity'::timestamptz END
+            FROM wrong WHERE o.ctid = wrong.ctid RETURNING o.surrogate
+            """,
+            (
+                *([place[at] for place in places] for at in range(3)),
+                *([row[at] for row in rows] for at in range(4)),
+                self._tenant,
+            ),
         )
         return [one for (one,) in await cursor.fetchall()]
 
@@ -323,13 +355,14 @@ class Store:
             await connection.commit()
 
     async def entries(self, tenant: str, surrogates: Sequence[str]) -> dict[str, SealedEntry]:
-        """Sealed entries with their live origins."""
+        """Sealed entries with their origins, without those retired for good."""
         async with self._connection() as connection:
             cursor = await connection.execute(
                 """
                 SELECT v.surrogate, v.kind, v.blob, o.entity, o.field, o.record, o.spelling
                 FROM vault v LEFT JOIN vault_origin o
-                     ON o.tenant = v.tenant AND o.surrogate = v.surrogate AND o.retired_at IS NULL
+                     ON o.tenant = v.tenant AND o.surrogate = v.surrogate
+                     AND (o.retired_at IS NULL OR o.retired_at = 'infinity')
                 WHERE v.tenant = %s AND v.surrogate = ANY(%s::text[])
                 ORDER BY o.created_at, o.entity, o.field, o.record
                 """,
@@ -345,13 +378,20 @@ class Store:
                     entry.origins.append(OriginRow(one, entity, name, record, "", sealed))
             return found
 
-    async def at_origin(self, tenant: str, entity: str, field_name: str, record: str) -> list[str]:
-        """Surrogates a field of a record holds."""
+    async def at_origin(self, tenant: str, entity: str, field_name: str, record: str, unless: str = "") -> list[str]:
+        """Surrogates a field of a record holds, without those older than an open origin of a cell beginning so."""
+        older = (
+            " AND NOT EXISTS (SELECT 1 FROM vault_origin i WHERE i.tenant = o.tenant AND i.entity = o.entity"
+            " AND i.field = o.field AND i.record = '' AND starts_with(i.cell, %s) AND i.created_at > o.created_at)"
+        )
         async with self._connection() as connection:
             cursor = await connection.execute(
-                "SELECT surrogate FROM vault_origin WHERE tenant = %s AND entity = %s AND field = %s AND record = %s"
-                " AND record <> '' AND retired_at IS NULL ORDER BY created_at DESC, surrogate LIMIT %s",
-                (tenant, entity, field_name, record, FOUND_AT_MOST),
+                sql.SQL(
+                    "SELECT surrogate FROM vault_origin o WHERE tenant = %s AND entity = %s AND field = %s"
+                    " AND record = %s AND record <> '' AND retired_at IS NULL{}"
+                    " ORDER BY created_at DESC, surrogate LIMIT %s"
+                ).format(sql.SQL(older if unless else "")),
+                (tenant, entity, field_name, record, *([unless] if unless else ()), FOUND_AT_MOST),
             )
             return [one for (one,) in await cursor.fetchall()]
 

@@ -10,7 +10,7 @@ import contextlib
 import os
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from kms import index, nominate
@@ -195,6 +195,19 @@ class SurrogateVault:
             await work.announce(self._sender, changed)
         self._opened.drop(tenant, changed)
 
+    async def hold(self, tenant: str, held: Mapping[tuple[str, str, str], Collection[str]]) -> None:
+        """These fields of records, (entity, field, record), now hold these surrogates and no others.
+
+        Origins of others keep their rights but `at_origin` leaves them out until the value stands there again. No
+        origin is made.
+        """
+        if not held:
+            return
+        async with self._store.work(tenant) as work:
+            changed = await work.hold(held)
+            await work.announce(self._sender, changed)
+        self._opened.drop(tenant, changed)
+
     def cached(self, tenant: str, surrogates: Iterable[str]) -> tuple[dict[str, VaultEntry], list[str]]:
         """Entries in memory and the surrogates that have to be resolved; those known as unknown are in neither."""
         return self._opened.get(tenant, surrogates)
@@ -244,9 +257,14 @@ class SurrogateVault:
                 found[surrogate] = opened
         return found
 
-    async def at_origin(self, tenant: str, entity: str, field_name: str, record: str) -> list[VaultEntry]:
-        """Entries a field of a record holds now, the newest first."""
-        held = await self._store.at_origin(tenant, entity, field_name, record)
+    async def at_origin(
+        self, tenant: str, entity: str, field_name: str, record: str, *, unless: str = ""
+    ) -> list[VaultEntry]:
+        """Entries a field of a record holds now, the newest first.
+
+        unless: beginning of cells; what is older than an open origin of this field in such a cell is left out.
+        """
+        held = await self._store.at_origin(tenant, entity, field_name, record, unless)
         opened = await self.resolve(tenant, held) if held else {}
         return [opened[one] for one in held if one in opened]
 

@@ -4,6 +4,7 @@ Ids are kept only when they are plain decimal numbers, so that no other text of 
 this way.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from urllib.parse import parse_qsl
 
@@ -34,14 +35,17 @@ def _pairs(text: str) -> list[tuple[str, str]]:
 
 
 def record_ids(names: Sequence[str], query: str, body: bytes | None, content_type: str) -> tuple[str, ...]:
-    """Record ids under any of `names`, as lists such as `1,2,3` or repeated.
+    """Record ids under any of `names`: lists such as `1,2,3` or repeated, in JSON numbers, texts or lists of them.
 
-    From the urlencoded body where there is one, else from the query: a CRM that reads the body ignores the query, and
-    ids that it ignores must not count.
+    From the urlencoded or JSON body where there is one, else from the query: a CRM that reads the body ignores the
+    query, and ids that it ignores must not count.
     """
     pairs = _pairs(query) if query and not body else []
-    if body and content_type.partition(";")[0].strip().lower() == "application/x-www-form-urlencoded":
+    media = content_type.partition(";")[0].strip().lower()
+    if body and media == "application/x-www-form-urlencoded":
         pairs = _pairs(body.decode("latin-1"))
+    elif body and media == "application/json":
+        pairs = _members(body)
     found: dict[str, None] = {}
     for name, value in pairs:
         if name in names:
@@ -50,6 +54,20 @@ def record_ids(names: Sequence[str], query: str, body: bytes | None, content_typ
                 if number is not None and len(found) < BULK_LIMIT:
                     found[number] = None
     return tuple(found)
+
+
+def _members(body: bytes) -> list[tuple[str, str]]:
+    """Members of a JSON object that are numbers, texts or lists of those, as pairs; anything else has none."""
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return []
+    pairs = []
+    for name, member in value.items() if isinstance(value, dict) else ():
+        for one in member if isinstance(member, list) else [member]:
+            if isinstance(one, int | str) and not isinstance(one, bool):
+                pairs.append((name, str(one)))
+    return pairs
 
 
 def names_field(name: str, body: bytes | None, content_type: str) -> bool:

@@ -135,6 +135,14 @@ def treatment(
     return Treatment.WHOLE, None
 
 
+def names_one_place(
+    operation: Operation, path: Sequence[str], siblings: Mapping[str, str] | None = None, *, text: str = ""
+) -> bool:
+    """Whether the rule that covers a leaf names exactly one place, so that the leaf is all that its field holds."""
+    found = rule_for(operation.rules, path, siblings, text=text)
+    return found is not None and not any(_is_pattern(step) for step in found[0].selector)
+
+
 def operands(
     rule: SearchRule, leaves: Mapping[tuple[str, ...], str]
 ) -> Iterator[tuple[tuple[str, ...], str, FieldSpec | None]]:

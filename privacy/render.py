@@ -105,11 +105,19 @@ _NOT_ALPHANUMERIC = re.compile(r"[^0-9A-Za-z]")
 
 
 def _csv(text: str) -> str:
-    """Guards a cell that a spreadsheet would take for a formula; plain numbers and phone numbers stay as they are."""
-    start = text.lstrip(" \u00a0\u3000")
+    """Guards a cell that a spreadsheet would take for a formula; plain numbers and phone numbers stay as they are.
+
+    A cell that looks guarded already gets another guard, so that `unguarded` gives back every text as it was.
+    """
+    start = text.lstrip("'").lstrip(" \u00a0\u3000")
     if start and start[0] in _FORMULA_START and _NUMBER_LIKE.fullmatch(start) is None:
         return "'" + text
     return text
+
+
+def unguarded(text: str) -> str:
+    """The text of a table's cell without the guard that `encode` put before it."""
+    return text[1:] if text.startswith("'") and _csv(text[1:]) == text else text
 
 
 def _vcard(text: str) -> str:

@@ -12,7 +12,7 @@ from gateway.body.fault import BodyMalformed, BodyTooLarge, BodyUnreadable
 from gateway.body.layer import Edit, Hit, Layer, Walk, splice, unescaped
 from gateway.body.leaf import Leaf, changed
 from gateway.body.limits import Limits
-from privacy.render import Context, encode
+from privacy.render import Context, encode, unguarded
 
 Cell = tuple[int, int, bool]  # start and end of the inside in bytes, and whether it is quoted
 BOM = b"\xef\xbb\xbf"
@@ -165,6 +165,8 @@ def open_csv(data: bytes, charset: str = "", limits: Limits | None = None) -> Cs
         raise BodyTooLarge("csv-size")
     codec = codec_of(charset) if charset else _guess(data)
     text = to_utf8(data, codec)
+    if b"\0" in text:
+        raise BodyMalformed("csv-nul")  # another reader may take it for wide characters, or for an end
     rows = _cells(text, separator_of(text))
     labels = [_text(text, cell) for cell in rows[0]] if rows else []
     leaves: list[Leaf] = []
@@ -184,7 +186,7 @@ def open_csv(data: bytes, charset: str = "", limits: Limits | None = None) -> Cs
 
 def _text(data: bytes, cell: Cell) -> str:
     raw = data[cell[0] : cell[1]]
-    return (raw.replace(b'""', b'"') if cell[2] else raw).decode("utf-8", "surrogateescape")
+    return unguarded((raw.replace(b'""', b'"') if cell[2] else raw).decode("utf-8", "surrogateescape"))
 
 
 def _guess(data: bytes) -> str:

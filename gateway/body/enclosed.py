@@ -14,7 +14,7 @@ from gateway.body.fault import BodyTooLarge
 from gateway.body.layer import Edit
 from gateway.body.leaf import Container, Leaf, changed
 from gateway.body.limits import Limits
-from gateway.body.media import Media, sniff
+from gateway.body.media import Media, sniff_upload
 from gateway.body.multipart import open_file
 
 _DATA_URL = re.compile(r"data:([^;,\"]{0,100})(?:;[^;,\"]{0,100}){0,4};base64,", re.IGNORECASE)
@@ -78,7 +78,7 @@ def open_enclosed(leaf: Leaf, leaves: Mapping[tuple[str, ...], str], limits: Lim
         raise BodyTooLarge("enclosed-file")
     content_type = match.group(1) if match is not None else ""
     name = next((leaves[at] for at in _beside(leaf.path) if at in leaves), None)
-    media = sniff(content_type, name, data)
+    media = sniff_upload(content_type, name, data)
     return EnclosedFile(leaf, prefix, media, len(data), open_file(media, data, content_type, limits))
 
 

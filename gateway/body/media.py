@@ -136,6 +136,22 @@ def sniff(content_type: str | None, disposition: str | None, head: bytes) -> Med
     return _by_text(known, declared, suffix(disposition), head)
 
 
+def sniff_upload(content_type: str | None, disposition: str | None, head: bytes) -> Media:
+    """As `sniff`, for what comes in: what calls itself a table or a card is one, whatever its first bytes look like.
+
+    A CRM goes by the name, so `BMI,name` is no bitmap and one NUL does not make a table a binary nobody looks into.
+    """
+    media = sniff(content_type, disposition, head)
+    if media not in (Media.IMAGE, Media.OPAQUE):
+        return media
+    declared, ending = essence(content_type or ""), suffix(disposition)
+    named = _DECLARED.get(declared), _SUFFIX.get(ending)
+    claimed = next((one for one in named if one in (Media.CSV, Media.JSON, Media.VCARD)), None)
+    if claimed is None and (declared in _SPREADSHEET or ending in ("xls", "xlsx")):
+        return Media.XLS
+    return claimed or media
+
+
 def suffix(disposition: str | None) -> str:
     """File suffix named in a Content-Disposition value (or in a bare file name), lower case, without the dot."""
     if not disposition:

@@ -20,7 +20,7 @@ from gateway.body.fault import BodyMalformed, BodyTooLarge, BodyUnreadable
 from gateway.body.json import open_json
 from gateway.body.leaf import Container, Leaf, changed
 from gateway.body.limits import Limits
-from gateway.body.media import SNIFF_BYTES, Media, charset_of, essence, sniff
+from gateway.body.media import SNIFF_BYTES, Media, charset_of, essence, sniff_upload
 from gateway.body.spool import SealedFile, Spooled, Transform, Transformed
 from gateway.body.text import open_text
 from gateway.body.vcard import open_vcard
@@ -292,7 +292,7 @@ class _Reader:
 
 
 def _sniffed(part: _Part) -> Media:
-    return sniff(part.content_type, part.filename, bytes(part.held or b""))
+    return sniff_upload(part.content_type, part.filename, bytes(part.held or b""))
 
 
 def open_file(media: Media, data: bytes, content_type: str, limits: Limits) -> Container | None:

@@ -9,6 +9,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from gateway.access.deps import AccessDeps
 from gateway.console.trail import TrailReader
+from gateway.tls import Expiry
 from policies.decision import FieldView
 from policies.operation import FieldSpec
 
@@ -44,6 +45,10 @@ class Crm:
     check: Callable[[], Awaitable[None]]
 
 
+async def _no_certificates(_tenant: str) -> Sequence[Expiry]:
+    return ()
+
+
 @dataclass(frozen=True, slots=True)
 class ConsoleDeps:
     """Dependencies of the console.
@@ -51,7 +56,8 @@ class ConsoleDeps:
     access: those of the sign-in pages of this host (audience "console"). policy: tenant → bundle. fields: tenant → the
     profile's fields. check_keys: raises when keys are not to be had. crm: tenant → its CRM. crm_url: where an
     invitation link leads (the CRM host's sign-in pages). data_folder: whose disk is watched. invitation_url: tenant and
-    roles → address of the host the person will sign in at.
+    roles → address of the host the person will sign in at. certificates: tenant → when each certificate of its TLS
+    ends.
     """
 
     access: AccessDeps
@@ -66,3 +72,4 @@ class ConsoleDeps:
     data_folder: Path
     version: str
     checkpoint_fault: Callable[[], str] = lambda: ""
+    certificates: Callable[[str], Awaitable[Sequence[Expiry]]] = _no_certificates

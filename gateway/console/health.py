@@ -13,6 +13,7 @@ from typing import Any
 from gateway.console.deps import ConsoleDeps
 from gateway.console.store import database_state
 from gateway.console.words import N_
+from gateway.tls import URGENT_DAYS, WARN_DAYS, nearest
 from kms.provider import KeysUnavailable
 from kms.store import StoreUnavailable
 
@@ -43,6 +44,7 @@ async def read(deps: ConsoleDeps, tenant: str) -> list[Check]:
         _bounded("audit", N_("Audit trail"), _audit(deps, tenant)),
         _bounded("crm", N_("CRM"), _crm(deps, tenant)),
         _bounded("disk", N_("Disk"), _disk(deps)),
+        _bounded("certificates", N_("Certificates"), _certificates(deps, tenant)),
         _bounded("pages", N_("Console pages"), _pages(deps)),
     ]
     return list(await asyncio.gather(*checks))
@@ -146,6 +148,38 @@ async def _disk(deps: ConsoleDeps) -> Check:
             N_("Make room: when the disk is full the audit trail stops and everything is refused."),
         )
     return Check("disk", N_("Disk"), GOOD, N_("%(free)s free of %(total)s."), values)
+
+
+async def _certificates(deps: ConsoleDeps, tenant: str) -> Check:
+    """The certificate that ends first decides; one that cannot be seen is said, not passed over."""
+    found = await deps.certificates(tenant)
+    name, now = N_("Certificates"), deps.access.clock()
+    if not found:
+        return Check("certificates", name, GOOD, N_("No leg of this installation speaks TLS itself."))
+    unseen = [one.leg for one in found if one.not_after is None]
+    first = nearest(found)
+    if first is None or unseen:
+        return Check(
+            "certificates",
+            name,
+            WARNING,
+            N_("The end of a certificate cannot be seen: %(legs)s."),
+            {"legs": ", ".join(unseen)},
+            N_("Run crmgate check; it says what is wrong with it."),
+        )
+    days = first.days(now)
+    values = {"leg": first.leg, "days": days, "count": len(found)}
+    if days < WARN_DAYS:
+        return Check(
+            "certificates",
+            name,
+            BAD if days < URGENT_DAYS else WARNING,
+            N_("The certificate of %(leg)s ends in %(days)s days."),
+            values,
+            N_("Renew it: once it has ended, nobody gets through."),
+        )
+    fact = N_("%(count)s certificates; the first to end, of %(leg)s, has %(days)s days left.")
+    return Check("certificates", name, GOOD, fact, values)
 
 
 async def _pages(deps: ConsoleDeps) -> Check:

@@ -109,8 +109,11 @@ class Stack:
 
 
 @contextlib.contextmanager
-def installed(server: CrmServer, settings_extra: str = "") -> Iterator[Stack]:
-    """crmgate in front of a running CRM; `settings_extra` is put in front of the generated settings' sections."""
+def installed(server: CrmServer, settings_extra: str = "", members: Mapping[str, str] = MEMBERS) -> Iterator[Stack]:
+    """crmgate in front of a running CRM; `settings_extra` is put in front of the generated settings' sections.
+
+    members: name → login; the name without its number, or without "other_", is the role.
+    """
     folder = Path(tempfile.mkdtemp(prefix="crmgate-stack-"))
     folder.chmod(0o711)  # as root the embedded database runs as another account, which has to pass
     home = Stage(folder / "home", children.free_port(), children.free_port())
@@ -121,10 +124,11 @@ def installed(server: CrmServer, settings_extra: str = "") -> Iterator[Stack]:
         home.settings_file.write_text(_merged(home.settings_file.read_text(), settings_extra))
         settings = read_settings(home.settings_file)
     make_certificate(settings)
-    members = {
-        role: Member(login, role.removeprefix("other_"), pyotp.random_base32()) for role, login in MEMBERS.items()
+    staff = {
+        name: Member(login, name.removeprefix("other_").rstrip("0123456789"), pyotp.random_base32())
+        for name, login in members.items()
     }
-    asyncio.run(provision(settings, members.values(), server.user_ids))
+    asyncio.run(provision(settings, staff.values(), server.user_ids))
 
     def start() -> Child:
         command: list[str | Path] = [sys.executable, "-m", "gateway.cli", "serve", "--config", home.settings_file]
@@ -134,7 +138,7 @@ def installed(server: CrmServer, settings_extra: str = "") -> Iterator[Stack]:
         return child
 
     gateway = start()
-    stack = Stack(server, home, settings, members, gateway, start)
+    stack = Stack(server, home, settings, staff, gateway, start)
     try:
         yield stack
     finally:

@@ -66,7 +66,8 @@ def tls(folder: Path) -> Callable[[socket.socket], None]:
 
 
 def upstream(url: str, ca: Path | None = None) -> str:
-    return upstream_state("tenant.main.upstream", TenantSettings(url, upstream_ca=ca), timeout_s=2).id
+    found = upstream_state("tenant.main.upstream", TenantSettings(url, upstream_ca=ca), datetime.now(UTC), timeout_s=2)
+    return next(found).id
 
 
 def test_upstream_that_answers() -> None:

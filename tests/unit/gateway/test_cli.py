@@ -123,3 +123,14 @@ def test_help_without_an_installation(tmp_path: Path) -> None:
     )
     assert done.returncode == 0
     assert "serve" in done.stdout
+
+
+def test_evidence_says_of_every_part_what_is_seen_and_refutes_nothing_here(installation: Path) -> None:
+    """The CRM is not there and nobody serves, so those legs are not visible; loopback and sockets are proved."""
+    code, said = run("evidence", "encryption", "-c", str(installation))
+    rows = {line.split("  ")[0].strip(): line for line in said.splitlines()}
+    assert "proved" in rows["crmgate → CRM of main"]
+    assert "not visible" in rows["clients → console"]
+    assert "proved" in rows["crmgate → its database"]
+    assert "database of crmgate" in rows
+    assert code == ("refuted" in said)

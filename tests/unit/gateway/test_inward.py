@@ -293,3 +293,16 @@ async def test_a_closed_file_inside_an_answer_is_refused_to_sales(tryton: Glue) 
 async def test_json_that_only_a_lenient_reader_takes_is_refused(creme: Glue, text: str) -> None:
     with pytest.raises(BodyMalformed):
         await creme.send_form("/creme_core/entity_filter/add/5", {"regularfieldcondition": text})
+
+
+@pytest.mark.parametrize(
+    "data", [b"Last name,Phone\nAnna\0,13800138000\n", b"\xff\xd8\xffLast name,Phone\nAnna,13800138000\n"]
+)
+async def test_a_table_that_does_not_look_like_one_never_goes_past_unread(creme: Glue, data: bytes) -> None:
+    """Found by the edit drill: one NUL in a cell, and the whole import was stored in clear."""
+    for name, kind in (("leads.csv", "text/csv"), ("leads.csv", "application/octet-stream"), ("x", "text/csv")):
+        try:
+            got = await sent(creme, UPLOAD, upload(name, data, kind), MULTIPART)
+        except (Refusal, BodyFault):
+            continue
+        assert b"13800138000" not in got

@@ -17,8 +17,9 @@ from cryptography.x509.oid import NameOID
 
 from gateway.collaborators import ClientGone
 from gateway.headers import RESPOND, TARGET
-from gateway.listener import ListenerLimits, make_server, tls_context
+from gateway.listener import ListenerLimits, make_server
 from gateway.pipeline import AnswerAborted
+from gateway.tls import server_context
 
 H = b"Host: a\r\n"
 OK = b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -505,7 +506,7 @@ def certificate(folder: Path) -> tuple[Path, Path]:
 
 async def test_tls_1_2_and_newer_only(tmp_path: Path) -> None:
     pem, secret = certificate(tmp_path)
-    context = tls_context(pem, secret)
+    context = server_context(pem, secret)
     assert context.minimum_version is ssl.TLSVersion.TLSv1_2
     app = Application()
     async with plane(app, tls=context) as one:

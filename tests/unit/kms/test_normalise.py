@@ -54,3 +54,9 @@ def test_normalising_never_fails_and_is_stable(kind: str, text: str) -> None:
 def test_case_is_kept_only_by_exact(text: str) -> None:
     assert exact(exact(text)) == exact(text)
     assert folded(folded(text)) == folded(text)
+
+
+def test_a_card_field_with_a_letter_in_it_is_no_number() -> None:
+    """Else a letter typed behind a number is taken for spelling and lost where the spelling is not kept."""
+    assert normalise("bank_card", "6222 0200 1111 2222z") != normalise("bank_card", "6222 0200 1111 2222")
+    assert normalise("bank_card", "6222-0200-1111-2222") == normalise("bank_card", "6222020011112222")

@@ -283,6 +283,50 @@ async def test_a_retired_origin_is_gone_and_the_entry_stays(vault: SurrogateVaul
     assert (await vault.resolve(T, [a]))[a].origins == (at("1"),)
 
 
+async def test_a_field_holds_what_was_written_last_and_old_values_keep_their_rights(vault: SurrogateVault) -> None:
+    a, b = await one(vault, new("phone", "13800138000", "1")), await one(vault, new("phone", "13800138001", "1"))
+    other = await one(vault, new("phone", "13800138000", "2"))
+    place = ("contact", "phone", "1")
+
+    async def held() -> list[str]:
+        return [entry.surrogate for entry in await vault.at_origin(T, *place)]
+
+    await vault.hold(T, {place: {b}})
+    assert await held() == [b]
+    entries = await vault.resolve(T, [a, b])
+    assert (set(entries[a].origins), entries[b].origins) == ({at("1"), at("2")}, (at("1"),))
+    await vault.hold(T, {place: {a}})
+    assert await held() == [a]
+    await vault.hold(T, {place: set()})
+    assert await held() == []
+    await one(vault, new("phone", "13800138000", "1"))
+    assert await held() == [a]
+    await vault.hold(T, {place: set()})
+    await vault.retire_origin(T, at("1"), set())
+    assert (await vault.resolve(T, [a]))[a].origins == (at("2"),)
+    await vault.hold(T, {place: {a}})
+    assert await held() == []  # what is retired for good does not come back by itself
+    assert [entry.surrogate for entry in await vault.at_origin(T, "contact", "phone", "2")] == [other]
+
+
+async def test_holding_makes_no_origin_and_nothing_is_nothing(vault: SurrogateVault) -> None:
+    surrogate = await one(vault, new("phone", "13800138000", "1"))
+    await vault.hold(T, {})
+    await vault.hold(T, {("contact", "phone", "2"): {surrogate}, ("contact", "phone", ""): {surrogate}})
+    assert (await vault.resolve(T, [surrogate]))[surrogate].origins == (at("1"),)
+
+
+async def test_what_is_older_than_an_open_origin_of_such_a_cell_can_be_left_out(vault: SurrogateVault) -> None:
+    old = await one(vault, new("phone", "13800138000", "1"))
+    await one(vault, new("phone", "13800138001", None), "x.1")
+    await one(vault, new("phone", "13800138002", None), "y.1")
+    newer = await one(vault, new("phone", "13800138003", "1"))
+    found = await vault.at_origin(T, "contact", "phone", "1", unless="x.")
+    assert [entry.surrogate for entry in found] == [newer]
+    assert {entry.surrogate for entry in await vault.at_origin(T, "contact", "phone", "1")} == {old, newer}
+    assert len(await vault.at_origin(T, "contact", "phone", "1", unless="z.")) == 2
+
+
 async def test_an_origin_can_be_added(vault: SurrogateVault) -> None:
     surrogate = await one(vault, new("phone", "13800138000", "1"))
     await vault.resolve(T, [surrogate])

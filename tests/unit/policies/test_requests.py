@@ -27,6 +27,22 @@ def test_ids_are_read_from_the_body_before_the_query() -> None:
     assert record_ids(["ids"], "ids=1", b"--b", "multipart/form-data; boundary=b") == ()
 
 
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        (b'{"ids": [5, "6", " 7 "], "set": {"ids": [8]}}', ("5", "6", "7")),
+        (b'{"ids": 5}', ("5",)),
+        (b'{"ids": "5,6"}', ("5", "6")),
+        (b'{"ids": [true, null, 1.5, {"id": 3}, "x"]}', ()),
+        (b'[{"ids": [5]}]', ()),
+        (b"{broken", ()),
+        (b"[" * 100_000, ()),
+    ],
+)
+def test_ids_of_a_json_body_are_its_own_members(body: bytes, found: tuple[str, ...]) -> None:
+    assert record_ids(["ids"], "ids=1", body, "application/json; charset=utf-8") == found
+
+
 def test_ids_of_a_bulk_request_are_bounded() -> None:
     many = ",".join(str(number) for number in range(BULK_LIMIT + 5))
     assert len(record_ids(["ids"], "", f"ids={many}".encode(), FORM)) == BULK_LIMIT

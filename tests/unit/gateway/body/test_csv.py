@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.body.csv import open_csv, separator_of
-from gateway.body.fault import BodyTooLarge
+from gateway.body.fault import BodyMalformed, BodyTooLarge
 from gateway.body.layer import Net
 from gateway.body.limits import Limits
 from gateway.body.media import Media
 from policies.decision import Form
-from privacy.render import Shown
+from privacy.render import Context, Shown, encode, unguarded
 
 NAME = "Zqabcdefghijklmn"
 EMAIL = "e." + "abcdefgh" * 4 + "@enc.invalid"
@@ -119,3 +119,23 @@ def test_separators() -> None:
 def test_limits() -> None:
     with pytest.raises(BodyTooLarge):
         open_csv(b"a,b\n1,2\n3,4\n", limits=Limits(leaves=2))
+
+
+def test_a_table_with_a_nul_is_refused() -> None:
+    """Another reader may take it for wide characters or for an end, and find other cells than ours."""
+    with pytest.raises(BodyMalformed):
+        open_csv(b"name,phone\nAnna\0,13800138000\n")
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=30))
+def test_the_guard_of_an_export_is_taken_off_again_by_an_import(text: str) -> None:
+    assert unguarded(encode(text, Context.CSV_CELL)) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["-1层 建国路", "'-1", "''=1+1", "' @x", "O'Brien", "'quoted'", "+86 139", "=HYPERLINK()"]
+)
+def test_guarded_cells_come_in_as_they_were(text: str) -> None:
+    cell = encode(text, Context.CSV_CELL)
+    document = open_csv(f'address\n"{cell}"\n'.encode())
+    assert [leaf.text for leaf in document.leaves] == [text]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.body.media import Media, charset_of, essence, sniff, suffix
+from gateway.body.media import Media, charset_of, essence, sniff, sniff_upload, suffix
 
 XLS = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 
@@ -76,3 +76,23 @@ def test_names() -> None:
     assert suffix('attachment; filename="a.b.CSV"') == "csv"
     assert suffix("attachment; filename*=utf-8''x.vcf") == "vcf"
     assert suffix("noname") == suffix(None) == ""
+
+
+@pytest.mark.parametrize(
+    ("content_type", "name", "head", "media"),
+    [
+        ("text/csv", None, b"name,phone\nAnna\0,13800138000\n", Media.CSV),
+        ("application/octet-stream", "people.csv", b"name\0,phone\n", Media.CSV),
+        ("text/csv", None, b"BMI,name,phone\n22,Anna,13800138000\n", Media.CSV),
+        ("text/vcard", None, b"ID3\n", Media.VCARD),
+        ("application/json", None, b"\0{}", Media.JSON),
+        ("application/vnd.ms-excel", None, b"\0\1\2", Media.XLS),
+        ("image/png", "a.png", b"\x89PNG\r\n\x1a\n", Media.IMAGE),
+        ("application/pdf", "a.pdf", b"%PDF-1.7", Media.OPAQUE),
+    ],
+)
+def test_what_comes_in_under_the_name_of_a_table_is_one(
+    content_type: str, name: str | None, head: bytes, media: Media
+) -> None:
+    """Else one NUL, or a label that begins like a picture, takes a whole import past the tokeniser."""
+    assert sniff_upload(content_type, name, head) is media

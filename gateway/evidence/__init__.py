@@ -1,0 +1,1 @@
+"""Evidence about what stands around the gateway: probes that only look."""

@@ -1,0 +1,401 @@
+"""`make edits`: random edits by roles that see all, some or no fields, as forms, JSON, bulk edits and imports.
+
+In front of a small CRM of our own (edit_crm.py) stands the real gateway with its own PostgreSQL and keys. What a role
+reads is what it posts back, unchanged, changed, with text around it, with a mask of somebody else, from a stale page.
+After each edit a manager reads the contacts concerned: every accepted change arrived, nothing else changed, and the CRM
+holds no declared value in clear.
+"""
+
+import argparse
+import json
+import random
+import re
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from html import unescape
+from multiprocessing import get_context
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import track
+from rich.table import Table
+
+from gateway.demo.browser import Answer, Browser, Upload, forms
+from tests.drills.edit_crm import DECLARED, FIELDS, POLICY, XLSX, EditCrm, as_csv, as_xlsx, edit_crm, rows_of
+from tests.drills.edit_model import (
+    SEES,
+    WRITES,
+    Fault,
+    Said,
+    Snapshot,
+    World,
+    Writer,
+    around,
+    at_rest,
+    judge,
+    kept,
+    leaks,
+    pasted,
+    readable,
+    same,
+    summary,
+)
+from tests.drills.stack import Stack, installed
+
+EDITORS = {
+    f"{role}{number}": f"{role}{number}"
+    for role in ("sales", "clerk", "blind", "reader", "manager")
+    for number in (1, 2)
+}
+MEMBERS = {"manager": "manager", **EDITORS}
+SEED = 20261126
+WAYS = ("json-put", "json-patch", "form", "json-bulk", "form-bulk", "csv", "xlsx")
+_DD = re.compile(r"<dt>(\w+)</dt><dd>(.*?)</dd>", re.DOTALL)
+REFUSED = frozenset({403, 409, 415, 422})
+
+
+@dataclass(slots=True)
+class Tally:
+    """Figures of a run."""
+
+    edits: int = 0
+    fields: int = 0
+    answers: Counter[tuple[str, str, int]] = field(default_factory=Counter)
+    how: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+
+class Drill:
+    """One run over a stack."""
+
+    def __init__(self, stack: Stack, crm: EditCrm, rng: random.Random) -> None:
+        self.stack, self.crm, self.rng = stack, crm, rng
+        self.world, self.tally, self.writer = World(), Tally(), Writer(rng)
+        self.browsers: dict[str, Browser] = {who: stack.signed_in(who) for who in MEMBERS}
+        self.pages: dict[str, list[Snapshot]] = {who: [] for who in EDITORS}
+
+    def seed(self, contacts: int) -> None:
+        """Create contacts as manager."""
+        for _ in range(contacts):
+            values = self.writer.contact()
+            answer = self.browsers["manager"].post_json("/api/contacts", values).expect(201)
+            self.world.settle(int(answer.json()["id"]), values)
+        for record in self.world.truth:
+            self._check(0, "manager", "create", {}, False, [record])
+
+    def edit(self, number: int) -> None:
+        """One random edit and the look at what it did."""
+        rng = self.rng
+        who = rng.choice(list(EDITORS))
+        way = rng.choice(WAYS)
+        before = self.crm.writes
+        if way in ("csv", "xlsx"):
+            posted = self._table(number, who, way)
+            answer = self._import(who, way, posted)
+        elif way.endswith("bulk"):
+            posted = self._bulk(number, who, way)
+            answer = self._send_bulk(who, way, posted)
+        else:
+            posted = self._single(number, who, way)
+            answer = self._send(who, way, posted)
+        accepted = answer.status < 400
+        self._note(number, who, way, posted, answer)
+        if not accepted and self.crm.writes != before:
+            self.world.faults.append(Fault(number, "refused but written", who, way, "", "", str(answer.status)))
+        self._check(number, who, way, posted, accepted, sorted(posted))
+
+    def _note(self, number: int, who: str, way: str, posted: Mapping[int, Mapping[str, Said]], answer: Answer) -> None:
+        self.tally.edits += 1
+        role = who.rstrip("12")
+        self.tally.answers[role, way, answer.status] += 1
+        for record, fields in posted.items():
+            now = self.world.truth[record]
+            for name, said in fields.items():
+                self.tally.fields += 1
+                self.tally.how[said.how, "accepted" if answer.status < 400 else "refused"] += 1
+                if answer.status < 400 and not said.means:
+                    self.world.faults.append(
+                        Fault(number, "accepted but wrong", who, way, name, said.how, repr(said.text))
+                    )
+            sure = all(
+                said.sure and (name in WRITES[role] or self._stands(record, name, said, now[name]))
+                for name, said in fields.items()
+            )
+            if answer.status >= 400 and sure and len(posted) == 1 and way not in ("csv", "xlsx"):
+                hows = ",".join(sorted({said.how for said in fields.values()}))
+                detail = f"{answer.status} {answer.text[:300]}"
+                self.world.faults.append(Fault(number, "refused without a reason", who, way, "", hows, detail))
+        if answer.status >= 400 and answer.status not in REFUSED:
+            self.world.faults.append(Fault(number, f"answer {answer.status}", who, way, "", "", answer.text[:300]))
+
+    def _stands(self, record: int, name: str, said: Said, now: str) -> bool:
+        return (record, name) not in self.world.loose and any(same(one, now) for one in said.means)
+
+    def _check(
+        self,
+        number: int,
+        who: str,
+        way: str,
+        posted: Mapping[int, Mapping[str, Said]],
+        accepted: bool,
+        records: Sequence[int],
+    ) -> None:
+        read = {}
+        for record in records:
+            row = self.browsers["manager"].get(f"/api/contacts/{record}").expect(200).json()
+            read[record] = {name: str(row[name]) for name in FIELDS}
+        judge(self.world, number, who, way, posted, accepted, read)
+        for record in records:
+            at_rest(self.world, number, record, self.crm.contacts[record])
+
+    # -- reading ----------------------------------------------------------------------------------------------
+
+    def _look(self, number: int, who: str, way: str, record: int) -> Snapshot:
+        """A fresh page, or now and then one that this browser has had open for a while."""
+        old = [one for one in self.pages[who] if one.way == way and one.record == record]
+        if old and self.rng.random() < 0.25:
+            return self.rng.choice(old)
+        return self._read(number, who, way, [record])[0]
+
+    def _read(self, number: int, who: str, way: str, records: Sequence[int]) -> list[Snapshot]:
+        browser, first = self.browsers[who], records[0]
+        rows: list[Mapping[str, str]]
+        if way == "json":
+            row = browser.get(f"/api/contacts/{first}").expect(200).json()
+            rows = [{name: str(row[name]) for name in FIELDS}]
+        elif way == "form":
+            answer = browser.get(f"/contacts/{first}/edit")
+            rows = [dict(forms(answer.expect(200))[0].fields)]
+        elif way == "page":
+            found = _DD.findall(browser.get(f"/contacts/{first}").expect(200).text)
+            rows = [{name: unescape(text) for name, text in found}]
+        else:
+            answer = browser.get(f"/export/{'-'.join(map(str, records))}/{way}").expect(200)
+            rows = list(rows_of(answer.header("content-type"), answer.body))
+        seen = []
+        for record, row in zip(records, rows, strict=True):
+            one = Snapshot(way, record, row, dict(self.world.truth[record]))
+            leaks(self.world, number, who, one)
+            self.pages[who] = [*self.pages[who][-40:], one]
+            seen.append(one)
+        return seen
+
+    # -- making up ---------------------------------------------------------------------------------------------
+
+    def _said(self, number: int, who: str, way: str, seen: Snapshot, name: str) -> Said:
+        """What this person does to one field."""
+        rng, now = self.rng, self.world.truth[seen.record]
+        dice = rng.random()
+        if dice < 0.55 or name == "stage":
+            return kept(seen, name, now) if name != "stage" else self._new(name)
+        if dice < 0.75:
+            return self._new(name)
+        if dice < 0.80:
+            return Said("", frozenset({""}), "emptied", sure=name in WRITES[who.rstrip("12")])
+        if dice < 0.86:
+            return around(seen, name, rng)
+        if dice < 0.92 and self.pages[who]:
+            other = rng.choice(self.pages[who])
+            from_name = name if rng.random() < 0.7 else rng.choice(DECLARED)
+            return pasted(other, from_name, name, now)
+        if dice < 0.97:
+            page = self._read(number, who, "page", [seen.record])[0]
+            if SEES[who.rstrip("12")].get(name) == "clear" or not page.truth[name]:
+                return Said(page.shown[name], frozenset({page.truth[name]}), "retyped")
+            return readable(page.shown[name], page.truth[name])
+        if name in ("note", "stage"):
+            return self._new(name)
+        return Said("x" * 600 if way == "xlsx" else self.writer.bad(name), frozenset(), "bad")
+
+    def _new(self, name: str) -> Said:
+        value = self.writer.value(name)
+        return Said(value, frozenset({value}), "new", sure=True)
+
+    def _single(self, number: int, who: str, way: str) -> dict[int, dict[str, Said]]:
+        record = self.rng.choice(list(self.world.truth))
+        seen = self._look(number, who, "form" if way == "form" else "json", record)
+        names = FIELDS if way != "json-patch" else self.rng.sample(FIELDS, self.rng.randint(1, 4))
+        quiet = self.rng.random() < 0.25  # saved as it is, as people do
+        now = self.world.truth[record]
+        return {
+            record: {
+                name: kept(seen, name, now) if quiet else self._said(number, who, way, seen, name) for name in names
+            }
+        }
+
+    def _bulk(self, number: int, who: str, way: str) -> dict[int, dict[str, Said]]:
+        records = self.rng.sample(list(self.world.truth), self.rng.randint(1, 4))
+        seen = self._look(number, who, "form" if way == "form-bulk" else "json", records[0])
+        said = {
+            name: self._said(number, who, way, seen, name) for name in self.rng.sample(FIELDS, self.rng.randint(1, 3))
+        }
+        if len(records) > 1:  # one text for several records: it means the same in each, and a mask cannot
+            said = {name: _for_many(one) for name, one in said.items()}
+        return dict.fromkeys(records, said)
+
+    def _table(self, number: int, who: str, way: str) -> dict[int, dict[str, Said]]:
+        records = self.rng.sample(list(self.world.truth), self.rng.randint(1, 3))
+        pages = self._read(number, who, way, records)
+        quiet = self.rng.random() < 0.4
+        posted = {}
+        for seen in pages:
+            now = self.world.truth[seen.record]
+            posted[seen.record] = {
+                name: kept(seen, name, now) if quiet else self._said(number, who, way, seen, name) for name in FIELDS
+            }
+        return posted
+
+    # -- sending -----------------------------------------------------------------------------------------------
+
+    def _send(self, who: str, way: str, posted: Mapping[int, Mapping[str, Said]]) -> Answer:
+        browser, (record, fields) = self.browsers[who], next(iter(posted.items()))
+        values = {name: said.text for name, said in fields.items()}
+        if way == "form":
+            about = {"referer": f"{browser.base}/contacts/{record}/edit", "origin": browser.base}
+            if self.rng.random() < 0.5:
+                values = {name: text.replace("\r\n", "\n").replace("\n", "\r\n") for name, text in values.items()}
+            return browser.post(f"/contacts/{record}/edit", values, follow=False, headers=about)
+        return _send_json(browser, way.removeprefix("json-").upper(), f"/api/contacts/{record}", values)
+
+    def _send_bulk(self, who: str, way: str, posted: Mapping[int, Mapping[str, Said]]) -> Answer:
+        browser = self.browsers[who]
+        values = {name: said.text for name, said in next(iter(posted.values())).items()}
+        if way == "form-bulk":
+            pairs = [("ids", str(record)) for record in posted] + list(values.items())
+            return browser.post("/contacts/bulk", pairs, follow=False, headers={"origin": browser.base})
+        return _send_json(browser, "POST", "/api/bulk", {"ids": list(posted), "set": values})
+
+    def _import(self, who: str, way: str, posted: Mapping[int, Mapping[str, Said]]) -> Answer:
+        rows = [
+            {"id": record, **{name: said.text for name, said in fields.items()}} for record, fields in posted.items()
+        ]
+        names = ("id", *FIELDS)
+        file = (
+            Upload("c.csv", as_csv(rows, names), "text/csv") if way == "csv" else Upload("c.xlsx", as_xlsx(rows), XLSX)
+        )
+        return self.browsers[who].post_files("/contacts/import", [], [("file", file)], follow=False)
+
+    # -- the end -----------------------------------------------------------------------------------------------
+
+    def finish(self) -> None:
+        """Read everything once more, in every way, and look through all that the CRM holds."""
+        for record, truth in self.world.truth.items():
+            for way in ("json", "form", "page", "csv", "xlsx"):
+                shown = self._read(-1, "manager1", way, [record])[0].shown
+                for name in FIELDS:
+                    if not same(_even(shown[name], way), _even(truth[name], way)):
+                        detail = f"{truth[name]!r} read as {shown[name]!r}"
+                        self.world.faults.append(
+                            Fault(-1, "read otherwise at the end", "manager", way, name, "", detail)
+                        )
+        held = "\n".join(text for contact in self.crm.contacts.values() for text in contact.values())
+        for value in sorted(one for one in self.world.ever if len(one) > 9):
+            if value in held:
+                self.world.faults.append(Fault(-1, "clear at rest", "", "", "", "at the end", repr(value)))
+
+
+def _even(text: str, way: str) -> str:
+    return text.replace("\r", "") if way in ("page", "form") else text.removeprefix("'") if way == "csv" else text
+
+
+def _for_many(said: Said) -> Said:
+    return Said(said.text, frozenset(), said.how) if "mask" in said.how else said
+
+
+def _send_json(browser: Browser, method: str, path: str, value: Mapping[str, object]) -> Answer:
+    body = json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    headers = {"content-type": "application/json", "accept": "application/json", "origin": browser.base}
+    return browser.send(method, path, body, headers)
+
+
+def drill(
+    edits: int, contacts: int, seed: int, *, restart_every: int = 1_000, minutes: float = 600, show: bool = True
+) -> tuple[Tally, World]:
+    """The whole drill; figures and the world with its faults. minutes: it ends early then, as if that were all."""
+    end = time.monotonic() + minutes * 60
+    extra = f'[tenant.main]\npolicy = "{POLICY}"'
+    with edit_crm() as crm, installed(crm, extra, members=MEMBERS) as stack:  # type: ignore[arg-type]
+        run = Drill(stack, crm, random.Random(seed))
+        run.seed(contacts)
+        for number in track(range(1, edits + 1), "edits", disable=not show):
+            if time.monotonic() > end:
+                break
+            run.edit(number)
+            if number % restart_every == 0:
+                stack.restart_gateway()
+        run.finish()
+        return run.tally, run.world
+
+
+def shards(edits: int, contacts: int, seed: int, workers: int, minutes: float) -> tuple[Tally, World]:
+    """The drill by several installations at the same time, each with its share of edits and a seed of its own."""
+    tally, world = Tally(), World()
+    each = [edits // workers + (number < edits % workers) for number in range(workers)]
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        runs = [
+            pool.submit(drill, share, contacts, seed + number, show=number == 0, minutes=minutes)
+            for number, share in enumerate(each)
+        ]
+        for number, run in enumerate(runs):
+            try:
+                done, seen = run.result()
+            except Exception as fault:  # the others still count; the run as a whole has failed
+                world.faults.append(Fault(-1, "installation failed", "", "", "", f"{number}", repr(fault)[:2000]))
+                continue
+            tally.edits, tally.fields = tally.edits + done.edits, tally.fields + done.fields
+            tally.answers.update(done.answers)
+            tally.how.update(done.how)
+            world.faults += seen.faults
+            world.tolerated += seen.tolerated
+    return tally, world
+
+
+def report(console: Console, tally: Tally, world: World) -> None:
+    """Print what was done, how it was answered and what was wrong."""
+    table = Table("role", *WAYS, title=f"{tally.edits} edits, {tally.fields} fields posted: accepted / refused")
+    for role in SEES:
+        cells = []
+        for way in WAYS:
+            mine = {status: count for (who, by, status), count in tally.answers.items() if (who, by) == (role, way)}
+            good = sum(count for status, count in mine.items() if status < 400)
+            cells.append(f"{good} / {sum(mine.values()) - good}")
+        table.add_row(role, *cells)
+    console.print(table)
+    hows = Table("posted as", "accepted", "refused with the whole request")
+    for how in sorted({one for one, _ in tally.how}):
+        hows.add_row(how, str(tally.how[how, "accepted"]), str(tally.how[how, "refused"]))
+    console.print(hows)
+    for key, count in sorted(summary(world.faults).items(), key=lambda pair: -pair[1]):
+        console.print(f"  {count} × {' | '.join(filter(None, key))}", style="red")
+        for one in [fault for fault in world.faults if (fault.what, fault.way, fault.name, fault.how) == key][:3]:
+            console.print(f"      #{one.number} {one.who} {escape(one.detail[:500])}")
+    kinds = Counter(one.what for one in world.faults)
+    for what in ("value lost or overwritten", "not what was meant", "accepted but wrong", "written without the right"):
+        console.print(f"{what}: {kinds.pop(what, 0)}")
+    for what in ("refused but written", "refused without a reason", "clear at rest", "shown in clear"):
+        console.print(f"{what}: {kinds.pop(what, 0)}")
+    console.print(f"old pages put back where an import or an unseen copy had changed the field: {world.tolerated}")
+    for what, count in kinds.items():
+        console.print(f"{what}: {count}")
+
+
+def main() -> int:
+    """Run; exit code 1 when anything was lost, overwritten, leaked or refused without a reason."""
+    parser = argparse.ArgumentParser(prog="make edits", description=__doc__)
+    parser.add_argument("--edits", type=int, default=10_000)
+    parser.add_argument("--contacts", type=int, default=40)
+    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--workers", type=int, default=4, help="installations at the same time")
+    parser.add_argument("--minutes", type=float, default=600, help="end early, with what was done until then")
+    given = parser.parse_args()
+    console = Console(highlight=False, width=150)
+    tally, world = shards(given.edits, given.contacts, given.seed, given.workers, given.minutes)
+    report(console, tally, world)
+    return 1 if world.faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

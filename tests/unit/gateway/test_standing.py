@@ -1,0 +1,139 @@
+"""Who may not write a field posts back what stands there and nothing else; what stood there before stands no more."""
+
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+import orjson
+import pytest
+import pytest_asyncio
+
+from gateway.database import Pool
+from gateway.refusal import FIELD_NOT_WRITABLE, MASK_RETURNED, Refusal
+from gateway.reveal import PLACEHOLDER
+from tests.drills.edit_crm import POLICY, PROFILE, as_csv
+from tests.unit.gateway.glue import JSON, Glue, open_glue
+
+PERSON = {
+    "name": "张伟明",
+    "email": "zhang.weiming@example.com",
+    "phone": "138-0013-8000",
+    "id_card": "11010519491231002X",
+    "address": "1 rue de Rivoli\nBâtiment B",
+}
+RECORD = "/api/contacts/5"
+
+
+@pytest_asyncio.fixture
+async def contacts(pool: Pool, keyring_path: Path) -> AsyncIterator[Glue]:
+    async with open_glue(pool, keyring_path, str(PROFILE), POLICY) as glue:
+        yield glue
+
+
+async def sent(glue: Glue, role: str, method: str, target: str, value: object, *, status: int = 200) -> dict[str, str]:
+    """What the CRM gets of a JSON write that it then answers with this status."""
+    body = orjson.dumps(value)
+    exchange = glue.exchange(method, target, role=role, body=body, content_type=JSON)
+    outgoing = await glue.protect(exchange, body, JSON)
+    assert isinstance(outgoing.body, bytes)
+    answer = orjson.dumps({"id": 5} if method == "POST" else {})
+    await glue.answer(exchange, answer, JSON, status=status)
+    return dict(orjson.loads(outgoing.body))
+
+
+async def refused(glue: Glue, role: str, value: Mapping[str, str], target: str = RECORD) -> Refusal:
+    with pytest.raises(Refusal) as caught:
+        await sent(glue, role, "PATCH", target, value)
+    return caught.value
+
+
+async def made(glue: Glue) -> dict[str, str]:
+    return await sent(glue, "manager", "POST", "/api/contacts", PERSON, status=201)
+
+
+async def test_who_sees_a_field_clear_and_may_not_write_it_can_save_it_as_it_is(contacts: Glue) -> None:
+    held = await made(contacts)
+    assert await sent(contacts, "reader", "PUT", RECORD, PERSON) == held
+    fault = await refused(contacts, "reader", {**PERSON, "phone": "138-0013-8001"})
+    assert (fault.reason, fault.fields) == (FIELD_NOT_WRITABLE, ("phone",))
+
+
+async def test_comparing_with_what_stands_there_is_no_oracle_for_who_sees_a_mask(contacts: Glue) -> None:
+    await made(contacts)
+    for guess in (PERSON["phone"], "138-0013-8001"):
+        assert (await refused(contacts, "clerk", {"phone": guess})).reason is FIELD_NOT_WRITABLE
+
+
+async def test_an_old_page_of_somebody_without_the_right_puts_nothing_back(contacts: Glue) -> None:
+    old = await made(contacts)
+    new = await sent(contacts, "manager", "PATCH", RECORD, {"phone": "13900139000"})
+    assert (await refused(contacts, "clerk", {"phone": old["phone"]})).reason is FIELD_NOT_WRITABLE
+    assert await sent(contacts, "clerk", "PATCH", RECORD, new) == new
+    assert (await refused(contacts, "reader", {"phone": PERSON["phone"]})).reason is FIELD_NOT_WRITABLE
+
+
+async def test_who_may_write_puts_an_old_value_back_and_it_stands_there_again(contacts: Glue) -> None:
+    old = await made(contacts)
+    await sent(contacts, "manager", "PATCH", RECORD, {"phone": "13900139000"})
+    await sent(contacts, "blind", "PATCH", RECORD, {"phone": old["phone"]})
+    assert await sent(contacts, "clerk", "PATCH", RECORD, {"phone": old["phone"]}) == {"phone": old["phone"]}
+
+
+async def test_a_write_that_the_crm_refuses_moves_nothing(contacts: Glue) -> None:
+    held = await made(contacts)
+    await sent(contacts, "manager", "PATCH", RECORD, {"phone": "13900139000"}, status=400)
+    assert await sent(contacts, "clerk", "PATCH", RECORD, {"phone": held["phone"]}) == {"phone": held["phone"]}
+
+
+@pytest.mark.parametrize("empty", ["", "  "])
+async def test_emptying_a_field_takes_the_right_to_write_it(contacts: Glue, empty: str) -> None:
+    await made(contacts)
+    fault = await refused(contacts, "clerk", {"phone": empty})
+    assert (fault.reason, fault.fields) == (FIELD_NOT_WRITABLE, ("phone",))
+    await sent(contacts, "clerk", "PATCH", RECORD, {"bank_card": empty, "name": empty})  # empty before; writable
+    await sent(contacts, "manager", "PATCH", RECORD, {"phone": ""})
+    await sent(contacts, "clerk", "PATCH", RECORD, {"phone": empty})
+
+
+async def test_bulk_edits_in_json_know_their_records(contacts: Glue) -> None:
+    held = await made(contacts)
+    body = {"ids": [5, "6"], "set": {"phone": "13900139000"}}
+    await sent(contacts, "manager", "POST", "/api/bulk", body)
+    assert (await refused(contacts, "clerk", {"phone": held["phone"]})).reason is FIELD_NOT_WRITABLE
+    assert (await refused(contacts, "clerk", {"phone": ""}, "/api/contacts/6")).reason is FIELD_NOT_WRITABLE
+
+
+async def test_a_placeholder_never_brings_back_what_an_unseen_copy_replaced(contacts: Glue) -> None:
+    held = await made(contacts)
+    await sent(contacts, "blind", "PATCH", RECORD, {"phone": held["phone"]})
+    other = await sent(contacts, "manager", "PATCH", "/api/contacts/6", {"phone": "13900139000"})
+    await sent(contacts, "blind", "PATCH", RECORD, other)
+    assert (await refused(contacts, "blind", {"phone": PLACEHOLDER})).reason is MASK_RETURNED
+
+
+async def test_a_mask_never_brings_back_a_value_from_before_an_import(contacts: Glue) -> None:
+    held = await made(contacts)
+    assert await sent(contacts, "sales", "PATCH", RECORD, {"phone": "138****8000"}) == {"phone": held["phone"]}
+    table = as_csv([{"id": 5, "phone": "13800238000"}], ("id", "phone"))
+    exchange = contacts.exchange("POST", "/contacts/import", body=table, content_type="text/csv")
+    await contacts.protect(exchange, table, "text/csv")
+    assert (await refused(contacts, "sales", {"phone": "138****8000"})).reason is MASK_RETURNED
+    assert (await refused(contacts, "blind", {"phone": PLACEHOLDER})).reason is MASK_RETURNED
+
+
+async def test_a_value_that_stood_there_keeps_the_limits_of_its_field(contacts: Glue) -> None:
+    """A text in a phone field is no phone; once replaced it lives on in histories, and no name right may open it."""
+    held = await sent(contacts, "manager", "PATCH", RECORD, {"phone": "ask reception"})
+    await sent(contacts, "manager", "PATCH", RECORD, {"phone": "13900139000"})
+    assert "ask reception" not in str(await contacts.see_json({"was": held["phone"]}, role="sales"))
+
+
+@pytest.mark.parametrize("name", ["name", "id_card", "phone", "address"])
+async def test_a_surrogate_with_a_sign_typed_beside_it_or_its_first_one_lost_is_refused(
+    contacts: Glue, name: str
+) -> None:
+    held = (await sent(contacts, "manager", "POST", "/api/contacts", PERSON | {"address": "1 rue X"}, status=201))[name]
+    edited = [f"{held}9", f"1{held}", f"a{held}", f"{held}z", held[1:]]
+    if name == "phone":  # without its plus it is still itself
+        assert await sent(contacts, "blind", "PATCH", RECORD, {name: edited.pop()}) == {name: held}
+    for text in edited:
+        assert (await refused(contacts, "blind", {name: text})).reason is MASK_RETURNED, text
