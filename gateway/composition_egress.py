@@ -28,6 +28,7 @@ from gateway.egress.listener import MailServer, Rules
 from gateway.egress.reception import Reception
 from gateway.egress.recipient import Recipients
 from gateway.egress.relay import Relay
+from gateway.egress.scanning import TenantScanner
 from gateway.egress.smarthost import SmartHost
 from gateway.egress.staff import Staff
 from gateway.egress.store import EgressStore
@@ -106,7 +107,7 @@ def leads_of(needs: EgressNeeds, leads: LeadsSettings) -> Listening:
         forms,
         Inward(
             Tokeniser(needs.vault, needs.records, by_name),
-            Search(needs.vault, needs.records),
+            Search(needs.vault, needs.records, lambda one: settings.tenants[one].migrated),
             by_name,
             needs.all_limits,
         ),
@@ -153,7 +154,7 @@ def proxy_of(needs: EgressNeeds, proxy: ProxySettings) -> Listening:
         destinations,
         needs.vault,
         EgressStore(needs.database),
-        needs.scanners[tenant],
+        TenantScanner(needs.scanners, tenant),
         needs.audit,
         allowlist=Allowlist(proxy.allow_networks),
         size=proxy.body,
@@ -182,7 +183,7 @@ def inbound_of(needs: EgressNeeds, inbound: InboundSettings) -> Listening:
     handler = Reception(
         tenant,
         needs.vault,
-        needs.scanners[tenant],
+        TenantScanner(needs.scanners, tenant),
         needs.audit,
         SmartHost(box.host, box.port, inbound.deliver_tls, client_tls(inbound.deliver_ca), timeout_s=inbound.timeout_s),
         mailboxes=inbound.mailboxes,
@@ -200,7 +201,7 @@ def inbound_of(needs: EgressNeeds, inbound: InboundSettings) -> Listening:
 def smtp_of(needs: EgressNeeds, smtp: SmtpSettings) -> Listening:
     """The relay for mail the CRM sends."""
     tenant = tenant_of(smtp.tenant, needs.settings.tenants)
-    store, scanner = EgressStore(needs.database), needs.scanners[tenant]
+    store, scanner = EgressStore(needs.database), TenantScanner(needs.scanners, tenant)
     recipients = Recipients(
         needs.vault,
         store,

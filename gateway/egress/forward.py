@@ -28,6 +28,7 @@ from gateway.egress.letter import CLOSED, open_whole
 from gateway.egress.listener import Count
 from gateway.egress.recipient import Ages, Recipient, Standing, Vault, is_own
 from gateway.egress.relay import COLLABORATOR_S
+from gateway.egress.scanning import Scans
 from gateway.exchange import Head
 from gateway.network import Allowlist, canonical
 from gateway.refusal import (
@@ -44,7 +45,6 @@ from gateway.refusal import (
 from gateway.target import check_path
 from gateway.upstream import AnswerTooLarge, Pool, UpstreamError, UpstreamSlow
 from kms.provider import KeysUnavailable
-from kms.scanner import Scanner
 from kms.tokens import StoreUnavailable, VaultEntry
 from privacy import recognise
 
@@ -79,7 +79,7 @@ class Forward:
         destinations: Sequence[Destination],
         vault: Vault,
         ages: Ages,
-        scanner: Scanner,
+        scanner: Scans,
         audit: AuditTrail,
         *,
         allowlist: Allowlist,

@@ -21,8 +21,8 @@ from gateway.egress.intake import Intake, Vault
 from gateway.egress.letter import Fields, Letter, LetterUnreadable, open_whole
 from gateway.egress.listener import LATER, NULL_SENDER, Count, peer_address
 from gateway.egress.relay import COLLABORATOR_S, HOPS, SEND_S
+from gateway.egress.scanning import Scans
 from gateway.egress.smarthost import DeliveryFailed, DeliveryRefused, Target
-from kms.scanner import Scanner
 
 OPERATION = "ingress.smtp"
 # Over what is changed now; and what our own mail server notes about the clear envelope.
@@ -40,7 +40,7 @@ class Reception:
         self,
         tenant: str,
         vault: Vault,
-        scanner: Scanner,
+        scanner: Scans,
         audit: AuditTrail,
         target: Target,
         *,

@@ -14,8 +14,8 @@ from typing import Protocol
 
 from gateway.access.user import AppUser
 from gateway.egress.header import is_plain_address
+from gateway.egress.scanning import Scans
 from gateway.egress.store import Place
-from kms.scanner import Scanner
 from kms.tokens import VaultEntry
 from policies.decision import FieldView
 from policies.taxonomy import Kind
@@ -85,7 +85,7 @@ class Recipients:
         ages: Ages,
         staff: StaffList,
         view: Callable[[str, tuple[str, ...]], FieldView],
-        scanner: Scanner,
+        scanner: Scans,
         *,
         staff_domains: Collection[str] = (),
         allowed: Collection[str] = (),

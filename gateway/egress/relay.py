@@ -24,8 +24,8 @@ from gateway.collaborators import AuditTrail
 from gateway.egress.judge import Counts, Judge
 from gateway.egress.letter import DROPPED, Fields, Letter, LetterUnreadable, OutsideLinks
 from gateway.egress.recipient import Recipient, Standing
+from gateway.egress.scanning import Scans
 from gateway.egress.smarthost import DeliveryFailed, DeliveryRefused, Line, Target
-from kms.scanner import Scanner
 
 DELIVERED_FOR = timedelta(days=7)  # longer than mail queues try (RFC 5321, section 4.5.4.1: 4 to 5 days)
 COLLABORATOR_S = 10.0
@@ -89,7 +89,7 @@ class Relay:
         deliveries: Deliveries,
         audit: AuditTrail,
         target: Target,
-        scanner: Scanner,
+        scanner: Scans,
         keys: Callable[[], Awaitable[Sequence[bytes]]],
         *,
         clock: Callable[[], datetime],

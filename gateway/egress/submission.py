@@ -16,7 +16,7 @@ from gateway.egress.letter import LetterUnreadable
 from gateway.egress.listener import LATER, NULL_SENDER, Count, peer_address
 from gateway.egress.recipient import Recipient, RecipientRefused, Recipients
 from gateway.egress.relay import COLLABORATOR_S, Fate, Posting, Relay
-from kms.scanner import Scanner
+from gateway.egress.scanning import Scans
 
 _REFUSED = {
     "recipient-unknown": "550 5.1.1 nobody known under this address",
@@ -34,7 +34,7 @@ class Submission:
         tenant: str,
         recipients: Recipients,
         relay: Relay,
-        scanner: Scanner,
+        scanner: Scans,
         *,
         new_id: Callable[[], str],
         count: Count,
