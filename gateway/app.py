@@ -22,6 +22,7 @@ from gateway.installation import Installation
 from gateway.inward import Inward
 from gateway.network import Network, Tenant
 from gateway.outward import Outward
+from gateway.toml_tree import Address
 from gateway.watch import Watch
 from kms.stream import StreamOpener
 from policies.decision import Decision
@@ -50,6 +51,15 @@ class Policies:
         return decision
 
 
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """A listener beside the two for browsers: `start` binds it, `close` ends it."""
+
+    address: Address
+    start: Callable[[str, int], Awaitable[int]]
+    close: Callable[[], Awaitable[None]]
+
+
 @dataclass(slots=True)
 class App:
     """A running gateway; see gateway.collaborators.Gateway for what each member promises."""
@@ -70,6 +80,7 @@ class App:
     sign_in_app: Application
     console_app: Application
     sweeps: Sequence[Callable[[datetime], Awaitable[None]]]
+    egress: Sequence["Listening"] = ()
     random: Randomness = field(default_factory=Reserve)
 
     clock = staticmethod(utc_now)

@@ -36,6 +36,7 @@ from gateway.binding import Binding
 from gateway.body.limits import Limits as BodyLimits
 from gateway.certificate import file_expiry
 from gateway.collaborators import Limits
+from gateway.composition_egress import EgressNeeds, egress_of
 from gateway.console.app import make_console_app
 from gateway.console.deps import ConsoleDeps, Crm
 from gateway.console.look import Look, read_look
@@ -43,6 +44,7 @@ from gateway.console.trail import TrailReader
 from gateway.database import Pool as Database
 from gateway.database import open_pool
 from gateway.durable import Durable
+from gateway.egress.store import EgressStore
 from gateway.evidence.luks import LuksProbe
 from gateway.evidence.mysql import MysqlProbe
 from gateway.evidence.probe import Probe
@@ -340,7 +342,26 @@ async def _assemble(
         keeper=keeper,
         sign_in_app=make_sign_in_app(access),
         console_app=make_console_app(console),
-        sweeps=(UserStore(database).sweep, SessionStore(database).sweep),
+        sweeps=(UserStore(database).sweep, SessionStore(database).sweep, EgressStore(database).sweep),
+        egress=egress_of(
+            EgressNeeds(
+                settings,
+                database,
+                audit,
+                vault,
+                keyring,
+                scanners,
+                bundles,
+                accounts.users,
+                records,
+                refusals,
+                limits.bodies,
+                limits,
+                accounts.sessions,
+                installations,
+                tenants.values(),
+            )
+        ),
     )
 
 

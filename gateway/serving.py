@@ -56,6 +56,9 @@ async def _listen(settings: Settings, app: App, dsn: str) -> None:
         _in_background(stack, app.refusals.run(app.audit, utc_now))
         _in_background(stack, _sweep(app))
         stack.push_async_callback(_flush, app)
+        for listening in app.egress:
+            await listening.start(listening.address.host, listening.address.port)
+            stack.push_async_callback(listening.close)
         _settle_memory()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
+from gateway.egress.config import EgressSettings, read_egress
 from gateway.tls import CIPHERS, TlsFloor, require_ciphers
 from gateway.toml_tree import Address, Network, SettingInvalid, read_section, setting
 
@@ -247,6 +248,7 @@ class Settings:
     access: AccessSettings = field(default_factory=AccessSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
     audit: AuditSettings = field(default_factory=AuditSettings)
+    egress: EgressSettings = field(default_factory=EgressSettings)
 
     @property
     def database_folder(self) -> Path:
@@ -293,6 +295,9 @@ SECTIONS: Mapping[str, type[Any]] = MappingProxyType(
 )
 
 
+EGRESS = "egress"  # sections of its own: gateway.egress.config
+
+
 def find_file(given: Path | None) -> Path:
     """The settings file: the one given, else $CRMGATE_CONFIG, else crmgate.toml in the current folder."""
     chosen = given or Path(os.environ.get(CONFIG_VARIABLE) or FILE_NAME)
@@ -315,7 +320,8 @@ def read_settings(file: Path) -> Settings:
 def build_settings(raw: Mapping[str, Any], file: Path) -> Settings:
     """The tree from an already parsed file; `file` gives the folder that relative paths count from."""
     folder = file.parent
-    top = read_section(_Top, {name: value for name, value in raw.items() if name not in SECTIONS}, "", folder, SECTIONS)
+    known = (*SECTIONS, EGRESS)
+    top = read_section(_Top, {name: value for name, value in raw.items() if name not in known}, "", folder, known)
     parts = {
         name: read_section(kind, raw.get(name, {}), name, folder) for name, kind in SECTIONS.items() if name != "tenant"
     }
@@ -342,6 +348,7 @@ def build_settings(raw: Mapping[str, Any], file: Path) -> Settings:
         state=(folder / top.state).absolute(),
         tenants=MappingProxyType(tenants),
         tenant_keys=MappingProxyType(tenant_keys),
+        egress=read_egress(raw.get(EGRESS, {}), folder, tenants),
         **parts,
     )
     _check(settings)

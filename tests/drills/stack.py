@@ -147,11 +147,13 @@ def installed(server: CrmServer, settings_extra: str = "", members: Mapping[str,
 
 
 def _merged(text: str, extra: str) -> str:
-    """Settings with `[section]` lines of `extra` put into their sections, in the place of what they set there."""
+    """Settings with `[section]` lines of `extra` in the place of what their sections set; new sections are added."""
     section = ""
     for line in extra.strip().splitlines():
         if line.startswith("["):
             section = line
+            if f"{section}\n" not in text:
+                text += f"\n{section}\n"
         elif line.strip():
             before, mark, rest = text.partition(f"{section}\n")
             inside, bracket, after = rest.partition("\n[")

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from gateway.demo.children import free_port
+from tests.drills.mail_sink import settings_for
 from tests.drills.stack import Stack, installed
 from tests.e2e.visitors import PlainStack, close_all
 from tests.real.plain import plain
@@ -28,7 +30,8 @@ trusted_proxies = ["127.0.0.1"]
 @pytest.fixture(scope="session")
 def creme_stack() -> Iterator[Stack]:
     """crmgate in front of a real Creme, with staff of every role."""
-    with creme() as server, installed(server, NETWORKS) as stack:
+    mail = settings_for(*(free_port() for _ in range(6)))
+    with creme() as server, installed(server, NETWORKS + mail) as stack:
         yield stack
         close_all()
 
