@@ -5,7 +5,6 @@ import ssl
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from audit.flood import RefusalCounter
@@ -35,12 +34,13 @@ from gateway.egress.store import EgressStore
 from gateway.egress.submission import Submission
 from gateway.installation import Installation
 from gateway.inward import Inward
-from gateway.listener import ListenerLimits, tls_context
+from gateway.listener import ListenerLimits
 from gateway.network import Allowlist, Tenant
 from gateway.opening import open_certificate, read_secret
 from gateway.records import Records
 from gateway.search import Search
 from gateway.settings import ListenerSettings, Settings
+from gateway.tls import client_context, server_context
 from gateway.tokenise import Tokeniser
 from gateway.upstream import Pool, Timeouts
 from kms.keyring import Keyring
@@ -122,13 +122,15 @@ def leads_of(needs: EgressNeeds, leads: LeadsSettings) -> Listening:
         new_id=lambda: new_id("x", secrets.token_bytes),
         count=count,
     )
-    files = None
+    context = None
     if leads.tls:
         own = ListenerSettings(tls_certificate=leads.tls_certificate, tls_key=leads.tls_key)
         files = open_certificate(settings, own, utc_now())
+        assert files is not None
+        context = server_context(files.certificate, files.key)
     limits = settings.limits
     bounds = ListenerLimits(head=limits.head_kb * 1024, idle_s=limits.idle_client_s, connections=limits.clients)
-    server = HttpServer(application, bounds, count, files)
+    server = HttpServer(application, bounds, count, context)
     return Listening(leads.listen, server.start, server.close)
 
 
@@ -143,7 +145,7 @@ def proxy_of(needs: EgressNeeds, proxy: ProxySettings) -> Listening:
             Pool(
                 one.url,
                 timeouts=Timeouts(connect=one.connect_timeout_s, read=one.answer_timeout_s),
-                tls=client_tls(one.ca) if one.url.startswith("https:") else None,
+                tls=client_context(one.ca) if one.url.startswith("https:") else None,
             ),
             urlsplit(one.url).netloc,
         )
@@ -185,7 +187,9 @@ def inbound_of(needs: EgressNeeds, inbound: InboundSettings) -> Listening:
         needs.vault,
         TenantScanner(needs.scanners, tenant),
         needs.audit,
-        SmartHost(box.host, box.port, inbound.deliver_tls, client_tls(inbound.deliver_ca), timeout_s=inbound.timeout_s),
+        SmartHost(
+            box.host, box.port, inbound.deliver_tls, client_context(inbound.deliver_ca), timeout_s=inbound.timeout_s
+        ),
         mailboxes=inbound.mailboxes,
         own_domains=inbound.own_domains,
         limits=needs.limits,
@@ -264,18 +268,11 @@ def smart_host_of(smtp: SmtpSettings) -> SmartHost:
         smtp.smart_host.host,
         smtp.smart_host.port,
         smtp.smart_host_tls,
-        client_tls(smtp.smart_host_ca),
+        client_context(smtp.smart_host_ca),
         smtp.smart_host_user,
         read_secret("egress.smtp.smart_host_password_file", secret).decode() if secret is not None else "",
         smtp.timeout_s,
     )
-
-
-def client_tls(ca: Path | None) -> ssl.SSLContext:
-    """TLS towards a mail server: verified, with its own CA where one is named."""
-    context = ssl.create_default_context(cafile=None if ca is None else str(ca))
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
 
 
 def server_tls(settings: Settings, part: SmtpSettings | InboundSettings) -> ssl.SSLContext | None:
@@ -286,7 +283,7 @@ def server_tls(settings: Settings, part: SmtpSettings | InboundSettings) -> ssl.
         settings, ListenerSettings(tls_certificate=part.tls_certificate, tls_key=part.tls_key), utc_now()
     )
     assert files is not None
-    return tls_context(files.certificate, files.key)
+    return server_context(files.certificate, files.key)
 
 
 def mail_rules(settings: Settings, smtp: SmtpSettings) -> Rules:

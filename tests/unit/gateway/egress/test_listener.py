@@ -18,8 +18,8 @@ from gateway.certificate import TlsFiles, ensure_certificate
 from gateway.egress.config import Leg
 from gateway.egress.listener import MailServer, Rules
 from gateway.egress.smarthost import DeliveryFailed, DeliveryRefused, SmartHost
-from gateway.listener import tls_context
 from gateway.network import Allowlist
+from gateway.tls import server_context
 
 LOOPBACK = Allowlist((ip_network("127.0.0.0/8"),))
 
@@ -101,7 +101,7 @@ async def test_more_connections_than_allowed_are_told_to_come_later() -> None:
 @pytest.mark.parametrize("leg", [Leg.STARTTLS, Leg.TLS])
 async def test_tls_is_required_where_it_is_set(files: TlsFiles, authority: Path, leg: Leg) -> None:
     taker, context = Taker(), ssl.create_default_context(cafile=str(authority))
-    async with serving(taker, leg=leg, tls=tls_context(files.certificate, files.key)) as port:
+    async with serving(taker, leg=leg, tls=server_context(files.certificate, files.key)) as port:
         with pytest.raises((aiosmtplib.SMTPException, OSError)):
             await send(port)
         secure = {"use_tls": True} if leg is Leg.TLS else {"start_tls": True}
@@ -111,7 +111,12 @@ async def test_tls_is_required_where_it_is_set(files: TlsFiles, authority: Path,
 
 async def test_a_sign_in_is_required_where_it_is_set(files: TlsFiles, authority: Path) -> None:
     taker, context = Taker(), ssl.create_default_context(cafile=str(authority))
-    rules = {"leg": Leg.STARTTLS, "tls": tls_context(files.certificate, files.key), "user": "crm", "password": b"right"}
+    rules = {
+        "leg": Leg.STARTTLS,
+        "tls": server_context(files.certificate, files.key),
+        "user": "crm",
+        "password": b"right",
+    }
     async with serving(taker, **rules) as port:
         for given in ({}, {"username": "crm", "password": "wrong"}, {"username": "other", "password": "right"}):
             with pytest.raises(aiosmtplib.SMTPException):
@@ -194,7 +199,7 @@ async def test_a_smart_host_that_is_none_means_later(way: str) -> None:
 @pytest.mark.parametrize("leg", [Leg.STARTTLS, Leg.TLS])
 async def test_a_smart_host_with_another_certificate_gets_nothing(files: TlsFiles, authority: Path, leg: Leg) -> None:
     taker = Taker()
-    async with serving(taker, leg=leg, tls=tls_context(files.certificate, files.key)) as port:
+    async with serving(taker, leg=leg, tls=server_context(files.certificate, files.key)) as port:
         for context, name in (
             (ssl.create_default_context(), "localhost"),
             (ssl.create_default_context(cafile=str(authority)), "127.0.0.1"),
