@@ -13,6 +13,7 @@ from rich.console import Console
 from audit.log import AuditUnavailable
 from audit.note import KeyFileInvalid
 from gateway.database import DatabaseUnavailable, EmbeddedServerFault
+from gateway.job import JobUnknown, WorkflowsUnavailable
 from gateway.settings import Settings, find_file, read_settings
 from gateway.toml_tree import SettingInvalid
 from kms.provider import KeysUnavailable
@@ -45,10 +46,12 @@ def told_plainly() -> Iterator[None]:
         yield
     except SettingInvalid as fault:
         raise quit_with(UNUSABLE, str(fault)) from None
-    except (KeysUnavailable, EmbeddedServerFault, ProfileInvalid, KeyFileInvalid) as fault:
+    except (KeysUnavailable, EmbeddedServerFault, ProfileInvalid, KeyFileInvalid, WorkflowsUnavailable) as fault:
         raise quit_with(PROBLEM, str(fault)) from None
     except (DatabaseUnavailable, StoreUnavailable, AuditUnavailable, psycopg.OperationalError):
         raise quit_with(PROBLEM, "The database does not answer. Look at it with: crmgate check") from None
+    except JobUnknown as fault:
+        raise quit_with(PROBLEM, f"There is no job {fault}, or it has ended.") from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 

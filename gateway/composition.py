@@ -41,6 +41,7 @@ from gateway.console.look import Look, read_look
 from gateway.console.trail import TrailReader
 from gateway.database import Pool as Database
 from gateway.database import open_pool
+from gateway.durable import Durable
 from gateway.installation import Installation
 from gateway.inward import Inward
 from gateway.network import Allowlist, Network, Tenant
@@ -171,7 +172,19 @@ async def open_app(settings: Settings, dsn: str) -> AsyncIterator[App]:
         app = await _assemble(
             stack, settings, dsn, database, audit, vault, keyring, scanners, installations, bundles, accounts
         )
-        yield app
+        async with open_durable(dsn, database):
+            yield app
+
+
+@asynccontextmanager
+async def open_durable(dsn: str, database: Database) -> AsyncIterator[Durable]:
+    """Durable work of this process, with every kind of job it can do; raises WorkflowsUnavailable."""
+    durable = Durable(dsn, database)
+    await durable.start()
+    try:
+        yield durable
+    finally:
+        await durable.close()
 
 
 async def _assemble(
