@@ -9,7 +9,8 @@ import contextlib
 import getpass
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -31,19 +32,58 @@ from gateway.cli_shell import (
     tenant_of,
     told_plainly,
 )
+from gateway.job import Job, State
 from gateway.opening import open_database
 from gateway.protect.credential import Credential, CredentialMissing
 from gateway.protect.desk import Desk, NoWalk, open_desk
+from gateway.protect.direct import CrmStillUp, Direct, require_off
 from gateway.protect.plan import Plan, make_plan
 from gateway.protect.probe import FieldProof, probe
-from gateway.protect.reading import CrmRefused, CrmSignInRefused, CrmUnreachable
-from gateway.protect.run import protect_all, undo_all, verify_all
+from gateway.protect.reading import CrmDriver, CrmRefused, CrmSignInRefused, CrmUnreachable
+from gateway.protect.run import kind_of, verify_all
 from gateway.protect.store import Run
+from gateway.protect.table_map import MapInvalid
+from policies.walk import Walk
 
 app = typer.Typer(help="Protect what the CRM already holds, and the way back.", no_args_is_help=True)
 
 RateOption = Annotated[float, typer.Option(help="Writes a second at most; 0 for no limit.", min=0)]
+DatabaseOption = Annotated[
+    str,
+    typer.Option(
+        "--database",
+        help="Walk the CRM's own database instead (SQLite, PostgreSQL), the CRM switched off: an SQLAlchemy address,"
+        " or @FILE that holds it.",
+    ),
+]
+MapOption = Annotated[Path | None, typer.Option("--map", help="Which tables and columns (with --database).")]
 OPEN = ("gathering", "protecting")
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How the records are reached."""
+
+    name: str
+    walk: Walk
+    driver: CrmDriver
+
+
+@contextlib.asynccontextmanager
+async def _way(desk: Desk, database: str, map_file: Path | None) -> AsyncIterator[Way]:
+    """The CRM's own interface, or its database; closed afterwards."""
+    if bool(database) != (map_file is not None):
+        raise quit_with(UNUSABLE, "--database and --map go together.")
+    if map_file is not None:
+        walk, direct = desk.direct(database, map_file)
+        await require_off(desk.settings.upstream)
+        way = Way("database", walk, direct)
+    else:
+        way = Way("interface", desk.walk, await desk.driver(desk.walk))
+    try:
+        yield way
+    finally:
+        await way.driver.close()
 
 
 @contextlib.contextmanager
@@ -56,7 +96,9 @@ def _plainly() -> Iterator[None]:
             raise quit_with(UNUSABLE, f"{fault}.") from None
         except NoWalk as fault:
             raise quit_with(UNUSABLE, f"{fault}.") from None
-        except (CrmSignInRefused, CrmRefused) as fault:
+        except MapInvalid as fault:
+            raise quit_with(UNUSABLE, f"{fault}.") from None
+        except (CrmSignInRefused, CrmRefused, CrmStillUp) as fault:
             raise quit_with(PROBLEM, f"{fault}.") from None
         except CrmUnreachable as fault:
             raise quit_with(PROBLEM, f"{fault}. Run the command again to go on where it stopped.") from None
@@ -115,18 +157,19 @@ def credential(
 
 
 @app.command()
-def plan(rate: RateOption = 10, tenant: TenantOption = "", config: FileOption = None) -> None:
+def plan(
+    rate: RateOption = 10,
+    database: DatabaseOption = "",
+    map_file: MapOption = None,
+    tenant: TenantOption = "",
+    config: FileOption = None,
+) -> None:
     """Dry run: what would be protected, what would not fit and why, how long it would take. Writes nothing."""
 
     async def look(desk: Desk) -> int:
-        driver = await desk.driver(desk.walk)
-        try:
-            with _bar("reading", None) as step:
-                made = await make_plan(
-                    desk.walk, driver, desk.changer, desk.trail, rate, time.monotonic, lambda _: step(1)
-                )
-        finally:
-            await driver.close()
+        async with _way(desk, database, map_file) as way:
+            with _counting("reading") as seen:
+                made = await make_plan(way.walk, way.driver, desk.changer, desk.trail, rate, time.monotonic, seen)
         _show_plan(made)
         return 0
 
@@ -134,7 +177,13 @@ def plan(rate: RateOption = 10, tenant: TenantOption = "", config: FileOption = 
 
 
 @app.command()
-def run(rate: RateOption = 10, tenant: TenantOption = "", config: FileOption = None) -> None:
+def run(
+    rate: RateOption = 10,
+    database: DatabaseOption = "",
+    map_file: MapOption = None,
+    tenant: TenantOption = "",
+    config: FileOption = None,
+) -> None:
     """Protect everything; goes on where a run that was stopped or killed left off."""
 
     async def protect(desk: Desk) -> int:
@@ -142,15 +191,15 @@ def run(rate: RateOption = 10, tenant: TenantOption = "", config: FileOption = N
         open_run = next((one for one in runs if one.state in (*OPEN, "undoing")), None)
         if open_run is not None and open_run.state == "undoing":
             raise quit_with(PROBLEM, f"The run {open_run.id} is being undone; finish that first: crmgate protect undo")
-        name = open_run.id if open_run is not None else new_id("p", secrets.token_bytes)
-        if open_run is None:
-            await desk.store.begin(desk.tenant, name, "interface", rate)
-        driver = await desk.driver(desk.walk)
-        try:
-            with _bar("protecting", None) as step:
-                await protect_all(desk.work(desk.walk, driver, rate), name, lambda what, more: step(more))
-        finally:
-            await driver.close()
+        async with _way(desk, database, map_file) as way:
+            if open_run is not None and open_run.way != way.name:
+                raise quit_with(PROBLEM, f"The run {open_run.id} over the {open_run.way} is open; finish that first.")
+            name = open_run.id if open_run is not None else new_id("p", secrets.token_bytes)
+            if open_run is None:
+                await desk.store.begin(desk.tenant, name, way.name, rate)
+            await _carry_out(desk, way, name, {"run": name}, rate, "protecting")
+            if isinstance(way.driver, Direct):
+                await way.driver.compact()
         return await _show_run(desk, name)
 
     _at(config, tenant, protect)
@@ -174,18 +223,18 @@ def status(tenant: TenantOption = "", config: FileOption = None) -> None:
 
 
 @app.command()
-def verify(tenant: TenantOption = "", config: FileOption = None) -> None:
+def verify(
+    database: DatabaseOption = "", map_file: MapOption = None, tenant: TenantOption = "", config: FileOption = None
+) -> None:
     """Read every protected record again and compare it with what was stored."""
 
     async def check(desk: Desk) -> int:
-        runs = [one.id for one in await desk.store.runs(desk.tenant) if one.state == "done"]
-        if not runs:
-            raise quit_with(PROBLEM, "There is no finished run to verify.")
-        driver = await desk.driver(desk.walk)
-        try:
-            found = await verify_all(desk.work(desk.walk, driver, 0), runs)
-        finally:
-            await driver.close()
+        async with _way(desk, database, map_file) as way:
+            known = await desk.store.runs(desk.tenant)
+            runs = [one.id for one in known if one.state == "done" and one.way == way.name]
+            if not runs:
+                raise quit_with(PROBLEM, f"There is no finished run over the {way.name} to verify.")
+            found = await verify_all(desk.work(way.walk, way.driver, 0), runs)
         out.print(f"{found.held} fields as they were stored, {found.changed} changed since and protected.")
         if found.missing:
             out.print(f"{found.missing} fields belong to records that are gone.")
@@ -201,23 +250,30 @@ def verify(tenant: TenantOption = "", config: FileOption = None) -> None:
 
 
 @app.command()
-def undo(rate: RateOption = 10, tenant: TenantOption = "", config: FileOption = None) -> None:
+def undo(
+    rate: RateOption = 10,
+    database: DatabaseOption = "",
+    map_file: MapOption = None,
+    tenant: TenantOption = "",
+    config: FileOption = None,
+) -> None:
     """Put every value back, byte for byte, and prove it."""
 
     async def back(desk: Desk) -> int:
-        runs = [one for one in await desk.store.runs(desk.tenant) if one.state != "undone"]
-        if not runs:
-            raise quit_with(PROBLEM, "There is no run to undo.")
         code = 0
-        for one in runs:
-            driver = await desk.driver(desk.walk)
-            try:
-                with _bar("restoring", None) as step:
-                    left = await undo_all(desk.work(desk.walk, driver, rate), one.id, lambda what, more: step(more))
-            finally:
-                await driver.close()
-            code = max(code, await _show_run(desk, one.id), PROBLEM if left else 0)
-            out.print(f"{left} surrogates of this run left", style="red" if left else "green")
+        async with _way(desk, database, map_file) as way:
+            known = await desk.store.runs(desk.tenant)
+            runs = [one.id for one in known if one.state != "undone" and one.way == way.name]
+            if not runs:
+                raise quit_with(PROBLEM, f"There is no run over the {way.name} to undo.")
+            for name in runs:
+                await desk.cancel(name)
+                job = await _undo_job(desk, name)
+                await _carry_out(desk, way, job, {"run": name, "undo": True}, rate, "restoring")
+                code = max(code, await _show_run(desk, name))
+                left = await _left(desk, name)
+                out.print(f"{left} surrogates of this run left", style="red" if left else "green")
+                code = PROBLEM if left else code
         return code
 
     _at(config, tenant, back)
@@ -239,13 +295,53 @@ def probe_forms(tenant: TenantOption = "", config: FileOption = None) -> None:
     _at(config, tenant, prove)
 
 
+async def _carry_out(desk: Desk, way: Way, name: str, arguments: dict[str, str | bool], rate: float, what: str) -> None:
+    """Do a job to its end, or go on with it; ends the command when it stopped."""
+    with _bar(what) as show:
+        async with desk.jobs(way.name, way.walk, way.driver, rate) as durable:
+            job = await durable.begin(name, kind_of(desk.tenant, way.name), desk.tenant, dict(arguments))
+            if job.state in (State.PAUSED, State.STOPPED):
+                await durable.resume(name)
+            job = await durable.wait(name, show)
+    if job.state is not State.DONE:
+        raise quit_with(PROBLEM, f"Stopped ({job.problem or job.state.value}); the same command goes on from here.")
+
+
+async def _left(desk: Desk, run: str) -> int:
+    """Surrogates of a run that the CRM was seen to hold after its undo."""
+    found = await desk.store.misfits(desk.tenant, run)
+    return sum(int(why.partition(":")[2]) * number for _, _, why, number in found if why.startswith("undo-left:"))
+
+
+async def _undo_job(desk: Desk, run: str) -> str:
+    """The id of the undo that is under way, or a fresh one: an undo may be done again."""
+    for number in range(1, 1000):
+        job = await desk.job(f"{run}-undo-{number}")
+        if job is None or job.state not in (State.DONE, State.CANCELLED):
+            return f"{run}-undo-{number}"
+    raise quit_with(PROBLEM, "This run was undone too often.")
+
+
 @contextlib.contextmanager
-def _bar(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """A progress bar on standard error; it counts records."""
+def _bar(what: str) -> Iterator[Callable[[Job], None]]:
+    """A progress bar on standard error: records, and what the CRM or the keys make it wait for."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=err, transient=True) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda more: progress.advance(task, more)
+        task = progress.add_task(what, total=None)
+
+        def show(job: Job) -> None:
+            waiting = f" (waiting: {job.problem})" if job.problem else ""
+            progress.update(task, completed=job.done, total=job.total or None, description=what + waiting)
+
+        yield show
+
+
+@contextlib.contextmanager
+def _counting(what: str) -> Iterator[Callable[[int], None]]:
+    """A count on standard error, where nobody knows how much there is."""
+    with Progress(TextColumn("{task.description}"), MofNCompleteColumn(), console=err, transient=True) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done: progress.update(task, completed=done)
 
 
 def _line(one: Run) -> str:

@@ -20,6 +20,7 @@ from gateway.protect.store import Row
 from gateway.tokenise import full_names
 from kms.envelope import NONCE_BYTES, Context, FieldKey, key_id, open_, seal
 from kms.keyring import Keyring
+from kms.normalise import normalise
 from kms.scanner import Scanner
 from kms.surrogate import DETERMINISTIC
 from kms.tokens import NewValue, Origin, SurrogateVault, VaultEntry
@@ -112,11 +113,8 @@ class Changer:
                 clear += [(name, spec, piece) for piece in one.pieces]
         if not clear:
             return made
-        values = [await self._new_value(reading, spec, piece) for _, spec, piece in clear]
-        placed = await self._vault.tokenise(self.tenant, values, _cell(reading))
-        for (_, _, piece), surrogate in zip(clear, placed, strict=True):
-            piece.surrogate = surrogate
-        entries = await self._vault.resolve(self.tenant, set(placed))
+        await self._place(reading, [(spec, piece) for _, spec, piece in clear])
+        entries = await self._vault.resolve(self.tenant, {piece.surrogate for _, _, piece in clear})
         key = await self._keyring.field_key(self.tenant, SCOPE, "equal")
         before: dict[str, tuple[str, str]] = {}
         for name, (spec, one) in made.judged.items():
@@ -145,6 +143,24 @@ class Changer:
             }
         made.kept = await self._sealed(reading, before)
         return made
+
+    async def _place(self, reading: Reading, pieces: Sequence[tuple[FieldSpec, Piece]]) -> None:
+        """Give every piece its surrogate. Equal values that must keep two spellings go one after the other, declared
+        ones first, so that the vault sees the first when it is asked for the second."""
+        rounds: list[list[tuple[Piece, NewValue]]] = []
+        for spec, piece in sorted(pieces, key=lambda one: one[1].verbatim):
+            value = await self._new_value(reading, spec, piece)
+            same = (piece.kind, normalise(piece.kind, piece.clear))
+            for fitting in rounds:
+                if not value.verbatim or all(same != (p.kind, normalise(p.kind, p.clear)) for p, _ in fitting):
+                    fitting.append((piece, value))
+                    break
+            else:
+                rounds.append([(piece, value)])
+        for fitting in rounds:
+            placed = await self._vault.tokenise(self.tenant, [value for _, value in fitting], _cell(reading))
+            for (piece, _), surrogate in zip(fitting, placed, strict=True):
+                piece.surrogate = surrogate
 
     async def stands(self, row: Row, reading: Reading, name: str) -> str:
         """How a field of a row stands in the CRM now: "before", "after", "neither"."""

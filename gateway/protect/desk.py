@@ -10,21 +10,30 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from audit.entry import AuditEntry
 from audit.log import AuditLog
 from gateway.access.tokens import new_id
 from gateway.accounts import utc_now
+from gateway.database import Pool as Database
 from gateway.database import open_pool
+from gateway.durable import Durable, ask
+from gateway.job import Job, State, Wanted
+from gateway.job_store import JobStore
 from gateway.opening import open_keys
 from gateway.protect.change import Changer
 from gateway.protect.client import CrmClient
 from gateway.protect.credential import Credential, Credentials
+from gateway.protect.direct import Direct, dialect_of, open_engine
 from gateway.protect.html_forms import HtmlForms
 from gateway.protect.json_rpc import JsonRpc
 from gateway.protect.reading import CrmDriver
+from gateway.protect.run import RunJob, kind_of
 from gateway.protect.store import ProtectStore
+from gateway.protect.table_map import MapInvalid, read_map
 from gateway.protect.work import Work, steady
 from gateway.settings import Settings, TenantSettings
 from gateway.upstream import Pool, Timeouts
@@ -52,6 +61,8 @@ class Desk:
     credentials: Credentials
     changer: Changer
     log: AuditLog
+    _dsn: str
+    _pool: Database
 
     async def trail(self, operation: str, entity: str, record: str, fields: Mapping[str, Any]) -> None:
         """One durable audit entry of a use of the service credential; raises AuditUnavailable."""
@@ -83,9 +94,50 @@ class Desk:
             return JsonRpc(client, walk, credential)
         return HtmlForms(client, self.profile, walk, credential)
 
+    def direct(self, url: str, map_file: Path) -> tuple[Walk, Direct]:
+        """The CRM's own tables; url: of SQLAlchemy, or `@file` that holds it. Raises MapInvalid."""
+        if url.startswith("@"):
+            try:
+                url = Path(url[1:]).read_text(encoding="utf-8").strip()
+            except OSError as fault:
+                raise MapInvalid(f"cannot read {url[1:]}: {fault.strerror}") from None
+        elif urlsplit(url).password:
+            raise MapInvalid(
+                "a password must not stand on the command line: put the address into a file, --database @FILE"
+            )
+        engine = open_engine(url)
+        walk, tables = read_map(map_file, self.profile, dialect_of(engine))
+        return walk, Direct(engine, walk, tables, self.settings.upstream)
+
     def work(self, walk: Walk, driver: CrmDriver, rate: float) -> Work:
         """The steps over a driver."""
         return Work(self.tenant, walk, driver, self.changer, self.store, self.trail, steady(rate))
+
+    @contextlib.asynccontextmanager
+    async def jobs(self, way: str, walk: Walk, driver: CrmDriver, rate: float) -> AsyncIterator[Durable]:
+        """Durable work of this process for runs of this tenant; raises WorkflowsUnavailable, StoreUnavailable."""
+        work = self.work(walk, driver, rate)
+
+        async def opening(_job: Job) -> Work:
+            return work
+
+        durable = Durable(self._dsn, self._pool, poll_s=0.25)
+        durable.register(kind_of(self.tenant, way), RunJob(opening, time.monotonic))
+        await durable.start()
+        try:
+            yield durable
+        finally:
+            await durable.close()
+
+    async def cancel(self, name: str) -> None:
+        """End a job that is not done; its records stay as they are."""
+        job = await self.job(name)
+        if job is not None and job.state not in (State.DONE, State.CANCELLED):
+            await ask(JobStore(self._pool), name, Wanted.CANCEL)
+
+    async def job(self, name: str) -> Job | None:
+        """A job by its id."""
+        return await JobStore(self._pool).get(name)
 
     async def keep_credential(self, credential: Credential) -> None:
         """Seal and store a service credential."""
@@ -123,6 +175,8 @@ async def open_desk(settings: Settings, tenant: str, dsn: str) -> AsyncIterator[
             credentials=Credentials(store, keyring, secrets.token_bytes),
             changer=Changer(tenant, vault, keyring, scanner, secrets.token_bytes),
             log=log,
+            _dsn=dsn,
+            _pool=pool,
         )
 
 

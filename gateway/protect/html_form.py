@@ -19,13 +19,15 @@ _TEXTS = frozenset({"text", "email", "tel", "url", "search", "textarea"})
 @dataclass(frozen=True, slots=True)
 class EditForm:
     """One form. pairs: every successful control in order; texts: names of those a person types text into; limits: their
-    maxlength; shows: whether the page shows what the caller asked for (`skip` of the profile)."""
+    maxlength; shows: whether the page shows what the caller asked for (`skip` of the profile); choices: the first real
+    choice of each select."""
 
     action: str
     pairs: tuple[tuple[str, str], ...] = field(repr=False)
     texts: frozenset[str]
     limits: dict[str, int]
     shows: bool
+    choices: dict[str, str] = field(default_factory=dict, repr=False)
 
     def filled(self, new: dict[str, str]) -> list[tuple[str, str]]:
         """The pairs with some values replaced, the order kept."""
@@ -42,9 +44,13 @@ def read_form(body: bytes, mark: str, shown: str = "") -> EditForm | None:
         pairs: list[tuple[str, str]] = []
         texts: set[str] = set()
         limits: dict[str, int] = {}
+        choices: dict[str, str] = {}
         for control in controls:
             sent = _successful(control)
             pairs += sent
+            if control.tag == "select":
+                real = (_option_value(option) for option in control.css("option"))
+                choices.setdefault(control.attributes.get("name") or "", next((one for one in real if one), ""))
             kind = "textarea" if control.tag == "textarea" else (control.attributes.get("type") or "text").lower()
             if sent and control.tag != "select" and kind in _TEXTS:
                 texts.add(sent[0][0])
@@ -52,7 +58,7 @@ def read_form(body: bytes, mark: str, shown: str = "") -> EditForm | None:
                 if longest.isascii() and longest.isdecimal():
                     limits[sent[0][0]] = int(longest)
         shows = bool(shown) and tree.css_first(shown) is not None
-        return EditForm(node.attributes.get("action") or "", tuple(pairs), frozenset(texts), limits, shows)
+        return EditForm(node.attributes.get("action") or "", tuple(pairs), frozenset(texts), limits, shows, choices)
     return None
 
 

@@ -4,19 +4,18 @@ A form is read again right before it is posted, and is posted only when it still
 CRMs have no lock: what remains is the time between that reading and the post (a few milliseconds).
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlencode, urlsplit
 
 from gateway.protect.client import CrmClient, Page
 from gateway.protect.credential import Credential
 from gateway.protect.html_form import EditForm, attribute_values, read_form, refused_fields
-from gateway.protect.reading import CrmRefused, CrmSignInRefused, CrmUnreachable, Reading, RecordChanged
+from gateway.protect.reading import CrmRefused, CrmSignInRefused, CrmUnreachable, Listed, Reading, RecordChanged
 from policies.profile import Profile
 from policies.walk import Walk, WalkEntity
 
 FORM = "application/x-www-form-urlencoded"
-PAGES_MAX = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,21 +35,19 @@ class HtmlForms:
         self._credential = credential
         self._signed_in = False
 
-    async def pages(self, entity: WalkEntity) -> AsyncIterator[list[str]]:
-        """Ids page by page; ends with the first page that shows nothing new."""
-        seen: set[str] = set()
-        for number in range(1, PAGES_MAX):
-            page = await self._get(entity.list_path.replace("{page}", str(number)))
-            if page.status != 200:
-                raise CrmUnreachable(f"a list of the CRM answers {page.status}")
-            ids = attribute_values(page.body, entity.selector, entity.attribute)
-            if any(not one.isascii() or not one.isdecimal() for one in ids):
-                raise CrmUnreachable("a list of the CRM shows ids that are no numbers")
-            new = [one for one in dict.fromkeys(ids) if one not in seen]
-            if not new:
-                return
-            seen.update(new)
-            yield new
+    async def page(self, entity: WalkEntity, place: str) -> Listed:
+        """One page of the list. A page that is not full is the last; some CRMs show the last one again behind it."""
+        number, _, first = place.partition(" ")
+        page = await self._get(entity.list_path.replace("{page}", number or "1"))
+        if page.status != 200:
+            raise CrmUnreachable(f"a list of the CRM answers {page.status}")
+        ids = list(dict.fromkeys(attribute_values(page.body, entity.selector, entity.attribute)))
+        if any(not one.isascii() or not one.isdecimal() for one in ids):
+            raise CrmUnreachable("a list of the CRM shows ids that are no numbers")
+        if not ids or ids[0] == first:
+            return Listed([], "")
+        following = f"{int(number or 1) + 1} {ids[0]}" if len(ids) >= self._walk.page else ""
+        return Listed(ids, following)
 
     async def read(self, entity: WalkEntity, record: str) -> Reading | None:
         """The edit form of a record."""
@@ -85,7 +82,7 @@ class HtmlForms:
         form = read_form(page.body, entity.mark) if page.status == 200 else None
         if form is None:
             raise CrmUnreachable(f"the form of a new record answers {page.status}")
-        answer = await self._post(entity.create, form.filled({name: str(value) for name, value in values.items()}))
+        answer = await self._post(entity.create, form.filled(_chosen(form, values)))
         self._require_taken(entity, answer)
         record = urlsplit(answer.headers.get("location", "")).path.rstrip("/").rpartition("/")[2]
         if not record.isascii() or not record.isdecimal():
@@ -163,3 +160,8 @@ class HtmlForms:
             return False
         place = rule.get("location")
         return place is None or urlsplit(page.headers.get("location", "")).path.startswith(place)
+
+
+def _chosen(form: EditForm, values: Mapping[str, object]) -> dict[str, str]:
+    """Values for a new record; `{first}` is the first choice the form offers."""
+    return {name: form.choices.get(name, "") if value == "{first}" else str(value) for name, value in values.items()}

@@ -4,7 +4,7 @@ A write names the time stamp of what was read, so the CRM itself refuses it when
 """
 
 from base64 import b64encode
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ import orjson
 
 from gateway.protect.client import CrmClient
 from gateway.protect.credential import Credential
-from gateway.protect.reading import CrmRefused, CrmSignInRefused, CrmUnreachable, Reading, RecordChanged
+from gateway.protect.reading import CrmRefused, CrmSignInRefused, CrmUnreachable, Listed, Reading, RecordChanged
 from policies.walk import Walk, WalkEntity
 
 JSON = "application/json"
@@ -46,16 +46,12 @@ class JsonRpc:
         self._path = str(walk.sign_in["path"]).replace("{db}", credential.extra.get("db", ""))
         self._signed_in = False
 
-    async def pages(self, entity: WalkEntity) -> AsyncIterator[list[str]]:
-        """Ids in the order of their making, archived records too."""
-        last = 0
-        while True:
-            domain = [["id", ">", last]]
-            found = await self._call(entity, "search", [domain, 0, self._walk.page, [["id", "ASC"]], _all()])
-            if not found:
-                return
-            last = max(found)
-            yield [str(one) for one in found]
+    async def page(self, entity: WalkEntity, place: str) -> Listed:
+        """Ids in the order of their making, archived records too; place is the last id of the page before."""
+        size = self._walk.page
+        domain = [["id", ">", int(place or 0)]]
+        found = await self._call(entity, "search", [domain, 0, size, [["id", "ASC"]], _all()])
+        return Listed([str(one) for one in found], str(max(found)) if len(found) >= size else "")
 
     async def read(self, entity: WalkEntity, record: str) -> Reading | None:
         """The declared fields of a record that hold text."""

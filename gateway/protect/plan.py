@@ -50,14 +50,17 @@ async def make_plan(
     began = clock()
     total = 0
     for entity in walk.entities:
-        async for ids in driver.pages(entity):
-            await trail("protect.read", entity.entity, "", {"count": len(ids)})
-            for record in ids:
+        page: str | None = ""
+        while page is not None:
+            listed = await driver.page(entity, page)
+            await trail("protect.read", entity.entity, "", {"count": len(listed.ids)})
+            for record in listed.ids:
                 reading = await driver.read(entity, record)
                 total += 1
                 seen(total)
                 if reading is not None:
                     await _count(plan, walk, changer, reading)
+            page = listed.following or None
     plan.read_s = (clock() - began) / max(total, 1)
     # A record is read for its names, read, read again before and after the write, and written.
     plan.seconds = total * plan.read_s + plan.writes * max(4 * plan.read_s, 1 / rate if rate > 0 else 0)

@@ -106,7 +106,14 @@ async def _prove(
     if before is None:
         return _unproved(entity, "the scratch record is gone")
     old = before.fields.get(name, "")
+    lines = not await _try(entity, driver, record, {name: "a\nb", **decider})
     for form, text in forms_of(kind).items():
+        if not lines:  # the field never holds several lines, so protecting never writes any there
+            if form == "lines":
+                continue
+            text = " ".join(text.split())
+        if 0 < spec.max_chars < len(text):
+            continue  # the profile says that it has no room, and protecting reports that instead of trying
         found = await _try(entity, driver, record, {name: text, **decider})
         if found:
             proof.problems[form] = found

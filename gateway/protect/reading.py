@@ -3,7 +3,7 @@
 Values never appear in a `repr` or in an error.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -57,11 +57,20 @@ class Reading:
     state: object = field(default=None, repr=False)
 
 
+@dataclass(slots=True)
+class Listed:
+    """One page of a list. following: where the next one begins, "" after the last; new: how many were not known."""
+
+    ids: list[str]
+    following: str
+    new: int = 0
+
+
 class CrmDriver(Protocol):
     """A CRM as `protect` sees it; every method raises CrmUnreachable, CrmSignInRefused."""
 
-    def pages(self, entity: WalkEntity) -> AsyncIterator[list[str]]:
-        """Ids of all records, page by page."""
+    async def page(self, entity: WalkEntity, place: str) -> "Listed":
+        """Ids of the records of one page; place: "" for the first, then what the page before said."""
         ...
 
     async def read(self, entity: WalkEntity, record: str) -> Reading | None:

@@ -128,24 +128,48 @@ class ProtectStore:
             found = await cursor.fetchone()
             return _row(found) if found else None
 
+    async def after(
+        self, tenant: str, run: str, states: Sequence[str], place: Sequence[Any] | None, most: int
+    ) -> list[Row]:
+        """Records in these states behind a place (step, record), in the order of the walk."""
+        step, record = place or (-1, "")
+        async with self._connection() as connection:
+            cursor = await connection.execute(
+                "SELECT step, entity, record, state, fields, misfits, kept FROM protect_record"
+                " WHERE tenant = %s AND run = %s AND state = ANY(%s::text[])"
+                " AND (step, length(record), record) > (%s, %s, %s)"
+                " ORDER BY step, length(record), record LIMIT %s",
+                (tenant, run, list(states), step, len(record), record, most),
+            )
+            return [_row(row) for row in await cursor.fetchall()]
+
     async def rows(self, tenant: str, run: str, states: Sequence[str], batch: int = 500) -> AsyncIterator[Row]:
         """All records in these states, in the order of the walk; what changes meanwhile may be missed."""
-        last = (-1, 0, "")
-        while True:
-            async with self._connection() as connection:
-                cursor = await connection.execute(
-                    "SELECT step, entity, record, state, fields, misfits, kept FROM protect_record"
-                    " WHERE tenant = %s AND run = %s AND state = ANY(%s::text[])"
-                    " AND (step, length(record), record) > (%s, %s, %s)"
-                    " ORDER BY step, length(record), record LIMIT %s",
-                    (tenant, run, list(states), *last, batch),
-                )
-                found = [_row(row) for row in await cursor.fetchall()]
+        place: tuple[int, str] | None = None
+        while found := await self.after(tenant, run, states, place, batch):
             for one in found:
                 yield one
-            if len(found) < batch:
-                return
-            last = (found[-1].step, len(found[-1].record), found[-1].record)
+            place = (found[-1].step, found[-1].record)
+
+    async def tally(self, tenant: str, run: str, states: Sequence[str]) -> tuple[int, int]:
+        """(records in these states, all records) of a run."""
+        async with self._connection() as connection:
+            cursor = await connection.execute(
+                "SELECT count(*) FILTER (WHERE state = ANY(%s::text[])), count(*) FROM protect_record"
+                " WHERE tenant = %s AND run = %s",
+                (list(states), tenant, run),
+            )
+            found = await cursor.fetchone()
+            return (int(found[0]), int(found[1])) if found else (0, 0)
+
+    async def reopen(self, tenant: str, run: str) -> None:
+        """What an undo could not put back is tried again."""
+        async with self._connection() as connection:
+            await connection.execute(
+                "UPDATE protect_record SET state = 'undoing', misfits = '{}'"
+                " WHERE tenant = %s AND run = %s AND state = 'differs'",
+                (tenant, run),
+            )
 
     async def keep(self, tenant: str, run: str, row: Row, *, write: bool = False) -> None:
         """Store a row as it is now; write: the CRM is about to be written, which is counted."""

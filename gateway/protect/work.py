@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from gateway.protect.change import Change, Changer, NotRestorable
 from gateway.protect.judge import State
-from gateway.protect.reading import CrmDriver, CrmRefused, CrmUnreachable, Reading, RecordChanged
+from gateway.protect.reading import CrmDriver, CrmRefused, CrmUnreachable, Listed, Reading, RecordChanged
 from gateway.protect.store import ProtectStore, Row
 from policies.walk import Walk, WalkEntity
 
@@ -85,14 +85,13 @@ class Work:
 
     # -- finding -----------------------------------------------------------------------------------------------
 
-    async def gather(self, run: str) -> int:
-        """Note every record of the CRM that this run does not know yet; how many."""
-        new = 0
-        for step, entity in enumerate(self.walk.entities):
-            async for ids in self.driver.pages(entity):
-                await self.trail("protect.list", entity.entity, "", {"count": len(ids)})
-                new += await self.store.found(self.tenant, run, step, entity.entity, ids)
-        return new
+    async def gather(self, run: str, step: int, place: str) -> Listed:
+        """Note the records of one page of a list; raises CrmUnreachable, CrmSignInRefused."""
+        entity = self.walk.entities[step]
+        listed = await self.driver.page(entity, place)
+        await self.trail("protect.list", entity.entity, "", {"count": len(listed.ids)})
+        listed.new = await self.store.found(self.tenant, run, step, entity.entity, listed.ids)
+        return listed
 
     async def index(self, run: str, row: Row) -> None:
         """Read a record and put its names and addresses into the vault."""
@@ -194,7 +193,7 @@ class Work:
                 problem = self._difference(sent, got)
                 if not problem:
                     settled[name] = await self.changer.noted(given, reading, name, got)
-                elif problem in ("truncated", "changed-case") or not got:
+                elif self._is_damaged(sent, got):
                     broken[name] = before
                     row.misfits[name] = problem
         if broken:
@@ -211,6 +210,10 @@ class Work:
         await self.trail(operation, reading.entity.entity, reading.record, fields)
         await self._pace.turn()
         await self.driver.write(reading, new)
+
+    def _is_damaged(self, sent: str, got: str) -> bool:
+        """Whether the CRM made this of what was sent; else somebody typed it."""
+        return not got or self._difference(sent, got) in ("truncated", "changed-case")
 
     def _difference(self, sent: str, got: str | None) -> str:
         """Why what came back is not what was sent; "" when it is, or differs in nothing but spelling of surrogates."""
@@ -273,11 +276,15 @@ class Work:
         new: dict[str, str] = {}
         proved: set[str] = set()
         misfits: dict[str, str] = {}
+        kept = await self.changer.kept(row, reading)
         for name in row.fields:
             if name not in reading.fields or await self.changer.is_before(row, reading, name):
                 continue
             try:
-                back, sure = await self.changer.before(row, reading, name)
+                if name in kept and self._is_damaged(kept[name][1], reading.fields[name]):
+                    back, sure = kept[name][0], True
+                else:
+                    back, sure = await self.changer.before(row, reading, name)
             except NotRestorable as fault:
                 misfits[name] = f"undo-{fault.problem}"
                 continue
@@ -303,28 +310,11 @@ class Work:
                 if not await self.changer.is_before(row, back, name):
                     trimmed = back.fields.get(name, "").strip() == new.get(name, "").strip()
                     misfits[name] = "undo-trimmed" if trimmed else "undo-not-stored"
-            if self.changer.left(row, back):
-                misfits.setdefault("record", "undo-left")
+            if left := self.changer.left(row, back):
+                misfits["record"] = f"undo-left:{left}"
             row.state = "differs" if misfits else "restored"
         row.misfits, row.kept = misfits, None
         await self.store.keep(self.tenant, run, row)
-
-    async def retire(self, run: str) -> None:
-        """End the origins of a run that is undone; only when nothing of it is left, because spellings hang on them."""
-        async for row in self.store.rows(self.tenant, run, ("restored",)):
-            await self.changer.retire(row)
-
-    async def left(self, run: str) -> tuple[int, int]:
-        """(surrogates of a run that the CRM still holds, records looked at), each record read once more."""
-        left = looked = 0
-        async for row in self.store.rows(self.tenant, run, ("restored", "differs", "done", "placed", "undoing")):
-            if not row.fields:
-                continue
-            reading = await self._read(self.walk.entity(row.entity), row.record)
-            if reading is not None:
-                looked += 1
-                left += self.changer.left(row, reading)
-        return left, looked
 
     # -- verifying ---------------------------------------------------------------------------------------------
 

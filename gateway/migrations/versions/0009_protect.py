@@ -7,7 +7,7 @@ before, sealed, from the moment before the CRM is written until the record is kn
 from alembic import op
 
 revision = "0009"
-down_revision = "0004"
+down_revision = "0008"
 branch_labels = None
 depends_on = None
 
