@@ -157,14 +157,15 @@ def forth_and_back(ready: Seeded, kills: int, rng: random.Random, *, rate: str =
     """Protect with so many kills, check, put back with so many kills, check; the problems found."""
     problems: list[str] = []
     before = ready.dump()
-    hits = sum(ready.killed(rng.uniform(1.5, most_s), "run", "--rate", rate) for _ in range(kills))
+    start = ready.start_s() if kills else 0.0
+    hits = sum(ready.killed(start + rng.uniform(0.0, most_s), "run", "--rate", rate) for _ in range(kills))
     told = ready.protect("run", "--rate", rate, code=None)
     if found := ready.leaks():
         problems.append(f"{len(found)} seeded values are clear after the run ({sorted({one.kind for one in found})})")
     if ready.name == "creme" and (twice := {record: number for record, number in edits(ready).items() if number > 1}):
         problems.append(f"{len(twice)} records were written twice")
     ready.protect("verify", code=None)
-    hits += sum(ready.killed(rng.uniform(1.5, most_s), "undo", "--rate", rate) for _ in range(kills))
+    hits += sum(ready.killed(start + rng.uniform(0.0, most_s), "undo", "--rate", rate) for _ in range(kills))
     undone = ready.protect("undo", "--rate", rate, code=None)
     if "0 surrogates of this run left" not in undone and kills == 0:
         problems.append("undo does not say that nothing is left")

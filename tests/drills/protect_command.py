@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass, field
 
 from gateway.settings import Settings
@@ -27,6 +28,12 @@ class Commands:
         if code is not None:
             assert done.returncode == code, f"{words}: {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         return done.stdout
+
+    def start_s(self) -> float:
+        """Seconds a command needs before it works on a record, here and now; kills are aimed behind that."""
+        began = time.monotonic()
+        self.protect("status", code=None)
+        return time.monotonic() - began
 
     def killed(self, after_s: float, *words: str) -> bool:
         """Start a command and end it with SIGKILL after some time; False when it was done before."""

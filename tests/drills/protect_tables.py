@@ -118,14 +118,15 @@ def there_and_back(ready: Tables, kills: int) -> list[str]:
     if len(ready.leaks()) < 3:
         problems.append("the scan does not see what is there")
     rng = random.Random(11)
-    hits = sum(ready.killed(rng.uniform(2.0, 8.0), "run", "--rate", "0", *ready.way) for _ in range(kills))
+    start = ready.start_s() if kills else 0.0
+    hits = sum(ready.killed(start + rng.uniform(0.0, 9.0), "run", "--rate", "0", *ready.way) for _ in range(kills))
     told = ready.protect("run", "--rate", "0", *ready.way)
     ran = time.monotonic() - began
     if found := ready.leaks():
         problems.append(f"{len(found)} seeded values left ({sorted({one.kind for one in found})})")
     ready.protect("verify", *ready.way)
     began = time.monotonic()
-    hits += sum(ready.killed(rng.uniform(2.0, 8.0), "undo", "--rate", "0", *ready.way) for _ in range(kills))
+    hits += sum(ready.killed(start + rng.uniform(0.0, 9.0), "undo", "--rate", "0", *ready.way) for _ in range(kills))
     undone = ready.protect("undo", "--rate", "0", *ready.way, code=None if kills else 0)
     if "0 surrogates of this run left" not in undone and not kills:
         problems.append("undo does not say that nothing is left")
