@@ -49,7 +49,7 @@ COLUMNS = {
 }  # fmt: skip
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Seeded(Commands):
     """A CRM with people that never passed the gateway, and an installation of crmgate that only the commands use."""
 
@@ -118,7 +118,7 @@ def seeded(crm: str, people: int, organisations: int) -> Iterator[Seeded]:
         for firm in firms:
             driver.add_organisation(firm)
         driver.browser.close()
-        ready = Seeded(settings, [], server, made, firms)
+        ready = Seeded(settings=settings, server=server, people=made, organisations=firms)
         secret = settings.file.with_name("crm-password")
         secret.touch(mode=0o600)
         secret.write_text(server.passwords[server.crm.admin_login] + "\n")

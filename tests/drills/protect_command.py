@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from gateway.settings import Settings
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Commands:
     """The commands of one installation. said: everything they printed."""
 

@@ -36,13 +36,13 @@ entities:
 ODD = ("  {}", "{} ", "{}\n", "{}\r\n", "{}\t", "{}")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Tables(Commands):
     """A CRM that is switched off, and an installation that walks its tables."""
 
-    file: Path = Path()
-    map_file: Path = Path()
-    seeker: Seeker | None = None
+    file: Path
+    map_file: Path
+    seeker: Seeker
 
     @property
     def way(self) -> list[str]:
@@ -56,7 +56,6 @@ class Tables(Commands):
 
     def leaks(self) -> set[Sought]:
         """Seeded values anywhere in the bytes of the database file, free pages too."""
-        assert self.seeker is not None
         return self.seeker.find_plain(self.file.read_bytes()) | self.seeker.find_plain(self.dump())
 
 
@@ -74,7 +73,7 @@ def tables(people: int) -> Iterator[Tables]:
         settings = home.write_settings("creme", children.free_port())
         database = open_database(settings)
         try:
-            yield Tables(settings, [], file, map_file, Seeker(sought))
+            yield Tables(settings=settings, file=file, map_file=map_file, seeker=Seeker(sought))
         finally:
             database.close()
 
