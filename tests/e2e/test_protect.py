@@ -3,6 +3,7 @@
 import random
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,8 @@ from tests.drills.protect import Seeded, edits, forth_and_back, seeded
 from tests.e2e.database import sql
 
 pytestmark = pytest.mark.real
+
+HISTORY = Path(__file__).parents[2] / "deploy" / "protect" / "creme-history.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +56,32 @@ def test_creme_is_protected_by_its_own_forms_and_put_back_byte_for_byte(creme_pe
     assert ready.dump() == before
     for value in [one.email for one in ready.people] + [one.full_name for one in ready.people]:
         assert all(value not in said for said in ready.said)
+
+
+def offline(ready: Seeded) -> list[str]:
+    """Options of the database way."""
+    return ["--database", f"sqlite:///{ready.file}", "--map", str(HISTORY)]
+
+
+@pytest.mark.timeout(300)
+def test_creme_history_is_cleaned_in_its_database_while_it_is_switched_off(creme_people: Seeded) -> None:
+    """Creme's history keeps old values of every edit: the interface cannot help that, the database way can."""
+    ready = creme_people
+    ready.protect("run", "--rate", "0", code=1)
+    lines = ready.query("SELECT id, value FROM creme_core_historyline ORDER BY id")
+    assert ready.seeker().find(str(lines).encode())  # this is what the interface leaves behind
+    assert "switch it off" in refused(ready, "run", "--rate", "0", *offline(ready))
+    ready.server.child.stop()
+    ready.protect("run", "--rate", "0", *offline(ready))
+    assert ready.seeker().find(ready.file.read_bytes()) == set()  # every table, index and free page
+    ready.protect("undo", "--rate", "0", *offline(ready))
+    assert ready.query("SELECT id, value FROM creme_core_historyline ORDER BY id") == lines
+
+
+def refused(ready: Seeded, *words: str) -> str:
+    """What a command says that cannot be done."""
+    ready.protect(*words, code=1)
+    return ready.said[-1]
 
 
 @pytest.mark.timeout(300)
