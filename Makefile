@@ -15,7 +15,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 VENDOR := gateway/console/static/vendor
 export PIP_CACHE_DIR := $(CACHE)/pip
 
-.PHONY: help venv web demo test lock lint types unit system check leak hostile fidelity transfer bench clean
+.PHONY: help venv web demo test lock lint types unit system check leak hostile fidelity transfer protect-drill bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,6 +82,9 @@ fidelity: system .venv/.dev $(VENDOR)/.fetched ## recorded CRM work, with and wi
 
 transfer: system .venv/.dev $(VENDOR)/.fetched ## 1 GB up and down through the gateway: what memory it takes
 	@$(BIN)/python -m tests.drills.transfer
+
+protect-drill: system .venv/.dev $(VENDOR)/.fetched ## 10,000 records and two real CRMs protected and put back, killed 20 times each way
+	@$(BIN)/python -m tests.drills.protect
 
 bench: system .venv/.dev $(VENDOR)/.fetched ## nginx, mitmproxy and crmgate side by side
 	@$(BIN)/python -m tests.bench

@@ -235,9 +235,11 @@ def _style(raw: str, written: str) -> tuple[Any, dict[str, Any]] | None:
 
 
 def _strings(raw: str, written: str) -> Iterator[tuple[str, str]]:
-    """(place, text) of every string; nothing for JSON that could not be put back byte for byte."""
+    """(place, text) of every string; the text itself where taking it apart would not give the same bytes again."""
     found = _style(raw, written)
-    if found is not None:
+    if found is None:
+        yield "", raw
+    else:
         yield from _leaves(found[0], "")
 
 
@@ -253,7 +255,7 @@ def _leaves(value: Any, place: str) -> Iterator[tuple[str, str]]:
 def _replaced(raw: str, new: Mapping[str, str], written: str) -> str:
     found = _style(raw, written)
     if found is None:
-        raise RecordChanged
+        return new.get("", raw)
     value, style = found
 
     def put(inner: Any, place: str) -> Any:
