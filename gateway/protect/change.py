@@ -18,7 +18,7 @@ from gateway.protect.judge import SPELLING, Judged, Piece, State, judge, own_hit
 from gateway.protect.reading import Reading
 from gateway.protect.store import Row
 from gateway.tokenise import full_names
-from kms.envelope import NONCE_BYTES, Context, FieldKey, key_id, open_, seal
+from kms.envelope import DEFAULT, NONCE_BYTES, Context, FieldKey, Sealing, key_id, open_, seal
 from kms.keyring import Keyring
 from kms.normalise import normalise
 from kms.scanner import Scanner
@@ -58,13 +58,20 @@ class Changer:
     """Surrogates for the values of one tenant's records, and the values again."""
 
     def __init__(
-        self, tenant: str, vault: SurrogateVault, keyring: Keyring, scanner: Scanner, randomness: Randomness
+        self,
+        tenant: str,
+        vault: SurrogateVault,
+        keyring: Keyring,
+        scanner: Scanner,
+        randomness: Randomness,
+        sealing: Sealing = DEFAULT,
     ) -> None:
         self.tenant = tenant
         self._vault = vault
         self._keyring = keyring
         self._scanner = scanner
         self._randomness = randomness
+        self._sealing = sealing
 
     def declared(self, reading: Reading) -> dict[str, FieldSpec]:
         """The fields of a record that the profile declares."""
@@ -288,7 +295,8 @@ class Changer:
             return None
         key = await self._keyring.field_key(self.tenant, SCOPE, "seal")
         place = _kept_place(self.tenant, reading)
-        return seal(key, orjson.dumps(dict(before)), place, self._randomness(NONCE_BYTES), pad_to=64)
+        nonce = self._randomness(NONCE_BYTES)
+        return seal(key, orjson.dumps(dict(before)), place, nonce, pad_to=64, sealing=self._sealing)
 
     async def _is(self, reading: Reading, name: str, text: str, wanted: str) -> bool:
         keys = await self._keyring.by_id(self.tenant, {bytes.fromhex(wanted.partition(":")[0])})

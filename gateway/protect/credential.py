@@ -11,7 +11,7 @@ import orjson
 
 from gateway.access.tokens import Randomness
 from gateway.protect.store import ProtectStore
-from kms.envelope import NONCE_BYTES, Context, EnvelopeInvalid, key_id, open_, seal
+from kms.envelope import NONCE_BYTES, Context, EnvelopeInvalid, Sealing, key_id, open_, seal
 from kms.keyring import Keyring
 
 SCOPE = "gateway.protect"
@@ -46,16 +46,20 @@ class Credential:
 class Credentials:
     """Keeps and opens the credential of each tenant."""
 
-    def __init__(self, store: ProtectStore, keyring: Keyring, randomness: Randomness) -> None:
+    def __init__(
+        self, store: ProtectStore, keyring: Keyring, randomness: Randomness, sealing: Callable[[str], Sealing]
+    ) -> None:
         self._store = store
         self._keyring = keyring
         self._randomness = randomness
+        self._sealing = sealing
 
     async def keep(self, tenant: str, credential: Credential) -> None:
         """Seal and store; replaces an older one. Raises KeysUnavailable, StoreUnavailable."""
         key = await self._keyring.field_key(tenant, SCOPE, "seal")
         told = {"login": credential.login, "password": credential.password, "extra": dict(credential.extra)}
-        blob = seal(key, orjson.dumps(told), _place(tenant), self._randomness(NONCE_BYTES), pad_to=128)
+        nonce, sealing = self._randomness(NONCE_BYTES), self._sealing(tenant)
+        blob = seal(key, orjson.dumps(told), _place(tenant), nonce, pad_to=128, sealing=sealing)
         await self._store.keep_credential(tenant, blob)
 
     async def open(self, tenant: str, used: Callable[[], Awaitable[None]]) -> Credential:

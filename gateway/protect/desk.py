@@ -10,6 +10,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,7 +24,7 @@ from gateway.database import open_pool
 from gateway.durable import Durable, ask
 from gateway.job import Job, State, Wanted
 from gateway.job_store import JobStore
-from gateway.opening import open_keys
+from gateway.opening import open_keys, sealing_of
 from gateway.protect.change import Changer
 from gateway.protect.client import CrmClient
 from gateway.protect.credential import Credential, Credentials
@@ -163,7 +164,8 @@ async def open_desk(settings: Settings, tenant: str, dsn: str) -> AsyncIterator[
         log = AuditLog(dsn)
         await log.start()
         stack.push_async_callback(log.close)
-        vault = SurrogateVault(pool, keyring, value_s=settings.keys.cache_s)
+        sealing = partial(sealing_of, settings)
+        vault = SurrogateVault(pool, keyring, value_s=settings.keys.cache_s, sealing=sealing)
         stack.push_async_callback(vault.close)
         scanner = await vault.start(tenant)
         store = ProtectStore(pool)
@@ -172,8 +174,8 @@ async def open_desk(settings: Settings, tenant: str, dsn: str) -> AsyncIterator[
             settings=settings.tenants[tenant],
             profile=load_profile(settings.tenants[tenant].profile),
             store=store,
-            credentials=Credentials(store, keyring, secrets.token_bytes),
-            changer=Changer(tenant, vault, keyring, scanner, secrets.token_bytes),
+            credentials=Credentials(store, keyring, secrets.token_bytes, sealing),
+            changer=Changer(tenant, vault, keyring, scanner, secrets.token_bytes, sealing(tenant)),
             log=log,
             _dsn=dsn,
             _pool=pool,

@@ -126,17 +126,12 @@ def _table(entry: Mapping[str, Any], dialect: str) -> TableMap:
 def _condition(text: str, dialect: str) -> str:
     """A condition, parsed and written anew with every name quoted; raises MapInvalid for anything but comparisons."""
     try:
-        parsed = sqlglot.parse_one(f"SELECT 1 WHERE {text}", dialect=dialect)
+        parsed = sqlglot.parse(text, dialect=dialect)
     except sqlglot.errors.SqlglotError:
         raise MapInvalid(f"the condition {text!r} is not SQL") from None
-    where = parsed.args.get("where")
-    if not isinstance(where, exp.Where) or set(parsed.args) - {"where", "expressions", "kind"} & _given(parsed):
+    if len(parsed) != 1 or parsed[0] is None:
         raise MapInvalid(f"the condition {text!r} is more than a condition")
-    for node in where.this.walk():
+    for node in parsed[0].walk():
         if not isinstance(node, _PLAIN) or (isinstance(node, exp.Column) and node.table):
             raise MapInvalid(f"the condition {text!r} may only compare columns of its table with constants")
-    return str(where.this.sql(dialect=dialect, identify=True))
-
-
-def _given(parsed: exp.Expr) -> set[str]:
-    return {name for name, value in parsed.args.items() if value}
+    return str(parsed[0].sql(dialect=dialect, identify=True))
