@@ -28,7 +28,7 @@ def counted(plan: str, field: str) -> list[int]:
     return [int(one) for one in found.groups()]
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_creme_is_protected_by_its_own_forms_and_put_back_byte_for_byte() -> None:
     """Plan counts right, run, leak scan, verify, undo, same bytes; no record written twice. What Creme's own history
     keeps of every edit cannot be changed through its interface: the database way cleans it while Creme is off."""
@@ -69,7 +69,7 @@ def history_there_and_back(ready: Seeded) -> None:
     assert ready.query("SELECT id, value FROM creme_core_historyline ORDER BY id") == lines
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_run_on_tryton_survives_kills_and_goes_back(tryton_people: Seeded) -> None:
     rng = random.Random(3)
     assert forth_and_back(tryton_people, 1, rng, most_s=3.0) == []
