@@ -15,7 +15,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 VENDOR := gateway/console/static/vendor
 export PIP_CACHE_DIR := $(CACHE)/pip
 
-.PHONY: help venv web demo test lock lint types unit system check leak hostile fidelity transfer outage bench bench-kms twin rotation-drill edits evidence-real egress clean
+.PHONY: help venv web demo test lock lint types unit system check leak hostile fidelity transfer outage bench bench-kms twin rotation-drill edits evidence-real egress protect-drill clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -100,6 +100,8 @@ edits: .venv/.dev $(VENDOR)/.fetched ## 10,000 random edits by roles that see al
 
 evidence-real: .venv/.dev ## the MariaDB probe against a real server (needs mariadb-server, about 200 MB)
 	@$(BIN)/python -m tests.drills.evidence_real
+protect-drill: system .venv/.dev $(VENDOR)/.fetched ## 10,000 records and two real CRMs protected and put back, killed 20 times each way
+	@$(BIN)/python -m tests.drills.protect
 
 bench: system .venv/.dev $(VENDOR)/.fetched ## nginx, mitmproxy and crmgate side by side
 	@$(BIN)/python -m tests.bench

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.tree import Tree
 
 from gateway import check as checks
-from gateway import cli_audit, cli_evidence, cli_keys, cli_users
+from gateway import cli_audit, cli_evidence, cli_keys, cli_protect, cli_users
 from gateway.accounts import utc_now
 from gateway.check_words import LANGUAGES, WEIGHTS, say
 from gateway.cli_shell import (
@@ -47,6 +47,7 @@ app.add_typer(cli_users.app, name="user")
 app.add_typer(cli_audit.app, name="audit")
 app.add_typer(cli_evidence.app, name="evidence")
 app.add_typer(cli_keys.app, name="keys")
+app.add_typer(cli_protect.app, name="protect")
 app.add_typer(profile_app, name="profile")
 
 _STYLES = {checks.Weight.FINE: "green", checks.Weight.WARNING: "yellow", checks.Weight.PROBLEM: "red"}

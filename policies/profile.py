@@ -27,6 +27,7 @@ from policies.operation import (
 from policies.requests import names_field, plain_id, record_ids, type_id
 from policies.rpc import RpcRules
 from policies.selector import rule_for
+from policies.walk import Walk
 
 __all__ = [
     "UNMATCHED_READ",
@@ -178,6 +179,7 @@ class Profile:
     signed_out: Mapping[str, Any]
     known_limits: tuple[str, ...]
     template_count: int = 0
+    walk: Walk | None = None
     source: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     # -- classification --------------------------------------------------------------------------------------

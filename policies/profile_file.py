@@ -19,6 +19,7 @@ from policies.operation import Action, BodyRule, FieldSpec, Operation, SearchRul
 from policies.profile import Profile, ProfileInvalid, ReadBack, Template, Whoami, label_key
 from policies.rpc import RpcRules, RpcTemplate
 from policies.taxonomy import Kind
+from policies.walk import compile_walk
 
 PROFILES = Path(__file__).with_name("profiles")
 _READ_ACTIONS = frozenset({Action.READ, Action.LIST, Action.SEARCH, Action.EXPORT, Action.ASSET})
@@ -87,6 +88,7 @@ class _Compiler:
         pages: PathTrie[str] = PathTrie()
         for template, entity in source.get("record_pages", {}).items():
             self._add_path(pages, template, entity)
+        walk = compile_walk(source["walk"], self._field) if "walk" in source else None
         if self.problems:
             raise ProfileInvalid(self.problems)
         owner = source.get("owner", {})
@@ -126,6 +128,7 @@ class _Compiler:
             signed_out=source.get("signed_out", {}),
             known_limits=tuple(source.get("known_limits", ())),
             template_count=self.templates,
+            walk=walk,
             source=source,
         )
 

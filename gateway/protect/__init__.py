@@ -1,0 +1,1 @@
+"""Protecting what a CRM already holds, and the way back."""

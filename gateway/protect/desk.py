@@ -1,0 +1,188 @@
+"""Everything one `crmgate protect` command works with: opened for one tenant, closed again whatever happens.
+
+The server builds the same parts in gateway/composition.py; this is the short life of one command beside it.
+"""
+
+import contextlib
+import getpass
+import secrets
+import ssl
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from audit.entry import AuditEntry
+from audit.log import AuditLog
+from gateway.access.tokens import new_id
+from gateway.accounts import utc_now
+from gateway.database import Pool as Database
+from gateway.database import open_pool
+from gateway.durable import Durable, ask
+from gateway.job import Job, State, Wanted
+from gateway.job_store import JobStore
+from gateway.opening import open_keys, sealing_of
+from gateway.protect.change import Changer
+from gateway.protect.client import CrmClient
+from gateway.protect.credential import Credential, Credentials
+from gateway.protect.direct import Direct, dialect_of, open_engine
+from gateway.protect.html_forms import HtmlForms
+from gateway.protect.json_rpc import JsonRpc
+from gateway.protect.reading import CrmDriver
+from gateway.protect.run import RunJob, kind_of
+from gateway.protect.store import ProtectStore
+from gateway.protect.table_map import MapInvalid, read_map
+from gateway.protect.work import Work, steady
+from gateway.settings import Settings, TenantSettings
+from gateway.upstream import Pool, Timeouts
+from kms.keyring import Keyring
+from kms.store import Store
+from kms.tokens import SurrogateVault
+from policies.profile import Profile, load_profile
+from policies.walk import Walk
+
+
+class NoWalk(Exception):  # noqa: N818 - names what is missing
+    """The profile of this CRM does not say how to walk through its records."""
+
+    permanent = True
+
+
+@dataclass(slots=True)
+class Desk:
+    """Open parts of one tenant."""
+
+    tenant: str
+    settings: TenantSettings
+    profile: Profile
+    store: ProtectStore
+    credentials: Credentials
+    changer: Changer
+    log: AuditLog
+    _dsn: str
+    _pool: Database
+
+    async def trail(self, operation: str, entity: str, record: str, fields: Mapping[str, Any]) -> None:
+        """One durable audit entry of a use of the service credential; raises AuditUnavailable."""
+        await self.log.append(
+            AuditEntry(
+                id=new_id("a", secrets.token_bytes),
+                at=utc_now(),
+                tenant=self.tenant,
+                kind="protect",
+                actor="command-line",
+                actor_login=getpass.getuser(),
+                operation=operation,
+                entity=entity,
+                record=record,
+                reason="done",
+                fields=fields,
+            )
+        )
+
+    async def driver(self, walk: Walk) -> CrmDriver:
+        """The CRM through its own interface, with the service credential; raises CredentialMissing, KeysUnavailable."""
+
+        async def used() -> None:
+            await self.trail("protect.sign_in", "", "", {})
+
+        credential = await self.credentials.open(self.tenant, used)
+        client = CrmClient(_pool(self.settings))
+        if self.profile.protocol == "json-rpc":
+            return JsonRpc(client, walk, credential)
+        return HtmlForms(client, self.profile, walk, credential)
+
+    def direct(self, url: str, map_file: Path) -> tuple[Walk, Direct]:
+        """The CRM's own tables; url: of SQLAlchemy, or `@file` that holds it. Raises MapInvalid."""
+        if url.startswith("@"):
+            try:
+                url = Path(url[1:]).read_text(encoding="utf-8").strip()
+            except OSError as fault:
+                raise MapInvalid(f"cannot read {url[1:]}: {fault.strerror}") from None
+        elif urlsplit(url).password:
+            raise MapInvalid(
+                "a password must not stand on the command line: put the address into a file, --database @FILE"
+            )
+        engine = open_engine(url)
+        walk, tables = read_map(map_file, self.profile, dialect_of(engine))
+        return walk, Direct(engine, walk, tables, self.settings.upstream)
+
+    def work(self, walk: Walk, driver: CrmDriver, rate: float) -> Work:
+        """The steps over a driver."""
+        return Work(self.tenant, walk, driver, self.changer, self.store, self.trail, steady(rate))
+
+    @contextlib.asynccontextmanager
+    async def jobs(self, way: str, walk: Walk, driver: CrmDriver, rate: float) -> AsyncIterator[Durable]:
+        """Durable work of this process for runs of this tenant; raises WorkflowsUnavailable, StoreUnavailable."""
+        work = self.work(walk, driver, rate)
+
+        async def opening(_job: Job) -> Work:
+            return work
+
+        durable = Durable(self._dsn, self._pool, poll_s=0.25)
+        durable.register(kind_of(self.tenant, way), RunJob(opening, time.monotonic))
+        await durable.start()
+        try:
+            yield durable
+        finally:
+            await durable.close()
+
+    async def cancel(self, name: str) -> None:
+        """End a job that is not done; its records stay as they are."""
+        job = await self.job(name)
+        if job is not None and job.state not in (State.DONE, State.CANCELLED):
+            await ask(JobStore(self._pool), name, Wanted.CANCEL)
+
+    async def job(self, name: str) -> Job | None:
+        """A job by its id."""
+        return await JobStore(self._pool).get(name)
+
+    async def keep_credential(self, credential: Credential) -> None:
+        """Seal and store a service credential."""
+        await self.trail("protect.credential", "", "", {})
+        await self.credentials.keep(self.tenant, credential)
+
+    @property
+    def walk(self) -> Walk:
+        """The walk of the profile; raises NoWalk."""
+        if self.profile.walk is None:
+            raise NoWalk(f"the profile {self.profile.name} does not say how to walk through the records of this CRM")
+        return self.profile.walk
+
+
+@contextlib.asynccontextmanager
+async def open_desk(settings: Settings, tenant: str, dsn: str) -> AsyncIterator[Desk]:
+    """The parts of a tenant over an open database; raises DatabaseUnavailable, KeysUnavailable, AuditUnavailable."""
+    async with contextlib.AsyncExitStack() as stack:
+        pool = await open_pool(dsn, max_size=6)
+        stack.push_async_callback(pool.close)
+        keyring = Keyring(open_keys(settings), Store(pool), ttl_s=settings.keys.cache_s, clock=time.monotonic)
+        stack.push_async_callback(keyring.close)
+        log = AuditLog(dsn)
+        await log.start()
+        stack.push_async_callback(log.close)
+        sealing = partial(sealing_of, settings)
+        vault = SurrogateVault(pool, keyring, value_s=settings.keys.cache_s, sealing=sealing)
+        stack.push_async_callback(vault.close)
+        scanner = await vault.start(tenant)
+        store = ProtectStore(pool)
+        yield Desk(
+            tenant=tenant,
+            settings=settings.tenants[tenant],
+            profile=load_profile(settings.tenants[tenant].profile),
+            store=store,
+            credentials=Credentials(store, keyring, secrets.token_bytes, sealing),
+            changer=Changer(tenant, vault, keyring, scanner, secrets.token_bytes, sealing(tenant)),
+            log=log,
+            _dsn=dsn,
+            _pool=pool,
+        )
+
+
+def _pool(settings: TenantSettings) -> Pool:
+    tls = ssl.create_default_context(cafile=str(settings.upstream_ca)) if settings.upstream_ca is not None else None
+    timeouts = Timeouts(connect=settings.connect_timeout_s, read=settings.answer_timeout_s, idle=settings.keep_idle_s)
+    return Pool(settings.upstream, size=2, timeouts=timeouts, tls=tls)

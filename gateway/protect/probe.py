@@ -1,0 +1,191 @@
+"""Proves the storage form of each declared field on a scratch record: write, read back, compare; reports the limits.
+
+What the CRM answers is not believed, only what it shows afterwards. The scratch record is made through the CRM and
+deleted afterwards, whatever happens.
+"""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from gateway.protect.reading import CrmDriver, CrmRefused, Reading
+from gateway.protect.work import Trail
+from kms.surrogate import ADDRESS, BANK_CARD, EMAIL, ID_CARD, NAME, PHONE, make_email, make_serial, make_short_text
+from policies.profile import FieldSpec
+from policies.walk import Walk, WalkEntity
+
+HAN4 = "\U00020bb7\U0002cd4d"  # characters of four bytes in UTF-8, as in rare Chinese names
+LENGTHS = (46, 100, 255, 1_000, 10_000)
+
+
+@dataclass(slots=True)
+class FieldProof:
+    """One field. holds: whether what protecting writes there comes back as it was; problems: form → what happened;
+    limits: what else was found, in words."""
+
+    entity: str
+    name: str
+    kind: str
+    holds: bool = True
+    problems: dict[str, str] = field(default_factory=dict)
+    limits: list[str] = field(default_factory=list)
+
+
+def forms_of(kind: str) -> dict[str, str]:
+    """What protecting writes into a field of this kind: surrogates that belong to nobody, one for each form."""
+    key = secrets.token_bytes(32)
+    samples = {
+        EMAIL: make_email(key, secrets.token_bytes(16)),
+        PHONE: make_serial(key, PHONE, 1),
+        ID_CARD: make_serial(key, ID_CARD, 1),
+        BANK_CARD: make_serial(key, BANK_CARD, 1),
+        NAME: make_short_text(key, NAME, secrets.token_bytes(6)),
+        ADDRESS: make_short_text(key, ADDRESS, secrets.token_bytes(6)),
+    }
+    if kind == ADDRESS:
+        return {ADDRESS: samples[ADDRESS], "lines": f"{samples[ADDRESS]}\r\n{samples[ADDRESS]}"}
+    if kind == "text":
+        return {**samples, "prose": f"a {samples[NAME]}, {samples[PHONE]}.\r\n{samples[EMAIL]}\n{samples[ADDRESS]}"}
+    # A value that is not what its field is for is stored as short text, where the CRM's own validator lets it pass.
+    return {kind: samples[kind]}
+
+
+async def probe(walk: Walk, driver: CrmDriver, trail: Trail) -> list[FieldProof]:
+    """Prove every declared field; errors as CrmDriver says."""
+    proofs: list[FieldProof] = []
+    made: list[tuple[WalkEntity, str]] = []
+    records: dict[str, str] = {}
+    try:
+        for entity in walk.entities:
+            if not entity.probe:
+                proofs.append(_unproved(entity, "no scratch record is described for it"))
+                continue
+            values = _filled(entity.probe, records.get(entity.parent[0] if entity.parent else "", ""))
+            await trail("protect.probe", entity.entity, "", {})
+            try:
+                record = await driver.create(entity, values)
+            except CrmRefused as fault:
+                proofs.append(_unproved(entity, f"the CRM does not make a scratch record ({fault.problem})"))
+                continue
+            made.append((entity, record))
+            records[entity.entity] = record
+            proofs += await _prove_record(entity, driver, record)
+    finally:
+        for entity, record in reversed(made):
+            await driver.remove(entity, record)
+    return proofs
+
+
+async def _prove_record(entity: WalkEntity, driver: CrmDriver, record: str) -> list[FieldProof]:
+    proofs = []
+    reading = await driver.read(entity, record)
+    names = [one.name for one in entity.fields if "*" not in one.name]
+    for name in names:
+        if reading is None:
+            break
+        for decider, spec in _variants(entity, name):
+            proofs.append(await _prove(entity, driver, record, name, spec, decider))
+    return proofs
+
+
+def _variants(entity: WalkEntity, name: str) -> Sequence[tuple[Mapping[str, str], FieldSpec]]:
+    """Each kind a column may hold, with what decides it."""
+    one = next(one for one in entity.fields if one.name == name)
+    if one.by is None:
+        return [({}, one.spec)]
+    return [*(({one.by[0]: value}, spec) for value, spec in one.by[1].items())]
+
+
+async def _prove(
+    entity: WalkEntity, driver: CrmDriver, record: str, name: str, spec: FieldSpec, decider: Mapping[str, str]
+) -> FieldProof:
+    kind = "text" if spec.kind is None else str(spec.kind)
+    label = name if not decider else f"{name} ({', '.join(decider.values())})"
+    proof = FieldProof(entity.entity, label, kind)
+    before = await driver.read(entity, record)
+    if before is None:
+        return _unproved(entity, "the scratch record is gone")
+    old = before.fields.get(name, "")
+    lines = not await _try(entity, driver, record, {name: "a\nb", **decider})
+    for form, text in forms_of(kind).items():
+        if not lines:  # the field never holds several lines, so protecting never writes any there
+            if form == "lines":
+                continue
+            text = " ".join(text.split())
+        if 0 < spec.max_chars < len(text):
+            continue  # the profile says that it has no room, and protecting reports that instead of trying
+        found = await _try(entity, driver, record, {name: text, **decider})
+        if found:
+            proof.problems[form] = found
+            proof.holds = False
+    proof.limits = await _limits(entity, driver, record, name, kind, decider)
+    if old:
+        await _try(entity, driver, record, {name: old})
+    return proof
+
+
+async def _limits(
+    entity: WalkEntity, driver: CrmDriver, record: str, name: str, kind: str, decider: Mapping[str, str]
+) -> list[str]:
+    """How the field treats long text, rare characters, line breaks and white space; no verdict."""
+    if kind in (EMAIL, PHONE):
+        return []
+    found = []
+    for length in LENGTHS:
+        problem = await _try(entity, driver, record, {name: "x" * length, **decider})
+        if problem:
+            found.append(f"{length} characters: {problem}")
+            break
+    for what, text in (
+        ("four-byte characters", f"a{HAN4}b"),
+        ("line breaks CR LF", "a\r\nb"),
+        ("line breaks LF", "a\nb"),
+        ("white space around", " a "),
+        ("upper and lower case", "aB"),
+    ):
+        problem = await _try(entity, driver, record, {name: text, **decider})
+        if problem:
+            found.append(f"{what}: {problem}")
+    return found
+
+
+async def _try(entity: WalkEntity, driver: CrmDriver, record: str, new: Mapping[str, str]) -> str:
+    """Write and read back; "" when the same text came back, else what happened."""
+    reading = await driver.read(entity, record)
+    if reading is None:
+        return "gone"
+    try:
+        await driver.write(reading, new)
+    except CrmRefused as fault:
+        return f"refused ({fault.problem})"
+    back = await driver.read(entity, record)
+    if back is None:
+        return "gone"
+    name, sent = next(iter(new.items()))
+    return difference(sent, back, name)
+
+
+def difference(sent: str, back: Reading, name: str) -> str:
+    """What became of a text, "" when nothing."""
+    got = back.fields.get(name)
+    if got == sent:
+        return ""
+    if not got:
+        return "not stored"
+    if got == sent.strip():
+        return "white space trimmed"
+    if sent.startswith(got):
+        return f"truncated at {len(got)}"
+    if got.casefold() == sent.casefold():
+        return "case changed"
+    if got.replace("\r\n", "\n") == sent.replace("\r\n", "\n"):
+        return "line breaks changed"
+    return "changed"
+
+
+def _unproved(entity: WalkEntity, why: str) -> FieldProof:
+    return FieldProof(entity.entity, "*", "", holds=not entity.probe, limits=[f"not proved: {why}"])
+
+
+def _filled(values: Mapping[str, object], parent: str) -> dict[str, object]:
+    return {name: parent if value == "{parent}" else value for name, value in values.items()}

@@ -1,0 +1,240 @@
+"""Runs, progress and the sealed credential: the SQL of this package. Nothing here is a value in the clear."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+from psycopg.types.json import Jsonb
+
+from kms.store import Pool, StoreUnavailable
+
+TIMEOUT_S = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One walk through a CRM. way: "interface" or "database"; rate: writes a second, 0 for no limit."""
+
+    id: str
+    way: str
+    state: str
+    rate: float
+    started_at: datetime
+    ended_at: datetime | None
+
+
+@dataclass(slots=True)
+class Row:
+    """One record of a run.
+
+    state: found → indexed → placed → done | refused | gone | skipped; undone: restored | differs | gone. fields: name →
+    {"field", "before", "after", "parts"}; misfits: name → why; kept: what it held before, sealed, while "placed".
+    """
+
+    step: int
+    entity: str
+    record: str
+    state: str = "found"
+    fields: dict[str, Any] = field(default_factory=dict)
+    misfits: dict[str, str] = field(default_factory=dict)
+    kept: bytes | None = field(default=None, repr=False)
+
+
+class ProtectStore:
+    """The tables crm_credential, protect_run and protect_record; every method raises StoreUnavailable."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def keep_credential(self, tenant: str, blob: bytes) -> None:
+        """Store the sealed credential of a tenant, instead of the one before."""
+        async with self._connection() as connection:
+            await connection.execute(
+                "INSERT INTO crm_credential (tenant, blob) VALUES (%s, %s)"
+                " ON CONFLICT (tenant) DO UPDATE SET blob = excluded.blob, set_at = now()",
+                (tenant, blob),
+            )
+
+    async def credential(self, tenant: str) -> bytes | None:
+        """The sealed credential, None where there is none."""
+        async with self._connection() as connection:
+            cursor = await connection.execute("SELECT blob FROM crm_credential WHERE tenant = %s", (tenant,))
+            found = await cursor.fetchone()
+            return bytes(found[0]) if found else None
+
+    async def begin(self, tenant: str, run: str, way: str, rate: float) -> None:
+        """Note a new run; raises StoreUnavailable also when another one is open."""
+        async with self._connection() as connection:
+            await connection.execute(
+                "INSERT INTO protect_run (tenant, id, way, state, rate) VALUES (%s, %s, %s, 'gathering', %s)"
+                " ON CONFLICT (tenant, id) DO NOTHING",
+                (tenant, run, way, rate),
+            )
+
+    async def runs(self, tenant: str) -> list[Run]:
+        """All runs, the newest first."""
+        async with self._connection() as connection:
+            cursor = await connection.execute(
+                "SELECT id, way, state, rate, started_at, ended_at FROM protect_run WHERE tenant = %s"
+                " ORDER BY started_at DESC, id",
+                (tenant,),
+            )
+            return [Run(*row) for row in await cursor.fetchall()]
+
+    async def move(self, tenant: str, run: str, state: str, rate: float | None = None) -> None:
+        """A run is in another state now."""
+        async with self._connection() as connection:
+            await connection.execute(
+                "UPDATE protect_run SET state = %s, rate = coalesce(%s, rate),"
+                " ended_at = CASE WHEN %s IN ('done', 'undone') THEN now() END WHERE tenant = %s AND id = %s",
+                (state, rate, state, tenant, run),
+            )
+
+    async def found(self, tenant: str, run: str, step: int, entity: str, records: Sequence[str]) -> int:
+        """Note records of a run; how many are new."""
+        async with self._connection() as connection:
+            cursor = await connection.execute(
+                "INSERT INTO protect_record (tenant, run, step, entity, record, state)"
+                " SELECT %s, %s, %s, %s, record, 'found' FROM unnest(%s::text[]) AS given (record)"
+                " ON CONFLICT DO NOTHING",
+                (tenant, run, step, entity, list(records)),
+            )
+            return cursor.rowcount
+
+    async def todo(self, tenant: str, run: str, states: Sequence[str], most: int = 100) -> list[Row]:
+        """The next records in one of these states, in the order of the walk."""
+        async with self._connection() as connection:
+            cursor = await connection.execute(
+                "SELECT step, entity, record, state, fields, misfits, kept FROM protect_record"
+                " WHERE tenant = %s AND run = %s AND state = ANY(%s::text[])"
+                " ORDER BY step, length(record), record LIMIT %s",
+                (tenant, run, list(states), most),
+            )
+            return [_row(row) for row in await cursor.fetchall()]
+
+    async def row(self, tenant: str, run: str, entity: str, record: str) -> Row | None:
+        """One record of a run."""
+        async with self._connection() as connection:
+            cursor = await connection.execute(
+                "SELECT step, entity, record, state, fields, misfits, kept FROM protect_record"
+                " WHERE tenant = %s AND run = %s AND entity = %s AND record = %s",
+                (tenant, run, entity, record),
+            )
+            found = await cursor.fetchone()
+            return _row(found) if found else None
+
+    async def after(
+        self, tenant: str, run: str, states: Sequence[str], place: Sequence[Any] | None, most: int
+    ) -> list[Row]:
+        """Records in these states behind a place (step, record), in the order of the walk."""
+        step, record = place or (-1, "")
+        async with self._connection() as connection:
+            cursor = await connection.execute(
+                "SELECT step, entity, record, state, fields, misfits, kept FROM protect_record"
+                " WHERE tenant = %s AND run = %s AND state = ANY(%s::text[])"
+                " AND (step, length(record), record) > (%s, %s, %s)"
+                " ORDER BY step, length(record), record LIMIT %s",
+                (tenant, run, list(states), step, len(record), record, most),
+            )
+            return [_row(row) for row in await cursor.fetchall()]
+
+    async def rows(self, tenant: str, run: str, states: Sequence[str], batch: int = 500) -> AsyncIterator[Row]:
+        """All records in these states, in the order of the walk; what changes meanwhile may be missed."""
+        place: tuple[int, str] | None = None
+        while found := await self.after(tenant, run, states, place, batch):
+            for one in found:
+                yield one
+            place = (found[-1].step, found[-1].record)
+
+    async def tally(self, tenant: str, run: str, states: Sequence[str]) -> tuple[int, int]:
+        """(records in these states, all records) of a run."""
+        async with self._connection() as connection:
+            cursor = await connection.execute(
+                "SELECT count(*) FILTER (WHERE state = ANY(%s::text[])), count(*) FROM protect_record"
+                " WHERE tenant = %s AND run = %s",
+                (list(states), tenant, run),
+            )
+            found = await cursor.fetchone()
+            return (int(found[0]), int(found[1])) if found else (0, 0)
+
+    async def reopen(self, tenant: str, run: str) -> None:
+        """What an undo could not put back is tried again."""
+        async with self._connection() as connection:
+            await connection.execute(
+                "UPDATE protect_record SET state = 'undoing', misfits = '{}'"
+                " WHERE tenant = %s AND run = %s AND state = 'differs'",
+                (tenant, run),
+            )
+
+    async def keep(self, tenant: str, run: str, row: Row, *, write: bool = False) -> None:
+        """Store a row as it is now; write: the CRM is about to be written, which is counted."""
+        async with self._connection() as connection:
+            await connection.execute(
+                "UPDATE protect_record SET state = %s, fields = %s, misfits = %s, kept = %s, writes = writes + %s,"
+                " changed_at = now() WHERE tenant = %s AND run = %s AND entity = %s AND record = %s",
+                (
+                    row.state,
+                    Jsonb(row.fields),
+                    Jsonb(row.misfits),
+                    row.kept,
+                    int(write),
+                    tenant,
+                    run,
+                    row.entity,
+                    row.record,
+                ),
+            )
+
+    async def counts(self, tenant: str, run: str) -> Mapping[str, Mapping[str, int]]:
+        """Entity → state → records."""
+        async with self._connection() as connection:
+            cursor = await connection.execute(
+                "SELECT entity, state, count(*) FROM protect_record WHERE tenant = %s AND run = %s"
+                " GROUP BY step, entity, state ORDER BY step, state",
+                (tenant, run),
+            )
+            counted: dict[str, dict[str, int]] = {}
+            for entity, state, number in await cursor.fetchall():
+                counted.setdefault(entity, {})[state] = number
+            return counted
+
+    async def misfits(self, tenant: str, run: str) -> list[tuple[str, str, str, int]]:
+        """(entity, field, why, how many) of what could not be protected or not be restored."""
+        async with self._connection() as connection:
+            cursor = await connection.execute(
+                "SELECT entity, key, value, count(*) FROM protect_record, jsonb_each_text(misfits)"
+                " WHERE tenant = %s AND run = %s GROUP BY entity, key, value ORDER BY entity, key, value",
+                (tenant, run),
+            )
+            return [(entity, name, why, number) for entity, name, why, number in await cursor.fetchall()]
+
+    async def changed(self, tenant: str, run: str) -> tuple[int, int, int]:
+        """(fields, surrogates, most writes to one record) of a run."""
+        async with self._connection() as connection:
+            cursor = await connection.execute(
+                "SELECT (SELECT count(*) FROM protect_record, jsonb_each(fields) WHERE tenant = %(t)s AND run = %(r)s),"
+                " (SELECT coalesce(sum(jsonb_array_length(value -> 'parts')), 0)"
+                "  FROM protect_record, jsonb_each(fields) WHERE tenant = %(t)s AND run = %(r)s),"
+                " (SELECT coalesce(max(writes), 0) FROM protect_record WHERE tenant = %(t)s AND run = %(r)s)",
+                {"t": tenant, "r": run},
+            )
+            found = await cursor.fetchone()
+            return (int(found[0]), int(found[1]), int(found[2])) if found else (0, 0, 0)
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[AsyncConnection[TupleRow]]:
+        try:
+            async with self._pool.connection(timeout=TIMEOUT_S) as connection:
+                yield connection
+        except (psycopg.Error, TimeoutError, OSError) as fault:
+            raise StoreUnavailable(f"the store does not answer ({type(fault).__name__})") from None
+
+
+def _row(row: Sequence[Any]) -> Row:
+    step, entity, record, state, fields, misfits, kept = row
+    return Row(step, entity, record, state, fields, misfits, bytes(kept) if kept is not None else None)

@@ -1,0 +1,204 @@
+"""The protect drill: people are in a real CRM already; they are protected, checked, and put back byte for byte.
+
+`python -m tests.drills.protect` (make protect-drill) is the full form: both real CRMs with runs killed by SIGKILL at
+random points, and 10,000 records on the database way. Every figure has to be what it says, else the exit code is 1.
+"""
+
+import argparse
+import contextlib
+import json
+import random
+import sqlite3
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from gateway.demo import children
+from gateway.demo.browser import Browser
+from gateway.demo.driver import make_driver
+from gateway.demo.people import Organisation, Person, make_organisations, make_people
+from gateway.demo.stage import Stage
+from gateway.opening import open_database
+from gateway.settings import Settings
+from tests.drills.protect_command import Commands
+from tests.drills.protect_tables import tables, there_and_back
+from tests.drills.seek import Seeker, Sought
+from tests.real.servers import CrmServer, creme, tryton
+
+SEED = 20261126
+# What the declared fields of the profiles are stored in.
+COLUMNS = {
+    "creme": {
+        "persons_contact": ["cremeentity_ptr_id", "last_name", "first_name", "phone", "mobile", "fax", "email", "skype",
+                            "url_site", "full_position"],
+        "persons_organisation": ["cremeentity_ptr_id", "name", "phone", "fax", "email", "url_site"],
+        "persons_address": ["id", "address", "po_box", "name", "zipcode", "city"],
+        "creme_core_cremeentity": ["id", "description"],
+    },
+    "tryton": {
+        "party_party": ["id", "name", "code"],
+        "party_contact_mechanism": ["id", "type", "value", "value_compact", "name", "comment"],
+        "party_identifier": ["id", "code"],
+        "party_address": ["id", "street_unstructured", "street_name", "building_name", "post_box", "party_name"],
+    },
+}  # fmt: skip
+
+
+@dataclass(slots=True, kw_only=True)
+class Seeded(Commands):
+    """A CRM with people that never passed the gateway, and an installation of crmgate that only the commands use."""
+
+    server: CrmServer
+    people: list[Person]
+    organisations: list[Organisation]
+
+    @property
+    def name(self) -> str:
+        """Which CRM."""
+        return self.server.crm.name
+
+    @property
+    def file(self) -> Path:
+        """The CRM's own database."""
+        return self.server.folder / ("crmproj/db.sqlite3" if self.name == "creme" else "db/crm.sqlite")
+
+    def query(self, statement: str) -> list[tuple[object, ...]]:
+        """Read the CRM's database."""
+        with contextlib.closing(sqlite3.connect(f"file:{self.file}?mode=ro", uri=True, timeout=30)) as database:
+            return list(database.execute(statement))
+
+    def dump(self) -> dict[str, list[tuple[object, ...]]]:
+        """Everything the declared fields are stored in."""
+        return {
+            table: self.query(f"SELECT {', '.join(columns)} FROM {table} ORDER BY 1")
+            for table, columns in COLUMNS[self.name].items()
+        }
+
+    def seeker(self) -> Seeker:
+        """Finds every seeded value."""
+        sought = [Sought(value, kind, one.key) for one in self.people for kind, value in _values(one, self.name)]
+        for one in self.organisations:
+            sought += [
+                Sought(value, kind, one.key)
+                for kind, value in (("name", one.name), ("e-mail", one.email), ("phone", one.phone))
+            ]
+            sought.append(Sought(one.address, "address", one.key))
+        return Seeker(sought)
+
+    def leaks(self) -> set[Sought]:
+        """Seeded values that the columns of declared fields hold."""
+        return self.seeker().find_plain(json.dumps(self.dump(), ensure_ascii=False, default=str).encode())
+
+
+def _values(person: Person, crm: str) -> Iterator[tuple[str, str]]:
+    labels = {"id_card": "ID", "bank_card": "card", "email": "e-mail"}
+    for kind, value in person.values:
+        if crm == "creme" and kind in ("id_card", "bank_card") and value not in person.notes:
+            continue  # Creme has no field for it
+        yield labels.get(kind, kind), value
+
+
+@contextlib.contextmanager
+def seeded(crm: str, people: int, organisations: int) -> Iterator[Seeded]:
+    """A real CRM, seeded directly, with the service credential stored."""
+    with creme() if crm == "creme" else tryton() as server, _installation(server) as settings:
+        rng = random.Random(SEED)
+        made = make_people(rng, people)
+        firms = make_organisations(rng, organisations, apart_from=made)
+        login = "wang.manager" if crm == "creme" else server.crm.admin_login
+        driver = make_driver(crm, Browser(server.url))
+        driver.log_in(login, server.passwords[login])
+        for one in made:
+            driver.add_person(one)
+        for firm in firms:
+            driver.add_organisation(firm)
+        driver.browser.close()
+        ready = Seeded(settings=settings, server=server, people=made, organisations=firms)
+        secret = settings.file.with_name("crm-password")
+        secret.touch(mode=0o600)
+        secret.write_text(server.passwords[server.crm.admin_login] + "\n")
+        extra = ["--db", "crm"] if crm == "tryton" else []
+        ready.protect("credential", "--login", server.crm.admin_login, "--password-file", str(secret), *extra)
+        secret.unlink()
+        yield ready
+
+
+@contextlib.contextmanager
+def _installation(server: CrmServer) -> Iterator[Settings]:
+    with tempfile.TemporaryDirectory(prefix="crmgate-protect-") as name:
+        folder = Path(name)
+        folder.chmod(0o711)  # as root the embedded database runs as another account, which has to pass
+        home = Stage(folder / "home", children.free_port(), children.free_port())
+        home.folder.mkdir(mode=0o755)
+        settings = home.write_settings(server.crm.name, server.port)
+        database = open_database(settings)
+        try:
+            yield settings
+        finally:
+            database.close()
+
+
+def edits(ready: Seeded) -> dict[object, int]:
+    """How often the CRM itself says that each record was edited (Creme keeps a history)."""
+    return {
+        entity: int(str(number))
+        for entity, number in ready.query(
+            "SELECT entity_id, count(*) FROM creme_core_historyline WHERE type = 2 GROUP BY entity_id"
+        )
+    }
+
+
+def forth_and_back(ready: Seeded, kills: int, rng: random.Random, *, rate: str = "0", most_s: float = 6.0) -> list[str]:
+    """Protect with so many kills, check, put back with so many kills, check; the problems found."""
+    problems: list[str] = []
+    before = ready.dump()
+    start = ready.start_s() if kills else 0.0
+    hits = sum(ready.killed(start + rng.uniform(0.0, most_s), "run", "--rate", rate) for _ in range(kills))
+    told = ready.protect("run", "--rate", rate, code=None)
+    if found := ready.leaks():
+        problems.append(f"{len(found)} seeded values are clear after the run ({sorted({one.kind for one in found})})")
+    if ready.name == "creme" and (twice := {record: number for record, number in edits(ready).items() if number > 1}):
+        problems.append(f"{len(twice)} records were written twice")
+    ready.protect("verify", code=None)
+    hits += sum(ready.killed(start + rng.uniform(0.0, most_s), "undo", "--rate", rate) for _ in range(kills))
+    undone = ready.protect("undo", "--rate", rate, code=None)
+    if "0 surrogates of this run left" not in undone and kills == 0:
+        problems.append("undo does not say that nothing is left")
+    if ready.dump() != before:
+        problems.append("the CRM does not hold byte for byte what it held before")
+    ready.said.append(f"{hits} of {2 * kills} kills met a running command; last report:\n{told}")
+    return problems
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The full drill."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--people", type=int, default=40)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--records", type=int, default=10_000, help="on the database way; half are history lines")
+    parser.add_argument("--only", choices=("creme", "tryton", "tables"), action="append")
+    given = parser.parse_args(arguments)
+    console = Console()
+    failed = 0
+    for crm in given.only or ("tables", "creme", "tryton"):
+        began = time.monotonic()
+        if crm == "tables":
+            with tables(given.records // 2) as rows:
+                problems = there_and_back(rows, given.kills)
+                console.print(rows.said[-1], markup=False)
+        else:
+            with seeded(crm, given.people, given.people // 8) as ready:
+                problems = forth_and_back(ready, given.kills, random.Random(SEED), most_s=8.0)
+                console.print(ready.said[-1], markup=False)
+        failed += bool(problems)
+        console.print(f"{crm}: {', '.join(problems) or 'fine'} ({time.monotonic() - began:.0f} s)", markup=False)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
