@@ -6,6 +6,7 @@ secrets are read at every login, a token file also whenever it has changed, so n
 are replaced. Everything here blocks and runs in the provider's threads; no error text carries a token or a secret.
 """
 
+import contextlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -158,8 +159,10 @@ class Admission:
     def ensure(self) -> str:
         """Have a token that has not ended; the token. Raises KeysUnavailable, faults of hvac and requests."""
         with self._lock:
-            if self._grant is None or self._ended() or self._login.changed():
+            if self._grant is None or self._ended():
                 self._enter()
+            elif self._login.changed():
+                self._enter_anew()
             assert self._grant is not None
             return self._grant.token
 
@@ -181,8 +184,10 @@ class Admission:
         """Renew or log in when it is time; seconds until the next look. Raises what a login raises."""
         with self._lock:
             grant = self._grant
-            if grant is None or self._login.changed() or self._ended():
+            if grant is None or self._ended():
                 self._enter()
+            elif self._login.changed():
+                self._enter_anew()
             elif grant.ttl_s and self._age() >= grant.ttl_s * RENEW_AT:
                 self._renew(grant)
             grant = self._grant
@@ -214,6 +219,11 @@ class Admission:
                 self._grant, self._since = renewed, asked
                 return
         self._enter()
+
+    def _enter_anew(self) -> None:
+        """Take what is new; a file that is just being written keeps the token that is in use until it has ended."""
+        with contextlib.suppress(KeysUnavailable):
+            self._enter()
 
     def _enter(self) -> None:
         asked = self._clock()

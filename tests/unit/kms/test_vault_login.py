@@ -108,6 +108,17 @@ def test_news_in_the_file_are_a_new_login(at: Bench) -> None:
     assert at.admission.ensure() == "t2"
 
 
+def test_a_file_that_is_half_written_keeps_the_token_in_use_until_it_ends(at: Bench) -> None:
+    at.admission.ensure()
+    at.way.news, at.way.fault = True, KeysUnavailable("vault-login-file", "nothing in it")
+    assert at.admission.ensure() == "t1"
+    at.admission.tend()
+    assert at.client.token == "t1"
+    at.now = 100.0
+    with pytest.raises(KeysUnavailable):
+        at.admission.ensure()
+
+
 def test_a_token_without_an_end_is_left_alone(at: Bench) -> None:
     at.way.ttl_s = 0.0
     at.admission.ensure()
