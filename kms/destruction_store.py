@@ -11,7 +11,7 @@ from psycopg.rows import TupleRow
 
 from kms.destruction import Destruction, Person, State
 from kms.keyring import WrappedKey
-from kms.store import Pool, StoreUnavailable
+from kms.store import CHANNEL, KEYS, NOTICE_SPLIT, Pool, StoreUnavailable
 
 _TIMEOUT_S = 10.0
 _COLUMNS = sql.SQL(
@@ -58,7 +58,9 @@ class DestructionStore:
                 WHERE tenant = %(tenant)s AND id = %(id)s AND state = 'requested' AND requested_by <> %(by)s
                 FOR UPDATE
             ), retired AS (
-                UPDATE kms_key k SET retired_at = coalesce(k.retired_at, %(at)s) FROM asked a
+                UPDATE kms_key k SET retired_at = coalesce(k.retired_at, %(at)s),
+                    state = CASE k.state WHEN 'current' THEN 'live' ELSE k.state END
+                FROM asked a
                 WHERE k.tenant = a.tenant AND k.scope = a.scope AND k.destroyed_at IS NULL RETURNING k.id
             )
             UPDATE kms_destruction d SET state = 'approved', approved_by = %(by)s, approved_login = %(login)s,
@@ -69,8 +71,13 @@ class DestructionStore:
         columns = sql.SQL(", ").join(sql.SQL("d.") + sql.SQL(one.strip()) for one in _COLUMNS.as_string().split(","))
         given = {"tenant": tenant, "id": destruction_id, "by": by.id, "login": by.login, "at": at, "due": due_at}
         async with self._connection() as connection:
+            # As in a rotation: every transaction that writes under the old key is over, and none begins.
+            await connection.execute(
+                "SELECT pg_advisory_xact_lock(hashtextextended('crmgate keys ' || %s, 0))", (tenant,)
+            )
             cursor = await connection.execute(query.format(columns), given)
             row = await cursor.fetchone()
+            await self._announce(connection, tenant)
             return None if row is None else _destruction(row)
 
     async def note_suspended(self, tenant: str, destruction_id: str) -> None:
@@ -104,11 +111,12 @@ class DestructionStore:
         chosen = None if ids is None else list(ids)
         async with self._connection() as connection:
             await connection.execute(
-                "UPDATE kms_key SET wrapped = '', commitment = '', destroyed_at = %s,"
+                "UPDATE kms_key SET wrapped = '', commitment = '', state = 'destroyed', destroyed_at = %s,"
                 " retired_at = coalesce(retired_at, %s)"
                 " WHERE tenant = %s AND (%s::bytea[] IS NULL OR id = ANY(%s::bytea[])) AND destroyed_at IS NULL",
                 (at, at, tenant, chosen, chosen),
             )
+            await self._announce(connection, tenant)
             cursor = await connection.execute(
                 "SELECT id FROM kms_key WHERE tenant = %s AND (%s::bytea[] IS NULL OR id = ANY(%s::bytea[]))"
                 " AND destroyed_at IS NOT NULL ORDER BY id",
@@ -168,6 +176,10 @@ class DestructionStore:
             cursor = await connection.execute(sql.SQL(query).format(_COLUMNS), parameters)
             row = await cursor.fetchone()
             return None if row is None else _destruction(row)
+
+    async def _announce(self, connection: psycopg.AsyncConnection[TupleRow], tenant: str) -> None:
+        """Tell every process, with the commit, that the tenant has other keys than before."""
+        await connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, NOTICE_SPLIT.join(("", tenant, KEYS))))
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[psycopg.AsyncConnection[TupleRow]]:

@@ -163,7 +163,8 @@ class Rotation:
         spellings = [row for row in page.spellings if key_id(row.spelling) != key.id]
         aliases = [(row, row.alias) for row in page.terms if row.alias is not None and key_id(row.alias) != key.id]
         names = {key_id(row.blob) for row in values} | {key_id(row.spelling) for row in spellings}
-        keys = await self._keyring.by_id(tenant, names | {key_id(blob) for _, blob in aliases})
+        # What is under a destroyed key does not open and is left as it is.
+        keys = await self._keyring.by_id(tenant, names | {key_id(blob) for _, blob in aliases}, set())
 
         def anew(surrogate: str, blob: bytes, place: Context) -> bytes | None:
             try:
@@ -194,7 +195,7 @@ class Rotation:
         blobs = {row.surrogate: row.blob for row in page.values if row.surrogate in concerned}
         names = {key_id(blob) for blob in blobs.values()} | {key_id(row.alias) for row in terms if row.alias}
         names |= {row.equal_key for row in values} | {row.key for row in terms}
-        keys = await self._keyring.by_id(tenant, names)
+        keys = await self._keyring.by_id(tenant, names, set())
         clears: dict[str, str] = {}
         for number, (surrogate, blob) in enumerate(blobs.items()):
             try:

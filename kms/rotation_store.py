@@ -16,6 +16,7 @@ from psycopg.rows import TupleRow
 from kms.keyring import WrappedKey
 
 Connection = psycopg.AsyncConnection[TupleRow]
+_KEY_ID = slice(1, 5)  # of an envelope (kms.envelope)
 
 
 class NotRotatable(Exception):  # noqa: N818 - names what is wrong
@@ -86,8 +87,19 @@ class Page:
     terms: list[TermRow]
 
 
+async def condemned(connection: Connection, tenant: str) -> set[bytes]:
+    """Keys whose destruction was approved: what is under them goes with them, and is never moved to another key."""
+    cursor = await connection.execute(
+        "SELECT unnest(key_ids) FROM kms_destruction WHERE tenant = %s AND state IN ('approved', 'executing')",
+        (tenant,),
+    )
+    return {bytes(one) for (one,) in await cursor.fetchall()}
+
+
 async def renew_values(connection: Connection, tenant: str, rows: Sequence[RenewedValue]) -> int:
     """Replace values that are still what they were; how many. One whose new term stands elsewhere is left alone."""
+    gone = await condemned(connection, tenant) if rows else set()
+    rows = [row for row in rows if not gone & {row.was.blob[_KEY_ID], row.was.equal_key}]
     if not rows:
         return 0
     # Locked in one order by everybody, so that two writers can wait for each other but never lock each other up.
@@ -123,6 +135,8 @@ async def renew_values(connection: Connection, tenant: str, rows: Sequence[Renew
 
 async def renew_spellings(connection: Connection, tenant: str, rows: Sequence[tuple[SpellingRow, bytes]]) -> int:
     """Replace spellings that are still what they were; how many."""
+    gone = await condemned(connection, tenant) if rows else set()
+    rows = [(was, spelling) for was, spelling in rows if was.spelling[_KEY_ID] not in gone]
     if not rows:
         return 0
     places = (
@@ -183,6 +197,8 @@ async def add_terms(connection: Connection, tenant: str, rows: Sequence[TermRow]
 
 async def renew_terms(connection: Connection, tenant: str, rows: Sequence[tuple[TermRow, TermRow | None]]) -> int:
     """Replace terms (None: take them away); how many."""
+    gone = await condemned(connection, tenant) if rows else set()
+    rows = [(was, now) for was, now in rows if not gone & {was.key, (was.alias or b"")[_KEY_ID]}]
     if not rows:
         return 0
     for was, now in rows:

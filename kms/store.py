@@ -38,7 +38,7 @@ _NOTICE_BYTES = 7000
 _TENANT_DESTROYED = (
     "SELECT 1 FROM kms_destruction WHERE tenant = %s AND scope = '' AND state IN ('executing', 'destroyed')"
 )
-_SPLIT = "\x1f"
+NOTICE_SPLIT = "\x1f"
 
 
 class StoreUnavailable(Exception):  # noqa: N818 - a state, not a fault
@@ -330,9 +330,9 @@ class Work:
     async def announce(self, sender: str, surrogates: Sequence[str]) -> None:
         """Tell every process, once this transaction is committed, that these entries changed."""
         if surrogates:
-            text = _SPLIT.join((sender, self._tenant, *surrogates))
+            text = NOTICE_SPLIT.join((sender, self._tenant, *surrogates))
             if len(text.encode()) > _NOTICE_BYTES:
-                text = _SPLIT.join((sender, self._tenant, EVERYTHING))
+                text = NOTICE_SPLIT.join((sender, self._tenant, EVERYTHING))
             await self._connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, text))
 
 
@@ -490,7 +490,7 @@ class Store:
                 await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
                 connected()
                 async for notice in connection.notifies():
-                    by, tenant, *surrogates = notice.payload.split(_SPLIT)
+                    by, tenant, *surrogates = notice.payload.split(NOTICE_SPLIT)
                     if by != sender:
                         heard(tenant, surrogates)
         except (psycopg.Error, OSError):
@@ -506,7 +506,7 @@ class Store:
                 parameters,
             )
             return [
-                WrappedKey(bytes(row[0]), row[1], row[2], row[3], bytes(row[4]), bytes(row[5]), row[6], row[7], row[8])
+                WrappedKey(bytes(row[0]), row[1], row[2], row[3], bytes(row[4]), bytes(row[5]), *row[6:10])
                 for row in await cursor.fetchall()
             ]
 
@@ -519,7 +519,7 @@ class Store:
     async def announce_keys(self, tenant: str) -> None:
         """Tell every process that a tenant has other keys than before."""
         async with self._connection() as connection:
-            await connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, _SPLIT.join(("", tenant, KEYS))))
+            await connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, NOTICE_SPLIT.join(("", tenant, KEYS))))
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[psycopg.AsyncConnection[TupleRow]]:

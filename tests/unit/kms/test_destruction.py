@@ -1,5 +1,6 @@
 """Destruction of keys: two people, a wait, and what opens before and after; on a real PostgreSQL."""
 
+import os
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -20,6 +21,7 @@ from kms.keyring import Keyring
 from kms.local import LocalProvider
 from kms.local_custody import LocalCustody
 from kms.provider import KeyDestroyed, KeysUnavailable
+from kms.rotation import Rotation
 from kms.store import Store
 from kms.tokens import NewValue, Origin, SurrogateVault
 
@@ -180,8 +182,9 @@ async def test_values_of_a_destroyed_field_stay_surrogates_and_everything_else_g
     phone = await written(vault, T, "phone", "13800138000")
     email = await written(vault, T, "email", "li@example.org")
     theirs = await written(vault, OTHER, "phone", "13900139000")
+    every = {key.id for key in await Store(site.pool).all_keys(T) if key.scope == "phone"}
     gone = await site.destroyed("phone")
-    assert len(gone) == 5  # seal, equal, and the three of the index
+    assert set(gone) == every  # of every purpose
     for one in (vault, site.vault()):  # a process that ran all the time, and a new one
         scanner = await one.start(T)
         assert scanner.whole(phone) == phone  # still known as a surrogate
@@ -194,7 +197,7 @@ async def test_values_of_a_destroyed_field_stay_surrogates_and_everything_else_g
         assert [entry.surrogate for entry in await one.at_origin(T, "contact", "phone", "1")] == []
     async with site.pool.connection() as connection:
         cursor = await connection.execute("SELECT wrapped, commitment FROM kms_key WHERE id = ANY(%s)", (gone,))
-        assert await cursor.fetchall() == [(b"", b"")] * 2
+        assert await cursor.fetchall() == [(b"", b"")] * len(gone)
 
 
 async def test_a_value_written_after_the_approval_survives_the_execution(site: Site) -> None:
@@ -211,6 +214,57 @@ async def test_a_value_written_after_the_approval_survives_the_execution(site: S
     for one in (vault, site.vault()):
         assert (await one.resolve(T, [fresh]))[fresh].clear == "13811138111"
     assert (await site.vault().resolve(T, [await written(vault, T, "phone", "13822138222", "3")])) != {}
+
+
+async def test_a_rotation_meanwhile_saves_nothing_from_an_approved_destruction(site: Site) -> None:
+    """Sealed anew under the next key, values would outlive the keys that a signed record says are gone."""
+    vault = site.vault()
+    phone = await written(vault, T, "phone", "13800138000")
+    name = await written(vault, T, "name", "Li Wei")
+    await vault.index_alias(T, "name", "Wei Li", name)
+    for number, scope in enumerate(["phone", "name"]):
+        await site.steps.request(T, f"d{number}", scope, MA)
+        await site.steps.approve(T, f"d{number}", SUN)
+    again = await written(vault, T, "phone", "138 0013 8000", "2")  # writing an equal value renews it otherwise
+    assert again == phone
+    keyring = Keyring(site.provider, Store(site.pool), clock=site.clock.monotonic)
+    rotation = Rotation(Store(site.pool), keyring, os.urandom)
+    for kind in ("phone", "name"):
+        for purpose in ("seal", "equal"):
+            old = (await keyring.field_key(T, kind, purpose)).id
+            assert await rotation.switch(T, kind, purpose, old)
+            await rotation.renew(T, kind, purpose, "", 100)
+    site.clock.later(WAIT)
+    for number in range(2):
+        await site.steps.execute(await site.steps.begin(T, f"d{number}"))
+    fresh = site.vault()
+    assert await fresh.resolve(T, [phone, name]) == {}
+    for kind, clear in (("phone", "13800138000"), ("name", "Li Wei"), ("name", "Wei Li")):
+        assert await fresh.find(T, kind, clear) == []
+    live = {key.id for key in await Store(site.pool).all_keys(T) if not key.destroyed}
+    async with site.pool.connection() as connection:
+        cursor = await connection.execute(
+            "SELECT substring(blob FROM 2 FOR 4) FROM vault UNION ALL"
+            " SELECT substring(alias FROM 2 FOR 4) FROM vault_term WHERE alias IS NOT NULL"
+        )
+        assert not {bytes(one) for (one,) in await cursor.fetchall()} & live
+    for purpose in ("seal", "equal"):  # and a rotation afterwards goes on
+        assert (await rotation.renew(T, "phone", purpose, "", 100)).changed == 0
+
+
+async def test_from_the_approval_on_nothing_is_written_under_the_old_key(site: Site) -> None:
+    vault = site.vault()
+    await written(vault, T, "phone", "13800138000")
+    old = {key.id for key in await Store(site.pool).all_keys(T) if key.scope == "phone"}
+    await site.approved("phone")
+    fresh = await written(vault, T, "phone", "13811138111", "2")  # at once, by a process that holds the old key
+    async with site.pool.connection() as connection:
+        cursor = await connection.execute(
+            "SELECT substring(blob FROM 2 FOR 4) FROM vault WHERE surrogate = %s", (fresh,)
+        )
+        row = await cursor.fetchone()
+    assert row is not None
+    assert bytes(row[0]) not in old
 
 
 async def test_a_destroyed_tenant_answers_key_destroyed_for_ever_and_the_others_go_on(site: Site) -> None:
