@@ -98,7 +98,10 @@ class Files:
             return None
         if await self._form(exchange, row) is not Form.CLEAR:
             raise Refusal(ANSWER_NOT_RENDERABLE, fields=(row.field,))
-        key = (await self._keyring.by_id(tenant, {parsed.key_id})).get(parsed.key_id)
+        gone: set[bytes] = set()  # keys that were destroyed: nobody will ever read these files again
+        key = (await self._keyring.by_id(tenant, {parsed.key_id}, gone)).get(parsed.key_id)
+        if gone:
+            raise Refusal(ANSWER_NOT_RENDERABLE, fields=(row.field,))
         if key is None:
             raise StreamInvalid
         opener = StreamOpener(key, Context(tenant, APPLICATION, row.entity, row.field, cell=cell), parsed)

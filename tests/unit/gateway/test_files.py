@@ -3,6 +3,7 @@
 import secrets
 import time
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,11 @@ from gateway.files import Files
 from gateway.inward import Inward
 from gateway.refusal import ANSWER_NOT_RENDERABLE, Refusal
 from kms.cell_store import CellRow, CellStore
+from kms.destruction import Destructions, Person
+from kms.destruction_store import DestructionStore
 from kms.envelope import Sealing
 from kms.keyring import Keyring
+from kms.local_custody import LocalCustody
 from kms.provider import KeysUnavailable
 from kms.store import Store, StoreUnavailable
 from kms.stream import HEAD_BYTES, StreamInvalid
@@ -216,6 +220,21 @@ async def test_without_keys_or_store_nothing_is_sealed_or_opened(office: Office,
             office.glue.exchange("POST", ADD, body=b"", content_type=MULTIPART),
             office.glue.profile.field_specs["document", "filedata"],
         )
+
+
+async def test_a_file_under_a_destroyed_key_is_refused_for_good(office: Office, pool: Pool) -> None:
+    blob = await office.stored()
+    custody = LocalCustody(office.provider, [TENANT])
+    steps = Destructions(DestructionStore(pool), custody, "local", wait=timedelta(0), clock=office.glue.clock)
+    await steps.request(TENANT, "d1", "file/document/filedata", Person("u1", "ma"))
+    await steps.approve(TENANT, "d1", Person("u2", "sun"))
+    begun = await steps.begin(TENANT, "d1")
+    await steps.execute(begun)
+    await steps.finish(begun, "record")
+    office.keyring.forget()
+    with pytest.raises(Refusal) as refused:
+        await office.opened(blob, "manager")
+    assert refused.value.reason is ANSWER_NOT_RENDERABLE
 
 
 async def test_a_marked_file_never_passes_when_nobody_can_seal_it(office: Office) -> None:

@@ -30,6 +30,17 @@ def test_settings_become_a_sealing() -> None:
     assert (old.suite.name, old.legacy) == ("3des-cbc-hmac", True)
 
 
+def test_a_tenant_may_have_a_suite_of_its_own() -> None:
+    own = {"suite": "sm4-gcm", "commitment": True}
+    tenants = {
+        "main": {"upstream": "http://127.0.0.1:9", "public_url": "https://a.localhost", "keys": own},
+        "rest": {"upstream": "http://127.0.0.1:9", "public_url": "https://b.localhost"},
+    }
+    both = build_settings({"tenant": tenants}, Path("/nowhere/crmgate.toml"))
+    assert (sealing_of(both, "main").suite.name, sealing_of(both, "main").committed) == ("sm4-gcm", True)
+    assert (sealing_of(both, "rest").suite.name, sealing_of(both, "rest").committed) == ("aes-256-gcm", False)
+
+
 async def test_secrets_open_after_the_suite_changed(pool: Pool, tmp_path: Path) -> None:
     provider = LocalProvider.create(tmp_path / "keyring", b"correct horse battery staple")
     keyring = Keyring(provider, Store(pool), clock=time.monotonic)
