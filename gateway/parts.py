@@ -3,8 +3,8 @@
 The part finds values in the vault; the CRM is asked for their surrogates, one or several. Only values count that the
 person sees in clear: of a masked one every guessed sign would be confirmed. A whole value may be searched for as
 before where it is seen at least masked. Nothing that is typed reaches the CRM, except where a person who sees
-everything searches a CRM that is not fully protected yet (`migrated` is false) and so may hold it in clear, and what
-may be a record's number (`beside`).
+everything searches a CRM that is not fully protected yet (`migrated` is false) and so may hold it in clear, and in
+columns that hold unprotected text as well (`kinds`, `beside`), unless it is a recognised value or a known name.
 """
 
 import re
@@ -106,6 +106,9 @@ class PartSearch:
         if len(matches) > MOST_ASKED_FOR[where]:
             raise Refusal(SEARCH_TOO_WIDE)
         clear = decided(exchange).view.sees_everything and not self._migrated(exchange.tenant)
+        if question.spec is None and recognised is None and not clear:
+            # Such a column also holds what is not protected (web sites, accounts elsewhere): ask for that as typed.
+            clear = not await self._is_known(exchange, bare)
         reserved = no_match(recognised.kind if recognised is not None else kinds[0], scanner.shapes)
         hidden = narrow.shapes_of(tuple(dict.fromkeys((*kinds, Kind.NAME))), scanner.shapes)
         if question.column is not None:
@@ -145,7 +148,7 @@ class PartSearch:
         fields: Fields,
     ) -> list[str]:
         """Surrogates of what fits: whole values that are seen at least masked, parts of those seen in clear."""
-        found: dict[str, None] = {}
+        found: dict[str, VaultEntry] = {}
         begins = (question.rule.begins or {}).get(question.column.text, ()) if question.column is not None else ()
         typed = text
         for kind in kinds:
@@ -156,23 +159,37 @@ class PartSearch:
                 # An alias ("last first") is found as well, but the column holds one of the two.
                 wanted = index.pattern(how, text)
                 entries = [one for one in entries if any(index.matches(kind, wanted, each) for each in texts(one))]
-            found |= dict.fromkeys(one.surrogate for one in await self._sight.seen(exchange, entries, Form.MASKED))
-            found |= dict.fromkeys(await self._parts(exchange, kind, how, text, fields))
-        if question.spec is not None and Kind.NAME not in kinds:
+            entries = await self._sight.seen(exchange, entries, Form.MASKED)
+            entries += await self._parts(exchange, kind, how, text, fields)
+            found |= {one.surrogate: one for one in entries}
+        spec = question.spec
+        if spec is not None and Kind.NAME not in kinds:
             # What a number column holds beside numbers ("see notes") stands there as short text.
             others = await self._among_names(exchange, how, text, bare, fields)
-            found |= dict.fromkeys(one.surrogate for one in others if _stands(one, question.spec))
+            found |= {one.surrogate: one for one in others if _stands(one, spec)}
+        if spec is not None and question.column is None:
+            # A name also stands in notes; one that stands elsewhere only is not what the box is about.
+            return [
+                name for name, one in found.items() if one.kind != Kind.NAME or _stands(one, spec) or _could_stand(one)
+            ]
         return list(found)
+
+    async def _is_known(self, exchange: Exchange, text: str) -> bool:
+        """Whether anybody, seen or not, has this name or address: it stays out of the CRM then."""
+        for kind in (Kind.NAME, Kind.ADDRESS):
+            if await self._vault.find(exchange.tenant, kind, text):
+                return True
+        return False
 
     async def _among_names(
         self, exchange: Exchange, how: str, text: str, bare: str, fields: Fields
     ) -> list[VaultEntry]:
-        names = dict.fromkeys(await self._vault.find(exchange.tenant, Kind.NAME, bare))
-        names |= dict.fromkeys(await self._parts(exchange, Kind.NAME, how, text, fields))
-        entries = await self._vault.resolve(exchange.tenant, names) if names else {}
-        return await self._sight.seen(exchange, entries.values(), Form.MASKED)
+        names = await self._vault.find(exchange.tenant, Kind.NAME, bare)
+        whole = (await self._vault.resolve(exchange.tenant, names)).values() if names else ()
+        seen = await self._sight.seen(exchange, whole, Form.MASKED)
+        return seen + await self._parts(exchange, Kind.NAME, how, text, fields)
 
-    async def _parts(self, exchange: Exchange, kind: Kind, how: str, text: str, fields: Fields) -> list[str]:
+    async def _parts(self, exchange: Exchange, kind: Kind, how: str, text: str, fields: Fields) -> list[VaultEntry]:
         if how == "equals" or not _may_see(exchange, kind, fields):
             return []
         try:
@@ -183,7 +200,7 @@ class PartSearch:
             raise Refusal(SEARCH_TOO_WIDE) from None
         except IndexUnfinished:
             raise Refusal(SEARCH_NOT_READY) from None
-        return [one.surrogate for one in await self._sight.seen(exchange, entries, Form.CLEAR)]
+        return await self._sight.seen(exchange, entries, Form.CLEAR)
 
     def _require_answerable(self, exchange: Exchange, kinds: Sequence[Kind], how: str, fields: Fields) -> None:
         """Part of a number that the role sees masked at most: say so, whatever is stored, instead of finding none."""
@@ -245,4 +262,10 @@ def _may_see(exchange: Exchange, kind: str, fields: Fields) -> bool:
 
 
 def _stands(entry: VaultEntry, spec: FieldSpec) -> bool:
-    return any((one.entity, one.field) == (spec.entity, spec.name) for one in entry.origins)
+    """Whether the value stands in a field of this name; one box serves the lists of several entities."""
+    return any(one.field == spec.name for one in entry.origins)
+
+
+def _could_stand(entry: VaultEntry) -> bool:
+    """Whether a value may stand where nobody has told yet: it stands nowhere, or in a record that is not known."""
+    return not entry.origins or any(one.record is None for one in entry.origins)

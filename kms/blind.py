@@ -123,15 +123,19 @@ class BlindIndex:
         if tenant in self._ready:
             return True
         async with self._looking:
-            keys, after = await self._live(tenant), ""
-            while tenant not in self._ready:
-                missing, last = await self._store.unindexed(tenant, keys, after, _WINDOW)
-                if missing:
-                    return False
-                if last is None:
-                    self._ready.add(tenant)
-                after = last or ""
+            if tenant not in self._ready and await self._lacking(tenant, await self._live(tenant)):
+                return False
+            self._ready.add(tenant)
         return True
+
+    async def _lacking(self, tenant: str, keys: Sequence[tuple[str, str, bytes]]) -> bool:
+        """Whether any entry lacks terms under all of these keys of its kind."""
+        after: str | None = ""
+        while after is not None:
+            missing, after = await self._store.unindexed(tenant, keys, after, _WINDOW)
+            if missing:
+                return True
+        return False
 
     async def fill(self, entries: Entries, tenant: str, after: str = "", most: int = PIECE) -> Filled:
         """Give those of the next `most` entries their terms that lack some under the current keys; again until None.
@@ -170,8 +174,18 @@ class BlindIndex:
             after = filled.after
 
     async def drop_key(self, tenant: str, key: bytes) -> int:
-        """Forget the terms under a key that was replaced; only after `fill_all`. Returns how many rows went."""
+        """Forget the terms under a key that was replaced; returns how many rows went.
+
+        Raises IndexUnfinished while an entry lacks terms under the current keys: it would be lost to searches.
+        """
+        current = [(kind, one, held.id) for kind in KINDS for one, held in (await self.current(tenant, kind)).items()]
+        if await self._lacking(tenant, current):
+            raise IndexUnfinished("some values have no terms under the current keys yet")
         return await self._store.drop_rows(tenant, key)
+
+    async def forget(self, tenant: str, surrogates: Sequence[str]) -> None:
+        """Erase the terms of values that nobody may read any more (their keys are destroyed, their rows stay)."""
+        await self._store.empty_rows(tenant, surrogates)
 
     async def counts(self, tenant: str) -> dict[str, int]:
         """Key id in hex → rows under it: 0 under a replaced key ends its rotation."""

@@ -122,6 +122,14 @@ class IndexStore:
             cursor = await connection.execute("DELETE FROM vault_index WHERE tenant = %s AND key = %s", (tenant, key))
             return cursor.rowcount
 
+    async def empty_rows(self, tenant: str, surrogates: Sequence[str]) -> None:
+        """Rows of these entries without a term: they are done and never found."""
+        async with self._connections.connection() as connection:
+            await connection.execute(
+                "UPDATE vault_index SET terms = '{}' WHERE tenant = %s AND surrogate = ANY(%s::text[])",
+                (tenant, list(surrogates)),
+            )
+
     async def counts(self, tenant: str) -> dict[bytes, int]:
         """Rows under each key, so that the end of a rotation can be proved."""
         async with self._connections.connection() as connection:

@@ -2,8 +2,9 @@
 
 Both CRMs start from the same state and get the same people in the same order, so record numbers agree. A manager then
 searches on both sides by whole values, beginnings, ends and parts (digits, Latin, Chinese), with totals and page by
-page. Anything that is found on one side only ends with exit code 1. `compared` takes hooks that are called between
-rounds, so that the same searches can be made in the middle of a migration or a rotation.
+page, and enters values again where the CRM warns of duplicates. Anything that is found on one side only ends with exit
+code 1. `compared` takes hooks that are called between rounds, so that the same searches can be made in the middle of a
+migration or a rotation.
 """
 
 import argparse
@@ -37,7 +38,10 @@ _SHARED = 3  # people of each of these names
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """One search. kind: class of the table; column: the person's attribute; how: equality, prefix, suffix or part."""
+    """One search.
+
+    kind: class of the table; column: the person's attribute; how: equality, prefix, suffix, part or duplicate.
+    """
 
     kind: str
     column: str
@@ -133,6 +137,9 @@ def searches(crm: str, people: Sequence[Person], each: int, seed: int = 11) -> l
     for column, text in (("full_name" if crm == "tryton" else "last_name", "王"), ("email", "example")):
         found.append(Search("paging", column, "part", text))
     if crm == "tryton":
+        for column, nobody in (("email", "nobody@example.org"), ("phone", "13100000009")):
+            values = [str(getattr(rng.choice(people), column)) for _ in range(each)]
+            found += [Search("duplicate warning", column, "duplicate", text) for text in (*values, nobody)]
         found += [
             Search(
                 f"box of the list, {kind}",
@@ -238,6 +245,8 @@ _COLUMNS = {
 def tryton_search(driver: Driver, search: Search, view: str) -> Found:
     """All pages of one search as a client makes them: a count and slices in the order of the numbers; no views here."""
     assert isinstance(driver, TrytonDriver)
+    if search.how == "duplicate":
+        return _warned(driver, search)
     text = search.text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     operand = {"prefix": f"{text}%", "suffix": f"%{text}", "part": f"%{text}%"}.get(search.how, search.text)
     clause = [_COLUMNS[search.column], "=" if search.how == "equality" else "ilike", operand]
@@ -247,6 +256,14 @@ def tryton_search(driver: Driver, search: Search, view: str) -> Found:
         rows = driver.call("model.party.party.search", [[clause], offset, PAGE, [["id", "ASC"]], {}])
         pages.append(frozenset(map(str, rows)))
     return Found(total, tuple(pages))
+
+
+def _warned(driver: TrytonDriver, search: Search) -> Found:
+    """What Tryton says of a new mechanism with this value: it warns of a party that has the same."""
+    kind = {"email": "email", "phone": "mobile"}[search.column]
+    way = {"id": -1, "type": kind, "value": search.text, "party": -1}
+    told = driver.call("model.party.contact_mechanism.on_change_notify", [way, {}])
+    return Found(len(told), (frozenset(f"{level}: {text}" for level, text in told),))
 
 
 SEARCHES: dict[str, Callable[[Driver, Search, str], Found]] = {"creme": creme_search, "tryton": tryton_search}

@@ -20,6 +20,8 @@ def test_a_manager_finds_in_tryton_what_they_find_in_plain_text_and_so_after_a_h
     )
     _require_alike(lines)
     assert {line.phase for line in lines} == {"as entered", "more people"}
+    warned = [line for line in lines if line.kind == "duplicate warning"]
+    assert all(0 < line.hits < line.total for line in warned)
 
 
 def _require_alike(lines: list[Line]) -> None:

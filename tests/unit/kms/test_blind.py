@@ -179,6 +179,8 @@ async def test_search_is_right_at_every_point_of_a_rotation(
     await rotate(pool)
     keyring.forget()
     await vault.tokenise(T, [new("phone", "13900130010", "x")], "c")
+    with pytest.raises(IndexUnfinished):
+        await vault.index.drop_key(T, bytes.fromhex(next(iter(old))))
     after: str | None = ""
     while after is not None:
         assert len(await vault.search(T, "phone", "contains", "0013")) == 11
@@ -188,6 +190,18 @@ async def test_search_is_right_at_every_point_of_a_rotation(
     dropped = [await vault.index.drop_key(T, bytes.fromhex(key)) for key in old]
     assert sum(dropped) == 3 * 10
     assert len(await vault.search(T, "phone", "contains", "0013")) == 11
+
+
+async def test_a_forgotten_value_leaves_no_term(vault: SurrogateVault, pool: Pool) -> None:
+    gone, _ = await put(vault, ("name", "张伟"), ("name", "张三"))
+    await vault.index.forget(T, [gone])
+    assert await found(vault, "name", "contains", "张") == {"张三"}
+    async with pool.connection() as connection:
+        cursor = await connection.execute(
+            "SELECT sum(cardinality(terms)) FROM vault_index WHERE surrogate = %s", (gone,)
+        )
+        assert await cursor.fetchone() == (0,)
+    assert await vault.index.ready(T)
 
 
 async def test_rows_hold_no_value(vault: SurrogateVault, pool: Pool) -> None:
