@@ -100,6 +100,7 @@ edits: .venv/.dev $(VENDOR)/.fetched ## 10,000 random edits by roles that see al
 
 evidence-real: .venv/.dev ## the MariaDB probe against a real server (needs mariadb-server, about 200 MB)
 	@$(BIN)/python -m tests.drills.evidence_real
+
 protect-drill: system .venv/.dev $(VENDOR)/.fetched ## 10,000 records and two real CRMs protected and put back, killed 20 times each way
 	@$(BIN)/python -m tests.drills.protect
 

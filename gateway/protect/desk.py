@@ -6,7 +6,6 @@ The server builds the same parts in gateway/composition.py; this is the short li
 import contextlib
 import getpass
 import secrets
-import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -24,22 +23,21 @@ from gateway.database import open_pool
 from gateway.durable import Durable, ask
 from gateway.job import Job, State, Wanted
 from gateway.job_store import JobStore
-from gateway.opening import open_keys, sealing_of
+from gateway.opening import open_keyring, sealing_of
 from gateway.protect.change import Changer
 from gateway.protect.client import CrmClient
 from gateway.protect.credential import Credential, Credentials
 from gateway.protect.direct import Direct, dialect_of, open_engine
 from gateway.protect.html_forms import HtmlForms
 from gateway.protect.json_rpc import JsonRpc
-from gateway.protect.reading import CrmDriver
+from gateway.protect.reading import CrmDriver, CrmUnreachable
 from gateway.protect.run import RunJob, kind_of
 from gateway.protect.store import ProtectStore
 from gateway.protect.table_map import MapInvalid, read_map
 from gateway.protect.work import Work, steady
 from gateway.settings import Settings, TenantSettings
+from gateway.tls import client_context
 from gateway.upstream import Pool, Timeouts
-from kms.keyring import Keyring
-from kms.store import Store
 from kms.tokens import SurrogateVault
 from policies.profile import Profile, load_profile
 from policies.walk import Walk
@@ -159,7 +157,7 @@ async def open_desk(settings: Settings, tenant: str, dsn: str) -> AsyncIterator[
     async with contextlib.AsyncExitStack() as stack:
         pool = await open_pool(dsn, max_size=6)
         stack.push_async_callback(pool.close)
-        keyring = Keyring(open_keys(settings), Store(pool), ttl_s=settings.keys.cache_s, clock=time.monotonic)
+        keyring = open_keyring(settings, pool)
         stack.push_async_callback(keyring.close)
         log = AuditLog(dsn)
         await log.start()
@@ -183,6 +181,19 @@ async def open_desk(settings: Settings, tenant: str, dsn: str) -> AsyncIterator[
 
 
 def _pool(settings: TenantSettings) -> Pool:
-    tls = ssl.create_default_context(cafile=str(settings.upstream_ca)) if settings.upstream_ca is not None else None
+    tls = None
+    if settings.upstream.startswith("https:"):
+        try:
+            tls = client_context(
+                settings.upstream_ca,
+                settings.upstream_certificate,
+                settings.upstream_key,
+                settings.upstream_tls_minimum,
+                settings.upstream_ciphers,
+            )
+        except OSError:  # ssl.SSLError is one
+            raise CrmUnreachable(
+                "a certificate, key or CA of the CRM's TLS cannot be used; crmgate check says which"
+            ) from None
     timeouts = Timeouts(connect=settings.connect_timeout_s, read=settings.answer_timeout_s, idle=settings.keep_idle_s)
     return Pool(settings.upstream, size=2, timeouts=timeouts, tls=tls)
