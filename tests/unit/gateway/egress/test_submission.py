@@ -6,7 +6,7 @@ from aiosmtpd.smtp import Envelope, Session
 
 from gateway.egress.listener import NULL_SENDER
 from gateway.egress.smarthost import DeliveryFailed, DeliveryRefused
-from tests.unit.gateway.egress.mailroom import CRM, Mailroom, Wayward, mail
+from tests.unit.gateway.egress.mailroom import CRM, HASTE_S, Mailroom, Wayward, mail
 
 ZHANG = {"last_name": "张伟明", "email": "zhang.weiming@example.com", "phone": "13800138000"}
 LI = {"last_name": "Li", "email": "li@example.org", "phone": "13912345678"}
@@ -76,7 +76,7 @@ async def test_recipients_that_cannot_be_asked_for_mean_later(room: Mailroom) ->
     zhang = await room.person("5", **ZHANG)
     for way in ("raise", "hang", "nonsense"):
         broken: Any = Wayward(way)
-        room.submission._recipients = broken
+        room.submission._recipients, room.submission._collaborator_s = broken, HASTE_S
         said = await submit(room, mail("x", "y", zhang["email"]).as_bytes(), zhang["email"])
         assert (way, said[0][:3]) == (way, "451")
     assert room.sink.sent == []
