@@ -23,6 +23,8 @@ from gateway.egress.submission import Submission
 from kms.tokens import NewValue, Origin
 from tests.unit.gateway.glue import NOW, TENANT, Glue
 
+PATIENCE_S = 60.0  # a machine that is busy with other things makes no test fail
+HASTE_S = 0.3  # for collaborators that hang
 KEY = b"a key of the tests, thirty-two b"
 CRM = "crm@company.example"
 
@@ -89,7 +91,9 @@ def colleague(login: str, role: str, crm_user: str = "", *, disabled: bool = Fal
 class Mailroom:
     """Everything between a CRM that submits and a smart host that takes."""
 
-    def __init__(self, glue: Glue, pool: Pool, *, rest: timedelta = timedelta(0), **changed: Any) -> None:
+    def __init__(
+        self, glue: Glue, pool: Pool, *, rest: timedelta = timedelta(0), patience_s: float = PATIENCE_S, **changed: Any
+    ) -> None:
         self.glue = glue
         self.events: list[Any] = []
         self.trail, self.sink = Trail(self.events), Sink(self.events)
@@ -128,8 +132,8 @@ class Mailroom:
             clock=utc_now,
             new_id=self.new_id,
             limits=Limits(),
-            collaborator_s=0.5,
-            send_s=0.5,
+            collaborator_s=patience_s,
+            send_s=patience_s,
         )
         self.submission = Submission(
             TENANT,
@@ -139,7 +143,7 @@ class Mailroom:
             new_id=self.new_id,
             count=lambda _client, reason: self.counted.append(reason),
             most=10,
-            collaborator_s=0.5,
+            collaborator_s=patience_s,
         )
 
     async def keys(self) -> Sequence[bytes]:

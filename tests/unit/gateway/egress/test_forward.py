@@ -18,7 +18,7 @@ from gateway.egress.http_server import HttpServer
 from gateway.listener import ListenerLimits
 from gateway.network import Allowlist
 from gateway.upstream import Pool, Timeouts
-from tests.unit.gateway.egress.mailroom import Mailroom, Wayward, values_of
+from tests.unit.gateway.egress.mailroom import HASTE_S, PATIENCE_S, Mailroom, Wayward, values_of
 from tests.unit.gateway.glue import TENANT
 
 ZHANG = {"last_name": '张 & "伟明"', "email": "zhang.weiming@example.com", "phone": "13800138000"}
@@ -93,7 +93,7 @@ async def proxy(room: Mailroom) -> AsyncIterator[Proxy]:
     settings = DestinationSettings(
         name="sms", url=f"http://127.0.0.1:{service.port}", kinds=("phone", "name"), recipient="to", paths=("/send",)
     )
-    pool = Pool(settings.url, timeouts=Timeouts(connect=2, read=2, idle=1))
+    pool = Pool(settings.url, timeouts=Timeouts(connect=60, read=60, idle=1))
     forward = made(room, Destination(settings, pool, f"127.0.0.1:{service.port}"))
     http = HttpServer(forward, ListenerLimits(), lambda _client, reason: room.counted.append(reason))
     port = await http.start("127.0.0.1", 0)
@@ -119,7 +119,7 @@ def made(room: Mailroom, *destinations: Destination, **changed: Any) -> Forward:
         clock=utc_now,
         new_id=room.new_id,
         count=lambda _client, reason: room.counted.append(reason),
-        collaborator_s=0.5,
+        collaborator_s=HASTE_S if changed else PATIENCE_S,
     )
 
 

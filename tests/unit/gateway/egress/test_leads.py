@@ -16,7 +16,7 @@ from gateway.listener import ListenerLimits
 from gateway.network import Allowlist
 from gateway.upstream import Pool, Timeouts
 from kms.tokens import Origin
-from tests.unit.gateway.egress.mailroom import Mailroom, Wayward, values_of
+from tests.unit.gateway.egress.mailroom import HASTE_S, PATIENCE_S, Mailroom, Wayward, values_of
 from tests.unit.gateway.glue import PERSON, TENANT
 
 TAKEN = b"HTTP/1.1 302 Found\r\nlocation: /persons/contact/77\r\ncontent-length: 0\r\n\r\n"
@@ -71,7 +71,9 @@ class Site:
 async def site(room: Mailroom) -> AsyncIterator[Site]:
     crm = FakeCrm()
     server = await asyncio.start_server(crm.take, "127.0.0.1", 0)
-    pool = Pool(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", timeouts=Timeouts(connect=2, read=2, idle=1))
+    pool = Pool(
+        f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", timeouts=Timeouts(connect=60, read=60, idle=1)
+    )
 
     def made(**changed: Any) -> Leads:
         parts: dict[str, Any] = {
@@ -93,7 +95,7 @@ async def site(room: Mailroom) -> AsyncIterator[Site]:
             clock=utc_now,
             new_id=room.new_id,
             count=lambda _client, reason: room.counted.append(reason),
-            collaborator_s=0.5,
+            collaborator_s=HASTE_S if changed else PATIENCE_S,
         )
 
     http = HttpServer(made(), ListenerLimits(), lambda _client, _reason: None)

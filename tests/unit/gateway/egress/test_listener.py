@@ -67,7 +67,7 @@ async def serving(taker: Taker, **rules: Any) -> AsyncIterator[int]:
 
 
 async def send(port: int, **options: Any) -> Any:
-    client = aiosmtplib.SMTP(hostname="localhost", port=port, timeout=5, **{"start_tls": False} | options)
+    client = aiosmtplib.SMTP(hostname="localhost", port=port, timeout=60, **{"start_tls": False} | options)
     async with client:
         return await client.sendmail("a@x.example", ["b@x.example"], b"Subject: x\r\n\r\nhello\r\n")
 
@@ -131,7 +131,7 @@ async def test_what_is_too_large_is_refused() -> None:
     taker = Taker()
     async with (
         serving(taker, size=1000) as port,
-        aiosmtplib.SMTP(hostname="localhost", port=port, timeout=5, start_tls=False) as client,
+        aiosmtplib.SMTP(hostname="localhost", port=port, timeout=60, start_tls=False) as client,
     ):
         with pytest.raises(aiosmtplib.SMTPResponseException):
             await client.sendmail("a@x.example", ["b@x.example"], b"x" * 5000)
@@ -150,7 +150,7 @@ async def test_a_fault_inside_says_later_and_no_value(caplog: pytest.LogCaptureF
 
 
 def host(port: int, **changed: Any) -> SmartHost:
-    given = {"host": "localhost", "port": port, "leg": Leg.OFF, "tls": None, "timeout_s": 0.5} | changed
+    given = {"host": "localhost", "port": port, "leg": Leg.OFF, "tls": None, "timeout_s": 60.0} | changed
     return SmartHost(**given)
 
 
@@ -189,7 +189,7 @@ async def test_a_smart_host_that_is_none_means_later(way: str) -> None:
         server.close()
         await server.wait_closed()
     try:
-        async with host(port, host="127.0.0.1").open() as line:
+        async with host(port, host="127.0.0.1", timeout_s=0.5).open() as line:
             with pytest.raises(DeliveryFailed):
                 await line.send("a@x.example", "b@x.example", b"hello")
     finally:
@@ -204,12 +204,12 @@ async def test_a_smart_host_with_another_certificate_gets_nothing(files: TlsFile
             (ssl.create_default_context(), "localhost"),
             (ssl.create_default_context(cafile=str(authority)), "127.0.0.1"),
         ):
-            async with host(port, host=name, leg=leg, tls=context, timeout_s=5).open() as line:
+            async with host(port, host=name, leg=leg, tls=context).open() as line:
                 with pytest.raises(DeliveryFailed):
                     await line.send("a@x.example", "b@x.example", b"hello")
         assert taker.taken == []
         right = ssl.create_default_context(cafile=str(authority))
-        async with host(port, leg=leg, tls=right, timeout_s=5).open() as line:
+        async with host(port, leg=leg, tls=right).open() as line:
             assert await line.send("a@x.example", "b@x.example", b"hello") == 250
     assert len(taker.taken) == 1
 

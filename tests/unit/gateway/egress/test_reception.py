@@ -9,7 +9,7 @@ from gateway.accounts import utc_now
 from gateway.body.limits import Limits
 from gateway.egress.reception import Reception
 from gateway.egress.smarthost import DeliveryFailed, DeliveryRefused
-from tests.unit.gateway.egress.mailroom import Mailroom, Wayward, text_of, values_of
+from tests.unit.gateway.egress.mailroom import HASTE_S, PATIENCE_S, Mailroom, Wayward, text_of, values_of
 from tests.unit.gateway.glue import TENANT
 
 BOX = "crm@company.example"
@@ -30,8 +30,8 @@ def reception(room: Mailroom, **changed: Any) -> Reception:
         clock=utc_now,
         new_id=room.new_id,
         count=lambda _client, reason: room.counted.append(reason),
-        collaborator_s=0.5,
-        send_s=0.5,
+        collaborator_s=HASTE_S if changed else PATIENCE_S,
+        send_s=HASTE_S if changed else PATIENCE_S,
     )
 
 

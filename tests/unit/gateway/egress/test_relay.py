@@ -13,7 +13,7 @@ from gateway.egress.letter import LetterUnreadable
 from gateway.egress.recipient import RecipientRefused
 from gateway.egress.relay import Fate
 from gateway.egress.smarthost import DeliveryFailed, DeliveryRefused
-from tests.unit.gateway.egress.mailroom import CRM, Mailroom, Wayward, mail, text_of, values_of
+from tests.unit.gateway.egress.mailroom import CRM, HASTE_S, Mailroom, Wayward, mail, text_of, values_of
 from tests.unit.gateway.glue import TENANT, Glue
 
 ZHANG = {"last_name": "张伟明", "email": "zhang.weiming@example.com", "phone": "13800138000"}
@@ -354,7 +354,7 @@ async def test_the_trail_has_each_resolution_before_it_leaves_and_no_value(room:
 async def test_whatever_fails_nothing_leaves(creme: Glue, pool: Pool) -> None:
     for part in ("judge", "deliveries", "audit", "keys", "target"):
         for way in ("raise", "hang", "nonsense"):
-            room = Mailroom(creme, pool, **{part: Wayward(way)})
+            room = Mailroom(creme, pool, patience_s=HASTE_S, **{part: Wayward(way)})
             zhang = await room.person("5", **ZHANG)
             fates = await room.post(mail("x", zhang["phone"], zhang["email"]).as_bytes(), zhang["email"])
             assert (part, way, fates, room.sink.sent) == (part, way, [Fate.LATER], [])
