@@ -238,6 +238,15 @@ class RotationStore:
                 "UPDATE kms_key SET state = 'retired' WHERE tenant = %s AND id = %s AND state = 'live'", (tenant, key)
             )
 
+    async def rewrap(self, tenant: str, key: bytes, old: bytes, wrapped: bytes) -> bool:
+        """Keep another wrapping of the same key, where it is still wrapped as it was."""
+        async with self._connections.connection() as connection:
+            cursor = await connection.execute(
+                "UPDATE kms_key SET wrapped = %s WHERE tenant = %s AND id = %s AND wrapped = %s",
+                (wrapped, tenant, key, old),
+            )
+            return bool(cursor.rowcount)
+
     async def state(self, tenant: str, key: bytes) -> str:
         """State of a key, "" when there is none of this id."""
         async with self._connections.connection() as connection:
