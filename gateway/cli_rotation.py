@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from gateway.cli_shell import (
     PROBLEM,
@@ -95,7 +95,9 @@ def status(tenant: TenantOption = "", config: FileOption = None) -> None:
     async def work(settings: Settings, name: str, dsn: str) -> int:
         pool = await open_pool(dsn, max_size=2)
         try:
-            table = Table("job", "state", "done", "of", "%", "a second", "left", "problem", box=None)
+            # Names are what `pause` and `resume` take, so they are never cut.
+            whole = Column("job", overflow="fold")
+            table = Table(whole, "state", "done", "of", "%", "a second", "left", "problem", box=None)
             for job in await JobStore(pool).of_tenant(name, KINDS):
                 table.add_row(*_row(job))
         finally:

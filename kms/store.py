@@ -507,7 +507,7 @@ class Store:
                 parameters,
             )
             return [
-                WrappedKey(bytes(row[0]), row[1], row[2], row[3], bytes(row[4]), bytes(row[5]), row[6], row[7], row[8])
+                WrappedKey(bytes(row[0]), row[1], row[2], row[3], bytes(row[4]), bytes(row[5]), row[6], *row[7:])
                 for row in await cursor.fetchall()
             ]
 
