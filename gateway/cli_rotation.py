@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from gateway.cli_shell import (
     PROBLEM,
@@ -52,23 +52,40 @@ def rotate(
     tenant: TenantOption = "",
     scope: Annotated[str, typer.Option(help="Only keys of this scope: email, phone, name…; needs --purpose.")] = "",
     purpose: Annotated[str, typer.Option(help="Only keys for this: seal, equal or token; needs --scope.")] = "",
+    tenant_key: Annotated[
+        bool, typer.Option("--tenant-key", help="The key that wraps the field keys, instead of them.")
+    ] = False,
+    close_old: Annotated[
+        bool, typer.Option("--close-old", help="With --tenant-key: old versions open nothing any more in the end.")
+    ] = False,
     rate: Rate = None,
     config: FileOption = None,
 ) -> None:
     """Make new field keys and bring everything stored under them; the CRM and its users notice nothing."""
     if bool(scope) != bool(purpose):
         raise quit_with(UNUSABLE, "--scope and --purpose belong together.")
+    if tenant_key and scope:
+        raise quit_with(UNUSABLE, "--tenant-key rotates the key above the field keys; leave --scope out.")
+    if close_old and not tenant_key:
+        raise quit_with(UNUSABLE, "--close-old belongs to --tenant-key.")
 
     async def work(settings: Settings, name: str, dsn: str) -> int:
         from gateway.composition import open_jobs
 
         async with open_jobs(settings, dsn, name, "command-line", getpass.getuser()) as desk:
-            begun = await desk.begin(scope, purpose, rate)
+            if tenant_key:
+                begun = [await desk.begin_tenant_key(close=close_old)]
+            else:
+                begun = list(await desk.begin(scope, purpose, rate))
             if not begun:
                 raise quit_with(PROBLEM, "Nothing was ever stored under a key of this CRM.")
             return await _follow(desk.durable.wait, begun)
 
     _run(config, tenant, work)
+    if tenant_key:
+        err.print(
+            "If the keyring is a local file: copy it again to your two other places; old copies lack the new key."
+        )
 
 
 @rotation_app.command("status")
@@ -78,7 +95,9 @@ def status(tenant: TenantOption = "", config: FileOption = None) -> None:
     async def work(settings: Settings, name: str, dsn: str) -> int:
         pool = await open_pool(dsn, max_size=2)
         try:
-            table = Table("job", "state", "done", "of", "%", "a second", "left", "problem", box=None)
+            # Names are what `pause` and `resume` take, so they are never cut.
+            whole = Column("job", overflow="fold")
+            table = Table(whole, "state", "done", "of", "%", "a second", "left", "problem", box=None)
             for job in await JobStore(pool).of_tenant(name, KINDS):
                 table.add_row(*_row(job))
         finally:
@@ -158,7 +177,7 @@ async def _follow(wait: Callable[..., Awaitable[Job]], begun: Sequence[Job]) -> 
 
 
 def _title(job: Job) -> str:
-    if job.kind == "rewrap":
+    if job.kind == KINDS[1]:
         return "tenant key"
     return f"{job.arguments.get('scope')} {job.arguments.get('purpose')}"
 

@@ -20,7 +20,7 @@ from audit.checkpoint import Keeper
 from audit.flood import RefusalCounter
 from audit.log import AuditLog
 from audit.note import ensure_signer
-from gateway import rotation
+from gateway import rewrap, rotation
 from gateway.access.app import make_sign_in_app
 from gateway.access.deps import AccessDeps
 from gateway.access.passwords import Passwords
@@ -61,6 +61,7 @@ from gateway.origin import Origins
 from gateway.outward import Outward
 from gateway.records import Records
 from gateway.reveal import Reveal
+from gateway.rewrap import TenantKeyWork
 from gateway.rotation import FieldKeyWork
 from gateway.rotation_desk import RotationDesk, recorder
 from gateway.scanners import Scanners
@@ -85,10 +86,15 @@ from gateway.watch import Watch
 from gateway.whoami import Whoami
 from kms.cell_store import CellStore
 from kms.keyring import Keyring
+from kms.local import LocalProvider
+from kms.local_turn import LocalTurn
 from kms.rotation import Rotation
 from kms.scanner import Scanner
 from kms.store import Store as VaultStore
+from kms.tenant_key import TenantKeys, Turning
 from kms.tokens import SurrogateVault
+from kms.vault import TransitProvider
+from kms.vault_turn import TransitTurn
 from policies.enforcer import DEFAULT_POLICY, Bundle, Enforcer
 from policies.profile import load_profile
 
@@ -227,6 +233,19 @@ def rotation_of(settings: Settings, database: Database, keyring: Keyring) -> Rot
     return Rotation(VaultStore(database), keyring, secrets.token_bytes, partial(sealing_of, settings))
 
 
+def tenant_keys_of(database: Database, keyring: Keyring) -> TenantKeys:
+    """Rotation of the keys that field keys are wrapped under."""
+
+    def turning(tenant: str) -> Turning:
+        provider = keyring.provider_of(tenant)
+        if isinstance(provider, LocalProvider):
+            return LocalTurn(provider)
+        assert isinstance(provider, TransitProvider)
+        return TransitTurn(provider)
+
+    return TenantKeys(VaultStore(database), keyring, turning)
+
+
 @asynccontextmanager
 async def open_durable(
     settings: Settings, dsn: str, database: Database, keyring: Keyring, audit: AuditLog, poll_s: float = 1.0
@@ -235,6 +254,7 @@ async def open_durable(
     durable = Durable(dsn, database, poll_s=poll_s)
     record = recorder(audit, secrets.token_bytes, "crmgate")
     durable.register(rotation.KIND, FieldKeyWork(rotation_of(settings, database, keyring), record).slice)
+    durable.register(rewrap.KIND, TenantKeyWork(tenant_keys_of(database, keyring), record).slice)
     try:
         await durable.start()
         yield durable
@@ -269,12 +289,9 @@ async def _open_desk(
     keyring = open_keyring(settings, database)
     stack.push_async_callback(keyring.close)
     record = recorder(audit, secrets.token_bytes, actor, login)
-    return (
-        RotationDesk(tenant, JobStore(database), rotation_of(settings, database, keyring), record),
-        database,
-        keyring,
-        audit,
-    )
+    turned = tenant_keys_of(database, keyring)
+    desk = RotationDesk(tenant, JobStore(database), rotation_of(settings, database, keyring), turned, record)
+    return desk, database, keyring, audit
 
 
 async def _assemble(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from audit.entry import AuditEntry
 from audit.log import AuditLog
-from gateway import rotation
+from gateway import rewrap, rotation
 from gateway.access.tokens import Randomness, new_id
 from gateway.accounts import utc_now
 from gateway.durable import Durable, ask
@@ -13,6 +13,7 @@ from gateway.job import Job, Json, Wanted
 from gateway.job_store import JobStore
 from gateway.rotation import Record
 from kms.rotation import Rotation
+from kms.tenant_key import TenantKeys
 
 
 def recorder(log: AuditLog, random: Randomness, actor: str, login: str = "") -> Record:
@@ -44,6 +45,7 @@ class RotationDesk:
     tenant: str
     jobs: JobStore
     rotation: Rotation
+    tenant_keys: TenantKeys
     record: Record
     working: Durable | None = None
 
@@ -62,6 +64,14 @@ class RotationDesk:
         if not scope:
             return await rotation.begin_all(self.durable, self.rotation, self.tenant, rate)
         return [await rotation.begin(self.durable, self.rotation, self.tenant, scope, purpose, rate)]
+
+    async def begin_tenant_key(self, *, close: bool) -> Job:
+        """Begin the rotation of the tenant's key; close: old versions open nothing in the end.
+
+        Raises KeysUnavailable, StoreUnavailable, AuditUnavailable.
+        """
+        await self.record(self.tenant, "keys.rotate.ask", "tenant-key", {"change": "close"} if close else {})
+        return await rewrap.begin(self.durable, self.tenant_keys, self.tenant, close=close)
 
     async def resume(self, job: Job, rate: float | None) -> Job:
         """Go on with a job. Raises JobUnknown, StoreUnavailable, AuditUnavailable."""

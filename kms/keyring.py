@@ -279,12 +279,15 @@ class Keyring:
         commitment = _commitment(tenant, key, scope, purpose)
         return WrappedKey(key.id, scope, purpose, provider.name, wrapped, commitment, datetime.now(UTC), False)
 
-    async def _open(self, tenant: str, stored: WrappedKey) -> FieldKey:
+    async def verify(self, tenant: str, stored: WrappedKey) -> None:
+        """Whether a wrapped key opens to the key it says it is; raises KeysUnavailable."""
+        await self._unwrapped(tenant, stored)
+
+    async def _unwrapped(self, tenant: str, stored: WrappedKey) -> FieldKey:
         provider = self.provider_of(tenant)
         if stored.provider != provider.name:
             message = f"the keys were wrapped by the provider {stored.provider!r}, but {provider.name!r} is set"
             raise KeysUnavailable("provider-other", message)
-        asked = self._clock()
         context = _context(tenant, stored.id, stored.scope, stored.purpose)
         secret = await self._call(provider, lambda: provider.unwrap(tenant, stored.wrapped, context))
         if not isinstance(secret, bytes) or len(secret) != 32:
@@ -292,6 +295,11 @@ class Keyring:
         key = FieldKey(stored.id, secret)
         if not hmac.compare_digest(_commitment(tenant, key, stored.scope, stored.purpose), stored.commitment):
             raise KeysUnavailable("key-mismatch", f"the key provider {provider.name} returned another key")
+        return key
+
+    async def _open(self, tenant: str, stored: WrappedKey) -> FieldKey:
+        asked = self._clock()
+        key = await self._unwrapped(tenant, stored)
         while len(self._held) >= _MOST_KEYS:
             self._held.pop(next(iter(self._held)))
         self._held[(tenant, stored.id)] = _Held(key, asked + self._ttl_s, asked + self._ttl_s * _REFRESH_AT)

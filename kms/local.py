@@ -13,7 +13,7 @@ import base64
 import hmac
 import os
 import stat
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
@@ -28,6 +28,7 @@ from kms.provider import KeyDestroyed, KeyringLocked
 
 FORMAT = "crmgate-keyring-1"
 FORMAT_2 = "crmgate-keyring-2"
+_LATER, _VERSION_BYTES = b"\x02", 2  # wrapped by a later version of the tenant's key, whose number follows
 LEAST_SECRET_BYTES = 12
 _ITERATIONS, _LANES, _MEMORY_KIB = 3, 4, 64 * 1024
 _MOST = {"iterations": 20, "lanes": 16, "memory_kib": 1024 * 1024}
@@ -42,6 +43,12 @@ class Roots:
     tenants: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     suspended: frozenset[str] = frozenset()
     destroyed: frozenset[str] = frozenset()
+    former: Mapping[str, tuple[bytes, ...]] = field(default_factory=dict, repr=False)
+    """Keys a tenant had before, the oldest first; empty where one is closed and opens nothing any more."""
+
+    def versions(self, tenant: str) -> tuple[bytes, ...]:
+        """All keys of a tenant by version, the one that wraps last. Raises KeyringLocked."""
+        return (*self.former.get(tenant, ()), self.of(tenant))
 
     def of(self, tenant: str) -> bytes:
         """The key of a tenant. Raises KeyringLocked."""
@@ -55,7 +62,8 @@ class Roots:
     def without(self, tenant: str, others: Iterable[str], root: bytes) -> "Roots":
         """The same without the key of one tenant: under a new root key, from which the lost one does not come."""
         kept = {name: self.of_suspended(name) for name in others if name != tenant and name not in self.destroyed}
-        return Roots(root, kept, self.suspended - {tenant}, self.destroyed | {tenant})
+        former = {name: keys for name, keys in self.former.items() if name != tenant}
+        return Roots(root, kept, self.suspended - {tenant}, self.destroyed | {tenant}, former)
 
     def of_suspended(self, tenant: str) -> bytes:
         """The key of a tenant, also while it is set aside."""
@@ -101,15 +109,16 @@ class LocalProvider:
 
     async def wrap(self, tenant: str, key: bytes, context: bytes) -> bytes:
         """Wrap a field key: version byte, nonce, AES-256-GCM with the context as additional data."""
-        roots = await self.roots()
+        keys = (await self.roots()).versions(tenant)
         nonce = self._entropy(12)
-        return b"\x01" + nonce + AESGCM(roots.of(tenant)).encrypt(nonce, key, context)
+        head = b"\x01" if len(keys) == 1 else _LATER + len(keys).to_bytes(_VERSION_BYTES)
+        return head + nonce + AESGCM(keys[-1]).encrypt(nonce, key, context)
 
     async def unwrap(self, tenant: str, wrapped: bytes, context: bytes) -> bytes:
         """The field key again; raises KeyringLocked when this keyring did not wrap it."""
-        key = (await self.roots()).of(tenant)
+        keys = (await self.roots()).versions(tenant)
         try:
-            return opened(key, wrapped, context)
+            return opened(keys, wrapped, context)
         except InvalidTag:
             message = (
                 f"the keyring {self._path} is not the one these keys were wrapped with, or a stored key was changed"
@@ -183,11 +192,20 @@ class LocalProvider:
             raise KeyringLocked("keyring-wrong-secret", message) from None
 
 
-def opened(key: bytes, wrapped: bytes, context: bytes) -> bytes:
-    """A field key out of its wrapping. Raises InvalidTag."""
-    if wrapped[:1] != b"\x01" or len(wrapped) < 29:
+def version_of(wrapped: bytes) -> int:
+    """Version of the tenant's key that wrapped a field key; 0 when it is none of ours."""
+    if wrapped[:1] == b"\x01":
+        return 1
+    return int.from_bytes(wrapped[1 : 1 + _VERSION_BYTES]) if wrapped[:1] == _LATER else 0
+
+
+def opened(keys: Sequence[bytes], wrapped: bytes, context: bytes) -> bytes:
+    """A field key out of its wrapping. keys: of the tenant, by version. Raises InvalidTag."""
+    version = version_of(wrapped)
+    start = 1 if version == 1 and wrapped[:1] != _LATER else 1 + _VERSION_BYTES
+    if not 1 <= version <= len(keys) or not keys[version - 1] or len(wrapped) < start + 28:
         raise InvalidTag
-    return AESGCM(key).decrypt(wrapped[1:13], wrapped[13:], context)
+    return AESGCM(keys[version - 1]).decrypt(wrapped[start : start + 12], wrapped[start + 12 :], context)
 
 
 def sealed_file(secret: bytes, roots: Roots, entropy: Callable[[int], bytes]) -> bytes:
@@ -195,7 +213,7 @@ def sealed_file(secret: bytes, roots: Roots, entropy: Callable[[int], bytes]) ->
     salt, nonce = entropy(16), entropy(12)
     head = {"iterations": _ITERATIONS, "lanes": _LANES, "memory_kib": _MEMORY_KIB}
     plain, form = roots.root, FORMAT
-    if roots.tenants or roots.suspended or roots.destroyed:
+    if roots.tenants or roots.suspended or roots.destroyed or roots.former:
         form = FORMAT_2
         plain = orjson.dumps(
             {
@@ -203,6 +221,7 @@ def sealed_file(secret: bytes, roots: Roots, entropy: Callable[[int], bytes]) ->
                 "tenants": {name: _text(key) for name, key in roots.tenants.items()},
                 "suspended": sorted(roots.suspended),
                 "destroyed": sorted(roots.destroyed),
+                "former": {name: [_text(key) for key in keys] for name, keys in roots.former.items()},
             }
         )
     text = {"format": form} | head | {"salt": _text(salt), "nonce": _text(nonce)}
@@ -223,7 +242,8 @@ def _roots(plain: bytes) -> Roots:
     content = orjson.loads(plain)
     tenants = {name: base64.b64decode(key) for name, key in content["tenants"].items()}
     lists = (frozenset(content["suspended"]), frozenset(content["destroyed"]))
-    return Roots(base64.b64decode(content["root"]), tenants, *lists)
+    former = {name: tuple(base64.b64decode(key) for key in keys) for name, keys in content.get("former", {}).items()}
+    return Roots(base64.b64decode(content["root"]), tenants, *lists, former)
 
 
 def _text(data: bytes) -> str:

@@ -34,7 +34,9 @@ class LocalCustody:
             state = RootState.DESTROYED
         elif tenant in roots.suspended:
             state = RootState.SUSPENDED
-        return RootKey(str(self._provider.path), state, 1, 1, "local", derived=False)
+        former = roots.former.get(tenant, ())
+        oldest = next((number for number, key in enumerate(former, 1) if key), len(former) + 1)
+        return RootKey(str(self._provider.path), state, len(former) + 1, oldest, "local", derived=False)
 
     async def import_key(self, tenant: str, key: bytes, *, rotatable: bool) -> RootKey:
         """Refused: a customer's key belongs into a server that does not give it out again."""
@@ -78,7 +80,7 @@ def _opens(roots: Roots, one: Wrapped) -> bool:
     if one.tenant in roots.destroyed:
         return False
     try:
-        opened(roots.of_suspended(one.tenant), one.wrapped, one.context)
+        opened(replace(roots, suspended=frozenset()).versions(one.tenant), one.wrapped, one.context)
     except InvalidTag:
         return False
     return True

@@ -234,7 +234,8 @@ class RotationStore:
             )
             cursor = await connection.execute(
                 "UPDATE kms_key SET state = CASE purpose WHEN 'token' THEN 'verify' ELSE 'live' END, retired_at = now()"
-                " WHERE tenant = %s AND id = %s AND scope = %s AND purpose = %s AND state = 'current'",
+                " WHERE tenant = %s AND id = %s AND scope = %s AND purpose = %s AND state = 'current'"
+                " AND retired_at IS NULL AND destroyed_at IS NULL",
                 (tenant, old, key.scope, key.purpose),
             )
             if not cursor.rowcount:
@@ -254,10 +255,21 @@ class RotationStore:
                 "UPDATE kms_key SET state = 'retired' WHERE tenant = %s AND id = %s AND state = 'live'", (tenant, key)
             )
 
+    async def rewrap(self, tenant: str, key: bytes, old: bytes, wrapped: bytes) -> bool:
+        """Keep another wrapping of the same key, where it is still wrapped as it was."""
+        async with self._connections.connection() as connection:
+            cursor = await connection.execute(
+                "UPDATE kms_key SET wrapped = %s WHERE tenant = %s AND id = %s AND wrapped = %s",
+                (wrapped, tenant, key, old),
+            )
+            return bool(cursor.rowcount)
+
     async def state(self, tenant: str, key: bytes) -> str:
         """State of a key, "" when there is none of this id."""
         async with self._connections.connection() as connection:
-            cursor = await connection.execute("SELECT state FROM kms_key WHERE tenant = %s AND id = %s", (tenant, key))
+            cursor = await connection.execute(
+                "SELECT state FROM kms_key WHERE tenant = %s AND id = %s AND destroyed_at IS NULL", (tenant, key)
+            )
             row = await cursor.fetchone()
             return row[0] if row is not None else ""
 

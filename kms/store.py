@@ -207,7 +207,8 @@ class Work:
             "SELECT pg_advisory_xact_lock_shared(hashtextextended('crmgate keys ' || %s, 0))", (self._tenant,)
         )
         cursor = await self._connection.execute(
-            "SELECT count(*) FROM kms_key WHERE tenant = %s AND id = ANY(%s::bytea[]) AND state = 'current'",
+            "SELECT count(*) FROM kms_key WHERE tenant = %s AND id = ANY(%s::bytea[]) AND state = 'current'"
+            " AND retired_at IS NULL AND destroyed_at IS NULL",
             (self._tenant, ids),
         )
 
@@ -408,7 +409,7 @@ class Store:
             cursor = await connection.execute(
                 sql.SQL(
                     "SELECT k.id, w.term, f.surrogate FROM (SELECT array_agg(id) AS id FROM kms_key WHERE tenant = %s"
-                    " AND scope = %s AND purpose = 'equal' AND state IN ('current', 'live')) k"
+                    " AND scope = %s AND purpose = 'equal' AND state IN ('current', 'live') AND destroyed_at IS NULL) k"
                     " LEFT JOIN (unnest(%s::bytea[]) AS w (term) CROSS JOIN LATERAL"
                     " (SELECT surrogate FROM {} = w.term AND tenant = %s AND kind = %s LIMIT %s) f) ON true"
                 ).format(sql.SQL(source)),
@@ -506,7 +507,7 @@ class Store:
                 parameters,
             )
             return [
-                WrappedKey(bytes(row[0]), row[1], row[2], row[3], bytes(row[4]), bytes(row[5]), *row[6:10])
+                WrappedKey(bytes(row[0]), row[1], row[2], row[3], bytes(row[4]), bytes(row[5]), row[6], *row[7:])
                 for row in await cursor.fetchall()
             ]
 

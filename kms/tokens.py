@@ -152,10 +152,13 @@ class SurrogateVault:
         maker = await self._maker(tenant, {value.kind for value in values})
         drafts = draft(values, maker.keys)
         async with self._store.work(tenant) as work:
+            # The first rows read bring the answer along. With old keys a value may not be found that is there, and then
+            # no surrogate would be free for it.
             check = await work.under(maker.key_ids)
+            await self._find_placed(tenant, work, drafts)
+            await check()
             await self._place(work, drafts, maker)
             await self._write_origins(tenant, work, drafts, maker, cell)
-            await check()
         return drafts
 
     async def _with_current_keys(self, tenant: str, attempt: Callable[[], Awaitable[_T]]) -> _T:
@@ -352,8 +355,7 @@ class SurrogateVault:
         return await self._keyring.field_keys(tenant, kind, "equal")
 
     async def _place(self, work: Work, drafts: list[Draft], maker: Maker) -> None:
-        """Find the entry of each draft or insert it; several processes may do so at once."""
-        await self._find_placed(maker.tenant, work, drafts)
+        """Insert what was not found; several processes may do so at once."""
         for _ in range(_ATTEMPTS):
             wanted = [one for one in drafts if not one.surrogate]
             if not wanted:

@@ -1,7 +1,8 @@
 """`make rotation-drill`: `crmgate keys rotate` on a filled vault, killed with SIGKILL at random points.
 
-Each kill is one of the real command while it works; the next command goes on. After every kill, wherever the rotation
-stands, every value is looked for by its clear text. At the end every value opens to the same text, a trigger in the
+Each kill is one of the real command while it works; the next command goes on. Before the first key changed, at the
+first kill past half of the work and at the end every value is looked for by its clear text, after every other kill some
+of them. At the end every value opens to the same text, a trigger in the
 database has counted how often each was sealed and termed anew (once for each rotation), and nothing is under the old
 keys. The search uses a vault of its own that lives all the time, as the server's does.
 """
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,15 +28,17 @@ from gateway.database import EmbeddedPostgres, migrate, open_pool
 from gateway.demo.people import make_people
 from gateway.first_steps import Start, write_files
 from gateway.opening import embedded_folder, open_keys
-from gateway.settings import Settings
+from gateway.settings import Settings, read_settings
 from kms.keyring import Keyring
 from kms.store import Store
 from kms.tokens import NewValue, Origin, SurrogateVault
+from tests.real.bao import Bao, bao
 
 SEED = 20261126
 TENANT = "main"
 FULL, SHORT = (10_000, 20), (300, 3)
 WAIT_S = 600.0
+SAMPLE, AT_ONCE = 300, 8
 _TRIGGER = """
 CREATE TABLE drill_touched (surrogate text PRIMARY KEY, sealed int NOT NULL DEFAULT 0, termed int NOT NULL DEFAULT 0);
 CREATE FUNCTION drill_note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -92,10 +95,11 @@ def place(edit: Callable[[str], str] = lambda text: text) -> Iterator[Place]:
     folder = Path(tempfile.mkdtemp(prefix="crmgate-rotation-"))
     folder.chmod(0o711)  # as root the embedded database runs as another account, which has to pass
     file = folder / "crmgate.toml"
-    settings = write_files(
+    write_files(
         file, Start("http://127.0.0.1:9", "generic", "https://crm.localhost:8443", "https://console.localhost:8444")
     )
     file.write_text(edit(file.read_text()))
+    settings = read_settings(file)
     server = EmbeddedPostgres(embedded_folder(settings), {"fsync": "off"})
     try:
         dsn = server.start()
@@ -123,8 +127,16 @@ def values_of(rng: random.Random, count: int) -> list[NewValue]:
     return list(made.values())
 
 
+def with_openbao(bao: Bao, folder: Path) -> Callable[[str], str]:
+    """Settings with an OpenBao server instead of the local keyring."""
+    token = folder / "token"
+    token.write_text(str(bao.client.token))
+    lines = f'provider = "openbao"\naddress = "{bao.address}"\ntoken_file = "{token}"\n'
+    return lambda text: text.replace("[keys]\n", f"[keys]\n{lines}", 1)
+
+
 async def drill(count: int, kills: int, seed: int = SEED, edit: Callable[[str], str] = lambda text: text) -> Outcome:
-    """Fill, rotate all seal and equal keys with so many kills, and look."""
+    """Fill, rotate all seal and equal keys with so many kills, then the tenant key, and look."""
     rng = random.Random(seed)
     outcome = Outcome()
     with place(edit) as where:
@@ -138,13 +150,17 @@ async def drill(count: int, kills: int, seed: int = SEED, edit: Callable[[str], 
             for at in range(0, len(values), 500):
                 surrogates += await vault.tokenise(TENANT, values[at : at + 500], "c")
             outcome.values = len(values)
+            pairs = list(zip(values, surrogates, strict=True))
             where.sql(_TRIGGER)
             old = where.sql("SELECT id FROM kms_key WHERE purpose IN ('seal', 'equal') AND scope <> 'gateway.access'")
-            await _look(vault, values, surrogates, outcome)
+            await _look(vault, pairs, outcome)
             started = time.monotonic()
-            await _rotate(where, vault, rng, values, surrogates, kills, outcome)
+            await _rotate(where, vault, rng, pairs, kills, outcome)
             outcome.seconds = time.monotonic() - started
-            await _look(vault, values, surrogates, outcome)
+            await _look(vault, pairs, outcome)
+            await _opened(vault, values, surrogates, outcome)
+            await _turn(where, outcome)
+            keyring.forget()  # so that every field key is unwrapped anew, by the tenant key of now
             await _opened(vault, values, surrogates, outcome)
             _prove(where, [bytes(row[0]) for row in old], len(values), outcome)  # type: ignore[arg-type]
         finally:
@@ -158,15 +174,14 @@ async def _rotate(
     where: Place,
     vault: SurrogateVault,
     rng: random.Random,
-    values: list[NewValue],
-    surrogates: list[str],
+    pairs: Sequence[tuple[NewValue, str]],
     kills: int,
     outcome: Outcome,
 ) -> None:
     """Start the command, kill it at each point, start it again; the last one comes to the end."""
-    whole = 2 * len(values)
+    whole = 2 * len(pairs)
     points = sorted(rng.uniform(0.02, 0.98) for _ in range(kills))
-    rate = str(max(100, len(values) // 8))
+    rate = str(max(100, len(pairs) // 8))
     process = where.command("keys", "rotate", "--rate", rate)
     until = time.monotonic() + WAIT_S
     for point in points:
@@ -179,26 +194,45 @@ async def _rotate(
         process.send_signal(signal.SIGKILL)
         process.wait()
         outcome.kills.append(round(100 * _done(where) / whole))
-        await _look(vault, values, surrogates, outcome)
+        half = outcome.kills[-1] >= 50 and not any(share >= 50 for share in outcome.kills[:-1])
+        await _look(vault, pairs if half else rng.sample(pairs, min(SAMPLE, len(pairs))), outcome)
         process = where.command("keys", "rotation", "resume")
     code = await asyncio.to_thread(process.wait, WAIT_S)
     if code:
         outcome.wrong.append(f"the last command ended with {code}: {where.said()}")
 
 
+async def _turn(where: Place, outcome: Outcome) -> None:
+    """Rotate the tenant key above them as well, killed once right after the start of its work."""
+    process = where.command("keys", "rotate", "--tenant-key")
+    until = time.monotonic() + WAIT_S
+    begun = "SELECT count(*) FROM job WHERE kind = 'rewrap' AND cursor <> 'null'"
+    while not where.sql(begun)[0][0] and process.poll() is None and time.monotonic() < until:
+        await asyncio.sleep(0.002)
+    process.kill()
+    process.wait()
+    code = await asyncio.to_thread(where.command("keys", "rotation", "resume").wait, WAIT_S)
+    if code:
+        outcome.wrong.append(f"the rotation of the tenant key ended with {code}: {where.said()}")
+
+
 def _done(where: Place) -> int:
     """Entries that all jobs together have looked at."""
-    return int(str(where.sql("SELECT coalesce(sum(done), 0) FROM job")[0][0]))
+    return int(str(where.sql("SELECT coalesce(sum(done), 0) FROM job WHERE kind = 'rotate'")[0][0]))
 
 
-async def _look(vault: SurrogateVault, values: list[NewValue], surrogates: list[str], outcome: Outcome) -> None:
-    """Search every value by its clear text: its surrogate is among what is found, alone where it must be."""
-    for value, surrogate in zip(values, surrogates, strict=True):
+async def _look(vault: SurrogateVault, pairs: Sequence[tuple[NewValue, str]], outcome: Outcome) -> None:
+    """Search values by their clear text: the surrogate is among what is found, alone where it must be."""
+
+    async def one(value: NewValue, surrogate: str) -> None:
         found = await vault.find(TENANT, value.kind, value.clear)
         outcome.searched += 1
         shared = value.kind in ("name", "address")
         if surrogate not in found or (not shared and len(found) != 1):
             outcome.wrong.append(f"search for a {value.kind} found {len(found)}, kills so far: {outcome.kills}")
+
+    for at in range(0, len(pairs), AT_ONCE):
+        await asyncio.gather(*(one(*pair) for pair in pairs[at : at + AT_ONCE]))
 
 
 async def _opened(vault: SurrogateVault, values: list[NewValue], surrogates: list[str], outcome: Outcome) -> None:
@@ -238,6 +272,14 @@ def _prove(where: Place, old: list[bytes], count: int, outcome: Outcome) -> None
     )[0][0]
     if kept != unused:
         outcome.wrong.append(f"{kept} old keys are not retired")
+    if (
+        where.sql(
+            "SELECT count(*) FROM kms_key WHERE substring(wrapped FROM 1 FOR 9) = 'vault:v1:'"
+            " OR substring(wrapped FROM 1 FOR 1) = '\\x01'"
+        )[0][0]
+        != 0
+    ):
+        outcome.wrong.append("field keys are still wrapped under the first version of the tenant key")
     for operation in ("keys.rotate.begin", "keys.rotate.end"):
         noted = where.sql(
             "SELECT count(DISTINCT convert_from(body, 'utf8')::jsonb->'fields'->>'target') FROM"
@@ -254,9 +296,15 @@ def main() -> int:
     parser.add_argument("--values", type=int, default=FULL[0])
     parser.add_argument("--kills", type=int, default=FULL[1])
     parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--openbao", action="store_true", help="keys in a real OpenBao server, not in a local file")
     given = parser.parse_args()
     console = Console(highlight=False, width=120)
-    outcome = asyncio.run(drill(given.values, given.kills, given.seed))
+    if given.openbao:
+        with bao() as server, tempfile.TemporaryDirectory() as folder:
+            edit = with_openbao(server, Path(folder))
+            outcome = asyncio.run(drill(given.values, given.kills, given.seed, edit))
+    else:
+        outcome = asyncio.run(drill(given.values, given.kills, given.seed))
     console.print(f"values {outcome.values}, kills at % of the work: {', '.join(map(str, outcome.kills))}")
     console.print(f"searches by clear value {outcome.searched}, seconds {outcome.seconds:.0f}")
     for line in outcome.wrong[:20]:

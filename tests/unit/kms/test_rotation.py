@@ -369,3 +369,25 @@ async def test_a_writer_that_never_gets_the_keys_of_now_is_refused(
         await here.vault.tokenise(T, [value("email", "late@example.com", "9")], "c")
     assert caught.value.problem == "keys-changing"
     assert await here.vault.find(T, "email", "late@example.com") == []
+
+
+async def test_a_key_whose_destruction_was_approved_is_not_written_under_and_a_destroyed_one_not_asked_for(
+    here: Process, dsn: str, keyring_path: Path, pool: Pool
+) -> None:
+    """By nobody, also not by who has not heard of it; and the search for what is left goes on."""
+    values = await filled(here.vault, "email", 3)
+    async with process(dsn, keyring_path, deaf=True) as stranger:
+        await finds_all(stranger.vault, "email", values)
+        approve = "UPDATE kms_key SET retired_at = now() WHERE scope = 'email' AND purpose IN ('seal', 'equal')"
+        destroy = "UPDATE kms_key SET destroyed_at = now(), wrapped = '', commitment = '' WHERE retired_at IS NOT NULL"
+        async with pool.connection() as connection:
+            await connection.execute(approve)
+        late = (await stranger.vault.tokenise(T, [value("email", "late@example.com", "9")], "c"))[0]
+        await finds_all(stranger.vault, "email", values)
+        async with pool.connection() as connection:
+            await connection.execute(destroy)
+        stranger.keyring.refresh(T)
+        assert await stranger.vault.find(T, "email", "late@example.com") == [late]
+        assert await stranger.vault.find(T, "email", next(iter(values))) == []
+        with pytest.raises(NotRotatable):
+            await here.rotation.current("nobody", "email", "seal")
