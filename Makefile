@@ -15,7 +15,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 VENDOR := gateway/console/static/vendor
 export PIP_CACHE_DIR := $(CACHE)/pip
 
-.PHONY: help venv web demo test lock lint types unit system check leak hostile fidelity transfer outage bench bench-kms twin rotation-drill edits evidence-real egress protect-drill clean
+.PHONY: help venv web demo test lock lint types unit system check leak hostile fidelity transfer outage bench bench-kms twin rotation-drill edits edits-real evidence-real egress protect-drill clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -97,6 +97,9 @@ rotation-drill: .venv/.dev ## key rotation of 10,000 values killed 20 times: not
 
 edits: .venv/.dev $(VENDOR)/.fetched ## 10,000 random edits by roles that see all, some or no fields: 0 lost, 0 overwritten by a mask
 	@$(BIN)/python -m tests.drills.edits
+
+edits-real: system .venv/.dev $(VENDOR)/.fetched ## random edits by a salesperson in a real Creme and a real Tryton
+	@$(BIN)/python -m tests.drills.edits_real
 
 evidence-real: .venv/.dev ## the MariaDB probe against a real server (needs mariadb-server, about 200 MB)
 	@$(BIN)/python -m tests.drills.evidence_real

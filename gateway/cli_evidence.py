@@ -9,6 +9,7 @@ from rich.table import Table
 
 from gateway.cli_shell import PROBLEM, FileOption, out, settings_of, told_plainly
 from gateway.evidence.probe import Evidence, Probe, Verdict
+from gateway.legs import encryption_probes
 from gateway.opening import open_database
 
 app = typer.Typer(help="Evidence about databases and connections; only looks.", no_args_is_help=True)
@@ -27,9 +28,6 @@ def encryption(config: FileOption = None) -> None:
 
     Exit code 0: nothing is refuted (what is not visible is said); 1: at least one claim is refuted.
     """
-    # The composition pulls in scanners and parsers that no other command needs.
-    from gateway.composition import encryption_probes
-
     with told_plainly():
         settings = settings_of(config)
         database = open_database(settings)

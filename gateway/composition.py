@@ -6,7 +6,6 @@ whatever goes wrong on the way.
 
 import asyncio
 import secrets
-import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -34,7 +33,6 @@ from gateway.accounts import utc_now
 from gateway.app import App, Policies
 from gateway.binding import Binding
 from gateway.body.limits import Limits as BodyLimits
-from gateway.certificate import file_expiry
 from gateway.collaborators import Limits
 from gateway.composition_egress import EgressNeeds, egress_of
 from gateway.console.app import make_console_app
@@ -45,18 +43,13 @@ from gateway.database import Pool as Database
 from gateway.database import open_pool
 from gateway.durable import Durable
 from gateway.egress.store import EgressStore
-from gateway.evidence.luks import LuksProbe
-from gateway.evidence.mysql import MysqlProbe
-from gateway.evidence.probe import Probe
-from gateway.evidence.store import MysqlClient
-from gateway.evidence.tls import PostgresTlsProbe, TlsProbe
 from gateway.files import Files
 from gateway.installation import Installation
 from gateway.inward import Inward
 from gateway.job_store import JobStore
+from gateway.legs import certificate_ends, upstream_tls
 from gateway.network import Allowlist, Network, Tenant
-from gateway.opening import Database as OpenDatabase
-from gateway.opening import open_keyring, read_secret, sealing_of
+from gateway.opening import open_keyring, sealing_of
 from gateway.origin import Origins
 from gateway.outward import Outward
 from gateway.records import Records
@@ -68,16 +61,11 @@ from gateway.scanners import Scanners
 from gateway.sealing import KeyringSealer
 from gateway.search import Search
 from gateway.settings import (
-    ConsoleSettings,
-    CrmDatabase,
-    KeyStore,
-    ListenerSettings,
     Posture,
     Settings,
     TenantSettings,
 )
 from gateway.store import RecordStore
-from gateway.tls import Expiry, client_context
 from gateway.tokenise import Tokeniser
 from gateway.toml_tree import SettingInvalid
 from gateway.upstream import Pool
@@ -134,17 +122,6 @@ def bundles_of(settings: Settings, installations: Mapping[str, Installation]) ->
         enforcer = Enforcer(profile.field_specs, profile.operation_ids)
         bundles[name] = enforcer.load(tenant.policy or DEFAULT_POLICY)
     return bundles
-
-
-def upstream_tls(settings: TenantSettings) -> ssl.SSLContext:
-    """TLS with a CRM, as the settings want it; raises OSError (ssl.SSLError) for files that cannot be used."""
-    return client_context(
-        settings.upstream_ca,
-        settings.upstream_certificate,
-        settings.upstream_key,
-        settings.upstream_tls_minimum,
-        settings.upstream_ciphers,
-    )
 
 
 def tenant_of(name: str, settings: TenantSettings, installation: Installation) -> Tenant:
@@ -380,58 +357,6 @@ async def _assemble(
             )
         ),
     )
-
-
-def encryption_probes(settings: Settings, database: OpenDatabase) -> list[Probe]:
-    """What looks at the disks of the databases and at every connection. database: crmgate's own."""
-    probes: list[Probe] = []
-    for name, tenant in settings.tenants.items():
-        about, access = f"tenant.{name}: database of the CRM", tenant.crm_database_access
-        if tenant.crm_database is CrmDatabase.MYSQL and access is not None:
-            probes.append(MysqlProbe(about, tenant.crm_database_name, MysqlClient(access)))
-        elif tenant.crm_database is CrmDatabase.POSTGRESQL and access is not None:
-            given = read_secret(f"tenant.{name}.crm_database_access", access).decode()
-            probes += [LuksProbe(about, given), PostgresTlsProbe(f"{about}, this look itself", given)]
-    # Where its files are, an embedded server tells its administrator only.
-    asked = database.embedded.admin_dsn if database.embedded is not None else database.dsn
-    probes += [LuksProbe("database of crmgate", asked), *tls_probes(settings)]
-    probes.append(PostgresTlsProbe("crmgate → its database", database.dsn))
-    return probes
-
-
-def tls_probes(settings: Settings) -> list[TlsProbe]:
-    """Every leg that is spoken over HTTP: clients to us, us to the CRMs, us to the key service."""
-
-    def ours(listener: ListenerSettings | ConsoleSettings) -> ssl.SSLContext:
-        own = settings.state / "tls" / "authority.pem"
-        return client_context(own if listener.tls and listener.tls_certificate is None else None)
-
-    gateway, console = settings.gateway, settings.console
-    probes = []
-    for name, tenant in settings.tenants.items():
-        probes.append(TlsProbe(f"clients → {name}", tenant.public_url, partial(ours, gateway), utc_now))
-        probes.append(TlsProbe(f"crmgate → CRM of {name}", tenant.upstream, partial(upstream_tls, tenant), utc_now))
-    probes.append(TlsProbe("clients → console", console.public_url, partial(ours, console), utc_now))
-    if settings.keys.provider is KeyStore.OPENBAO:
-        context = partial(client_context, settings.keys.ca)
-        probes.append(TlsProbe("crmgate → key service", settings.keys.address, context, utc_now))
-    return probes
-
-
-def certificate_ends(settings: Settings, tenant: str) -> list[Expiry]:
-    """When every certificate in the files and on the legs of a tenant ends; blocks for some seconds at most."""
-    found = []
-    own = settings.state / "tls" / "gateway.pem"
-    for section, listener in (("gateway", settings.gateway), ("console", settings.console)):
-        if listener.tls:
-            found.append(file_expiry(f"{section}.tls_certificate", listener.tls_certificate or own))
-    given = settings.tenants[tenant]
-    if given.upstream_certificate is not None:
-        found.append(file_expiry(f"tenant.{tenant}.upstream_certificate", given.upstream_certificate))
-    outward = [
-        one for one in tls_probes(settings) if one.about in (f"crmgate → CRM of {tenant}", "crmgate → key service")
-    ]
-    return found + [one.expiry() for one in outward if one.url.startswith("https:")]
 
 
 def access_deps(

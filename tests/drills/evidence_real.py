@@ -107,10 +107,10 @@ def _run(folder: Path) -> int:
         for name in ("contact", "`my-table`", "`客户`"):
             ask(f"CREATE TABLE crm.{name} (id INT PRIMARY KEY, phone VARCHAR(40))")
         ask("CREATE TABLE crm.part (id INT PRIMARY KEY) PARTITION BY HASH (id) PARTITIONS 3")
-        ask("CREATE USER probe IDENTIFIED BY 'probe'")
+        ask("CREATE USER probe@localhost IDENTIFIED BY 'probe'")
         look("an account without any right", Verdict.NOT_VISIBLE)
-        ask("GRANT PROCESS ON *.* TO probe")
-        ask("GRANT REFERENCES ON crm.* TO probe")
+        ask("GRANT PROCESS ON *.* TO probe@localhost")
+        ask("GRANT REFERENCES ON crm.* TO probe@localhost")
         look("nothing encrypted", Verdict.REFUTED)
     with server(folder, ENCRYPTED) as ask:
         end = time.monotonic() + WAIT_S

@@ -17,8 +17,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from gateway.answer import UpstreamDown
 from gateway.certificate import TlsFiles, ensure_certificate, file_expiry
 from gateway.check import upstream_state
-from gateway.composition import certificate_ends, tenant_of
+from gateway.composition import tenant_of
 from gateway.installation import Installation
+from gateway.legs import certificate_ends
 from gateway.settings import TenantSettings, build_settings
 from gateway.tls import (
     CIPHERS,
