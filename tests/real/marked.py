@@ -7,8 +7,8 @@ def marked_profile() -> str:
     """The shipped profile with the field, where its records are told, and the mark of the parts."""
     text = (DEFAULT_POLICY.parent / "profiles" / "creme.yaml").read_text(encoding="utf-8")
     for old, new in (
-        ("fields:\n", "fields:\n  document:\n    filedata: {kind: text, max: 500}\n"),
-        ("record_pages:\n", 'record_pages:\n  "/documents/document/{record}": document\n'),
+        ("\nfields:\n", "\nfields:\n  document:\n    filedata: {kind: text, max: 500}\n"),
+        ("\nrecord_pages:\n", '\nrecord_pages:\n  "/documents/document/{record}": document\n'),
         ("{part: filedata, data: true}", "{part: filedata, data: true, seal: filedata}"),
         (
             "uploads: [{part: filedata, data: true, seal: filedata}, {part: image}]\n",
