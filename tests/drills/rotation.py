@@ -183,10 +183,12 @@ async def _rotate(
     points = sorted(rng.uniform(0.02, 0.98) for _ in range(kills))
     rate = str(max(100, len(pairs) // 8))
     process = where.command("keys", "rotate", "--rate", rate)
-    until = time.monotonic() + WAIT_S
     for point in points:
+        until = time.monotonic() + WAIT_S
         while _done(where) < point * whole and process.poll() is None and time.monotonic() < until:
             await asyncio.sleep(0.005)
+        if time.monotonic() >= until:
+            outcome.wrong.append(f"stands still at {_done(where)} of {whole}")
         await asyncio.sleep(rng.uniform(0, 0.03))
         if process.poll() is not None:
             outcome.wrong.append(f"the command ended with {process.returncode} before it was killed: {where.said()}")
