@@ -5,6 +5,7 @@ It knows numbers only: no value, no piece of one and no key ever comes here.
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from typing import Protocol
 
 import psycopg
@@ -28,7 +29,13 @@ async def add_rows(connection: Connection, tenant: str, rows: Sequence[IndexRow]
     """Keep terms; those of another spelling of a value are added to the ones it has."""
     if not rows:
         return
-    ordered = sorted(rows, key=lambda row: (row.surrogate, row.purpose, row.key))
+    # Two spellings in one call are two rows of one value; a statement may touch a row once only.
+    merged: dict[tuple[str, str, bytes], IndexRow] = {}
+    for row in sorted(rows, key=lambda row: (row.surrogate, row.purpose, row.key)):
+        place = (row.surrogate, row.purpose, row.key)
+        terms = {*merged[place].terms, *row.terms} if place in merged else row.terms
+        merged[place] = replace(row, terms=tuple(sorted(terms)))
+    ordered = list(merged.values())
     await connection.execute(
         """
         INSERT INTO vault_index AS i (tenant, surrogate, kind, purpose, key, version, terms)

@@ -360,6 +360,10 @@ class SurrogateVault:
             wanted = [one for one in drafts if not one.surrogate]
             if not wanted:
                 return
+            # One of equal values goes first: what must stay as it is written finds out afterwards whether it does.
+            wanted = list(
+                {one.terms[0] if one.deterministic else number: one for number, one in enumerate(wanted)}.values()
+            )
             inserted = await work.add_entries([maker.entry(one) for one in wanted])
             for one in wanted:
                 one.new = one.surrogate in inserted

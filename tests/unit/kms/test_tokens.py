@@ -125,6 +125,24 @@ async def test_a_tenant_seals_with_its_suite_and_old_values_still_open(
     await refusing.close()
 
 
+@pytest.mark.parametrize("verbatim", [(False, True), (True, False), (True, True)])
+async def test_two_spellings_of_a_value_in_one_call_both_stay_as_they_are_written(
+    vault: SurrogateVault, verbatim: tuple[bool, bool]
+) -> None:
+    spellings = ("Li@Example.org", "li@example.ORG")
+    values = [
+        NewValue("email", text, Origin("contact", name, "1"), verbatim=same)
+        for text, name, same in zip(spellings, ("email", "notes"), verbatim, strict=True)
+    ]
+    made = await vault.tokenise(T, values, "x1")
+    found = await vault.resolve(T, made)
+    shown = [
+        found[one].spellings.get(("contact", name, "1"), found[one].clear)
+        for one, name in zip(made, ("email", "notes"), strict=True)
+    ]
+    assert shown == list(spellings)
+
+
 async def test_equal_values_of_deterministic_kinds_share_a_surrogate_whatever_their_spelling(
     vault: SurrogateVault,
 ) -> None:
