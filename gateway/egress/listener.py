@@ -42,6 +42,7 @@ class Rules:
     idle_s: float = IDLE_S
 
 
+HANDSHAKE_S = 15.0  # who says nothing does not hold a connection longer
 Count = Callable[[str, str], None]  # client address, reason id
 
 
@@ -59,7 +60,11 @@ class MailServer:
             logging.getLogger(name).disabled = True
         implicit = self._rules.tls if self._rules.leg is Leg.TLS else None
         self._server = await asyncio.get_running_loop().create_server(
-            lambda: _Session(self, self._handler, self._rules, self._count), host, port, ssl=implicit
+            lambda: _Session(self, self._handler, self._rules, self._count),
+            host,
+            port,
+            ssl=implicit,
+            ssl_handshake_timeout=HANDSHAKE_S if implicit is not None else None,
         )
         return int(self._server.sockets[0].getsockname()[1])
 

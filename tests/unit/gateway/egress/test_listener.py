@@ -103,7 +103,7 @@ async def test_tls_is_required_where_it_is_set(files: TlsFiles, authority: Path,
     taker, context = Taker(), ssl.create_default_context(cafile=str(authority))
     async with serving(taker, leg=leg, tls=server_context(files.certificate, files.key)) as port:
         with pytest.raises((aiosmtplib.SMTPException, OSError)):
-            await send(port)
+            await send(port, timeout=2)
         secure = {"use_tls": True} if leg is Leg.TLS else {"start_tls": True}
         await send(port, tls_context=context, **secure)
     assert len(taker.taken) == 1
