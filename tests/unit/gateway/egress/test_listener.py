@@ -67,7 +67,7 @@ async def serving(taker: Taker, **rules: Any) -> AsyncIterator[int]:
 
 
 async def send(port: int, **options: Any) -> Any:
-    client = aiosmtplib.SMTP(hostname="localhost", port=port, timeout=60, **{"start_tls": False} | options)
+    client = aiosmtplib.SMTP(hostname="localhost", port=port, **{"timeout": 60, "start_tls": False} | options)
     async with client:
         return await client.sendmail("a@x.example", ["b@x.example"], b"Subject: x\r\n\r\nhello\r\n")
 
