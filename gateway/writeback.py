@@ -182,7 +182,10 @@ def holds_edited_surrogate(text: str, taken: Iterable[tuple[int, int]], shapes: 
     while at >= 0:
         marks.append((at, at + len(shapes.email_domain)))
         at = text.lower().find(shapes.email_domain, at + 1)
-    return any(all(end <= low or start >= high for low, high in spans) for start, end in marks)
+    if any(all(end <= low or start >= high for low, high in spans) for start, end in marks):
+        return True
+    # An address whose domain lost its end is found by its local part alone; what is left of the domain follows.
+    return any(text[high : high + 1] == "@" and text[low:high].lower().startswith("e.") for low, high in spans)
 
 
 def refused(spec: FieldSpec | None) -> Refusal:

@@ -6,6 +6,7 @@ for names under `.localhost`. It never runs scripts; the tests use Chromium for 
 
 import json
 import ssl
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from selectolax.lexbor import LexborHTMLParser
 
 Pairs = Sequence[tuple[str, str]]
 MAX_REDIRECTS = 10
+FRESH_S = 20.0  # how long a connection may rest; the gateway keeps idle ones for a minute
 
 
 class BrowserFault(Exception):  # noqa: N818 - names what is at fault
@@ -95,6 +97,7 @@ class Browser:
     extra_headers: dict[str, str] = field(default_factory=dict)
     cookies: dict[str, str] = field(default_factory=dict)
     _connection: HTTPConnection | None = None
+    _answered_at: float = 0.0
 
     def get(self, path: str, *, follow: bool = True, headers: Mapping[str, str] | None = None) -> Answer:
         """GET a path or an absolute URL of this host."""
@@ -161,6 +164,8 @@ class Browser:
         if self.cookies:
             given["cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         given.update(headers or {})
+        if time.monotonic() - self._answered_at > FRESH_S:
+            self.close()  # the server may be about to end it, and a write must not be sent twice
         used = self._connection is not None
         try:
             return self._exchange(method, url, target, body, given)
@@ -191,6 +196,7 @@ class Browser:
         if reply.will_close:
             self.close()
         self._remember(got)
+        self._answered_at = time.monotonic()
         return Answer(method, url, reply.status, got, content)
 
     def _connect(self, host: str, port: int | None) -> HTTPConnection:

@@ -77,6 +77,11 @@ class Drill:
         self.browsers: dict[str, Browser] = {who: stack.signed_in(who) for who in MEMBERS}
         self.pages: dict[str, list[Snapshot]] = {who: [] for who in EDITORS}
 
+    def disconnect(self) -> None:
+        """Close every connection; cookies stay, so that work goes on at a gateway started anew."""
+        for browser in self.browsers.values():
+            browser.close()
+
     def seed(self, contacts: int) -> None:
         """Create contacts as manager."""
         for _ in range(contacts):
@@ -319,14 +324,18 @@ def drill(
     extra = f'[tenant.main]\npolicy = "{POLICY}"'
     with edit_crm() as crm, installed(crm, extra, members=MEMBERS) as stack:  # type: ignore[arg-type]
         run = Drill(stack, crm, random.Random(seed))
-        run.seed(contacts)
-        for number in track(range(1, edits + 1), "edits", disable=not show):
-            if time.monotonic() > end:
-                break
-            run.edit(number)
-            if number % restart_every == 0:
-                stack.restart_gateway()
-        run.finish()
+        try:
+            run.seed(contacts)
+            for number in track(range(1, edits + 1), "edits", disable=not show):
+                if time.monotonic() > end:
+                    break
+                run.edit(number)
+                if number % restart_every == 0:
+                    run.disconnect()
+                    stack.restart_gateway()
+            run.finish()
+        finally:
+            run.disconnect()
         return run.tally, run.world
 
 

@@ -253,6 +253,14 @@ async def test_ids_and_cards_posted_back_stay_and_edited_ones_are_refused(creme:
     assert sent["description"] == f"ID {id_card}"
 
 
+def test_an_address_that_lost_the_end_of_its_domain_is_recognised_beside_its_local_part() -> None:
+    local = "e." + "a2" * 16
+    for text, edited in ((f"{local}@{SHAPES.email_domain[:-1]}", True), (f"{local}@", True), (f"{local} x", False)):
+        assert holds_edited_surrogate(text, [(0, len(local))], SHAPES) is edited
+    whole = f"{local}@{SHAPES.email_domain}"
+    assert not holds_edited_surrogate(whole, [(0, len(whole))], SHAPES)
+
+
 @pytest.mark.parametrize(
     "text",
     ["x@masked.invalid", "+88891234567000", "008889 1234567 000", "+888 9", "A@MASKED.INVALID"],
