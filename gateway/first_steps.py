@@ -73,6 +73,13 @@ def _connection(scheme: str, host: str, port: int | None, timeout_s: float) -> h
     return http.client.HTTPConnection(host, port, timeout=timeout_s)
 
 
+_BESIDE = (
+    "# Beside the browser: mail the CRM sends and receives, services it calls, forms of the web site. Each is off until",
+    "# its section stands here: [egress.smtp], [egress.inbound], [egress.proxy] with [[egress.http]], [egress.leads] with",
+    "# [[egress.lead]]. gateway/egress/README.md describes them.",
+)
+
+
 def render_file(start: Start) -> str:
     """The text of a commented crmgate.toml: what differs from the defaults is set, the rest stands as comments."""
     lines = [
@@ -90,7 +97,7 @@ def render_file(start: Start) -> str:
     for name, lead in _LEAD.items():
         section = {"public_url": start.console_url} if name == "console" else {}
         lines += ["", f"# {lead}", f"[{name}]", *_section(SECTIONS[name], section)]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", *_BESIDE]) + "\n"
 
 
 def _section(kind: type[Any], given: dict[str, str]) -> Iterator[str]:
