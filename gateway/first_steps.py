@@ -74,9 +74,9 @@ def _connection(scheme: str, host: str, port: int | None, timeout_s: float) -> h
 
 
 _BESIDE = (
-    "# Beside the browser: mail the CRM sends and receives, services it calls, forms of the web site. Each is off until",
-    "# its section stands here: [egress.smtp], [egress.inbound], [egress.proxy] with [[egress.http]], [egress.leads] with",
-    "# [[egress.lead]]. gateway/egress/README.md describes them.",
+    "# Beside the browser: mail the CRM sends and receives, services it calls, forms of the web site. Each is off",
+    "# until its section stands here: [egress.smtp], [egress.inbound], [egress.proxy] with [[egress.http]],",
+    "# [egress.leads] with [[egress.lead]]. gateway/egress/README.md describes them.",
 )
 
 
