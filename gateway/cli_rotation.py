@@ -70,7 +70,7 @@ def rotate(
         raise quit_with(UNUSABLE, "--close-old belongs to --tenant-key.")
 
     async def work(settings: Settings, name: str, dsn: str) -> int:
-        from gateway.composition import open_jobs
+        from gateway.composition_durable import open_jobs
 
         async with open_jobs(settings, dsn, name, "command-line", getpass.getuser()) as desk:
             if tenant_key:
@@ -113,7 +113,7 @@ def pause(jobs: Jobs = None, tenant: TenantOption = "", config: FileOption = Non
     """Hold rotations after the slice under way, in whichever process; both keys stay in use."""
 
     async def work(settings: Settings, name: str, dsn: str) -> int:
-        from gateway.composition import open_desk
+        from gateway.composition_durable import open_desk
 
         async with open_desk(settings, dsn, name, "command-line", getpass.getuser()) as desk:
             for job in await _meant(desk.jobs.of_tenant(name, KINDS), jobs, {State.RUNNING}):
@@ -129,7 +129,7 @@ def resume(jobs: Jobs = None, tenant: TenantOption = "", rate: Rate = None, conf
     """Go on with rotations that are paused, stopped or were left by a process that died; shows progress."""
 
     async def work(settings: Settings, name: str, dsn: str) -> int:
-        from gateway.composition import open_jobs
+        from gateway.composition_durable import open_jobs
 
         async with open_jobs(settings, dsn, name, "command-line", getpass.getuser()) as desk:
             meant = await _meant(desk.jobs.of_tenant(name, KINDS), jobs, _LASTING)

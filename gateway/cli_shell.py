@@ -14,7 +14,8 @@ from audit.log import AuditUnavailable
 from audit.note import KeyFileInvalid
 from gateway.database import DatabaseUnavailable, EmbeddedServerFault
 from gateway.job import JobUnknown, WorkflowsUnavailable
-from gateway.settings import Settings, find_file, read_settings
+from gateway.settings import Settings, find_file
+from gateway.settings_file import read_settings
 from gateway.toml_tree import SettingInvalid
 from kms.provider import KeysUnavailable
 from kms.store import StoreUnavailable

@@ -8,7 +8,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
@@ -19,7 +19,6 @@ from audit.checkpoint import Keeper
 from audit.flood import RefusalCounter
 from audit.log import AuditLog
 from audit.note import ensure_signer
-from gateway import rewrap, rotation
 from gateway.access.app import make_sign_in_app
 from gateway.access.deps import AccessDeps
 from gateway.access.passwords import Passwords
@@ -34,6 +33,7 @@ from gateway.app import App, Policies
 from gateway.binding import Binding
 from gateway.body.limits import Limits as BodyLimits
 from gateway.collaborators import Limits
+from gateway.composition_durable import open_durable
 from gateway.composition_egress import EgressNeeds, egress_of
 from gateway.console.app import make_console_app
 from gateway.console.deps import ConsoleDeps, Crm
@@ -41,12 +41,10 @@ from gateway.console.look import Look, read_look
 from gateway.console.trail import TrailReader
 from gateway.database import Pool as Database
 from gateway.database import open_pool
-from gateway.durable import Durable
 from gateway.egress.store import EgressStore
 from gateway.files import Files
 from gateway.installation import Installation
 from gateway.inward import Inward
-from gateway.job_store import JobStore
 from gateway.legs import certificate_ends, upstream_tls
 from gateway.network import Allowlist, Network, Tenant
 from gateway.opening import open_keyring, sealing_of
@@ -54,17 +52,10 @@ from gateway.origin import Origins
 from gateway.outward import Outward
 from gateway.records import Records
 from gateway.reveal import Reveal
-from gateway.rewrap import TenantKeyWork
-from gateway.rotation import FieldKeyWork
-from gateway.rotation_desk import RotationDesk, recorder
 from gateway.scanners import Scanners
 from gateway.sealing import KeyringSealer
 from gateway.search import Search
-from gateway.settings import (
-    Posture,
-    Settings,
-    TenantSettings,
-)
+from gateway.settings import Posture, Settings, TenantSettings
 from gateway.store import RecordStore
 from gateway.tokenise import Tokeniser
 from gateway.toml_tree import SettingInvalid
@@ -74,21 +65,13 @@ from gateway.watch import Watch
 from gateway.whoami import Whoami
 from kms.cell_store import CellStore
 from kms.keyring import Keyring
-from kms.local import LocalProvider
-from kms.local_turn import LocalTurn
-from kms.rotation import Rotation
 from kms.scanner import Scanner
-from kms.store import Store as VaultStore
-from kms.tenant_key import TenantKeys, Turning
 from kms.tokens import SurrogateVault
-from kms.vault import TransitProvider
-from kms.vault_turn import TransitTurn
 from policies.enforcer import DEFAULT_POLICY, Bundle, Enforcer
 from policies.profile import load_profile
 
 OWNER_MAX_AGE = timedelta(days=30)
 POLL_S = 5.0
-COMMAND_POLL_S = 0.2  # a command waits for its work; a server has time
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,72 +186,6 @@ async def open_app(settings: Settings, dsn: str) -> AsyncIterator[App]:
         )
         async with open_durable(settings, dsn, database, keyring, audit):
             yield app
-
-
-def rotation_of(settings: Settings, database: Database, keyring: Keyring) -> Rotation:
-    """Rotation of the vault's keys."""
-    return Rotation(VaultStore(database), keyring, secrets.token_bytes, partial(sealing_of, settings))
-
-
-def tenant_keys_of(database: Database, keyring: Keyring) -> TenantKeys:
-    """Rotation of the keys that field keys are wrapped under."""
-
-    def turning(tenant: str) -> Turning:
-        provider = keyring.provider_of(tenant)
-        if isinstance(provider, LocalProvider):
-            return LocalTurn(provider)
-        assert isinstance(provider, TransitProvider)
-        return TransitTurn(provider)
-
-    return TenantKeys(VaultStore(database), keyring, turning)
-
-
-@asynccontextmanager
-async def open_durable(
-    settings: Settings, dsn: str, database: Database, keyring: Keyring, audit: AuditLog, poll_s: float = 1.0
-) -> AsyncIterator[Durable]:
-    """Durable work of this process, with every kind of job it can do; raises WorkflowsUnavailable."""
-    durable = Durable(dsn, database, poll_s=poll_s)
-    record = recorder(audit, secrets.token_bytes, "crmgate")
-    durable.register(rotation.KIND, FieldKeyWork(rotation_of(settings, database, keyring), record).slice)
-    durable.register(rewrap.KIND, TenantKeyWork(tenant_keys_of(database, keyring), record).slice)
-    try:
-        await durable.start()
-        yield durable
-    finally:
-        await durable.close()
-
-
-@asynccontextmanager
-async def open_desk(settings: Settings, dsn: str, tenant: str, actor: str, login: str) -> AsyncIterator[RotationDesk]:
-    """A desk that asks other processes only; raises DatabaseUnavailable, KeysUnavailable, AuditUnavailable."""
-    async with AsyncExitStack() as stack:
-        yield (await _open_desk(stack, settings, dsn, tenant, actor, login))[0]
-
-
-@asynccontextmanager
-async def open_jobs(settings: Settings, dsn: str, tenant: str, actor: str, login: str) -> AsyncIterator[RotationDesk]:
-    """A desk in a process that does the work, too; raises WorkflowsUnavailable as well."""
-    async with AsyncExitStack() as stack:
-        desk, database, keyring, audit = await _open_desk(stack, settings, dsn, tenant, actor, login)
-        durable = await stack.enter_async_context(open_durable(settings, dsn, database, keyring, audit, COMMAND_POLL_S))
-        yield replace(desk, working=durable)
-
-
-async def _open_desk(
-    stack: AsyncExitStack, settings: Settings, dsn: str, tenant: str, actor: str, login: str
-) -> tuple[RotationDesk, Database, Keyring, AuditLog]:
-    database = await open_pool(dsn, max_size=4)
-    stack.push_async_callback(database.close)
-    audit = AuditLog(dsn)
-    await audit.start()
-    stack.push_async_callback(audit.close)
-    keyring = open_keyring(settings, database)
-    stack.push_async_callback(keyring.close)
-    record = recorder(audit, secrets.token_bytes, actor, login)
-    turned = tenant_keys_of(database, keyring)
-    desk = RotationDesk(tenant, JobStore(database), rotation_of(settings, database, keyring), turned, record)
-    return desk, database, keyring, audit
 
 
 async def _assemble(

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from gateway.settings import SECTIONS, Settings, TenantSettings, read_settings
+from gateway.settings import SECTIONS, Settings, TenantSettings
+from gateway.settings_file import read_settings
 from gateway.toml_tree import Address
 from kms.local import LocalProvider
 

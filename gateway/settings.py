@@ -6,7 +6,6 @@ Relative paths count from the folder of the file.
 """
 
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -15,12 +14,9 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
-from psycopg import ProgrammingError
-from psycopg.conninfo import conninfo_to_dict
-
-from gateway.egress.config import EgressSettings, read_egress
-from gateway.tls import CIPHERS, TlsFloor, require_ciphers
-from gateway.toml_tree import Address, Network, SettingInvalid, read_section, setting
+from gateway.egress.config import EgressSettings
+from gateway.tls import CIPHERS, TlsFloor
+from gateway.toml_tree import Address, Network, setting
 
 CONFIG_VARIABLE = "CRMGATE_CONFIG"
 FILE_NAME = "crmgate.toml"
@@ -295,193 +291,10 @@ SECTIONS: Mapping[str, type[Any]] = MappingProxyType(
 )
 
 
-EGRESS = "egress"  # sections of its own: gateway.egress.config
-
-
 def find_file(given: Path | None) -> Path:
     """The settings file: the one given, else $CRMGATE_CONFIG, else crmgate.toml in the current folder."""
     chosen = given or Path(os.environ.get(CONFIG_VARIABLE) or FILE_NAME)
     return chosen.absolute()
-
-
-def read_settings(file: Path) -> Settings:
-    """Read and check the whole file; raises SettingInvalid with a sentence for people."""
-    try:
-        text = file.read_text(encoding="utf-8")
-    except OSError as fault:
-        raise SettingInvalid("", f"cannot read {file}: {fault.strerror}") from fault
-    try:
-        raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as fault:
-        raise SettingInvalid("", f"{file} is not valid TOML: {fault}") from fault
-    return build_settings(raw, file)
-
-
-def build_settings(raw: Mapping[str, Any], file: Path) -> Settings:
-    """The tree from an already parsed file; `file` gives the folder that relative paths count from."""
-    folder = file.parent
-    known = (*SECTIONS, EGRESS)
-    top = read_section(_Top, {name: value for name, value in raw.items() if name not in known}, "", folder, known)
-    parts = {
-        name: read_section(kind, raw.get(name, {}), name, folder) for name, kind in SECTIONS.items() if name != "tenant"
-    }
-    tenants_raw = raw.get("tenant", {})
-    if not isinstance(tenants_raw, dict) or not all(isinstance(value, dict) for value in tenants_raw.values()):
-        raise SettingInvalid("tenant", "write one section for each CRM, for example [tenant.main]")
-    own_keys = {name: value["keys"] for name, value in tenants_raw.items() if "keys" in value}
-    tenants = {
-        name: read_section(
-            TenantSettings,
-            {key: one for key, one in value.items() if key != "keys"},
-            f"tenant.{name}",
-            folder,
-            ("keys",),
-        )
-        for name, value in tenants_raw.items()
-    }
-    tenant_keys = {
-        name: _tenant_keys(raw.get("keys", {}), value, f"tenant.{name}.keys", folder)
-        for name, value in own_keys.items()
-    }
-    settings = Settings(
-        file=file,
-        state=(folder / top.state).absolute(),
-        tenants=MappingProxyType(tenants),
-        tenant_keys=MappingProxyType(tenant_keys),
-        egress=read_egress(raw.get(EGRESS, {}), folder, tenants),
-        **parts,
-    )
-    _check(settings)
-    return settings
-
-
-_FOR_ALL = ("cache_s", "destroy_after_hours")
-
-
-def _tenant_keys(shared: Mapping[str, Any], own: object, name: str, folder: Path) -> KeySettings:
-    """[keys] with what one tenant has otherwise."""
-    if not isinstance(own, Mapping):
-        raise SettingInvalid(name, f"must be a section: write [{name}]")
-    for key in _FOR_ALL:
-        if key in own:
-            raise SettingInvalid(f"{name}.{key}", "is the same for all CRMs: set it in [keys]")
-    return read_section(KeySettings, {**shared, **own}, name, folder)
-
-
-@dataclass(frozen=True, slots=True)
-class _Top:
-    """Keys above all sections."""
-
-    state: Path = setting(Path("state"), "folder for what crmgate keeps: keyring, certificates, embedded database")
-
-
-def _check(settings: Settings) -> None:
-    """What one value alone cannot show."""
-    if not settings.tenants:
-        raise SettingInvalid("tenant", 'name at least one CRM: [tenant.main] with upstream = "http://…"')
-    hosts: dict[str, str] = {}
-    for name, tenant in settings.tenants.items():
-        _check_url(f"tenant.{name}.upstream", tenant.upstream, ("http", "https"))
-        _check_url(
-            f"tenant.{name}.public_url",
-            tenant.public_url,
-            ("http", "https") if not settings.gateway.tls else ("https",),
-        )
-        if tenant.host in hosts:
-            raise SettingInvalid(
-                f"tenant.{name}.public_url", f"{tenant.host} is taken by [tenant.{hosts[tenant.host]}]"
-            )
-        hosts[tenant.host] = name
-        _check_upstream_tls(f"tenant.{name}", tenant)
-        if (tenant.crm_database is CrmDatabase.UNKNOWN) != (tenant.crm_database_access is None):
-            raise SettingInvalid(f"tenant.{name}.crm_database_access", "goes together with crm_database")
-    _check_url(
-        "console.public_url", settings.console.public_url, ("https", "http") if not settings.console.tls else ("https",)
-    )
-    names = {urlsplit(tenant.public_url).hostname: name for name, tenant in settings.tenants.items()}
-    console = urlsplit(settings.console.public_url).hostname
-    if console in names:
-        # Cookies are shared by all ports of a host, so a page of the CRM could act in the console.
-        raise SettingInvalid(
-            "console.public_url", f"must not use the host of [tenant.{names[console]}]; ports share cookies"
-        )
-    _check_keys("keys", settings.keys)
-    for name, keys in settings.tenant_keys.items():
-        _check_keys(f"tenant.{name}.keys", keys)
-    _check_dsn(settings.database.dsn)
-    for section, listener in (("gateway", settings.gateway), ("console", settings.console)):
-        if (listener.tls_certificate is None) != (listener.tls_key is None):
-            raise SettingInvalid(f"{section}.tls_key", "tls_certificate and tls_key go together")
-        _check_ciphers(f"{section}.tls_ciphers", listener.tls_ciphers)
-
-
-def _check_upstream_tls(section: str, tenant: TenantSettings) -> None:
-    if (tenant.upstream_certificate is None) != (tenant.upstream_key is None):
-        raise SettingInvalid(f"{section}.upstream_key", "upstream_certificate and upstream_key go together")
-    if tenant.upstream_certificate is not None and not tenant.upstream.startswith("https:"):
-        raise SettingInvalid(f"{section}.upstream_certificate", "is of use only with an upstream that begins https://")
-    _check_ciphers(f"{section}.upstream_ciphers", tenant.upstream_ciphers)
-
-
-def _check_ciphers(name: str, ciphers: str) -> None:
-    try:
-        require_ciphers(ciphers)
-    except ValueError:
-        raise SettingInvalid(name, f"names no cipher that OpenSSL has here: {ciphers!r}") from None
-
-
-_NEEDED = {
-    KeyLogin.TOKEN_FILE: ("token_file",),
-    KeyLogin.APPROLE: ("role_id", "secret_id_file"),
-    KeyLogin.KUBERNETES: ("role",),
-}
-
-
-def _check_keys(section: str, keys: KeySettings) -> None:
-    if keys.suite is SealSuite.TRIPLE_DES and not keys.legacy_3des:
-        raise SettingInvalid(
-            f"{section}.suite", "3des-cbc-hmac only reads; encrypting with it needs legacy_3des = true"
-        )
-    if keys.provider is not KeyStore.OPENBAO:
-        return
-    _check_url(f"{section}.address", keys.address, ("http", "https"))
-    for needed in _NEEDED[keys.login]:
-        if not getattr(keys, needed):
-            raise SettingInvalid(
-                f"{section}.{needed}", f'is needed for provider = "openbao" with login = "{keys.login}"'
-            )
-    if (keys.client_certificate is None) != (keys.client_key is None):
-        raise SettingInvalid(f"{section}.client_key", "client_certificate and client_key go together")
-
-
-def _check_dsn(dsn: str) -> None:
-    try:
-        password = conninfo_to_dict(dsn).get("password")
-    except ProgrammingError as fault:
-        raise SettingInvalid("database.dsn", "is not a PostgreSQL connection string") from fault
-    if password:
-        raise SettingInvalid(
-            "database.dsn", "must not hold a password: put the string into a file and name it in dsn_file"
-        )
-
-
-def _check_url(name: str, url: str, schemes: tuple[str, ...]) -> None:
-    parts = urlsplit(url)
-    try:
-        port_fits = parts.port is None or parts.port > 0
-    except ValueError:
-        port_fits = False
-    if (
-        parts.scheme not in schemes
-        or not parts.hostname
-        or not port_fits
-        or parts.username
-        or parts.query
-        or parts.fragment
-    ):
-        raise SettingInvalid(name, f"must be an address such as {schemes[0]}://crm.example.org, not {url!r}")
-    if parts.path not in ("", "/"):
-        raise SettingInvalid(name, f"must end after the host: a path ({parts.path}) is not supported")
 
 
 def cache_folder() -> Path:

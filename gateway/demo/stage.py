@@ -11,7 +11,8 @@ from gateway.database import suitable_folder
 from gateway.demo.children import free_port, port_is_free
 from gateway.first_steps import Start, ensure_secrets, render_file
 from gateway.opening import open_certificate
-from gateway.settings import Settings, read_settings
+from gateway.settings import Settings
+from gateway.settings_file import read_settings
 
 TENANT = "main"
 

@@ -1,6 +1,6 @@
 """[egress.…] of the settings: who may submit mail, where it goes, which services the CRM may call, what may come in.
 
-Plain values, read once by gateway.settings. A leg without TLS is accepted on the same machine only.
+Plain values, read once by gateway.settings_file. A leg without TLS is accepted on the same machine only.
 """
 
 import ipaddress

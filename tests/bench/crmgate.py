@@ -32,7 +32,7 @@ from gateway.access.users import Profile
 from gateway.accounts import open_accounts
 from gateway.first_steps import ensure_secrets
 from gateway.opening import open_database
-from gateway.settings import read_settings
+from gateway.settings_file import read_settings
 from tests.bench.people import record
 from tests.bench.process import START_S, BenchFault, free_port, start, stop, tree
 

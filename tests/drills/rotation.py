@@ -28,7 +28,8 @@ from gateway.database import EmbeddedPostgres, migrate, open_pool
 from gateway.demo.people import make_people
 from gateway.first_steps import Start, write_files
 from gateway.opening import embedded_folder, open_keys
-from gateway.settings import Settings, read_settings
+from gateway.settings import Settings
+from gateway.settings_file import read_settings
 from kms.keyring import Keyring
 from kms.store import Store
 from kms.tokens import NewValue, Origin, SurrogateVault

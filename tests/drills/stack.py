@@ -26,7 +26,8 @@ from gateway.demo.driver import Driver, make_driver
 from gateway.demo.filling import API_SIGN_IN
 from gateway.demo.stage import TENANT, Stage, make_certificate
 from gateway.opening import open_database
-from gateway.settings import Settings, read_settings
+from gateway.settings import Settings
+from gateway.settings_file import read_settings
 from tests.real.servers import CrmServer
 
 TOTP_STEP_S = 30

@@ -24,7 +24,8 @@ from gateway.certificate import ensure_certificate
 from gateway.demo import children
 from gateway.demo.filling import API_SIGN_IN
 from gateway.first_steps import ensure_secrets
-from gateway.settings import Settings, read_settings
+from gateway.settings import Settings
+from gateway.settings_file import read_settings
 from tests.drills.stack import Member, provision
 from tests.e2e.database import sql
 from tests.real.plain import BLOCK, PROFILE, Plain, crc_of, plain

@@ -22,7 +22,8 @@ from gateway.cli import app
 from gateway.database import open_pool
 from gateway.first_steps import ensure_secrets
 from gateway.opening import Database, open_database, open_keyring
-from gateway.settings import Settings, read_settings
+from gateway.settings import Settings
+from gateway.settings_file import read_settings
 from kms.provider import KeyDestroyed
 from kms.tokens import NewValue, Origin, SurrogateVault
 from tests.drills.stack import Member

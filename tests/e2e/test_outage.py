@@ -13,7 +13,7 @@ def test_nothing_is_lost_and_everything_comes_back_by_itself() -> None:
     assert result.faults == []
     for kind in (READ, CREATE):
         assert result.count(kind, "served", float("-inf"), 0)
-        assert result.count(kind, "refused", 4.0, result.outage_s)
-        assert result.count(kind, "served", 4.0, result.outage_s) == 0  # twice the life of keys in memory
-        assert result.count(kind, "served", result.outage_s, float("inf"))
-    assert result.count(PLAIN, "served", 4.0, result.outage_s)
+        assert result.count(kind, "refused", result.ended_s, result.outage_s)
+        assert result.count(kind, "served", result.ended_s, result.outage_s) == 0
+        assert result.count(kind, "served", result.back_s, float("inf"))
+    assert result.count(PLAIN, "served", result.ended_s, result.outage_s)

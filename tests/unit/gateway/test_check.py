@@ -16,7 +16,8 @@ from gateway.certificate import ensure_certificate
 from gateway.check import Finding, Weight, foreign_packages, upstream_state
 from gateway.check_words import LANGUAGES, SENTENCES, WEIGHTS, say
 from gateway.first_steps import ensure_secrets
-from gateway.settings import Settings, TenantSettings, build_settings
+from gateway.settings import Settings, TenantSettings
+from gateway.settings_file import build_settings
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 HTTP_ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"

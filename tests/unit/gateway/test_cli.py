@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from gateway.cli import app
 from gateway.database import EmbeddedPostgres
 from gateway.opening import embedded_folder
-from gateway.settings import read_settings
+from gateway.settings_file import read_settings
 
 RUNNER = CliRunner()
 

@@ -10,7 +10,7 @@ from typing import ClassVar
 import pytest
 
 from gateway.first_steps import Start, ensure_secrets, guess_profile, render_file, write_files
-from gateway.settings import build_settings
+from gateway.settings_file import build_settings
 
 START = Start("http://127.0.0.1:8000", "creme", "https://crm.localhost:8443", "https://console.localhost:8444")
 

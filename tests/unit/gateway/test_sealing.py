@@ -9,7 +9,8 @@ import pytest
 from gateway.database import Pool
 from gateway.opening import sealing_of
 from gateway.sealing import KeyringSealer
-from gateway.settings import Settings, build_settings
+from gateway.settings import Settings
+from gateway.settings_file import build_settings
 from kms.envelope import EnvelopeInvalid
 from kms.keyring import Keyring
 from kms.local import LocalProvider

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from gateway.settings import SECTIONS, KeyStore, Posture, build_settings, find_file, read_settings
+from gateway.settings import SECTIONS, KeyStore, Posture, find_file
+from gateway.settings_file import build_settings, read_settings
 from gateway.toml_tree import Address, SettingInvalid
 
 FILE = Path("/etc/crmgate/crmgate.toml")

@@ -20,7 +20,8 @@ from gateway.check import upstream_state
 from gateway.composition import tenant_of
 from gateway.installation import Installation
 from gateway.legs import certificate_ends
-from gateway.settings import TenantSettings, build_settings
+from gateway.settings import TenantSettings
+from gateway.settings_file import build_settings
 from gateway.tls import (
     CIPHERS,
     Expiry,

@@ -15,7 +15,7 @@ from gateway.egress.config import (
     ProxySettings,
     SmtpSettings,
 )
-from gateway.settings import build_settings
+from gateway.settings_file import build_settings
 from gateway.toml_tree import SettingInvalid
 
 FILE = Path("/etc/crmgate/crmgate.toml")

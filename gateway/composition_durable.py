@@ -1,0 +1,95 @@
+"""Durable work of a running gateway and of a command beside it: rotations, and the desk that asks for them."""
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from functools import partial
+
+from audit.log import AuditLog
+from gateway import rewrap, rotation
+from gateway.database import Pool as Database
+from gateway.database import open_pool
+from gateway.durable import Durable
+from gateway.job_store import JobStore
+from gateway.opening import open_keyring, sealing_of
+from gateway.rewrap import TenantKeyWork
+from gateway.rotation import FieldKeyWork
+from gateway.rotation_desk import RotationDesk, recorder
+from gateway.settings import Settings
+from kms.keyring import Keyring
+from kms.local import LocalProvider
+from kms.local_turn import LocalTurn
+from kms.rotation import Rotation
+from kms.store import Store as VaultStore
+from kms.tenant_key import TenantKeys, Turning
+from kms.vault import TransitProvider
+from kms.vault_turn import TransitTurn
+
+COMMAND_POLL_S = 0.2  # a command waits for its work; a server has time
+
+
+def rotation_of(settings: Settings, database: Database, keyring: Keyring) -> Rotation:
+    """Rotation of the vault's keys."""
+    return Rotation(VaultStore(database), keyring, secrets.token_bytes, partial(sealing_of, settings))
+
+
+def tenant_keys_of(database: Database, keyring: Keyring) -> TenantKeys:
+    """Rotation of the keys that field keys are wrapped under."""
+
+    def turning(tenant: str) -> Turning:
+        provider = keyring.provider_of(tenant)
+        if isinstance(provider, LocalProvider):
+            return LocalTurn(provider)
+        assert isinstance(provider, TransitProvider)
+        return TransitTurn(provider)
+
+    return TenantKeys(VaultStore(database), keyring, turning)
+
+
+@asynccontextmanager
+async def open_durable(
+    settings: Settings, dsn: str, database: Database, keyring: Keyring, audit: AuditLog, poll_s: float = 1.0
+) -> AsyncIterator[Durable]:
+    """Durable work of this process, with every kind of job it can do; raises WorkflowsUnavailable."""
+    durable = Durable(dsn, database, poll_s=poll_s)
+    record = recorder(audit, secrets.token_bytes, "crmgate")
+    durable.register(rotation.KIND, FieldKeyWork(rotation_of(settings, database, keyring), record).slice)
+    durable.register(rewrap.KIND, TenantKeyWork(tenant_keys_of(database, keyring), record).slice)
+    try:
+        await durable.start()
+        yield durable
+    finally:
+        await durable.close()
+
+
+@asynccontextmanager
+async def open_desk(settings: Settings, dsn: str, tenant: str, actor: str, login: str) -> AsyncIterator[RotationDesk]:
+    """A desk that asks other processes only; raises DatabaseUnavailable, KeysUnavailable, AuditUnavailable."""
+    async with AsyncExitStack() as stack:
+        yield (await _open_desk(stack, settings, dsn, tenant, actor, login))[0]
+
+
+@asynccontextmanager
+async def open_jobs(settings: Settings, dsn: str, tenant: str, actor: str, login: str) -> AsyncIterator[RotationDesk]:
+    """A desk in a process that does the work, too; raises WorkflowsUnavailable as well."""
+    async with AsyncExitStack() as stack:
+        desk, database, keyring, audit = await _open_desk(stack, settings, dsn, tenant, actor, login)
+        durable = await stack.enter_async_context(open_durable(settings, dsn, database, keyring, audit, COMMAND_POLL_S))
+        yield replace(desk, working=durable)
+
+
+async def _open_desk(
+    stack: AsyncExitStack, settings: Settings, dsn: str, tenant: str, actor: str, login: str
+) -> tuple[RotationDesk, Database, Keyring, AuditLog]:
+    database = await open_pool(dsn, max_size=4)
+    stack.push_async_callback(database.close)
+    audit = AuditLog(dsn)
+    await audit.start()
+    stack.push_async_callback(audit.close)
+    keyring = open_keyring(settings, database)
+    stack.push_async_callback(keyring.close)
+    record = recorder(audit, secrets.token_bytes, actor, login)
+    turned = tenant_keys_of(database, keyring)
+    desk = RotationDesk(tenant, JobStore(database), rotation_of(settings, database, keyring), turned, record)
+    return desk, database, keyring, audit
