@@ -152,8 +152,13 @@ class BlindIndex:
         if tenant in self._ready:
             return True
         async with self._looking:
-            if tenant not in self._ready and await self._lacking(tenant, await self._live(tenant)):
-                return False
+            if tenant not in self._ready:
+                live = await self._live(tenant)
+                if await self._lacking(tenant, live):
+                    self._keyring.refresh(tenant)  # terms may have moved to keys that are not known here yet
+                    now = await self._live(tenant)
+                    if set(now) == set(live) or await self._lacking(tenant, now):
+                        return False
             self._ready.add(tenant)
         return True
 

@@ -122,6 +122,20 @@ async def test_every_part_finds_every_value_at_every_point(here: Process, dsn: s
     assert sorted(counts.values()) == [COUNT + 1] * len(PURPOSES)
 
 
+async def test_a_process_that_first_searches_after_the_terms_moved_finds_them(
+    here: Process, dsn: str, keyring_path: Path
+) -> None:
+    await filled(here.vault)
+    async with process(dsn, keyring_path, deaf=True) as stranger:
+        for purpose in PURPOSES:
+            await stranger.keyring.field_keys(T, "phone", purpose)  # it knows the old keys, and has not searched yet
+        for purpose in PURPOSES:
+            old = await switched(here, purpose)
+            await renewed(here, purpose)
+            await here.rotation.retire(T, old)
+        assert await found(stranger.vault, "contains", "0013") == COUNT
+
+
 async def test_a_page_done_twice_changes_nothing_the_second_time(here: Process, pool: Pool) -> None:
     await filled(here.vault)
     await switched(here, "part")
