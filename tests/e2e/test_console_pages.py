@@ -185,6 +185,7 @@ def pages_of(served: Served) -> dict[str, str]:
         "user": f"/users/{user}",
         "user_disable": f"/users/{user}/disable",
         "roles": "/roles",
+        "keys": "/keys",
         "health": "/health",
         "account": "/.crmgate/account",
         "not_found": "/users/u-nobody",

@@ -21,6 +21,8 @@ from gateway.console.app import make_console_app
 from gateway.console.deps import ConsoleDeps, Crm
 from gateway.console.look import Look, read_look
 from gateway.console.trail import TrailReader
+from kms.keyring import KeyringStatus, KeyStatus
+from kms.provider import KeysUnavailable
 from policies.enforcer import DEFAULT_POLICY, Enforcer
 from policies.operation import FieldSpec
 from policies.taxonomy import Kind
@@ -33,6 +35,14 @@ FIELDS = (
     FieldSpec("contact", "email", Kind.EMAIL, 100),
     FieldSpec("contact", "id_card", Kind.ID_CARD, 30),
     FieldSpec("contact", "note", None, 5000),
+)
+DAY_S = 86400.0
+KEYS = (
+    KeyStatus("0a0a0a01", "email", "seal", "local", 3 * DAY_S, False, True),
+    KeyStatus("0a0a0a02", "email", "seal", "local", 90 * DAY_S, True, True, state="live"),
+    KeyStatus("0a0a0a03", "name", "equal", "local", 400 * DAY_S, False, True),
+    KeyStatus("0a0a0a04", "phone", "seal", "local", 40 * DAY_S, True, False, True, "destroyed"),
+    KeyStatus("0a0a0a05", "surrogate", "token", "local", 1 * DAY_S, False, True),
 )
 
 
@@ -204,6 +214,12 @@ async def make_stage(
 
         return check
 
+    async def key_status(tenant: str) -> KeyringStatus:
+        assert tenant == "t1"
+        fault = faults.get("keys")
+        problem = fault.problem if isinstance(fault, KeysUnavailable) else ""
+        return KeyringStatus("local", problem, "", KEYS)
+
     trail = TrailReader(pool, dsn, signer.verifier, folder / "checkpoints")
     console = ConsoleDeps(
         access=deps(AUDIENCE_CONSOLE),
@@ -213,6 +229,7 @@ async def make_stage(
         fields=lambda _tenant: FIELDS,
         check_keys=failing("keys"),
         key_provider="local",
+        key_status=key_status,
         crm=lambda _tenant: Crm("creme", f"https://{CRM_HOST}", failing("crm")),
         console_url=f"https://{CONSOLE_HOST}",
         data_folder=folder,
