@@ -26,7 +26,7 @@ PAGES = {
     "/roles": USERS,
     "/keys": KEYS,
     "/keys/rotations": KEYS,
-    "/keys/destroyed/d-nothing": KEYS,
+    "/keys/destroyed/d-nobody": KEYS,
     "/health": HEALTH,
 }
 ACTIONS = {

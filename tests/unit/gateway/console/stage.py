@@ -21,6 +21,10 @@ from gateway.console.app import make_console_app
 from gateway.console.deps import ConsoleDeps, Crm
 from gateway.console.look import Look, read_look
 from gateway.console.trail import TrailReader
+from gateway.job import Json, Slice
+from gateway.job_store import JobStore
+from kms.destruction import Person
+from kms.destruction_store import DestructionStore
 from kms.keyring import KeyringStatus, KeyStatus
 from kms.provider import KeysUnavailable
 from policies.enforcer import DEFAULT_POLICY, Enforcer
@@ -238,3 +242,25 @@ async def make_stage(
     keeper = Keeper(pool, signer, folder / "checkpoints", now=clock)
     (folder / "checkpoints").mkdir(exist_ok=True)
     return Stage(access, pool, audit, trail, keeper, deps(AUDIENCE_CRM), console, clock, faults)
+
+
+ASKED, APPROVED = Person("u-1", "zhao.min"), Person("u-2", "qian.hua")
+
+
+async def rotation(stage: Stage, name: str, tenant: str = "t1", kind: str = "rotate", done: int = 25) -> JobStore:
+    """A rotation of the encryption key of e-mails, a quarter done."""
+    jobs = JobStore(stage.pool)
+    arguments: Mapping[str, Json] = {"scope": "email", "purpose": "seal", "old": "0a0a0a02"}
+    job = await jobs.add(name, kind, tenant, arguments, 100, None)
+    await jobs.save(job, Slice("x", done, 100), 5.0)
+    return jobs
+
+
+async def destroyed(stage: Stage, name: str, record: str, tenant: str = "t1") -> DestructionStore:
+    """A destruction that has come to its end."""
+    store, now = DestructionStore(stage.pool), stage.clock()
+    await store.open_request(tenant, name, "phone", ASKED, now)
+    await store.approve(tenant, name, APPROVED, now, now)
+    await store.begin(tenant, name, now)
+    await store.finish(tenant, name, now, record)
+    return store

@@ -1,37 +1,11 @@
 """The page of keys: what it shows, pausing and resuming a rotation, and the certificate of a destruction."""
 
-from collections.abc import Mapping
-
 import pytest
 
 from gateway.console.key_pages import arrange
-from gateway.job import Json, Slice, State
-from gateway.job_store import JobStore
-from kms.destruction import Person
-from kms.destruction_store import DestructionStore
+from gateway.job import Slice, State
 from kms.provider import KeysUnavailable
-from tests.unit.gateway.console.stage import KEYS, Browser, Stage
-
-ASKED, APPROVED = Person("u-1", "zhao.min"), Person("u-2", "qian.hua")
-
-
-async def rotation(stage: Stage, name: str, tenant: str = "t1", kind: str = "rotate", done: int = 25) -> JobStore:
-    """A rotation of the encryption key of e-mails, a quarter done."""
-    jobs = JobStore(stage.pool)
-    arguments: Mapping[str, Json] = {"scope": "email", "purpose": "seal", "old": "0a0a0a02"}
-    job = await jobs.add(name, kind, tenant, arguments, 100, None)
-    await jobs.save(job, Slice("x", done, 100), 5.0)
-    return jobs
-
-
-async def destroyed(stage: Stage, name: str, record: str, tenant: str = "t1") -> DestructionStore:
-    """A destruction that has come to its end."""
-    store, now = DestructionStore(stage.pool), stage.clock()
-    await store.open_request(tenant, name, "phone", ASKED, now)
-    await store.approve(tenant, name, APPROVED, now, now)
-    await store.begin(tenant, name, now)
-    await store.finish(tenant, name, now, record)
-    return store
+from tests.unit.gateway.console.stage import ASKED, KEYS, Browser, Stage, destroyed, rotation
 
 
 def test_keys_stand_by_scope_and_purpose_with_the_newest_first() -> None:
