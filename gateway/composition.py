@@ -225,6 +225,10 @@ async def _assemble(
     console = console_deps(settings, access, database, trail, keyring, bundles, installations, keeper)
     watch = Watch()
     stack.callback(watch.stop)
+
+    def migrated(tenant: str) -> bool:
+        return settings.tenants[tenant].migrated
+
     return App(
         tenants=MappingProxyType(tenants),
         installations=installations,
@@ -238,8 +242,8 @@ async def _assemble(
         limits=limits,
         refusals=refusals,
         inward=Inward(
-            Tokeniser(vault, records, scanners.__getitem__),
-            Search(vault, records, lambda tenant: settings.tenants[tenant].migrated),
+            Tokeniser(vault, records, scanners.__getitem__, migrated),
+            Search(vault, records, migrated),
             scanners.__getitem__,
             limits,
             files,
