@@ -131,7 +131,17 @@ DATA_KINDS: Mapping[str, str] = {
 KEY_SCOPES: Mapping[str, str] = {
     "surrogate": N_("Surrogates"),
     "gateway.access": N_("Second factors"),
+    "gateway.protect": N_("Protecting what the CRM holds"),
+    "egress": N_("Mail of the CRM"),
     "text": N_("Free text"),
+}
+
+# Scopes of one field: FORM/ENTITY/FIELD (kms/README.md).
+KEY_FORMS: Mapping[str, str] = {
+    "cell": N_("Whole field"),
+    "file": N_("Files"),
+    "beside": N_("Kept beside the CRM"),
+    "ff1": N_("Digits"),
 }
 
 KEY_PURPOSES: Mapping[str, str] = {
@@ -203,6 +213,9 @@ def data_kind_words(kind: str, translate: Translate) -> str:
 
 def key_scope_words(scope: str, translate: Translate) -> str:
     """What a field key is for: a kind of data, or a purpose of the gateway's own."""
+    form, _, place = scope.partition("/")
+    if place and form in KEY_FORMS:
+        return f"{translate(KEY_FORMS[form])} · {place.replace('/', '.')}"
     found = KEY_SCOPES.get(scope) or DATA_KINDS.get(scope)
     return scope if found is None else translate(found)
 

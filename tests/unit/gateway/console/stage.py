@@ -46,6 +46,7 @@ KEYS = (
     KeyStatus("0a0a0a02", "email", "seal", "local", 90 * DAY_S, True, True, state="live"),
     KeyStatus("0a0a0a03", "name", "equal", "local", 400 * DAY_S, False, True),
     KeyStatus("0a0a0a04", "phone", "seal", "local", 40 * DAY_S, True, False, True, "destroyed"),
+    KeyStatus("0a0a0a06", "file/document/filedata", "seal", "local", 2 * DAY_S, False, True),
     KeyStatus("0a0a0a05", "surrogate", "token", "local", 1 * DAY_S, False, True),
 )
 

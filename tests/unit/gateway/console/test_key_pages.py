@@ -12,19 +12,27 @@ def test_keys_stand_by_scope_and_purpose_with_the_newest_first() -> None:
     shown = arrange(KEYS)
     assert [(row.scope, row.purpose) for row in shown] == [
         ("email", "seal"),
+        ("file/document/filedata", "seal"),
         ("name", "equal"),
         ("phone", "seal"),
         ("surrogate", "token"),
     ]
     assert [key.id for key in shown[0].keys] == ["0a0a0a01", "0a0a0a02"]
-    assert [row.old for row in shown] == [False, True, False, False]
+    assert [row.old for row in shown] == [False, False, True, False, False]
 
 
 async def test_every_key_is_shown_with_its_age_and_state_and_no_secret(admin: Browser) -> None:
     text = (await admin.get("/keys?lang=en")).text
     for key in KEYS:
         assert key.id in text
-    for words in ("Older than a year", "Old, still read", "Destroyed", "Search by the whole value", "400 days"):
+    for words in (
+        "Older than a year",
+        "Old, still read",
+        "Destroyed",
+        "Search by the whole value",
+        "400 days",
+        "Files · document.filedata",
+    ):
         assert words in text
     assert "No key was rotated yet" in text
     assert "Nothing was destroyed" in text
