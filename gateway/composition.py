@@ -346,6 +346,7 @@ def console_deps(
         policy=lambda tenant: bundles[tenant],
         fields=lambda tenant: tuple(installations[tenant].current.field_specs.values()),
         check_keys=keyring.check,
+        key_status=keyring.status,
         key_provider=", ".join(dict.fromkeys(one.name for one in keyring.providers)),
         crm=crm,
         console_url=settings.console.public_url,
