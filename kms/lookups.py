@@ -6,10 +6,12 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from kms import index
 from kms.drafts import equality_terms
 from kms.entry import VaultEntry
-from kms.envelope import FieldKey
+from kms.envelope import EnvelopeInvalid, FieldKey
+from kms.holding import no_persons
 from kms.kind_keys import VaultKeys
 from kms.normalise import exact
 from kms.surrogate import DETERMINISTIC, KINDS, KindUnknown
+from kms.work_store import Work
 
 
 class Lookups(VaultKeys, ABC):
@@ -85,13 +87,26 @@ class Lookups(VaultKeys, ABC):
 
         async def write() -> None:
             maker = await self._maker(tenant, {kind})
-            rows = [row for alias, surrogate in aliases for row in maker.alias(kind, alias, surrogate)]
             async with self._store.work(tenant) as work:
                 check = await work.under(maker.key_ids)
+                values = await self._value_keys(tenant, work, {surrogate for _, surrogate in aliases})
+                rows = [row for alias, one in aliases for row in maker.alias(kind, alias, one, values.get(one))]
                 await work.add_terms(rows)
                 await check()
 
         await self._with_current_keys(tenant, write)
+
+    async def _value_keys(self, tenant: str, work: Work, surrogates: Collection[str]) -> dict[str, bytes]:
+        """Value keys of those entries that are held; they stay so until the end of the transaction."""
+        held = [one for one, is_held in (await work.held(list(surrogates))).items() if is_held]
+        if not held:
+            return {}
+        if self._holding is None:
+            raise no_persons()
+        found, _ = await self._holding.of_entries(tenant, work, held)
+        if len(found) != len(held):
+            raise EnvelopeInvalid
+        return found
 
     async def complete(self, tenant: str, prefixes: Collection[str]) -> dict[str, str]:
         """Surrogates by a beginning that only one of them has (for `Scanner.find_truncated`)."""

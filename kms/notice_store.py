@@ -12,6 +12,8 @@ EVERYTHING = "*"
 """In a notice: every surrogate of the tenant."""
 KEYS = "#keys"
 """In a notice: the tenant has other keys than before."""
+PERSONS = "#persons"
+"""In a notice: somebody of the tenant was erased; nothing that was opened before may be used any more."""
 NOTICE_SPLIT = "\x1f"
 _NOTICE_BYTES = 7000
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from psycopg import sql
 
 from kms.connections import Pool, StoreUnavailable
+from kms.holder_store import WrapRow, read_wraps, wraps_of
 from kms.key_store import KeyRows
-from kms.notice_store import CHANNEL, KEYS, NOTICE_SPLIT, announce, listen
+from kms.notice_store import CHANNEL, KEYS, NOTICE_SPLIT, PERSONS, announce, listen
 from kms.work_store import EntryRow, KeysChanged, OriginConflict, OriginRow, Work
 
 __all__ = [
@@ -40,6 +41,8 @@ class SealedEntry:
     kind: str
     blob: bytes
     origins: list[OriginRow] = field(default_factory=list)
+    wraps: list[WrapRow] | None = None
+    """Value keys of an entry that is held; None for one of before person keys."""
 
 
 class Store(KeyRows):
@@ -55,10 +58,12 @@ class Store(KeyRows):
 
     async def entries(self, tenant: str, surrogates: Sequence[str]) -> dict[str, SealedEntry]:
         """Sealed entries with their origins, without those retired for good."""
-        async with self.connection() as connection:
+        async with self.connection() as connection, connection.pipeline():
+            # Entries and value keys of one moment, in one round trip.
+            await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             cursor = await connection.execute(
                 """
-                SELECT v.surrogate, v.kind, v.blob, o.entity, o.field, o.record, o.spelling
+                SELECT v.surrogate, v.kind, v.blob, v.held, o.entity, o.field, o.record, o.spelling
                 FROM vault v LEFT JOIN vault_origin o
                      ON o.tenant = v.tenant AND o.surrogate = v.surrogate
                      AND (o.retired_at IS NULL OR o.retired_at = 'infinity')
@@ -67,15 +72,24 @@ class Store(KeyRows):
                 """,
                 (tenant, list(surrogates)),
             )
+            asked = await wraps_of(connection, tenant, surrogates)
             found: dict[str, SealedEntry] = {}
-            for one, kind, blob, entity, name, record, spelling in await cursor.fetchall():
+            for one, kind, blob, held, entity, name, record, spelling in await cursor.fetchall():
                 entry = found.get(one)
                 if entry is None:
-                    entry = found[one] = SealedEntry(one, kind, bytes(blob))
+                    entry = found[one] = SealedEntry(one, kind, bytes(blob), wraps=[] if held else None)
                 if entity is not None:
                     sealed = bytes(spelling) if spelling is not None else None
                     entry.origins.append(OriginRow(one, entity, name, record, "", sealed))
+            for one, rows in (await read_wraps(asked)).items():
+                if (entry := found.get(one)) is not None and entry.wraps is not None:
+                    entry.wraps += rows
             return found
+
+    async def wraps(self, tenant: str, surrogates: Sequence[str], most: int) -> dict[str, list[WrapRow]]:
+        """Wrapped value keys of entries, at most so many each."""
+        async with self.connection() as connection:
+            return await read_wraps(await wraps_of(connection, tenant, surrogates, most))
 
     async def at_origin(self, tenant: str, entity: str, field_name: str, record: str, unless: str = "") -> list[str]:
         """Surrogates a field of a record holds, without those older than an open origin of a cell beginning so."""
@@ -144,6 +158,11 @@ class Store(KeyRows):
     async def listen(self, sender: str, heard: Callable[[str, list[str]], None], connected: Callable[[], None]) -> None:
         """Pass on the notices of others until the connection fails; see kms.notice_store. Raises StoreUnavailable."""
         await listen(self._pool, sender, heard, connected)
+
+    async def announce_persons(self, tenant: str) -> None:
+        """Tell every process that somebody of a tenant was erased."""
+        async with self.connection() as connection:
+            await announce(connection, tenant, "", [PERSONS])
 
     async def announce_keys(self, tenant: str) -> None:
         """Tell every process that a tenant has other keys than before."""

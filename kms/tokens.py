@@ -13,27 +13,27 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from kms import nominate
-from kms.drafts import Draft, Maker, draft, value_context
+from kms.drafts import Draft, draft, place_of
 from kms.entry import NewValue, Origin, VaultEntry
-from kms.envelope import DEFAULT, Sealing, key_id, open_
-from kms.index import IndexRow
+from kms.envelope import DEFAULT, EnvelopeInvalid, Sealing
 from kms.keyring import Keyring
 from kms.kind_keys import TOKEN_SCOPE
 from kms.lookups import Lookups
-from kms.notice_store import EVERYTHING, KEYS
+from kms.notice_store import EVERYTHING, KEYS, PERSONS
 from kms.opened import OpenedEntries
+from kms.persons import Persons
+from kms.placing import Placing, SurrogateSpaceFull
 from kms.provider import KeysUnavailable
 from kms.reader import Reader
-from kms.rotation_store import RenewedValue, TermRow
 from kms.scanner import Scanner
 from kms.store import (
     OriginConflict,
     OriginRow,
     Pool,
     StoreUnavailable,
-    Work,
 )
 from kms.surrogate import KINDS, SHAPES, Shapes
+from kms.upgrade import Upgrade
 
 __all__ = [
     "TOKEN_SCOPE",
@@ -46,21 +46,15 @@ __all__ = [
     "VaultEntry",
 ]
 
-_ATTEMPTS = 64
 _RETRY_S = (0.2, 1.0, 5.0)
-
-
-class SurrogateSpaceFull(Exception):  # noqa: N818 - names what is wrong
-    """No free surrogate of a kind was met in many attempts: its block is (nearly) used up."""
-
-    permanent = True
 
 
 class SurrogateVault(Lookups):
     """Surrogates and their values for all tenants; one per process.
 
     most, value_s, origin_s, unknown_s: the cache of opened entries (see kms.opened); clock: monotonic seconds;
-    entropy and below: randomness, replaced by tests only; sealing: how a tenant seals what is new.
+    entropy and below: randomness, replaced by tests only; sealing: how a tenant seals what is new; persons: person
+    keys, without which values are sealed under field keys alone.
     """
 
     def __init__(
@@ -77,13 +71,17 @@ class SurrogateVault(Lookups):
         entropy: Callable[[int], bytes] = os.urandom,
         below: Callable[[int], int] = secrets.randbelow,
         sealing: Callable[[str], Sealing] = lambda _: DEFAULT,
+        persons: Persons | None = None,
     ) -> None:
-        super().__init__(pool, keyring, shapes, entropy, below, sealing)
+        super().__init__(pool, keyring, shapes, entropy, below, sealing, persons)
+        self._upgrade = None
+        if self._holding is not None:
+            self._upgrade = Upgrade(self._store, keyring, self._holding, entropy, sealing)
         self._nominator = nominate.nominator(shapes)
         self._opened = OpenedEntries(
             most=most, value_s=min(value_s, 300.0), origin_s=origin_s, unknown_s=unknown_s, clock=clock
         )
-        self._reader = Reader(self._store, keyring, self._opened, clock)
+        self._reader = Reader(self._store, keyring, self._holding, self._opened, clock)
         self._sender = secrets.token_hex(8)  # whose notices need not be heard: ours
         self._listener: asyncio.Task[None] | None = None
         self._scanners: dict[str, list[Scanner]] = {}
@@ -131,6 +129,7 @@ class SurrogateVault(Lookups):
             return []
         drafts = await self._with_current_keys(tenant, lambda: self._written(tenant, values, cell))
         self._opened.drop(tenant, [one.surrogate for one in drafts])
+        await self._upgrade_met(tenant, drafts)
         placed = [("", False)] * len(values)
         for one in drafts:
             for number in one.numbers:
@@ -139,35 +138,46 @@ class SurrogateVault(Lookups):
 
     async def _written(self, tenant: str, values: Sequence[NewValue], cell: str) -> list[Draft]:
         maker = await self._maker(tenant, {value.kind for value in values})
-        drafts = draft(values, maker.keys)
+        drafts = draft(values, maker.keys, cell)
         async with self._store.work(tenant) as work:
-            # The first rows read bring the answer along. With old keys a value may not be found that is there, and then
-            # no surrogate would be free for it.
-            check = await work.under(maker.key_ids)
-            await self._find_placed(tenant, work, drafts)
-            await check()
-            await self._place(work, drafts, maker)
-            await self._write_origins(tenant, work, drafts, maker, cell)
+            await Placing(self._keyring, self._holding, maker, work).run(drafts, cell, self._sender)
         return drafts
+
+    async def _upgrade_met(self, tenant: str, drafts: Sequence[Draft]) -> None:
+        """Give value keys to entries of before person keys that were written again."""
+        if self._upgrade is None:
+            return
+        for kind in {one.kind for one in drafts if not one.held}:
+            # They are as good as before if that fails now; a rotation comes by as well.
+            with contextlib.suppress(KeysUnavailable, StoreUnavailable, EnvelopeInvalid):
+                met = {one.surrogate for one in drafts if not one.held and one.kind == kind}
+                await self._upgrade.entries(tenant, kind, met)
 
     async def bind(self, tenant: str, cell: str, entity: str, record: str) -> None:
         """Give all origins of a cell and entity their record; raises OriginConflict when they have another."""
-        await self._bind(tenant, cell, entity, record, None)
-
-    async def bind_surrogates(
-        self, tenant: str, cell: str, entity: str, record: str, surrogates: Collection[str]
-    ) -> None:
-        """Give the origins of these surrogates in a cell their record; raises OriginConflict."""
-        if surrogates:
-            await self._bind(tenant, cell, entity, record, list(surrogates))
+        if not cell or not record:
+            raise ValueError("binding needs a cell and a record")
+        async with self._store.work(tenant) as work:
+            changed = await work.bind(cell, entity, record)
+            await work.announce(self._sender, changed)
+        self._opened.drop(tenant, changed)
 
     async def add_origin(self, tenant: str, surrogate: str, origin: Origin, cell: str) -> None:
         """Note that a surrogate was written somewhere else too; whether the writer may is decided before."""
+        await self._with_current_keys(tenant, lambda: self._add_origin(tenant, surrogate, origin, cell))
+        self._opened.drop(tenant, [surrogate])
+
+    async def _add_origin(self, tenant: str, surrogate: str, origin: Origin, cell: str) -> None:
         row = OriginRow(surrogate, origin.entity, origin.field, origin.record or "", "" if origin.record else cell)
+        place = place_of(origin, cell)
         async with self._store.work(tenant) as work:
+            asked = await self._holding.ask(work, [place]) if self._holding is not None else None
+            values = await self._value_keys(tenant, work, [surrogate])
+            if surrogate in values and self._holding is not None and asked is not None:
+                held = await self._holding.opened(tenant, asked)
+                await work.add_wraps(self._holding.wraps(tenant, held, surrogate, values[surrogate], [place]))
             await work.add_origins([row])
             await work.announce(self._sender, [surrogate])
-        self._opened.drop(tenant, [surrogate])
 
     async def retire_origin(self, tenant: str, origin: Origin, keep: Collection[str]) -> None:
         """A field of a record now holds the surrogates in `keep` only; entries stay, the other origins end."""
@@ -202,83 +212,6 @@ class SurrogateVault(Lookups):
         """
         return await self._reader.resolve(tenant, surrogates)
 
-    async def _place(self, work: Work, drafts: list[Draft], maker: Maker) -> None:
-        """Insert what was not found; several processes may do so at once."""
-        for _ in range(_ATTEMPTS):
-            wanted = [one for one in drafts if not one.surrogate]
-            if not wanted:
-                return
-            # One of equal values goes first: what must stay as it is written finds out afterwards whether it does.
-            wanted = list(
-                {one.terms[0] if one.deterministic else number: one for number, one in enumerate(wanted)}.values()
-            )
-            inserted = await work.add_entries([maker.entry(one) for one in wanted])
-            for one in wanted:
-                one.new = one.surrogate in inserted
-                if not one.new:
-                    one.surrogate = ""
-            missing = [one for one in drafts if not one.surrogate and one.deterministic]
-            await self._find_placed(maker.tenant, work, missing)
-        kinds = {one.kind for one in drafts if not one.surrogate}
-        raise SurrogateSpaceFull(f"no free surrogate found for {', '.join(sorted(kinds))}")
-
-    async def _find_placed(self, tenant: str, work: Work, drafts: list[Draft]) -> None:
-        equal = [one for one in drafts if one.deterministic]
-        at = [
-            (number, one.kind, term, OriginRow("", origin.entity, origin.field, origin.record or ""))
-            for number, one in enumerate(drafts)
-            if not one.deterministic
-            for origin, _ in one.origins[:1]
-            if origin.record is not None
-            for term in one.terms
-        ]
-        values, places = await work.placed([(one.kind, term) for one in equal for term in one.terms], at)
-        for one in equal:
-            for term in one.terms:
-                if (found := values.get((one.kind, term))) is not None:
-                    one.surrogate, one.blob = found
-                    one.found_by = term
-                    break
-        for number, at_place in places.items():
-            drafts[number].surrogate, drafts[number].blob, drafts[number].found_by = at_place
-        apart = [one for one in equal if one.aside and one.surrogate and await self._stored(tenant, one) != one.clear]
-        if apart:
-            for one in apart:
-                one.set_apart()
-            await self._find_placed(tenant, work, apart)
-
-    async def _write_origins(self, tenant: str, work: Work, drafts: list[Draft], maker: Maker, cell: str) -> None:
-        rows: list[OriginRow] = []
-        terms: list[TermRow] = []
-        parts: list[IndexRow] = []
-        renewed: list[RenewedValue] = []
-        for one in drafts:
-            stored = one.clear if one.new else await self._stored(tenant, one)
-            rows += maker.origins(one, stored, cell)
-            parts += maker.index(one, stored)
-            if one.new:
-                terms += maker.terms(one)
-            elif (newer := maker.renewed(one, stored)) is not None:
-                renewed.append(newer)
-        await work.add_terms(terms)
-        await work.add_index(parts)
-        await work.add_origins(rows)
-        await work.renew(renewed)
-        await work.announce(self._sender, [one.surrogate for one in drafts if not one.new])
-
-    async def _stored(self, tenant: str, one: Draft) -> str:
-        """The clear text the entry of an equal value holds; it may be spelled differently."""
-        keys = await self._keyring.by_id(tenant, {key_id(one.blob)})
-        return open_(keys, one.blob, value_context(tenant, one.kind, one.surrogate)).decode("utf-8", "surrogatepass")
-
-    async def _bind(self, tenant: str, cell: str, entity: str, record: str, only: list[str] | None) -> None:
-        if not cell or not record:
-            raise ValueError("binding needs a cell and a record")
-        async with self._store.work(tenant) as work:
-            changed = await work.bind(cell, entity, record, only)
-            await work.announce(self._sender, changed)
-        self._opened.drop(tenant, changed)
-
     async def _listen(self) -> None:
         """Follow the notices of other processes; whenever the connection is new, everything may have changed."""
         failures = 0
@@ -287,6 +220,8 @@ class SurrogateVault(Lookups):
             nonlocal failures
             failures = 0
             self._opened.drop_all()
+            if self._holding is not None:
+                self._holding.persons.forget()
             for tenant in self._scanners:
                 self.keys_changed(tenant)
 
@@ -297,12 +232,20 @@ class SurrogateVault(Lookups):
             failures += 1
 
     def _heard(self, tenant: str, surrogates: list[str]) -> None:
-        if KEYS in surrogates:
+        if PERSONS in surrogates:
+            self.persons_changed(tenant)
+        elif KEYS in surrogates:
             self.keys_changed(tenant)
         elif EVERYTHING in surrogates:
             self._opened.drop_all(tenant)
         else:
             self._opened.drop(tenant, surrogates)
+
+    def persons_changed(self, tenant: str) -> None:
+        """Forget what was opened with person keys, and these themselves: somebody was erased."""
+        if self._holding is not None:
+            self._holding.persons.forget(tenant)
+        self._opened.drop_all(tenant)
 
     def keys_changed(self, tenant: str) -> None:
         """Use the keys a tenant has now; its scanner learns them, too."""

@@ -8,6 +8,7 @@ from psycopg import sql
 from psycopg.rows import TupleRow
 
 from kms.connections import Connection
+from kms.holder_store import Asked, Place, WrapRow, add_wraps, ask_holders, bind_holder, read_wraps, wraps_of
 from kms.index import IndexRow
 from kms.index_store import add_rows
 from kms.notice_store import announce
@@ -46,6 +47,17 @@ class EntryRow:
     normaliser: int
     seal_key: bytes
     blob: bytes
+    held: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRow:
+    """An entry that is there already; held: its key comes from a value key, too."""
+
+    surrogate: str
+    blob: bytes
+    held: bool
+    term: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +79,15 @@ class Work:
         self._connection = connection
         self._tenant = tenant
 
+    @property
+    def connection(self) -> Connection:
+        """For statements of another store of this package in the same transaction."""
+        return self._connection
+
     async def placed(
         self, equal: Sequence[tuple[str, bytes]], at: Sequence[tuple[int, str, bytes, OriginRow]]
-    ) -> tuple[dict[tuple[str, bytes], tuple[str, bytes]], dict[int, tuple[str, bytes, bytes]]]:
-        """What is stored already, as surrogate and sealed value (and term).
+    ) -> tuple[dict[tuple[str, bytes], StoredRow], dict[int, StoredRow]]:
+        """What is stored already; it is neither taken away nor given a value key before the end of this transaction.
 
         equal: deterministic entries by (kind, term); at: entries of kind and term at an origin, by the number
         of the question.
@@ -80,16 +97,17 @@ class Work:
         values = await by_value.fetchall() if by_value is not None else []
         places = await by_place.fetchall() if by_place is not None else []
         return (
-            {(kind, bytes(term)): (one, bytes(blob)) for kind, term, one, blob in values},
-            {number: (one, bytes(blob), bytes(term)) for number, one, blob, term in places},
+            {(kind, bytes(term)): StoredRow(one, bytes(blob), held, term) for kind, term, one, blob, held in values},
+            {number: StoredRow(one, bytes(blob), held, bytes(term)) for number, one, blob, held, term in places},
         )
 
     async def _equal(self, wanted: Sequence[tuple[str, bytes]]) -> psycopg.AsyncCursor[TupleRow]:
         return await self._connection.execute(
             """
-            SELECT v.kind, v.equal_term, v.surrogate, v.blob
+            SELECT v.kind, v.equal_term, v.surrogate, v.blob, v.held
             FROM unnest(%s::text[], %s::bytea[]) AS w (kind, term)
             JOIN vault v ON v.tenant = %s AND v.kind = w.kind AND v.equal_term = w.term AND v.deterministic
+            FOR KEY SHARE OF v
             """,
             ([kind for kind, _ in wanted], [term for _, term in wanted], self._tenant),
         )
@@ -97,7 +115,7 @@ class Work:
     async def _equal_at(self, wanted: Sequence[tuple[int, str, bytes, OriginRow]]) -> psycopg.AsyncCursor[TupleRow]:
         return await self._connection.execute(
             """
-            SELECT w.n, v.surrogate, v.blob, v.equal_term
+            SELECT w.n, v.surrogate, v.blob, v.held, v.equal_term
             FROM unnest(%s::int[], %s::text[], %s::bytea[], %s::text[], %s::text[], %s::text[])
                  AS w (n, kind, term, entity, field, record)
             JOIN vault_origin o ON o.tenant = %s AND o.entity = w.entity AND o.field = w.field
@@ -105,6 +123,7 @@ class Work:
             JOIN vault v ON v.tenant = o.tenant AND v.surrogate = o.surrogate
                  AND v.kind = w.kind AND v.equal_term = w.term
             ORDER BY v.created_at DESC, v.surrogate
+            FOR KEY SHARE OF v
             """,
             (
                 [number for number, _, _, _ in wanted],
@@ -124,9 +143,9 @@ class Work:
         cursor = await self._connection.execute(
             """
             INSERT INTO vault
-                (tenant, surrogate, kind, deterministic, equal_term, equal_key, normaliser, seal_key, blob)
+                (tenant, surrogate, kind, deterministic, equal_term, equal_key, normaliser, seal_key, blob, held)
             SELECT %s, * FROM unnest(%s::text[], %s::text[], %s::boolean[], %s::bytea[], %s::bytea[], %s::smallint[],
-                                     %s::bytea[], %s::bytea[])
+                                     %s::bytea[], %s::bytea[], %s::boolean[])
             ON CONFLICT DO NOTHING RETURNING surrogate
             """,
             (
@@ -139,9 +158,31 @@ class Work:
                 [row.normaliser for row in ordered],
                 [row.seal_key for row in ordered],
                 [row.blob for row in ordered],
+                [row.held for row in ordered],
             ),
         )
         return {one for (one,) in await cursor.fetchall()}
+
+    async def holders(self, places: Sequence[Place], ids: Sequence[bytes]) -> Asked:
+        """Find or make the holders of these places; none of them is erased before the end of this transaction."""
+        return await ask_holders(self._connection, self._tenant, places, ids)
+
+    async def held(self, surrogates: Sequence[str]) -> dict[str, bool]:
+        """Which of these entries there are, and whether they are held; as `placed`."""
+        cursor = await self._connection.execute(
+            "SELECT surrogate, held FROM vault WHERE tenant = %s AND surrogate = ANY(%s::text[])"
+            " ORDER BY surrogate FOR KEY SHARE",
+            (self._tenant, list(surrogates)),
+        )
+        return dict(await cursor.fetchall())
+
+    async def wraps(self, surrogates: Sequence[str]) -> dict[str, list[WrapRow]]:
+        """Wrapped value keys of entries, some of each."""
+        return await read_wraps(await wraps_of(self._connection, self._tenant, surrogates))
+
+    async def add_wraps(self, rows: Sequence[WrapRow]) -> None:
+        """Keep wrapped value keys."""
+        await add_wraps(self._connection, self._tenant, rows)
 
     async def add_terms(self, rows: Sequence[TermRow]) -> None:
         """Terms by which names, addresses and aliases are found."""
@@ -218,15 +259,11 @@ class Work:
                 ),
             )
 
-    async def bind(self, cell: str, entity: str, record: str, only: Sequence[str] | None) -> list[str]:
+    async def bind(self, cell: str, entity: str, record: str) -> list[str]:
         """Give the open origins of a cell and entity their record; raises OriginConflict. Returns the surrogates."""
         cursor = await self._connection.execute(
-            """
-            SELECT record FROM vault_origin
-            WHERE tenant = %s AND cell = %s AND entity = %s AND (%s::text[] IS NULL OR surrogate = ANY(%s::text[]))
-            FOR UPDATE
-            """,
-            (self._tenant, cell, entity, only, only),
+            "SELECT record FROM vault_origin WHERE tenant = %s AND cell = %s AND entity = %s FOR UPDATE",
+            (self._tenant, cell, entity),
         )
         if any(bound not in ("", record) for (bound,) in await cursor.fetchall()):
             raise OriginConflict("a cell belongs to one record of an entity")
@@ -235,7 +272,6 @@ class Work:
             WITH moved AS (
                 DELETE FROM vault_origin
                 WHERE tenant = %s AND cell = %s AND entity = %s AND record = ''
-                  AND (%s::text[] IS NULL OR surrogate = ANY(%s::text[]))
                 RETURNING *
             )
             INSERT INTO vault_origin (tenant, surrogate, entity, field, record, cell, spelling)
@@ -244,8 +280,9 @@ class Work:
             DO UPDATE SET retired_at = NULL, spelling = excluded.spelling, cell = excluded.cell
             RETURNING surrogate
             """,
-            (self._tenant, cell, entity, only, only, record),
+            (self._tenant, cell, entity, record),
         )
+        await bind_holder(self._connection, self._tenant, cell, entity, record)
         return [one for (one,) in await cursor.fetchall()]
 
     async def retire(self, entity: str, field_name: str, record: str, keep: Sequence[str]) -> list[str]:
