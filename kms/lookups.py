@@ -21,6 +21,10 @@ class Lookups(VaultKeys, ABC):
     async def resolve(self, tenant: str, surrogates: Iterable[str]) -> dict[str, VaultEntry]:
         """Entries from memory or store; see kms.tokens."""
 
+    @abstractmethod
+    async def read(self, tenant: str, surrogates: Sequence[str]) -> dict[str, VaultEntry]:
+        """Entries as the store has them now."""
+
     async def at_origin(
         self, tenant: str, entity: str, field_name: str, record: str, *, unless: str = ""
     ) -> list[VaultEntry]:

@@ -51,13 +51,13 @@ class Reader:
         mine = [(tenant, one) for one in missing if (tenant, one) not in self._reading]
         self._reading |= dict.fromkeys(mine, done)
         try:
-            return found | await self._read(tenant, missing)
+            return found | await self.read(tenant, missing)
         finally:
             for key in mine:
                 del self._reading[key]
             done.set_result(None)
 
-    async def _read(self, tenant: str, missing: Sequence[str]) -> dict[str, VaultEntry]:
+    async def read(self, tenant: str, missing: Sequence[str]) -> dict[str, VaultEntry]:
         """Entries as the store has them now."""
         found: dict[str, VaultEntry] = {}
         generation = self._opened.generation

@@ -212,6 +212,10 @@ class SurrogateVault(Lookups):
         """
         return await self._reader.resolve(tenant, surrogates)
 
+    async def read(self, tenant: str, surrogates: Sequence[str]) -> dict[str, VaultEntry]:
+        """`resolve` with what the store has now, whatever is in memory: for work that must miss no spelling."""
+        return await self._reader.read(tenant, surrogates)
+
     async def _listen(self) -> None:
         """Follow the notices of other processes; whenever the connection is new, everything may have changed."""
         failures = 0

@@ -10,7 +10,7 @@ from psycopg.rows import TupleRow
 from kms.connections import Connection
 from kms.holder_store import Asked, Place, WrapRow, add_wraps, ask_holders, bind_holder, read_wraps, wraps_of
 from kms.index import IndexRow
-from kms.index_store import add_rows
+from kms.index_store import add_rows, drop_other_rows
 from kms.notice_store import announce
 from kms.rotation_store import (
     RenewedValue,
@@ -228,6 +228,11 @@ class Work:
     async def add_index(self, rows: Sequence[IndexRow]) -> None:
         """Terms of the parts of values."""
         await add_rows(self._connection, self._tenant, rows)
+
+    async def move_index(self, rows: Sequence[IndexRow], purpose: str, key: bytes) -> None:
+        """All terms of these entries for a purpose, under this key; those under other keys end."""
+        await add_rows(self._connection, self._tenant, rows)
+        await drop_other_rows(self._connection, self._tenant, purpose, [row.surrogate for row in rows], key)
 
     async def add_origins(self, rows: Sequence[OriginRow]) -> None:
         """Origins, bound or open; one that was retired lives again, with the spelling it has now."""
