@@ -40,6 +40,13 @@ class FileCells(Protocol):
         """Give sealed files their record."""
 
 
+class KeptValues(Protocol):
+    """The part of gateway.kept that settles what a write brought in other forms than surrogates."""
+
+    async def settle(self, exchange: Exchange, made: RecordKey | None, *, accepted: bool) -> None:
+        """What the CRM's answer means for it."""
+
+
 class Binding:
     """Learns from answers; one per process."""
 
@@ -51,6 +58,7 @@ class Binding:
         clock: Callable[[], datetime],
         ask: Ask | None = None,
         files: FileCells | None = None,
+        kept: KeptValues | None = None,
     ) -> None:
         self._vault = vault
         self._records = records
@@ -58,6 +66,7 @@ class Binding:
         self._clock = clock
         self._ask = ask
         self._files = files
+        self._kept = kept
 
     async def learn(self, exchange: Exchange, profile: Profile, status: int, fields: Fields, body: bytes) -> None:
         """Bind created records, note owners and CRM identities; raises StoreUnavailable."""
@@ -83,13 +92,18 @@ class Binding:
 
     async def _write(self, exchange: Exchange, profile: Profile, status: int, fields: Fields, body: bytes) -> None:
         operation = exchange.operation
-        if operation is None or signed_out(profile, status, fields):
+        if operation is None:
             return
-        if operation.action is Action.CREATE:
+        turned_away = signed_out(profile, status, fields)
+        accepted = not turned_away and profile.accepted(operation, status, fields, body)
+        if operation.action is Action.CREATE and not turned_away:
             await self._created(exchange, profile, operation, status, fields, body)
-        elif operation.action is Action.UPDATE and profile.accepted(operation, status, fields, body):
+        elif operation.action is Action.UPDATE and accepted:
             await self._vault.hold(exchange.tenant, exchange.held)
             await self._updated(exchange, profile, operation)
+        if exchange.kept and self._kept is not None:
+            made = profile.record_from_answer(operation, status, fields, body) if accepted else []
+            await self._kept.settle(exchange, made[0] if len(made) == 1 else None, accepted=accepted)
 
     async def _created(
         self, exchange: Exchange, profile: Profile, operation: Operation, status: int, fields: Fields, body: bytes

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 import orjson
 
 from policies.enforcer import Bundle, Enforcer, covers
-from policies.operation import CONSOLE_OPERATIONS, Action, Operation, Where
+from policies.operation import CONSOLE_OPERATIONS, Action, Operation, StorageForm, Where
 from policies.profile import Profile
 from policies.rows import Grant, Inheritance, PolicyInvalid, parse_rows
 from policies.selector import Treatment, search_operands, treatment
@@ -90,7 +90,9 @@ def check_profile(profile: Profile) -> list[str]:
 
 def _short_columns(profile: Profile) -> Iterator[str]:
     for spec in profile.field_specs.values():
-        if spec.kind is not None and spec.max_chars < SURROGATE_CHARS[spec.kind]:
+        if spec.form is not StorageForm.SURROGATE or spec.kind is None:
+            continue
+        if spec.max_chars < SURROGATE_CHARS[spec.kind]:
             needed = SURROGATE_CHARS[spec.kind]
             yield f"field {spec.entity}.{spec.name} holds {spec.max_chars} characters, a surrogate needs {needed}"
 
