@@ -33,6 +33,7 @@ from privacy import mask, validate
 
 # Actions that write no value of a file; whatever else brings one cannot say whose it is.
 _KNOWS_RECORDS = frozenset({Action.CREATE, Action.UPDATE, Action.READ, Action.LIST, Action.SEARCH, Action.EXPORT})
+_MERGES = "merges"  # of the extras of an operation: two records become one
 _CELL = re.compile(r"~G1\.[A-Za-z0-9_-]{32}")  # what may be a cell, whole or cut
 
 
@@ -111,6 +112,7 @@ class KeptFields:
             if not records:
                 raise Refusal(FIELD_NOT_WRITABLE, fields=(spec.name,))
             return
+        self._require_one(exchange, spec, records)
         for record in self._places(exchange, spec, records):
             if record and stored.get(record) == day:
                 continue
@@ -128,7 +130,7 @@ class KeptFields:
         """The placeholder came back: every record keeps what it has. Records that are merged share what one of them
         has, because the CRM decides which of them stays."""
         operation = exchange.operation
-        if operation is None or "merges" not in operation.extra or not stored:
+        if operation is None or _MERGES not in operation.extra or not stored:
             return
         kept = next(stored[record] for record in records if record in stored)
         for record in records:
@@ -160,6 +162,7 @@ class KeptFields:
     def _empty(self, exchange: Exchange, spec: FieldSpec, filled: Sequence[str], *, may: bool) -> None:
         if filled and not may:
             raise Refusal(FIELD_NOT_WRITABLE, fields=(spec.name,))
+        self._require_one(exchange, spec, filled)
         exchange.kept = (*exchange.kept, *(Kept(spec.entity, spec.name, record) for record in filled))
 
     async def _stored(self, exchange: Exchange, spec: FieldSpec, records: Sequence[str]) -> dict[str, date]:
@@ -262,6 +265,14 @@ class KeptFields:
                 await self._cells.stand(tenant, one.entity, one.field, record, "")
 
     # -- both ----------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _require_one(exchange: Exchange, spec: FieldSpec, records: Sequence[str]) -> None:
+        """One record at a time: a CRM may take a bulk edit for some records and not for others, without saying so in
+        its answer, and what stands in it afterwards looks the same."""
+        operation = exchange.operation
+        if len(records) > 1 and (operation is None or _MERGES not in operation.extra):
+            raise Refusal(NEEDS_RECORD, fields=(spec.name,))
 
     @staticmethod
     def _places(exchange: Exchange, spec: FieldSpec, records: Sequence[str]) -> Sequence[str]:

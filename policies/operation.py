@@ -78,8 +78,9 @@ class ShownRule:
     """Where answers show a field whose stored form does not announce itself (or, of a cell, whose record is known).
 
     pages: operation ids (fnmatch). css: elements of an HTML page or fragment; attribute: which of theirs holds the
-    value, "" for their text. row: elements that each show one record, with selector and attribute of its id inside; None: the
-    record is that of the operation. path: selector of leaves of a JSON answer; key: the sibling that names the record.
+    value, "" for their text. row: elements that each show one record, with selector and attribute of its id inside;
+    None: the record is that of the operation. path: selector of leaves of a JSON answer; key: the sibling that names
+    the record.
     """
 
     field: FieldSpec
