@@ -5,7 +5,7 @@ evidence (DESIGN, section 1). When one call made several records, their values s
 rights only.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -15,7 +15,7 @@ from gateway.collaborators import Fields
 from gateway.exchange import Exchange
 from gateway.records import ANY_ENTITY, RecordKey, Records
 from kms.tokens import SurrogateVault
-from policies.profile import Action, Operation, Profile
+from policies.profile import Action, FieldSpec, Operation, Profile
 
 # (tenant, profile, operation, CRM session) → the CRM's key of that user, see gateway.whoami
 Ask = Callable[[str, Profile, Operation, str], Awaitable[str | None]]
@@ -45,6 +45,9 @@ class KeptValues(Protocol):
 
     async def settle(self, exchange: Exchange, made: RecordKey | None, *, accepted: bool) -> None:
         """What the CRM's answer means for it."""
+
+    async def copy(self, exchange: Exchange, fields: Iterable[FieldSpec], made: RecordKey) -> None:
+        """A record was copied."""
 
 
 class Binding:
@@ -101,9 +104,13 @@ class Binding:
         elif operation.action is Action.UPDATE and accepted:
             await self._vault.hold(exchange.tenant, exchange.held)
             await self._updated(exchange, profile, operation)
-        if exchange.kept and self._kept is not None:
-            made = profile.record_from_answer(operation, status, fields, body) if accepted else []
-            await self._kept.settle(exchange, made[0] if len(made) == 1 else None, accepted=accepted)
+        if self._kept is not None and (exchange.kept or operation.touched):
+            told = profile.record_from_answer(operation, status, fields, body) if accepted else []
+            made = told[0] if len(told) == 1 else None
+            if exchange.kept:
+                await self._kept.settle(exchange, made, accepted=accepted)
+            elif made is not None and operation.action is Action.CREATE:
+                await self._kept.copy(exchange, profile.field_specs.values(), made)
 
     async def _created(
         self, exchange: Exchange, profile: Profile, operation: Operation, status: int, fields: Fields, body: bytes

@@ -6,7 +6,7 @@ the value. A value without a record of its own would be lost behind its placehol
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date
 
 from gateway.body.leaf import Leaf
@@ -263,6 +263,22 @@ class KeptFields:
             else:
                 await self._beside.forget(tenant, one.entity, one.field, record)
                 await self._cells.stand(tenant, one.entity, one.field, record, "")
+
+    async def copy(self, exchange: Exchange, fields: Iterable[FieldSpec], made: tuple[str, str]) -> None:
+        """A record was copied: dates that this person sees on the source stand beside the copy as well.
+
+        Others stay behind: on a copy of his own everybody would see more. Raises KeysUnavailable, StoreUnavailable.
+        """
+        operation = exchange.operation
+        if operation is None or len(operation.touched) != 1:
+            return
+        entity, record = made
+        for spec in fields:
+            if spec.form is not StorageForm.BESIDE or spec.entity != entity:
+                continue
+            held = (await self._stored(exchange, spec, operation.touched)).get(operation.touched[0])
+            if held is not None and await self._sight.form_at(exchange, spec, operation.touched[0]) is Form.CLEAR:
+                await self._beside.keep(exchange.tenant, entity, spec.name, held, record=record, cell="")
 
     # -- both ----------------------------------------------------------------------------------------------------
 

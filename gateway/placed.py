@@ -17,7 +17,7 @@ from gateway.verdict import PLACEHOLDER
 from kms.beside import Beside
 from policies.date_format import read_date
 from policies.decision import Form
-from policies.operation import FieldSpec, ShownRule, StorageForm
+from policies.operation import FieldSpec, Operation, ShownRule, StorageForm
 from policies.profile import Profile
 from privacy import mask
 from privacy.render import Context, encode
@@ -42,21 +42,21 @@ class Placed:
         if not rules or operation is None or kind not in (Media.HTML, Media.JSON):
             return body
         if kind is Media.JSON:
-            return await self._json(exchange, rules, operation.record, profile.mask_char, body)
+            return await self._json(exchange, rules, operation, profile.mask_char, body)
         codec = charsets.codec_of(charset)
         page = charsets.to_utf8(body, codec).decode("utf-8", "surrogateescape")
-        shown = await self._html(exchange, rules, operation.record, profile.mask_char, page)
+        shown = await self._html(exchange, rules, operation, profile.mask_char, page)
         if shown == page:
             return body
         return charsets.from_utf8(shown.encode("utf-8", "surrogateescape"), codec)
 
     async def _json(
-        self, exchange: Exchange, rules: tuple[ShownRule, ...], record: str | None, mask_char: str, body: bytes
+        self, exchange: Exchange, rules: tuple[ShownRule, ...], operation: Operation, mask_char: str, body: bytes
     ) -> bytes:
         document = opened(body)
         if document is None:
             return body
-        found = list(in_leaves(document, rules, record))
+        found = list(in_leaves(document, rules, operation))
         values = await self._values(exchange, [spot for _, spot in found])
         for leaf, spot in found:
             new = await self._shown(exchange, spot, values, mask_char)
@@ -65,21 +65,21 @@ class Placed:
         taken = {id(leaf) for leaf, _ in found}
         for leaf in document.leaves:
             if id(leaf) not in taken and "<" in leaf.text:
-                await self._fragment(exchange, rules, record, mask_char, leaf)
+                await self._fragment(exchange, rules, operation, mask_char, leaf)
         return document.encode() if any(leaf.new is not None for leaf in document.leaves) else body
 
     async def _fragment(
-        self, exchange: Exchange, rules: tuple[ShownRule, ...], record: str | None, mask_char: str, leaf: Leaf
+        self, exchange: Exchange, rules: tuple[ShownRule, ...], operation: Operation, mask_char: str, leaf: Leaf
     ) -> None:
         """Markup inside a string of JSON: parts of a page that its scripts put in."""
-        shown = await self._html(exchange, rules, record, mask_char, leaf.text)
+        shown = await self._html(exchange, rules, operation, mask_char, leaf.text)
         if shown != leaf.text:
             leaf.new = shown
 
     async def _html(
-        self, exchange: Exchange, rules: tuple[ShownRule, ...], record: str | None, mask_char: str, page: str
+        self, exchange: Exchange, rules: tuple[ShownRule, ...], operation: Operation, mask_char: str, page: str
     ) -> str:
-        spots = in_html(page, rules, record)
+        spots = in_html(page, rules, operation)
         values = await self._values(exchange, spots)
         out: list[str] = []
         at = 0
@@ -95,8 +95,8 @@ class Placed:
         """What is kept for the records on a page."""
         wanted: dict[FieldSpec, set[str]] = {}
         for spot in spots:
-            if spot.spec.form is StorageForm.BESIDE and spot.record is not None:
-                wanted.setdefault(spot.spec, set()).add(spot.record)
+            if spot.spec.form is StorageForm.BESIDE:
+                wanted.setdefault(spot.spec, set()).update(spot.records)
         values: dict[tuple[str, str, str], date] = {}
         for spec, records in wanted.items():
             found = await self._beside.read(exchange.tenant, spec.entity, spec.name, sorted(records))
@@ -109,7 +109,7 @@ class Placed:
         """What a place shows instead; None: what stands there."""
         spec = spot.spec
         if spec.form is StorageForm.CELL:
-            place = (spec.entity, spec.name, spot.record or "")
+            place = (spec.entity, spec.name, spot.records[0] if len(spot.records) == 1 else "")
             exchange.cells_at.setdefault(spot.text, set()).add(place)
             return None
         read = read_date(spec.dates, spot.text)
@@ -119,9 +119,12 @@ class Placed:
         if typed is not None and spot.posted:
             return typed  # what this person typed in this very request comes back in the form
         day, spelled = read
-        kept = values.get((spec.entity, spec.name, spot.record or ""))
-        form = await self._sight.form_at(exchange, spec, spot.record)
-        _count(exchange, spot, form)
+        filled = (one for one in spot.records if (spec.entity, spec.name, one) in values)
+        record = next(filled, spot.records[0] if spot.records else None)
+        kept = values.get((spec.entity, spec.name, record or ""))
+        form = await self._sight.form_at(exchange, spec, record)
+        counted = (spec.entity, spec.name, record or "", form.name)
+        exchange.shown[counted] = exchange.shown.get(counted, 0) + 1
         if day != spec.placeholder:
             # Not protected yet: no placeholder may go out for it, because saving that would lose the value.
             if form is Form.CLEAR:
@@ -136,8 +139,3 @@ class Placed:
 
 def _masked(spec: FieldSpec, day: date, mask_char: str) -> str:
     return mask.mask(str(spec.kind), day.isoformat(), char=mask_char)
-
-
-def _count(exchange: Exchange, spot: Spot, form: Form) -> None:
-    key = (spot.spec.entity, spot.spec.name, spot.record or "", form.name)
-    exchange.shown[key] = exchange.shown.get(key, 0) + 1

@@ -15,7 +15,7 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode
 from gateway.body.fault import BodyFault
 from gateway.body.json import JsonDocument, open_json
 from gateway.body.leaf import Leaf
-from policies.operation import FieldSpec, ShownRule, StorageForm
+from policies.operation import FieldSpec, Operation, ShownRule, StorageForm
 from policies.requests import plain_id
 from policies.selector import matches
 
@@ -24,14 +24,14 @@ _MOST_SPOTS = 20_000  # on one page; what follows stays as it is
 
 
 class Spot(NamedTuple):
-    """One value in a text. start, end: characters; record: whose it is, None where the page does not tell; posted:
-    whether it stands where a form or a program may post it back."""
+    """One value in a text. start, end: characters; records: whose it may be, the first that has a value counts, none
+    where the page does not tell; posted: whether it stands where a form or a program may post it back."""
 
     start: int
     end: int
     text: str
     spec: FieldSpec
-    record: str | None
+    records: tuple[str, ...]
     posted: bool
 
 
@@ -41,8 +41,8 @@ def rules_of(rules: tuple[ShownRule, ...], operation_id: str) -> tuple[ShownRule
     return tuple(rule for rule in rules if any(fnmatchcase(operation_id, pattern) for pattern in rule.pages))
 
 
-def in_html(page: str, rules: Sequence[ShownRule], record: str | None) -> list[Spot]:
-    """The places of an HTML document or fragment, in order; record: that of the operation."""
+def in_html(page: str, rules: Sequence[ShownRule], operation: Operation) -> list[Spot]:
+    """The places of an HTML document or fragment in the answer to an operation, in order."""
     pattern = _pattern(tuple(dict.fromkeys(rule.field for rule in rules if rule.css)))
     found = [] if pattern is None else [match.span() for match in pattern.finditer(page)][:_MOST_SPOTS]
     if not found:
@@ -52,7 +52,7 @@ def in_html(page: str, rules: Sequence[ShownRule], record: str | None) -> list[S
     whole = re.compile(rf"{mark}([0-9]+)x")
     claimed: dict[int, Spot | None] = {}
     for rule in rules:
-        for node, whose in _nodes(tree, rule, record) if rule.css else ():
+        for node, whose in _nodes(tree, rule, operation) if rule.css else ():
             text = node.attributes.get(rule.attribute) if rule.attribute else node.text()
             one = whole.fullmatch((text or "").strip())
             if one is None:
@@ -66,13 +66,13 @@ def in_html(page: str, rules: Sequence[ShownRule], record: str | None) -> list[S
     return [spot for _, spot in sorted(claimed.items()) if spot is not None]
 
 
-def in_leaves(document: JsonDocument, rules: Sequence[ShownRule], record: str | None) -> Iterator[tuple[Leaf, Spot]]:
+def in_leaves(document: JsonDocument, rules: Sequence[ShownRule], operation: Operation) -> Iterator[tuple[Leaf, Spot]]:
     """The leaves of a JSON document that hold a declared value whole."""
     for leaf in document.leaves:
         for rule in rules:
             if not rule.path or not matches(rule.path, leaf.path):
                 continue
-            whose = record if not rule.key else plain_id(leaf.siblings.get(rule.key, ""))
+            whose = _whose(rule, operation) if not rule.key else _one(plain_id(leaf.siblings.get(rule.key, "")))
             yield leaf, Spot(0, len(leaf.text), leaf.text, rule.field, whose, True)
             break
 
@@ -85,17 +85,31 @@ def opened(body: bytes) -> JsonDocument | None:
         return None
 
 
-def _nodes(tree: LexborHTMLParser, rule: ShownRule, record: str | None) -> Iterator[tuple[LexborNode, str | None]]:
+def _whose(rule: ShownRule, operation: Operation) -> tuple[str, ...]:
+    """The records of an operation that a rule speaks of."""
+    if rule.which:
+        several = operation.records
+        return tuple(several[number - 1] for number in rule.which if number <= len(several))
+    return _one(operation.record)
+
+
+def _one(record: str | None) -> tuple[str, ...]:
+    return (record,) if record is not None else ()
+
+
+def _nodes(
+    tree: LexborHTMLParser, rule: ShownRule, operation: Operation
+) -> Iterator[tuple[LexborNode, tuple[str, ...]]]:
     if rule.row is None:
         for node in tree.css(rule.css):
-            yield node, record
+            yield node, _whose(rule, operation)
         return
     rows, at, attribute = rule.row
     for row in tree.css(rows):
         named = row.css_first(at)
         whose = plain_id(named.attributes.get(attribute) or "") if named is not None else None
         for node in row.css(rule.css):
-            yield node, whose
+            yield node, _one(whose)
 
 
 @lru_cache(maxsize=256)

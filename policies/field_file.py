@@ -70,6 +70,7 @@ def read_shown(entry: Mapping[str, Any], spec: FieldSpec) -> ShownRule:
         entry.get("css", ""),
         entry.get("attribute", ""),
         (row["css"], row["id"], row["attribute"]) if row else None,
+        tuple(entry.get("which", ())),
         selector_of(entry["path"]) if "path" in entry else (),
         entry.get("key", ""),
     )

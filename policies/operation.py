@@ -79,7 +79,8 @@ class ShownRule:
 
     pages: operation ids (fnmatch). css: elements of an HTML page or fragment; attribute: which of theirs holds the
     value, "" for their text. row: elements that each show one record, with selector and attribute of its id inside;
-    None: the record is that of the operation. path: selector of leaves of a JSON answer; key: the sibling that names
+    None: the record is that of the operation. which: numbers (from 1) among the records of an operation that names
+    several; the first that has a value counts. path: selector of leaves of a JSON answer; key: the sibling that names
     the record.
     """
 
@@ -88,6 +89,7 @@ class ShownRule:
     css: str = ""
     attribute: str = ""
     row: tuple[str, str, str] | None = None
+    which: tuple[int, ...] = ()
     path: tuple[str, ...] = ()
     key: str = ""
 

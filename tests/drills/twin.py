@@ -179,7 +179,7 @@ def _class(how: str, text: str) -> str:
 # -- Creme: the boxes over the list --------------------------------------------------------------------------------
 
 _BOXES = {"phone": "mobile", "address": "billing_address__address"}
-_SHOWN = ("last_name", "first_name", "phone", "mobile", "email", "billing_address__address", "birthday")
+_SHOWN = ("last_name", "first_name", "phone", "mobile", "email", "billing_address__address", "created")
 
 
 def creme_view(driver: Driver) -> str:
@@ -206,7 +206,7 @@ def creme_search(driver: Driver, search: Search, view: str) -> Found:
         given = {
             f"search-regular_field-{_BOXES.get(search.column, search.column)}": search.text,
             "hfilter": view,
-            "sort_key": "regular_field-birthday",
+            "sort_key": "regular_field-created",
             "sort_order": "ASC",
             "rows": str(PAGE),
             "page": str(page),

@@ -215,6 +215,31 @@ def test_a_merge_keeps_the_date_that_one_of_the_two_has(stack: Stack, manager: D
     assert shown == people[1].birthday.isoformat()
 
 
+def test_a_copy_has_the_date_only_if_whoever_copies_sees_it(
+    stack: Stack, sales: Driver, manager: Driver, person: Person, record: str
+) -> None:
+    for driver, wanted in ((manager, person.birthday.isoformat()), (sales, PLACEHOLDER)):
+        about = {"x-csrftoken": driver.browser.cookies["csrftoken"], "origin": driver.browser.base}
+        about["referer"] = f"{driver.browser.base}/persons/contact/{record}"
+        made = driver.browser.post("/creme_core/entity/clone", {"id": record}, follow=False, headers=about)
+        copy = made.expect(302).header("location").rstrip("/").rpartition("/")[2]
+        assert stored(stack, copy) == PLACEHOLDER
+        assert in_form(manager.browser.get(f"/persons/contact/edit/{copy}").expect(200)) == wanted
+
+
+def test_the_form_of_a_merge_shows_each_its_own_date(manager: Driver, sales: Driver) -> None:
+    people = make_people(random.Random(int(fresh_id(), 16)), 2)
+    first, second = (sales.add_person(one) for one in people)
+    page = manager.browser.get(f"/creme_core/entity/merge?id1={first}&id2={second}").expect(200)
+    shown = dict(forms(page)[form_of(page, "last_name_merged")].fields)
+    assert shown["birthday_merged"] == people[0].birthday.isoformat()
+    assert shown["birthday_1"] == people[0].birthday.isoformat()
+    assert shown["birthday_2"] == people[1].birthday.isoformat()
+    chosen: dict[str, str | None] = {"birthday_merged": people[1].birthday.isoformat()}
+    manager.browser.submit(page, chosen, form_of(page, "last_name_merged"), follow=False).expect(302)
+    assert in_form(manager.browser.get(f"/persons/contact/edit/{first}").expect(200)) == people[1].birthday.isoformat()
+
+
 def test_no_birthday_is_anywhere_in_the_crm(stack: Stack, sales: Driver) -> None:
     person = make_people(random.Random(int(fresh_id(), 16)), 1)[0]
     born = date(1931, 10, 23)
