@@ -55,6 +55,7 @@ from gateway.outward import Outward
 from gateway.placed import Placed
 from gateway.records import Records
 from gateway.reveal import Reveal
+from gateway.row_records import RowRecords
 from gateway.scanners import Scanners
 from gateway.sealing import KeyringSealer
 from gateway.search import Search
@@ -258,7 +259,7 @@ async def _assemble(
             Reveal(vault, records, scanners, utc_now, cell_sight),
             Binding(vault, records, accounts.sessions, utc_now, whoami.ask, files, kept),
             limits.bodies,
-            Placed(beside, sight),
+            Placed(beside, sight, RowRecords(vault, scanners.__getitem__)),
         ),
         files=files,
         keeper=keeper,

@@ -8,10 +8,13 @@ from collections.abc import Iterable, Mapping
 from datetime import date
 
 from gateway.body import charset as charsets
+from gateway.body.csv import open_csv
+from gateway.body.fault import BodyFault
 from gateway.body.leaf import Leaf
 from gateway.body.media import Media
 from gateway.exchange import Exchange
 from gateway.places import Spot, in_html, in_leaves, opened, rules_of
+from gateway.row_records import RowRecords
 from gateway.sight import Sight
 from gateway.verdict import PLACEHOLDER
 from kms.beside import Beside
@@ -28,9 +31,10 @@ Values = Mapping[tuple[str, str, str], date]
 class Placed:
     """Opens what stands at declared places; one per process."""
 
-    def __init__(self, beside: Beside, sight: Sight) -> None:
+    def __init__(self, beside: Beside, sight: Sight, rows: RowRecords) -> None:
         self._beside = beside
         self._sight = sight
+        self._rows = rows
 
     async def render(self, exchange: Exchange, profile: Profile, kind: Media, charset: str, body: bytes) -> bytes:
         """The body with its dates shown to this person, everything else as it is; notes the cells it met by place.
@@ -38,6 +42,8 @@ class Placed:
         Raises KeysUnavailable, StoreUnavailable.
         """
         operation = exchange.operation
+        if operation is not None and kind is Media.CSV:
+            return await self._table(exchange, profile, operation, charset, body)
         rules = rules_of(profile.shown_rules, operation.id) if operation is not None and profile.shown_rules else ()
         if not rules or operation is None or kind not in (Media.HTML, Media.JSON):
             return body
@@ -67,6 +73,32 @@ class Placed:
             if id(leaf) not in taken and "<" in leaf.text:
                 await self._fragment(exchange, rules, operation, mask_char, leaf)
         return document.encode() if any(leaf.new is not None for leaf in document.leaves) else body
+
+    async def _table(
+        self, exchange: Exchange, profile: Profile, operation: Operation, charset: str, body: bytes
+    ) -> bytes:
+        """A table whose columns are named as in import files; whose a row is, the names in it tell."""
+        try:
+            document = open_csv(body, charset)
+        except BodyFault:
+            return body  # what nobody can read as a table is rendered as the text it is
+        specs = {label: profile.field_for_label(label) for label in {leaf.path[0] for leaf in document.leaves}}
+        if not any(_is_placed(spec, operation) for spec in specs.values()):
+            return body
+        rows: dict[str, list[tuple[FieldSpec | None, str]]] = {}
+        for leaf in document.leaves:
+            rows.setdefault(leaf.path[1], []).append((specs[leaf.path[0]], leaf.text))
+        records = await self._rows.of(exchange.tenant, operation.entity, rows)
+        found: list[tuple[Leaf, Spot]] = []
+        for leaf in document.leaves:
+            spec = specs[leaf.path[0]]
+            if spec is not None and _is_placed(spec, operation):
+                whose = (records[leaf.path[1]],) if leaf.path[1] in records else ()
+                found.append((leaf, Spot(0, len(leaf.text), leaf.text, spec, whose, False)))
+        values = await self._values(exchange, [spot for _, spot in found])
+        for leaf, spot in found:
+            leaf.new = await self._shown(exchange, spot, values, profile.mask_char)
+        return document.encode()
 
     async def _fragment(
         self, exchange: Exchange, rules: tuple[ShownRule, ...], operation: Operation, mask_char: str, leaf: Leaf
@@ -139,3 +171,7 @@ class Placed:
 
 def _masked(spec: FieldSpec, day: date, mask_char: str) -> str:
     return mask.mask(str(spec.kind), day.isoformat(), char=mask_char)
+
+
+def _is_placed(spec: FieldSpec | None, operation: Operation) -> bool:
+    return spec is not None and spec.form is not StorageForm.SURROGATE and spec.entity == operation.entity

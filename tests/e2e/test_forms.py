@@ -1,11 +1,14 @@
 """Storage forms on a real Creme: a date of birth stands beside the CRM, by record and by role, and never in it."""
 
+import csv
+import io
 import random
 import re
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
 from datetime import date
+from urllib.parse import quote
 
 import pytest
 from selectolax.lexbor import LexborHTMLParser
@@ -182,6 +185,22 @@ def test_a_list_shows_each_row_its_own_date(
     masked = sales.browser.get(target).expect(200).text
     assert f"{person.birthday.year}-**-**" in masked
     assert f", {person.birthday.year}" not in masked
+
+
+def test_an_exported_table_shows_each_row_its_own_date(
+    sales: Driver, manager: Driver, person: Person, record: str, view: str
+) -> None:
+    target = (
+        f"/creme_core/mass_export?ct_id={contact_type(manager)}&type=csv&hfilter={view}"
+        '&sort_key=regular_field-last_name&sort_order=ASC&efilter=&extra_q={"op":"AND","val":[]}'
+    )
+    shown = {driver: driver.browser.get(quote(target, safe="/?&=")).expect(200).text for driver in (manager, sales)}
+    rows = list(csv.DictReader(io.StringIO(shown[manager].lstrip("\ufeff"))))
+    mine = next(row for row in rows if row["Email address"] == person.email)
+    assert mine["Birthday"] == person.birthday.isoformat()
+    masked = [row["Birthday"] for row in csv.DictReader(io.StringIO(shown[sales].lstrip("\ufeff")))]
+    assert f"{person.birthday.year}-**-**" in masked
+    assert not any(re.search("[0-9]{4}-[0-9]{2}-[0-9]{2}", one) for one in masked)
 
 
 def test_a_search_for_a_date_is_refused(manager: Driver, view: str) -> None:

@@ -26,6 +26,7 @@ from gateway.outward import Outward
 from gateway.placed import Placed
 from gateway.records import Records
 from gateway.reveal import Reveal
+from gateway.row_records import RowRecords
 from gateway.search import Search
 from gateway.sight import Sight
 from gateway.store import RecordStore
@@ -128,7 +129,7 @@ class Glue:
         self.cells = Cells(store, keyring, lambda _: DEFAULT)
         self.beside = Beside(store, keyring, lambda _: DEFAULT)
         self.kept = KeptFields(self.beside, self.cells, sight)
-        self.placed = Placed(self.beside, sight)
+        self.placed = Placed(self.beside, sight, RowRecords(vault, scanners.__getitem__))
         cell_sight = CellSight(self.cells, sight, lambda _: self.profile.field_specs)
         self.reveal = Reveal(vault, self.records, scanners, self.clock, cell_sight)
         self.binding = Binding(vault, self.records, self.sessions, self.clock, kept=self.kept)

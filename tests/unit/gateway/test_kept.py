@@ -198,6 +198,40 @@ async def test_parts_of_a_page_inside_json_are_shown_by_record(crm: Crm) -> None
     assert b"1900" not in shown
 
 
+async def test_rows_of_a_table_are_told_apart_by_their_names(crm: Crm) -> None:
+    await crm.create("5", birthday=BORN)
+    await crm.create("6", birthday="1991-12-31")
+    lines = ["Last name,First name,Birthday"]
+    lines += [f"{crm.held[one]['last_name']},{crm.held[one]['first_name']},{PLACEHOLDER}" for one in ("6", "5")]
+    # A row with the names of two people, and rows without any name.
+    lines += [f"{crm.held['5']['last_name']},{crm.held['6']['first_name']},{PLACEHOLDER}"]
+    lines += [f",,{PLACEHOLDER}", f"Smith,,{PLACEHOLDER}", ",,1970-02-03"]
+    body = "\r\n".join(lines).encode()
+    crm.glue.installation.learn("/persons/contacts", 200, b"/creme_core/mass_import/98\n")
+    told = {}
+    for role in ("manager", "clerk", "blind"):
+        exchange = crm.glue.exchange("GET", "/creme_core/mass_export?ct_id=98&type=csv", role=role)
+        _, shown = await crm.glue.answer(exchange, body, "text/csv")
+        told[role] = [line.rpartition(",")[2] for line in shown.decode().splitlines()[1:]]
+    assert told["manager"] == ["1991-12-31", BORN, BULLETS, BULLETS, BULLETS, "1970-02-03"]
+    assert told["clerk"] == ["1991-**-**", "1987-**-**", BULLETS, BULLETS, BULLETS, "1970-**-**"]
+    assert told["blind"] == [BULLETS] * 6
+
+
+async def test_a_cell_in_a_table_opens_in_the_row_of_its_record_only(crm: Crm) -> None:
+    await crm.create("5", description="Calls after six")
+    await crm.create("6", description="other")
+    crm.glue.installation.learn("/persons/contacts", 200, b"/creme_core/mass_import/98\n")
+    cell = crm.held["5"]["description"]
+    for whose, opens in (("5", True), ("6", False)):
+        names = f"{crm.held[whose]['last_name']},{crm.held[whose]['first_name']}"
+        body = f"Last name,First name,Description\r\n{names},{cell}\r\n".encode()
+        exchange = crm.glue.exchange("GET", "/creme_core/mass_export?ct_id=98&type=csv")
+        _, shown = await crm.glue.answer(exchange, body, "text/csv")
+        assert (b"Calls after six" in shown) is opens
+        assert cell.encode() not in shown
+
+
 async def test_nothing_is_opened_where_the_page_is_about_somebody_else(crm: Crm) -> None:
     await crm.create("5", birthday=BORN)
     shown = await crm.glue.see(crm.tile("5"), "manager", target="/persons/organisation/5")
