@@ -236,6 +236,10 @@ async def _assemble(
     console = console_deps(settings, access, database, trail, keyring, bundles, installations, keeper)
     watch = Watch()
     stack.callback(watch.stop)
+
+    def migrated(tenant: str) -> bool:
+        return settings.tenants[tenant].migrated
+
     return App(
         tenants=MappingProxyType(tenants),
         installations=installations,
@@ -249,8 +253,8 @@ async def _assemble(
         limits=limits,
         refusals=refusals,
         inward=Inward(
-            Tokeniser(vault, records, scanners.__getitem__, kept),
-            Search(vault, records, lambda tenant: settings.tenants[tenant].migrated),
+            Tokeniser(vault, records, scanners.__getitem__, migrated, kept),
+            Search(vault, records, migrated),
             scanners.__getitem__,
             limits,
             files,
@@ -355,6 +359,7 @@ def console_deps(
         policy=lambda tenant: bundles[tenant],
         fields=lambda tenant: tuple(installations[tenant].current.field_specs.values()),
         check_keys=keyring.check,
+        key_status=keyring.status,
         key_provider=", ".join(dict.fromkeys(one.name for one in keyring.providers)),
         crm=crm,
         console_url=settings.console.public_url,

@@ -108,7 +108,7 @@ def leads_of(needs: EgressNeeds, leads: LeadsSettings) -> Listening:
         name,
         forms,
         Inward(
-            Tokeniser(needs.vault, needs.records, by_name, needs.kept),
+            Tokeniser(needs.vault, needs.records, by_name, kept=needs.kept),
             Search(needs.vault, needs.records, lambda one: settings.tenants[one].migrated),
             by_name,
             needs.all_limits,
