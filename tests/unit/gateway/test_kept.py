@@ -26,6 +26,7 @@ from gateway.verdict import PLACEHOLDER as BULLETS
 from kms.keyring import KeysUnavailable
 from kms.store import StoreUnavailable
 from policies.enforcer import DEFAULT_POLICY
+from tests.real.celled import celled_profile
 from tests.unit.gateway.glue import ANNA, BORIS, PERSON, SECRET, TENANT, FastProvider, Glue, open_glue
 
 PLACEHOLDER = "1900-01-01"
@@ -42,29 +43,6 @@ p, blind, *, op:*, *, any
 p, blind, *, kind:*, write, any
 p, locked, *, op:*, *, any
 """
-
-
-def profile_text() -> str:
-    """The shipped profile with the note of a contact as a cell."""
-    text = (DEFAULT_POLICY.parent / "profiles" / "creme.yaml").read_text(encoding="utf-8")
-    for old, new in (
-        ("    description: {kind: text, labels: [Desc", "    description: {kind: text, form: cell, labels: [Desc"),
-        (
-            "\nshown:\n",
-            """
-shown:
-  - {field: contact.description, pages: [contact.read], css: "[data-key=regular_field-description] .brick-tile-value"}
-  - {field: contact.description, pages: ["contact.*"], css: "textarea[name=description]"}
-  - field: contact.description
-    pages: [contact.list]
-    row: {css: tr.lv-row, id: "input[name=entity_id]", attribute: value}
-    css: "td[name=regular_field-description] .lv-cell-value"
-""",
-        ),
-    ):
-        assert text.count(old) == 1
-        text = text.replace(old, new)
-    return text
 
 
 class Breakable(FastProvider):
@@ -143,7 +121,7 @@ class Crm:
 @pytest.fixture
 async def crm(pool: Pool, keyring_path: Path, tmp_path: Path) -> AsyncIterator[Crm]:
     profile, policy = tmp_path / "creme.yaml", tmp_path / "policy.csv"
-    profile.write_text(profile_text(), encoding="utf-8")
+    profile.write_text(celled_profile(), encoding="utf-8")
     policy.write_text(DEFAULT_POLICY.read_text(encoding="utf-8") + POLICY, encoding="utf-8")
     provider = Breakable(keyring_path, SECRET)
     async with open_glue(pool, keyring_path, str(profile), policy, provider) as glue:
