@@ -278,6 +278,13 @@ async def test_an_emptied_date_is_forgotten(crm: Crm) -> None:
     assert (await crm.form_of("5", "manager"))["birthday"] == PLACEHOLDER
 
 
+async def test_a_placeholder_in_a_new_record_never_shows_what_was_kept_under_its_number(crm: Crm) -> None:
+    await crm.create("5", birthday=BORN)
+    await crm.create("5", "clerk", birthday=PLACEHOLDER)
+    assert (await crm.form_of("5", "manager"))["birthday"] == PLACEHOLDER
+    assert "1987" not in await crm.page_of("5", "manager")
+
+
 async def test_values_that_could_be_given_to_no_record_are_refused(crm: Crm) -> None:
     await crm.create("5", birthday=BORN)
     await refused(
@@ -318,7 +325,7 @@ async def test_a_whole_text_is_sealed_and_shown_by_role(crm: Crm) -> None:
         assert cell not in page
         assert BULLETS in page
         assert (await crm.form_of("5", role))["description"] == cell
-    assert (await crm.form_of("5", "reader"))["description"] == cell  # what he may not write comes back as it is
+    assert (await crm.form_of("5", "reader"))["description"] == NOTE
     assert "Calls after six" in await crm.page_of("5", "reader")
 
 
@@ -365,6 +372,11 @@ async def test_only_the_cell_that_stands_there_may_come_back(crm: Crm) -> None:
     old = crm.held["5"]["description"]
     for role in ("blind", "locked", "reader"):
         await crm.save("5", role, description=old)
+        assert crm.held["5"]["description"] == old
+    for role, shown in (("manager", NOTE), ("reader", NOTE), ("locked", BULLETS), ("clerk", BULLETS)):
+        await crm.save("5", role, description=shown)
+        assert crm.held["5"]["description"] == old, role
+    await refused(crm.save("5", "locked", description=NOTE), FIELD_NOT_WRITABLE)  # it is no oracle
     await crm.save("5", "manager", description="new")
     assert (await crm.form_of("5", "manager"))["description"] == "new"
     for role in ("locked", "reader"):
@@ -374,9 +386,9 @@ async def test_only_the_cell_that_stands_there_may_come_back(crm: Crm) -> None:
     for role in ("manager", "blind", "locked"):
         for pasted in (crm.held["6"]["description"], old + "x", "see " + old, "~G1." + "A" * 60):
             await refused(crm.save("5", role, description=pasted), MASK_RETURNED)
-    await refused(crm.save("5", "blind", description=BULLETS), MASK_RETURNED)
     assert (await crm.form_of("5", "manager"))["description"] == "new"
     await crm.save("5", "manager", description="")
+    await refused(crm.save("5", "blind", description=BULLETS), MASK_RETURNED)
     assert crm.held["5"]["description"] == ""
     await crm.save("5", "locked", description="")
 

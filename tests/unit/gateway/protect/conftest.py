@@ -57,7 +57,7 @@ class Bench:
         """How many values are kept beside the CRM, or stand in it as cells."""
         async with self.pool.connection() as connection:
             cursor = await connection.execute(
-                "SELECT (SELECT count(*) FROM vault_beside) + (SELECT count(*) FROM vault_cell WHERE standing)"
+                "SELECT (SELECT count(*) FROM vault_beside) + (SELECT count(*) FROM vault_cell WHERE blob IS NOT NULL)"
             )
             row = await cursor.fetchone()
             return int(row[0]) if row is not None else 0
