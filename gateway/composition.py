@@ -278,7 +278,12 @@ async def _assemble(
         keeper=keeper,
         sign_in_app=make_sign_in_app(access),
         console_app=make_console_app(console),
-        sweeps=(UserStore(database).sweep, SessionStore(database).sweep, EgressStore(database).sweep),
+        sweeps=(
+            UserStore(database).sweep,
+            SessionStore(database).sweep,
+            EgressStore(database).sweep,
+            cell_store.sweep,
+        ),
         egress=egress_of(
             EgressNeeds(
                 settings,
