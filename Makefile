@@ -15,7 +15,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 VENDOR := gateway/console/static/vendor
 export PIP_CACHE_DIR := $(CACHE)/pip
 
-.PHONY: help venv web demo test lock lint types unit system check leak hostile fidelity transfer outage bench bench-kms twin rotation-drill edits edits-real evidence-real egress protect-drill clean
+.PHONY: help venv web demo test lock lint types unit system check leak hostile fidelity transfer outage bench bench-kms twin rotation-drill shred-drill edits edits-real evidence-real egress protect-drill clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -94,6 +94,9 @@ outage: .venv/.dev $(VENDOR)/.fetched ## a real OpenBao away for two minutes und
 
 rotation-drill: .venv/.dev ## key rotation of 10,000 values killed 20 times: nothing lost, nothing twice, search right
 	@$(BIN)/python -m tests.drills.rotation
+
+shred-drill: .venv/.dev ## a person erased, both databases restored from before, killed at every step: nothing of them opens
+	@$(BIN)/python -m tests.drills.shred
 
 edits: .venv/.dev $(VENDOR)/.fetched ## 10,000 random edits by roles that see all, some or no fields: 0 lost, 0 overwritten by a mask
 	@$(BIN)/python -m tests.drills.edits

@@ -29,7 +29,10 @@ from kms.cells import Cells
 from kms.envelope import SUITES, Context, FieldKey, Sealing, open_, seal
 from kms.keyring import Keyring
 from kms.local import LocalProvider
+from kms.local_epochs import LocalEpochs
 from kms.original import open_value, seal_value
+from kms.person_store import sqlite_store
+from kms.persons import Persons
 from kms.store import Store
 from kms.stream import CHUNK_BYTES, StreamSealer
 from kms.stream_flow import StoredFile, open_pieces, seal_pieces
@@ -110,11 +113,15 @@ async def _measure(rounds: int, share: int, dsn: str, folder: Path, server: Bao)
     provider = LocalProvider.create(folder / "keyring", secrets.token_bytes(32))
     keyring = Keyring(provider, Store(pool), clock=time.monotonic)
     vault = SurrogateVault(pool, keyring)
+    keeper = LocalEpochs(folder / "persons.keyring", secrets.token_bytes(32))
+    persons = Persons(sqlite_store(folder / "persons.db"), lambda _: keeper, clock=time.monotonic)
+    held = SurrogateVault(pool, keyring, persons=persons)
     cells = Cells(CellStore(pool), keyring, lambda _: Sealing())
     try:
         await vault.start(TENANT)
         rows: list[Row | Waited] = [*_envelope_rows(), *_file_rows()]
         rows += await _vault_rows(vault)
+        rows += await _person_rows(vault, held, persons)
         rows += await _cell_rows(cells)
         rows += await _key_rows(keyring, server)
         seen = [
@@ -122,6 +129,8 @@ async def _measure(rounds: int, share: int, dsn: str, folder: Path, server: Bao)
         ]
     finally:
         await vault.close()
+        await held.close()
+        await persons.close()
         await keyring.close()
         await pool.close()
     return [_figure(row, seen) for row in rows]
@@ -143,7 +152,7 @@ def _figure(row: Row | Waited, seen: list[dict[tuple[str, str], tuple[float, flo
     us = median(one[row.name, row.part][0] for one in seen)
     waited = median(one[row.name, row.part][1] for one in seen) if isinstance(row, Waited) else 0.0
     size = row.size if isinstance(row, Row) else 0
-    base = "4 MiB" if row.base == RAW else "field"
+    base = {RAW: "4 MiB", _ALONE: "page of 100"}.get(row.base, "field")
     ratio = median(one[row.name, row.part][0] / one[row.base, base][0] for one in seen)
     return Figure(row.name, row.part, us, waited, size / us if size else 0.0, ratio)
 
@@ -257,6 +266,39 @@ async def _vault_rows(vault: SurrogateVault) -> list[Row | Waited]:
         Row("surrogates, cached", lambda: cached(FIELDS), PLAIN_OPEN, part=f"record of {FIELDS}"),
         Row("surrogates, cached", lambda: cached(300), PLAIN_OPEN, 50, f"page of 50 x {FIELDS}"),
         Waited("new values to surrogates, durable", tokenise, PLAIN, part=f"record of {FIELDS}"),
+    ]
+
+
+_ALONE = "values of 100 records, not cached, field keys alone"
+
+
+async def _person_rows(alone: SurrogateVault, held: SurrogateVault, persons: Persons) -> list[Row | Waited]:
+    """Each value of another record: a person key each, against the same without person keys."""
+
+    def values(prefix: str) -> list[NewValue]:
+        return [
+            NewValue("name", f"{prefix}{number}", Origin("contact", "name", f"{prefix}{number}"))
+            for number in range(100)
+        ]
+
+    plain, kept = await alone.tokenise(TENANT, values("a"), "c"), await held.tokenise(TENANT, values("h"), "c")
+    fresh = iter(range(10**6, 10**9))
+
+    async def read(vault: SurrogateVault, surrogates: list[str], forget: bool) -> None:
+        vault._opened.drop_all()
+        if forget:
+            persons._held.clear()
+        assert len(await vault.resolve(TENANT, surrogates)) == 100
+
+    async def write() -> None:
+        some = [str(next(fresh)) for _ in range(FIELDS)]
+        await held.tokenise(TENANT, [NewValue("name", one, Origin("contact", "name", some[0])) for one in some], "c")
+
+    return [
+        Waited(_ALONE, lambda: read(alone, plain, False), _ALONE, part="page of 100"),
+        Waited("the same with person keys, none in memory", lambda: read(held, kept, True), _ALONE, part="page of 100"),
+        Waited("the same with person keys in memory", lambda: read(held, kept, False), _ALONE, part="page of 100"),
+        Waited("new values of a new person, durable in both stores", write, PLAIN, part=f"record of {FIELDS}"),
     ]
 
 

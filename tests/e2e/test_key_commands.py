@@ -34,7 +34,7 @@ from tests.real.bao import bao as running_bao
 pytestmark = pytest.mark.real
 # One person a step where it can be: a code is good once, and the next one takes half a minute.
 STAFF = {"lin": "sales", "ma": "administrator", "mo": "administrator", "sun": "dpo", "su": "dpo", "sha": "dpo"}
-STAFF |= {"shi": "dpo", "mei": "administrator"}
+STAFF |= {"shi": "dpo", "mei": "administrator", "yu": "dpo", "fan": "dpo", "wen": "sales"}
 TOML = """
 state = "state"
 [tenant.main]
@@ -58,6 +58,12 @@ class Place:
         done = CliRunner().invoke(app, [*words, "--config", str(self.settings.file)], input=typed)
         assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
         return done
+
+    def person(self, *words: str, by: str, first: str = "") -> Result:
+        """A step on keys of data subjects; first: what is typed before password and code."""
+        member = self.members[by]
+        typed = f"{first}{member.password}\n{member.code()}\n"
+        return self.run("keys", "person", *words, "--login", by, "--tenant", "main", typed=typed)
 
     def step(self, *words: str, by: str, password: str = "", code: str = "") -> Result:
         """A step of a destruction; password and code are typed."""
@@ -155,6 +161,44 @@ def number_in(said: str) -> str:
     found = re.search(r"^(d-\S+):", said, re.MULTILINE)
     assert found is not None, said
     return found[1]
+
+
+def test_a_person_is_erased_with_a_certificate(place: Place) -> None:
+    name = place.write("main", "name", "Lin Yu")
+    assert "1 in their store, epoch 1; 0 erased" in place.run("keys", "status", "--tenant", "main").output
+    order = ("destroy", "contact/1", "--reason", "CASE-7")
+    assert place.run("keys", "person", *order, "--login", "yu", "--tenant", "main", typed="n\n").exit_code == 1
+    done = place.person(*order, by="wen", first="y\n")  # sales may not
+    assert (done.exit_code, "does not have the right" in done.output) == (1, True)
+    assert place.read("main", name) == "Lin Yu"
+
+    done = place.person(*order, "--collect", by="yu", first="y\n")
+    assert done.exit_code == 0, done.output
+    assert "1 person keys destroyed; 1 values open nowhere any more" in done.output
+    number = re.search(r"^(e-\S+):", done.output, re.MULTILINE)
+    assert number is not None, done.output
+    assert place.read("main", name) == name
+    assert "not turned" in place.run("keys", "person", "status", "--tenant", "main").output
+    assert place.run("keys", "person", "certificate", number[1], "--tenant", "main").exit_code == 1
+
+    done = place.person("turn", by="fan")
+    assert done.exit_code == 0, done.output
+    assert f"{number[1]}: certified" in done.output
+    done = place.run("keys", "person", "certificate", number[1], "--tenant", "main")
+    assert done.exit_code == 0, done.output
+    for part in ("records: contact/1", "reason CASE-7", "by yu (u-", "epoch closed: ", "(30 days)"):
+        assert part in done.output
+    assert "Lin Yu" not in done.output
+    status = place.run("keys", "person", "status", "--tenant", "main").output
+    assert "certified" in status
+    assert "closed" in status
+    assert place.read("main", place.write("main", "name", "Ma Li")) == "Ma Li"
+    assert place.run("check").output.count("keys of data subjects can be opened") == 1
+    with psycopg.connect(place.database.dsn) as connection:
+        connection.execute("UPDATE kms_shredding SET certificate = replace(certificate, 'CASE-7', 'CASE-8')")
+    done = place.run("keys", "person", "certificate", number[1], "--tenant", "main")
+    assert (done.exit_code, "was changed" in done.output) == (1, True)
+    assert place.run("audit", "verify", "--tenant", "main").exit_code == 0
 
 
 def test_a_field_is_destroyed_by_two_people_after_the_wait(place: Place) -> None:
