@@ -48,6 +48,11 @@ from policies.walk import Walk
 app = typer.Typer(help="Protect what the CRM already holds, and the way back.", no_args_is_help=True)
 
 RateOption = Annotated[float, typer.Option(help="Writes a second at most; 0 for no limit.", min=0)]
+AtOnceOption = Annotated[
+    int,
+    typer.Option(help="Records that are read and written at the same time through the CRM's interface.", min=1, max=32),
+]
+AT_ONCE = 4
 DatabaseOption = Annotated[
     str,
     typer.Option(
@@ -70,7 +75,7 @@ class Way:
 
 
 @contextlib.asynccontextmanager
-async def _way(desk: Desk, database: str, map_file: Path | None) -> AsyncIterator[Way]:
+async def _way(desk: Desk, database: str, map_file: Path | None, at_once: int) -> AsyncIterator[Way]:
     """The CRM's own interface, or its database; closed afterwards."""
     if bool(database) != (map_file is not None):
         raise quit_with(UNUSABLE, "--database and --map go together.")
@@ -79,7 +84,7 @@ async def _way(desk: Desk, database: str, map_file: Path | None) -> AsyncIterato
         await require_off(desk.settings.upstream)
         way = Way("database", walk, direct)
     else:
-        way = Way("interface", desk.walk, await desk.driver(desk.walk))
+        way = Way("interface", desk.walk, await desk.driver(desk.walk, at_once))
     try:
         yield way
     finally:
@@ -159,6 +164,7 @@ def credential(
 @app.command()
 def plan(
     rate: RateOption = 10,
+    at_once: AtOnceOption = AT_ONCE,
     database: DatabaseOption = "",
     map_file: MapOption = None,
     tenant: TenantOption = "",
@@ -167,7 +173,7 @@ def plan(
     """Dry run: what would be protected, what would not fit and why, how long it would take. Writes nothing."""
 
     async def look(desk: Desk) -> int:
-        async with _way(desk, database, map_file) as way:
+        async with _way(desk, database, map_file, at_once) as way:
             with _counting("reading") as seen:
                 made = await make_plan(way.walk, way.driver, desk.changer, desk.trail, rate, time.monotonic, seen)
         _show_plan(made)
@@ -179,6 +185,7 @@ def plan(
 @app.command()
 def run(
     rate: RateOption = 10,
+    at_once: AtOnceOption = AT_ONCE,
     database: DatabaseOption = "",
     map_file: MapOption = None,
     tenant: TenantOption = "",
@@ -191,7 +198,7 @@ def run(
         open_run = next((one for one in runs if one.state in (*OPEN, "undoing")), None)
         if open_run is not None and open_run.state == "undoing":
             raise quit_with(PROBLEM, f"The run {open_run.id} is being undone; finish that first: crmgate protect undo")
-        async with _way(desk, database, map_file) as way:
+        async with _way(desk, database, map_file, at_once) as way:
             if open_run is not None and open_run.way != way.name:
                 raise quit_with(PROBLEM, f"The run {open_run.id} over the {open_run.way} is open; finish that first.")
             name = open_run.id if open_run is not None else new_id("p", secrets.token_bytes)
@@ -224,12 +231,16 @@ def status(tenant: TenantOption = "", config: FileOption = None) -> None:
 
 @app.command()
 def verify(
-    database: DatabaseOption = "", map_file: MapOption = None, tenant: TenantOption = "", config: FileOption = None
+    at_once: AtOnceOption = AT_ONCE,
+    database: DatabaseOption = "",
+    map_file: MapOption = None,
+    tenant: TenantOption = "",
+    config: FileOption = None,
 ) -> None:
     """Read every protected record again and compare it with what was stored."""
 
     async def check(desk: Desk) -> int:
-        async with _way(desk, database, map_file) as way:
+        async with _way(desk, database, map_file, at_once) as way:
             known = await desk.store.runs(desk.tenant)
             runs = [one.id for one in known if one.state == "done" and one.way == way.name]
             if not runs:
@@ -257,6 +268,7 @@ def verify(
 @app.command()
 def undo(
     rate: RateOption = 10,
+    at_once: AtOnceOption = AT_ONCE,
     database: DatabaseOption = "",
     map_file: MapOption = None,
     tenant: TenantOption = "",
@@ -266,7 +278,7 @@ def undo(
 
     async def back(desk: Desk) -> int:
         code = 0
-        async with _way(desk, database, map_file) as way:
+        async with _way(desk, database, map_file, at_once) as way:
             known = await desk.store.runs(desk.tenant)
             runs = [one.id for one in known if one.state != "undone" and one.way == way.name]
             if not runs:

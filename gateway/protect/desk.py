@@ -81,17 +81,20 @@ class Desk:
             )
         )
 
-    async def driver(self, walk: Walk) -> CrmDriver:
-        """The CRM through its own interface, with the service credential; raises CredentialMissing, KeysUnavailable."""
+    async def driver(self, walk: Walk, at_once: int = 1) -> CrmDriver:
+        """The CRM through its own interface, with the service credential, so many calls at a time.
+
+        Raises CredentialMissing, KeysUnavailable.
+        """
 
         async def used() -> None:
             await self.trail("protect.sign_in", "", "", {})
 
         credential = await self.credentials.open(self.tenant, used)
-        client = CrmClient(_pool(self.settings))
+        client = CrmClient(_pool(self.settings, at_once))
         if self.profile.protocol == "json-rpc":
-            return JsonRpc(client, walk, credential)
-        return HtmlForms(client, self.profile, walk, credential)
+            return JsonRpc(client, walk, credential, at_once)
+        return HtmlForms(client, self.profile, walk, credential, at_once)
 
     def direct(self, url: str, map_file: Path) -> tuple[Walk, Direct]:
         """The CRM's own tables; url: of SQLAlchemy, or `@file` that holds it. Raises MapInvalid."""
@@ -180,7 +183,7 @@ async def open_desk(settings: Settings, tenant: str, dsn: str) -> AsyncIterator[
         )
 
 
-def _pool(settings: TenantSettings) -> Pool:
+def _pool(settings: TenantSettings, size: int) -> Pool:
     tls = None
     if settings.upstream.startswith("https:"):
         try:
@@ -196,4 +199,4 @@ def _pool(settings: TenantSettings) -> Pool:
                 "a certificate, key or CA of the CRM's TLS cannot be used; crmgate check says which"
             ) from None
     timeouts = Timeouts(connect=settings.connect_timeout_s, read=settings.answer_timeout_s, idle=settings.keep_idle_s)
-    return Pool(settings.upstream, size=2, timeouts=timeouts, tls=tls)
+    return Pool(settings.upstream, size=size, timeouts=timeouts, tls=tls)

@@ -117,17 +117,6 @@ class ProtectStore:
             )
             return [_row(row) for row in await cursor.fetchall()]
 
-    async def row(self, tenant: str, run: str, entity: str, record: str) -> Row | None:
-        """One record of a run."""
-        async with self._connection() as connection:
-            cursor = await connection.execute(
-                "SELECT step, entity, record, state, fields, misfits, kept FROM protect_record"
-                " WHERE tenant = %s AND run = %s AND entity = %s AND record = %s",
-                (tenant, run, entity, record),
-            )
-            found = await cursor.fetchone()
-            return _row(found) if found else None
-
     async def after(
         self, tenant: str, run: str, states: Sequence[str], place: Sequence[Any] | None, most: int
     ) -> list[Row]:
@@ -171,22 +160,26 @@ class ProtectStore:
                 (tenant, run),
             )
 
-    async def keep(self, tenant: str, run: str, row: Row, *, write: bool = False) -> None:
-        """Store a row as it is now; write: the CRM is about to be written, which is counted."""
+    async def keep(self, tenant: str, run: str, rows: Sequence[Row], *, write: bool = False) -> None:
+        """Store rows as they are now, all or none; write: the CRM is about to be written, which is counted."""
+        if not rows:
+            return
         async with self._connection() as connection:
             await connection.execute(
-                "UPDATE protect_record SET state = %s, fields = %s, misfits = %s, kept = %s, writes = writes + %s,"
-                " changed_at = now() WHERE tenant = %s AND run = %s AND entity = %s AND record = %s",
+                "UPDATE protect_record AS r SET state = g.state, fields = g.fields, misfits = g.misfits, kept = g.kept,"
+                " writes = writes + %s, changed_at = now() FROM unnest(%s::text[], %s::text[], %s::text[], %s::jsonb[],"
+                " %s::jsonb[], %s::bytea[]) AS g (entity, record, state, fields, misfits, kept)"
+                " WHERE r.tenant = %s AND r.run = %s AND r.entity = g.entity AND r.record = g.record",
                 (
-                    row.state,
-                    Jsonb(row.fields),
-                    Jsonb(row.misfits),
-                    row.kept,
                     int(write),
+                    [row.entity for row in rows],
+                    [row.record for row in rows],
+                    [row.state for row in rows],
+                    [Jsonb(row.fields) for row in rows],
+                    [Jsonb(row.misfits) for row in rows],
+                    [row.kept for row in rows],
                     tenant,
                     run,
-                    row.entity,
-                    row.record,
                 ),
             )
 
