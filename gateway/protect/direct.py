@@ -98,6 +98,9 @@ class Direct:
             statement = statement.where(_plain(one.where))
         if one.through is not None:
             statement = statement.where(key.in_(_owners(one.through, column(one.through.column))))
+        for named, by in one.unless:
+            other: sqlalchemy.ColumnClause[Any] = column(by)
+            statement = statement.where(key.not_in(select(other).select_from(table(named)).where(other.is_not(None))))
         if place:
             statement = statement.where(key > (int(place) if numeric else place))
         found = [str(row[0]) for row in await self._run(lambda link: link.execute(statement).fetchall())]
@@ -258,12 +261,13 @@ def _inspected(link: sqlalchemy.Connection, one: TableMap) -> tuple[bool, dict[s
     missing = {one.key, *one.columns, *([one.parent] if one.parent else [])} - types.keys()
     if missing:
         raise MapInvalid(f"the table {one.table} has no column {', '.join(sorted(missing))}")
-    if one.through is not None:
-        if not told.has_table(one.through.table):
-            raise MapInvalid(f"the CRM's database has no table {one.through.table}")
-        missing = {one.through.column, one.through.key} - {each["name"] for each in told.get_columns(one.through.table)}
-        if missing:
-            raise MapInvalid(f"the table {one.through.table} has no column {', '.join(sorted(missing))}")
+    others = [*one.unless, *([(one.through.table, one.through.column), (one.through.table, one.through.key)]
+                            if one.through is not None else [])]  # fmt: skip
+    for other, name in others:
+        if not told.has_table(other):
+            raise MapInvalid(f"the CRM's database has no table {other}")
+        if name not in {each["name"] for each in told.get_columns(other)}:
+            raise MapInvalid(f"the table {other} has no column {name}")
     link.rollback()
     lengths = {name: getattr(types[name], "length", None) for name in one.columns}
     numeric = isinstance(types[one.key], sqlalchemy.Integer)

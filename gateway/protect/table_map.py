@@ -6,6 +6,7 @@ condition over columns of the table), `parent` (entity and column of the record 
 "escaped" or "plain": the column holds JSON, every string in it is free text; says how characters beyond ASCII are
 written). Where a row does not say itself whose it is, `parent` names the table that does: `through: {table, column,
 where}`, whose `column` holds the key of the row and whose `key` is the record; rows that it does not name are left.
+`except` names columns (`{table, column}`) that hold keys of rows which another entry reaches.
 """
 
 from collections.abc import Mapping
@@ -57,6 +58,16 @@ _SCHEMA = {
                             },
                         },
                     },
+                    "except": {
+                        "type": "array",
+                        "minItems": 1,
+                        "items": {
+                            "type": "object",
+                            "required": ["table", "column"],
+                            "additionalProperties": False,
+                            "properties": {"table": _NAME, "column": _NAME},
+                        },
+                    },
                     "json": {"type": "object", "additionalProperties": {"enum": ["escaped", "plain"]}},
                     "fields": {"type": "object", "minProperties": 1, "additionalProperties": _NAME},
                 },
@@ -90,7 +101,8 @@ class Through:
 @dataclass(frozen=True, slots=True)
 class TableMap:
     """One table. where: a checked condition in the dialect of the database, or ""; parent: a column of this table, or
-    "" when there is none or `through` knows it; json: column → how it is written."""
+    "" when there is none or `through` knows it; json: column → how it is written; unless: (table, column) pairs that
+    name rows which are left."""
 
     table: str
     key: str
@@ -99,6 +111,7 @@ class TableMap:
     parent: str
     json: Mapping[str, str]
     through: Through | None = None
+    unless: tuple[tuple[str, str], ...] = ()
 
 
 def read_map(file: Path, profile: Profile, dialect: str) -> tuple[Walk, dict[str, TableMap]]:
@@ -158,6 +171,7 @@ def _table(entry: Mapping[str, Any], dialect: str) -> TableMap:
         )
         if through
         else None,
+        unless=tuple((one["table"], one["column"]) for one in entry.get("except", ())),
     )
 
 

@@ -144,7 +144,7 @@ def there_and_back(ready: Filled, kills: int, most_s: float) -> list[str]:
     began = time.monotonic()
     verified = ready.protect("verify", *ready.way, code=None)
     verify_s = time.monotonic() - began
-    if " 0 changed since" not in verified or "clear values" in verified or "no run" in verified:
+    if " 0 changed since" not in verified or "hold clear" in verified or "no run" in verified:
         problems.append(f"verify: {verified}")
     problems += twice(ready)
     problems += starts(ready)
