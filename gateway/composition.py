@@ -50,6 +50,8 @@ from gateway.network import Allowlist, Network, Tenant
 from gateway.opening import open_keyring, sealing_of
 from gateway.origin import Origins
 from gateway.outward import Outward
+from gateway.protect.migrated import Migrated, parts_of
+from gateway.protect.store import ProtectStore
 from gateway.records import Records
 from gateway.reveal import Reveal
 from gateway.scanners import Scanners
@@ -59,6 +61,7 @@ from gateway.settings import Posture, Settings, TenantSettings
 from gateway.store import RecordStore
 from gateway.tokenise import Tokeniser
 from gateway.toml_tree import SettingInvalid
+from gateway.unprotected import Unprotected
 from gateway.upstream import Pool
 from gateway.upstream import Timeouts as UpstreamTimeouts
 from gateway.watch import Watch
@@ -216,6 +219,11 @@ async def _assemble(
     )
     await keeper.start()
     stack.push_async_callback(keeper.close)
+    told = {name for name, one in settings.tenants.items() if one.migrated}
+    needed = {name: parts_of(one.current) for name, one in installations.items()}
+    migrated = Migrated(ProtectStore(database), told, needed)
+    await migrated.start()
+    stack.push_async_callback(migrated.close)
     files = Files(CellStore(database), keyring, partial(sealing_of, settings), records, utc_now, secrets.token_bytes)
     whoami = Whoami({tenant.name: tenant for tenant in tenants.values()})
     refusals = RefusalCounter(lambda: new_id("a", secrets.token_bytes))
@@ -239,7 +247,7 @@ async def _assemble(
         refusals=refusals,
         inward=Inward(
             Tokeniser(vault, records, scanners.__getitem__),
-            Search(vault, records, lambda tenant: settings.tenants[tenant].migrated),
+            Search(vault, records, migrated),
             scanners.__getitem__,
             limits,
             files,
@@ -248,6 +256,7 @@ async def _assemble(
             Reveal(vault, records, scanners, utc_now),
             Binding(vault, records, accounts.sessions, utc_now, whoami.ask, files),
             limits.bodies,
+            Unprotected(scanners.__getitem__, migrated, limits.bodies),
         ),
         files=files,
         keeper=keeper,
@@ -271,6 +280,7 @@ async def _assemble(
                 accounts.sessions,
                 installations,
                 tenants.values(),
+                migrated,
             )
         ),
     )

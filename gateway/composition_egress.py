@@ -70,6 +70,7 @@ class EgressNeeds:
     sessions: Sessions
     installations: Mapping[str, Installation]
     tenants: Collection[Tenant]
+    migrated: Callable[[str], bool]
 
 
 def egress_of(needs: EgressNeeds) -> tuple[Listening, ...]:
@@ -107,7 +108,7 @@ def leads_of(needs: EgressNeeds, leads: LeadsSettings) -> Listening:
         forms,
         Inward(
             Tokeniser(needs.vault, needs.records, by_name),
-            Search(needs.vault, needs.records, lambda one: settings.tenants[one].migrated),
+            Search(needs.vault, needs.records, needs.migrated),
             by_name,
             needs.all_limits,
         ),

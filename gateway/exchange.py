@@ -98,14 +98,14 @@ class Exchange:
     search field → what the CRM got and what was typed. own_words: reserved surrogate → the name or address
     somebody searched for without seeing its record; their own answer shows what they typed. files: cells of the files
     sealed in a create, which wait for its record. narrowed: search boxes that the CRM gets as a condition in another
-    parameter; restored: that parameter → what was sent, what was given.
+    parameter; restored: that parameter → what was sent, what was given. unprotected: see gateway.unprotected.
     Every request makes one: a dataclass with that many default factories would take three times as long.
     """
 
     __slots__ = (
         "body", "caught", "client_address", "crm_user", "decision", "echoes", "files", "head", "held", "id", "language",
         "narrowed", "operation", "own_words", "owner", "posted", "principal", "received_at", "restored", "searched",
-        "shown", "tenant", "typed", "written",
+        "shown", "tenant", "typed", "unprotected", "written",
     )  # fmt: skip
 
     def __init__(
@@ -132,6 +132,7 @@ class Exchange:
         self.posted: dict[str, str] = {}
         self.held: dict[tuple[str, str, str], set[str]] = {}
         self.typed: set[str] = set()
+        self.unprotected: tuple[tuple[str, str, str], ...] = ()
         self.echoes: dict[str, tuple[str, str]] = {}
         self.own_words: dict[str, str] = {}
         self.files: tuple[bytes, ...] = ()

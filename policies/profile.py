@@ -27,6 +27,7 @@ from policies.operation import (
 from policies.requests import names_field, plain_id, record_ids, type_id
 from policies.rpc import RpcRules
 from policies.selector import rule_for
+from policies.shown import Shown
 from policies.walk import Walk
 
 __all__ = [
@@ -180,6 +181,7 @@ class Profile:
     known_limits: tuple[str, ...]
     template_count: int = 0
     walk: Walk | None = None
+    shown: Shown = field(default_factory=Shown)
     source: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     # -- classification --------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from policies.matcher import PathTrie, TemplateInvalid
 from policies.operation import Action, BodyRule, FieldSpec, Operation, SearchRule, UploadRule, Where
 from policies.profile import Profile, ProfileInvalid, ReadBack, Template, Whoami, label_key
 from policies.rpc import RpcRules, RpcTemplate
+from policies.shown import compile_shown
 from policies.taxonomy import Kind
 from policies.walk import compile_walk
 
@@ -89,6 +90,7 @@ class _Compiler:
         for template, entity in source.get("record_pages", {}).items():
             self._add_path(pages, template, entity)
         walk = compile_walk(source["walk"], self._field) if "walk" in source else None
+        shown = compile_shown(source.get("shown", {}), self._field)
         if self.problems:
             raise ProfileInvalid(self.problems)
         owner = source.get("owner", {})
@@ -129,6 +131,7 @@ class _Compiler:
             known_limits=tuple(source.get("known_limits", ())),
             template_count=self.templates,
             walk=walk,
+            shown=shown,
             source=source,
         )
 

@@ -18,7 +18,6 @@ from gateway.protect.credential import SCOPE
 from gateway.protect.judge import SPELLING, Judged, Piece, State, judge, own_hits, restored, spans, written
 from gateway.protect.reading import Reading
 from gateway.protect.store import Row
-from gateway.tokenise import full_names
 from kms.envelope import DEFAULT, NONCE_BYTES, Context, FieldKey, Sealing, key_id, open_, seal
 from kms.keyring import Keyring
 from kms.normalise import normalise
@@ -312,7 +311,7 @@ class Changer:
         """(full name, surrogate) pairs of a record; placed: the surrogate of its last name, or ""."""
         specs = {spec.name: reading.fields[name] for name, spec in self.declared(reading).items()}
         first, last = specs.get("first_name", "").strip(), specs.get("last_name", "").strip()
-        return [(alias, placed) for alias in full_names(first, last)] if first and last and placed else []
+        return [(alias, placed) for alias in known.full_names(first, last)] if first and last and placed else []
 
     async def _sealed(self, reading: Reading, before: Mapping[str, tuple[str, str]]) -> bytes | None:
         if not before:

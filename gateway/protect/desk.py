@@ -7,7 +7,7 @@ import contextlib
 import getpass
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -30,11 +30,12 @@ from gateway.protect.credential import Credential, Credentials
 from gateway.protect.direct import Direct, dialect_of, open_engine
 from gateway.protect.html_forms import HtmlForms
 from gateway.protect.json_rpc import JsonRpc
+from gateway.protect.pace import steady
 from gateway.protect.reading import CrmDriver, CrmUnreachable
 from gateway.protect.run import RunJob, kind_of
 from gateway.protect.store import ProtectStore
 from gateway.protect.table_map import MapInvalid, read_map
-from gateway.protect.work import Work, steady
+from gateway.protect.work import Work
 from gateway.settings import Settings, TenantSettings
 from gateway.tls import client_context
 from gateway.upstream import Pool, Timeouts
@@ -81,6 +82,20 @@ class Desk:
             )
         )
 
+    async def prove(self, parts: Collection[str], runs: Sequence[str], held: int) -> None:
+        """Note that these parts of the CRM hold nothing in clear; in the trail first."""
+        for part in sorted(parts):
+            await self.trail("protect.proved", "", "", {"target": part, "detail": list(runs), "count": held})
+            await self.store.prove(self.tenant, part, getpass.getuser(), runs, held)
+
+    async def unprove(self, parts: Collection[str]) -> bool:
+        """These parts may hold clear values again; whether that is new."""
+        known = {one.part for one in (await self.store.proofs()).get(self.tenant, [])} & set(parts)
+        if known:
+            await self.trail("protect.unproved", "", "", {"detail": sorted(known)})
+            await self.store.unprove(self.tenant, sorted(known))
+        return bool(known)
+
     async def driver(self, walk: Walk, at_once: int = 1) -> CrmDriver:
         """The CRM through its own interface, with the service credential, so many calls at a time.
 
@@ -96,8 +111,11 @@ class Desk:
             return JsonRpc(client, walk, credential, at_once)
         return HtmlForms(client, self.profile, walk, credential, at_once)
 
-    def direct(self, url: str, map_file: Path) -> tuple[Walk, Direct]:
-        """The CRM's own tables; url: of SQLAlchemy, or `@file` that holds it. Raises MapInvalid."""
+    def direct(self, url: str, map_file: Path, *, reading: bool = False) -> tuple[Walk, Direct]:
+        """The CRM's own tables; raises MapInvalid.
+
+        url: of SQLAlchemy, or `@file` that holds it; reading: see Direct.
+        """
         if url.startswith("@"):
             try:
                 url = Path(url[1:]).read_text(encoding="utf-8").strip()
@@ -109,7 +127,7 @@ class Desk:
             )
         engine = open_engine(url)
         walk, tables = read_map(map_file, self.profile, dialect_of(engine))
-        return walk, Direct(engine, walk, tables, self.settings.upstream)
+        return walk, Direct(engine, walk, tables, self.settings.upstream, reading=reading)
 
     def work(self, walk: Walk, driver: CrmDriver, rate: float) -> Work:
         """The steps over a driver."""

@@ -70,13 +70,23 @@ class _Raw:
 class Direct:
     """The tables of one CRM; every page and every write looks first whether the CRM is still off.
 
-    Writes that are asked for together go in one transaction: a commit costs more than all else.
+    Writes that are asked for together go in one transaction: a commit costs more than all else. reading: pages are
+    listed even while the CRM runs; writing still needs it off.
     """
 
     at_once = 100
     batch = 100
 
-    def __init__(self, engine: sqlalchemy.Engine, walk: Walk, tables: Mapping[str, TableMap], upstream: str) -> None:
+    def __init__(
+        self,
+        engine: sqlalchemy.Engine,
+        walk: Walk,
+        tables: Mapping[str, TableMap],
+        upstream: str,
+        *,
+        reading: bool = False,
+    ) -> None:
+        self._reading = reading
         self._engine = engine
         self._walk = walk
         self._tables = tables
@@ -87,9 +97,15 @@ class Direct:
         self._committing: asyncio.Task[None] | None = None
         self._kinds: dict[str, tuple[bool, dict[str, int]]] = {}
 
+    @property
+    def tables(self) -> frozenset[str]:
+        """The tables of the map."""
+        return frozenset(one.table for one in self._tables.values())
+
     async def page(self, entity: WalkEntity, place: str) -> Listed:
         """Keys in their own order; place is the last key of the page before."""
-        await require_off(self._upstream)
+        if not self._reading:
+            await require_off(self._upstream)
         one = self._tables[entity.entity]
         numeric, _ = await self._known(one)
         key: sqlalchemy.ColumnClause[Any] = column(one.key)

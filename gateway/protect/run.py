@@ -118,6 +118,7 @@ async def verify_all(work: Work, runs: list[str]) -> Checked:
         total.held += checked.held
         total.changed += checked.changed
         total.clear += checked.clear
+        total.left += checked.left
         total.missing += checked.missing
         for place, number in checked.places.items():
             total.places[place] = total.places.get(place, 0) + number

@@ -28,6 +28,17 @@ class Run:
     ended_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A part of a CRM was read whole and held nothing in clear. part: "records", "history"; held: fields; by: login."""
+
+    part: str
+    at: datetime
+    by: str
+    runs: tuple[str, ...]
+    held: int
+
+
 @dataclass(slots=True)
 class Row:
     """One record of a run.
@@ -46,7 +57,7 @@ class Row:
 
 
 class ProtectStore:
-    """The tables crm_credential, protect_run and protect_record; every method raises StoreUnavailable."""
+    """The tables crm_credential, protect_run, protect_record, protect_proof; every method raises StoreUnavailable."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -218,6 +229,35 @@ class ProtectStore:
             )
             found = await cursor.fetchone()
             return (int(found[0]), int(found[1]), int(found[2])) if found else (0, 0, 0)
+
+    async def prove(self, tenant: str, part: str, by: str, runs: Sequence[str], held: int) -> None:
+        """Note that a part of a CRM holds nothing in clear."""
+        async with self._connection() as connection:
+            await connection.execute(
+                "INSERT INTO protect_proof (tenant, part, proved_by, runs, held) VALUES (%s, %s, %s, %s, %s)"
+                " ON CONFLICT (tenant, part) DO UPDATE SET proved_at = now(), proved_by = excluded.proved_by,"
+                " runs = excluded.runs, held = excluded.held",
+                (tenant, part, by, list(runs), held),
+            )
+
+    async def unprove(self, tenant: str, parts: Sequence[str] = ("records", "history")) -> bool:
+        """These parts may hold clear values again; whether that was not so before."""
+        async with self._connection() as connection:
+            cursor = await connection.execute(
+                "DELETE FROM protect_proof WHERE tenant = %s AND part = ANY(%s::text[])", (tenant, list(parts))
+            )
+            return cursor.rowcount > 0
+
+    async def proofs(self) -> Mapping[str, list[Proof]]:
+        """Tenant → what was proved."""
+        async with self._connection() as connection:
+            cursor = await connection.execute(
+                "SELECT tenant, part, proved_at, proved_by, runs, held FROM protect_proof ORDER BY tenant, part"
+            )
+            found: dict[str, list[Proof]] = {}
+            for tenant, part, at, by, runs, held in await cursor.fetchall():
+                found.setdefault(tenant, []).append(Proof(part, at, by, tuple(runs), held))
+            return found
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[AsyncConnection[TupleRow]]:

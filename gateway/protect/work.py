@@ -6,13 +6,13 @@ done twice and nothing is lost. Vault and progress are written for all of them a
 Values are in memory only while their records are at hand.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from gateway.protect.change import Change, Changer, NotRestorable
 from gateway.protect.judge import State
+from gateway.protect.pace import Pace
 from gateway.protect.reading import CrmDriver, CrmRefused, CrmUnreachable, Listed, Reading, RecordChanged
 from gateway.protect.several import several
 from gateway.protect.store import ProtectStore, Row
@@ -27,38 +27,18 @@ class Trail(Protocol):
     def __call__(self, operation: str, entity: str, record: str, fields: Mapping[str, Any]) -> Awaitable[None]: ...
 
 
-class Pace:
-    """At most so many writes a second; rate 0 means no limit."""
-
-    def __init__(self, rate: float, clock: Callable[[], float], sleep: Callable[[float], Awaitable[None]]) -> None:
-        self.rate = rate
-        self._gap = 1 / rate if rate > 0 else 0.0
-        self._clock = clock
-        self._sleep = sleep
-        self._next = 0.0
-
-    async def turn(self) -> None:
-        """Wait until the next write may go."""
-        if not self._gap:
-            return
-        now = self._clock()
-        wait = self._next - now
-        self._next = max(now, self._next) + self._gap
-        if wait > 0:
-            await self._sleep(wait)
-
-
 @dataclass(slots=True)
 class Checked:
     """What `verify` or the end of `undo` found: counts of fields.
 
-    held: as the run left them; changed: changed since, still protected; clear: clear again; missing: the record is
-    gone; unknown: records that no run knows.
+    held: as the run left them; changed: changed since, still protected; clear: clear again; left: clear because they
+    did not fit; missing: the record is gone; unknown: records that no run knows.
     """
 
     held: int = 0
     changed: int = 0
     clear: int = 0
+    left: int = 0
     missing: int = 0
     unknown: int = 0
     places: dict[str, int] = field(default_factory=dict)
@@ -379,7 +359,9 @@ class Work:
         judged = await self.changer.judge([reading for _, reading in found], look_up=True)
         for (row, reading), fields in zip(found, judged, strict=True):
             for name, (spec, one) in fields.items():
-                if one.state is State.CLEAR and name not in row.misfits:
+                if one.state is State.UNFIT or (one.state is State.CLEAR and name in row.misfits):
+                    checked.left += 1
+                elif one.state is State.CLEAR:
                     checked.clear += 1
                     place = f"{spec.entity}.{spec.name}"
                     checked.places[place] = checked.places.get(place, 0) + 1
@@ -418,8 +400,3 @@ class _Back:
 def _ended(reading: Reading | None) -> str:
     """The state of a row whose record is gone or is left alone, else ""."""
     return "gone" if reading is None else "skipped" if reading.skipped else ""
-
-
-def steady(rate: float) -> Pace:
-    """The pace of the wall clock."""
-    return Pace(rate, asyncio.get_running_loop().time, asyncio.sleep)
