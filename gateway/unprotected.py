@@ -6,6 +6,7 @@ forms, keys of JSON, columns of tables, properties of cards. What stands there i
 person's role has for the field of a record of somebody else, there and wherever else it stands in the same answer.
 """
 
+import json as stdlib_json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -27,6 +28,7 @@ from policies.decision import FieldView, Form
 from policies.operation import FieldSpec, Operation
 from policies.profile import Profile
 from policies.selector import rule_for
+from policies.taxonomy import Kind
 from privacy import mask
 from privacy.known import full_names
 
@@ -34,7 +36,7 @@ Word = tuple[str, str, str]
 """A clear text, its kind, and what is shown instead."""
 FORM = "application/x-www-form-urlencoded"
 _TYPED = frozenset({"text", "email", "tel", "search", "url", "hidden", ""})
-_SEGMENT = re.compile("[^\0\n]+")
+_SEGMENT = re.compile("[^\0\n;]+")  # a card writes the parts of a name with semicolons between them
 _LONG_HAN, _LONG = 2, 4
 _BLANK = frozenset({"", "\u2014", "-", "\u2013"})
 
@@ -62,9 +64,10 @@ class Unprotected:
                 continue
             if scanner.find(clear.encode("utf-8", "surrogatepass")):
                 continue
-            shown = _shown(decision.view, spec, clear, profile.mask_char)
-            if shown is not None:
-                words[clear] = (str(spec.kind), shown)
+            for spelled in _spellings(spec, clear):
+                shown = _shown(decision.view, spec, spelled, profile.mask_char)
+                if shown is not None:
+                    words[spelled] = (str(spec.kind), shown)
         exchange.unprotected = tuple(
             (clear, kind_, shown) for clear, (kind_, shown) in sorted(words.items(), key=lambda one: -len(one[0]))
         )
@@ -84,13 +87,22 @@ def find(words: Sequence[Word], text: str) -> Iterator[tuple[int, int, str, str]
     for clear, kind, shown in words:
         if not _is_long(clear):
             continue
-        for spelled in {clear, clear.upper()}:
+        # Some pages escape what they hold once more than it is read (JSON inside JSON).
+        for spelled in {clear, clear.upper(), stdlib_json.dumps(clear)[1:-1]}:
             at = text.find(spelled)
             while at >= 0:
                 end = at + len(spelled)
                 if _apart(text, at, end):
                     yield at, end, kind, shown
                 at = text.find(spelled, at + 1)
+
+
+def _spellings(spec: FieldSpec, clear: str) -> set[str]:
+    """A text as it stands, and a name of two parts in every order that prose has for it."""
+    parts = clear.split()
+    if spec.kind is not Kind.NAME or len(parts) != 2:
+        return {clear}
+    return {clear, *full_names(*parts), *full_names(*reversed(parts))}
 
 
 def _shown(view: FieldView, spec: FieldSpec, clear: str, mask_char: str) -> str | None:

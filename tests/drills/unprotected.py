@@ -66,7 +66,7 @@ def sought_of_firm(firm: Organisation) -> list[Sought]:
 
 def walked(stack: Stack, seeded: Seeded, limit: int) -> list[Finding]:
     """What each role sees; the first one may see everything."""
-    return [walk_as(stack, role, seeded, limit) for role in ("manager", "sales", "auditor")]
+    return [walk_as(stack, role, seeded, limit) for role in ("manager", "sales", "other_sales")]
 
 
 def posted_back(stack: Stack, seeded: Seeded) -> list[str]:
