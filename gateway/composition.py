@@ -246,7 +246,7 @@ async def _assemble(
         limits=limits,
         refusals=refusals,
         inward=Inward(
-            Tokeniser(vault, records, scanners.__getitem__),
+            Tokeniser(vault, records, scanners.__getitem__, migrated),
             Search(vault, records, migrated),
             scanners.__getitem__,
             limits,
@@ -352,6 +352,7 @@ def console_deps(
         policy=lambda tenant: bundles[tenant],
         fields=lambda tenant: tuple(installations[tenant].current.field_specs.values()),
         check_keys=keyring.check,
+        key_status=keyring.status,
         key_provider=", ".join(dict.fromkeys(one.name for one in keyring.providers)),
         crm=crm,
         console_url=settings.console.public_url,

@@ -18,7 +18,7 @@ from gateway.refusal import FIELD_NOT_WRITABLE, VALUE_INVALID, VALUE_TOO_LONG, R
 from gateway.reveal import PLACEHOLDER
 from gateway.settle import records_of, settle
 from gateway.standing import Place, cell_of, holds, is_filled, note_held, standing
-from gateway.typed import remember, writes_to_records
+from gateway.typed import only_asks, remember, writes_to_records
 from gateway.writeback import (
     WIRE,
     Returned,
@@ -31,6 +31,7 @@ from gateway.writeback import (
     was_surrogate,
 )
 from kms.scanner import Scanner
+from kms.surrogate import DETERMINISTIC
 from kms.tokens import NewValue, Origin, SurrogateVault, VaultEntry
 from policies.decision import Form
 from policies.profile import FieldSpec
@@ -119,10 +120,17 @@ class Work:
 
 
 class Tokeniser:
-    """Replaces personal values in the leaves of a request; one per process."""
+    """Replaces personal values in the leaves of a request; one per process. migrated: see gateway.parts."""
 
-    def __init__(self, vault: SurrogateVault, records: Records, scanner: Callable[[str], Scanner]) -> None:
+    def __init__(
+        self,
+        vault: SurrogateVault,
+        records: Records,
+        scanner: Callable[[str], Scanner],
+        migrated: Callable[[str], bool] = lambda _: True,
+    ) -> None:
         self._vault = vault
+        self._migrated = migrated
         self._records = records
         self._scanner = scanner
 
@@ -275,7 +283,18 @@ class Tokeniser:
             at = end
         return "".join(out) + text[at:]
 
+    async def _leave_unknown(self, work: Work) -> None:
+        """On a form of a CRM that is not fully protected: a number or address that the vault does not know stays."""
+        tenant = work.exchange.tenant
+        if self._migrated(tenant) or not only_asks(work.exchange):
+            return
+        values, work.values = work.values, []
+        for one in values:
+            if one[2].kind not in DETERMINISTIC or await self._vault.find(tenant, one[2].kind, one[2].clear):
+                work.values.append(one)
+
     async def _write_values(self, work: Work) -> None:
+        await self._leave_unknown(work)
         if not work.values:
             return
         exchange = work.exchange
