@@ -64,7 +64,7 @@ class Filled(Commands):
             for kind, value in one.values:
                 if kind in ("id_card", "bank_card") and value not in one.notes:
                     continue  # Creme has no field for it
-                sought.append(Sought(value, labels.get(kind, kind), one.key))
+                sought += [Sought(line, labels.get(kind, kind), one.key) for line in value.splitlines()[:1]]
             sought.append(Sought(f"{one.first_name.strip()} {one.last_name}", "name", one.key))
         for firm in self.organisations:
             sought += [
@@ -87,14 +87,24 @@ def filled(people: int) -> Iterator[Filled]:
     """A Creme, switched off, with so many contacts and organisations; a tenth are organisations."""
     with creme() as server, installation(server) as settings:
         rng = random.Random(SEED)
-        made = [
-            dataclasses.replace(one, first_name=ODD[number % len(ODD)].format(one.first_name))
-            for number, one in enumerate(make_people(rng, people - people // 10))
-        ]
+        made = [oddly(one, number) for number, one in enumerate(make_people(rng, people - people // 10))]
         firms = make_organisations(rng, people // 10, apart_from=made)
         plant(server, made, firms)
         server.child.stop()
         yield Filled(settings=settings, server=server, people=made, organisations=firms)
+
+
+def oddly(one: Person, number: int) -> Person:
+    """The same person as people type them: white space, separators, capitals, two lines; all of it has to come back."""
+    phone = one.phone if number % 3 or len(one.phone) != 11 else f"{one.phone[:3]}-{one.phone[3:7]}-{one.phone[7:]}"
+    return dataclasses.replace(
+        one,
+        first_name=ODD[number % len(ODD)].format(one.first_name),
+        phone=phone,
+        email=one.email.title() if number % 5 == 0 else one.email,
+        address=f"{one.address}\r\n{one.city}" if number % 4 == 0 else one.address,
+        notes=ODD[number % len(ODD)].format(one.notes),
+    )
 
 
 def plant(server: CrmServer, people: list[Person], organisations: list[Organisation]) -> None:
