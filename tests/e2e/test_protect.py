@@ -79,7 +79,7 @@ def history_there_and_back(ready: Seeded) -> None:
 
 @pytest.mark.timeout(900)
 def test_creme_is_protected_by_its_tables_after_a_kill_each_way_and_its_database_is_the_same_again() -> None:
-    """Meanwhile nothing is clear in any table, file or free page, history included; Creme starts on it; all is proved."""
+    """Meanwhile nothing is clear in any table, file or free page, history included, and Creme starts on it."""
     with filled(10) as ready:
         assert there_and_back(ready, 1, most_s=4.0) == []
         assert "This CRM counts as migrated" in "".join(ready.said)
