@@ -32,6 +32,7 @@ from gateway.accounts import utc_now
 from gateway.app import App, Policies
 from gateway.binding import Binding
 from gateway.body.limits import Limits as BodyLimits
+from gateway.cell_sight import CellSight
 from gateway.collaborators import Limits
 from gateway.composition_durable import open_durable
 from gateway.composition_egress import EgressNeeds, egress_of
@@ -45,19 +46,25 @@ from gateway.egress.store import EgressStore
 from gateway.files import Files
 from gateway.installation import Installation
 from gateway.inward import Inward
+from gateway.kept import KeptFields
 from gateway.legs import certificate_ends, upstream_tls
 from gateway.network import Allowlist, Network, Tenant
 from gateway.opening import open_keyring, sealing_of
 from gateway.origin import Origins
 from gateway.outward import Outward
+from gateway.person_keys import open_persons
+from gateway.placed import Placed
 from gateway.protect.migrated import Migrated, parts_of
 from gateway.protect.store import ProtectStore
 from gateway.records import Records
 from gateway.reveal import Reveal
+from gateway.row_records import RowRecords
 from gateway.scanners import Scanners
 from gateway.sealing import KeyringSealer
 from gateway.search import Search
 from gateway.settings import Posture, Settings, TenantSettings
+from gateway.shredding import kept_erased
+from gateway.sight import Sight
 from gateway.store import RecordStore
 from gateway.tokenise import Tokeniser
 from gateway.toml_tree import SettingInvalid
@@ -66,9 +73,13 @@ from gateway.upstream import Pool
 from gateway.upstream import Timeouts as UpstreamTimeouts
 from gateway.watch import Watch
 from gateway.whoami import Whoami
+from kms.beside import Beside
 from kms.cell_store import CellStore
+from kms.cells import Cells
 from kms.keyring import Keyring
 from kms.scanner import Scanner
+from kms.shredding import Shredder
+from kms.store import Store as VaultStore
 from kms.tokens import SurrogateVault
 from policies.enforcer import DEFAULT_POLICY, Bundle, Enforcer
 from policies.profile import load_profile
@@ -177,7 +188,10 @@ async def open_app(settings: Settings, dsn: str) -> AsyncIterator[App]:
         stack.push_async_callback(audit.close)
         keyring = open_keyring(settings, database)
         stack.push_async_callback(keyring.close)
-        vault = SurrogateVault(database, keyring, value_s=settings.keys.cache_s, sealing=partial(sealing_of, settings))
+        persons = open_persons(settings)
+        stack.push_async_callback(persons.close)
+        sealing = partial(sealing_of, settings)
+        vault = SurrogateVault(database, keyring, value_s=settings.keys.cache_s, sealing=sealing, persons=persons)
         stack.push_async_callback(vault.close)
         scanners = Scanners(vault, list(settings.tenants))
         stack.push_async_callback(scanners.close)
@@ -187,7 +201,9 @@ async def open_app(settings: Settings, dsn: str) -> AsyncIterator[App]:
         app = await _assemble(
             stack, settings, dsn, database, audit, vault, keyring, scanners, installations, bundles, accounts
         )
-        async with open_durable(settings, dsn, database, keyring, audit):
+        shredder = Shredder(VaultStore(database), persons, utc_now)
+        await stack.enter_async_context(kept_erased(shredder, list(settings.tenants)))
+        async with open_durable(settings, dsn, database, keyring, persons, audit):
             yield app
 
 
@@ -224,7 +240,11 @@ async def _assemble(
     migrated = Migrated(ProtectStore(database), told, needed)
     await migrated.start()
     stack.push_async_callback(migrated.close)
-    files = Files(CellStore(database), keyring, partial(sealing_of, settings), records, utc_now, secrets.token_bytes)
+    sealing, cell_store = partial(sealing_of, settings), CellStore(database)
+    files = Files(cell_store, keyring, sealing, records, utc_now, secrets.token_bytes)
+    beside, cells, sight = Beside(cell_store, keyring, sealing), Cells(cell_store, keyring, sealing), Sight(records)
+    kept = KeptFields(beside, cells, sight)
+    cell_sight = CellSight(cells, sight, lambda tenant: installations[tenant].current.field_specs)
     whoami = Whoami({tenant.name: tenant for tenant in tenants.values()})
     refusals = RefusalCounter(lambda: new_id("a", secrets.token_bytes))
     look = read_look()
@@ -246,17 +266,18 @@ async def _assemble(
         limits=limits,
         refusals=refusals,
         inward=Inward(
-            Tokeniser(vault, records, scanners.__getitem__, migrated),
+            Tokeniser(vault, records, scanners.__getitem__, migrated, kept),
             Search(vault, records, migrated),
             scanners.__getitem__,
             limits,
             files,
         ),
         outward=Outward(
-            Reveal(vault, records, scanners, utc_now),
-            Binding(vault, records, accounts.sessions, utc_now, whoami.ask, files),
+            Reveal(vault, records, scanners, utc_now, cell_sight),
+            Binding(vault, records, accounts.sessions, utc_now, whoami.ask, files, kept),
             limits.bodies,
-            Unprotected(scanners.__getitem__, migrated, limits.bodies),
+            Placed(beside, sight, RowRecords(vault, scanners.__getitem__)),
+            unprotected=Unprotected(scanners.__getitem__, migrated, limits.bodies),
         ),
         files=files,
         keeper=keeper,
@@ -280,6 +301,7 @@ async def _assemble(
                 accounts.sessions,
                 installations,
                 tenants.values(),
+                kept,
                 migrated,
             )
         ),

@@ -25,7 +25,7 @@ from gateway.exchange import Exchange
 from gateway.verdict import PLACEHOLDER
 from kms.scanner import Scanner
 from policies.decision import FieldView, Form
-from policies.operation import FieldSpec, Operation
+from policies.operation import FieldSpec, Operation, StorageForm
 from policies.profile import Profile
 from policies.selector import rule_for
 from policies.taxonomy import Kind
@@ -60,7 +60,13 @@ class Unprotected:
         words: dict[str, tuple[str, str]] = {}
         for text, spec in _places(profile, operation, exchange.head.path, kind, body, charset, self._limits):
             clear = text.strip()
-            if spec.kind is None or clear in _BLANK or clear == PLACEHOLDER or mask.looks_masked(clear):
+            if (
+                spec.kind is None
+                or spec.form is not StorageForm.SURROGATE
+                or clear in _BLANK
+                or clear == PLACEHOLDER
+                or mask.looks_masked(clear)
+            ):
                 continue
             if scanner.find(clear.encode("utf-8", "surrogatepass")):
                 continue
@@ -139,7 +145,7 @@ def _places(
 
 
 def _links(tree: LexborHTMLParser, profile: Profile) -> Iterator[tuple[str, FieldSpec]]:
-    rules = profile.shown.links
+    rules = profile.places.links
     if not rules.fields:
         return
     named = {node.mem_id for node in tree.css(rules.css)} if rules.css else set()
@@ -154,7 +160,7 @@ def _links(tree: LexborHTMLParser, profile: Profile) -> Iterator[tuple[str, Fiel
 
 def _record_page(profile: Profile, address: str) -> FieldSpec | None:
     found = profile.record_pages.find(urlsplit(address).path)
-    return profile.shown.links.fields.get(found[0]) if found is not None else None
+    return profile.places.links.fields.get(found[0]) if found is not None else None
 
 
 def _own_texts(node: Any) -> list[str]:
@@ -163,7 +169,7 @@ def _own_texts(node: Any) -> list[str]:
 
 
 def _cells(tree: LexborHTMLParser, profile: Profile, operation: Operation) -> Iterator[tuple[str, FieldSpec]]:
-    for cell in profile.shown.cells:
+    for cell in profile.places.cells:
         if cell.entity and cell.entity != operation.entity:
             continue
         for node in tree.css(cell.css):
@@ -208,7 +214,7 @@ def _controls(tree: LexborHTMLParser, profile: Profile, path: str) -> Iterator[t
 
 
 def _json(body: bytes, profile: Profile, operation: Operation) -> Iterator[tuple[str, FieldSpec]]:
-    if not profile.shown.keys and not profile.shown.links.url:
+    if not profile.places.keys and not profile.places.links.url:
         return
     try:
         value = orjson.loads(body)
@@ -223,7 +229,7 @@ def _members(value: Any, outer: str, profile: Profile, operation: Operation) -> 
             yield from _members(one, outer, profile, operation)
     if not isinstance(value, dict):
         return
-    links, keys = profile.shown.links, profile.shown.keys
+    links, keys = profile.places.links, profile.places.keys
     address = value.get(links.url) if links.url else None
     if isinstance(address, str) and isinstance(value.get(links.label), str):
         spec = _record_page(profile, address)

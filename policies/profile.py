@@ -20,14 +20,15 @@ from policies.operation import (
     FieldSpec,
     Operation,
     SearchRule,
+    ShownRule,
     UploadRule,
     Where,
     with_record,
 )
+from policies.places import Places
 from policies.requests import names_field, plain_id, record_ids, type_id
 from policies.rpc import RpcRules
 from policies.selector import rule_for
-from policies.shown import Shown
 from policies.walk import Walk
 
 __all__ = [
@@ -181,7 +182,8 @@ class Profile:
     known_limits: tuple[str, ...]
     template_count: int = 0
     walk: Walk | None = None
-    shown: Shown = field(default_factory=Shown)
+    shown_rules: tuple[ShownRule, ...] = ()
+    places: Places = field(default_factory=Places)
     source: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     # -- classification --------------------------------------------------------------------------------------

@@ -51,6 +51,8 @@ REASONS: Mapping[str, str] = {
     "value-invalid": N_("Value cannot be stored in the field"),
     "value-too-long": N_("Value too long for the field"),
     "mask-returned": N_("Mask sent back without its value"),
+    "needs-record": N_("Value that needs a record of its own"),
+    "record-unknown": N_("Record made, but the CRM did not say which"),
     "query-unreadable": N_("Search could not be read"),
     # CRM
     "crm-down": N_("CRM did not answer"),
@@ -169,6 +171,13 @@ JOB_STATES: Mapping[str, tuple[str, str]] = {
     "cancelled": ("quiet", N_("Cancelled")),
     "done": ("good", N_("Done")),
 }
+
+KEY_ENDS: Mapping[str, str] = {
+    "retired": N_("nothing is left under the old key"),
+    "verify": N_("the old key only confirms what was made under it"),
+    "standing": N_("the old key stays in use for what stands in the CRM itself"),
+}
+"""What became of the old key when a rotation ended (kms.rotation.End)."""
 
 DESTRUCTION_STATES: Mapping[str, tuple[str, str]] = {
     "requested": ("warning", N_("Waits for a second person")),

@@ -16,6 +16,7 @@ import orjson
 from gateway.access.tokens import Randomness
 from gateway.protect.credential import SCOPE
 from gateway.protect.judge import SPELLING, Judged, Piece, State, judge, own_hits, restored, spans, written
+from gateway.protect.other_forms import OtherForms
 from gateway.protect.reading import Reading
 from gateway.protect.store import Row
 from kms.envelope import DEFAULT, NONCE_BYTES, Context, FieldKey, Sealing, key_id, open_, seal
@@ -24,6 +25,7 @@ from kms.normalise import normalise
 from kms.scanner import Scanner
 from kms.surrogate import DETERMINISTIC
 from kms.tokens import NewValue, Origin, SurrogateVault, VaultEntry
+from policies.operation import StorageForm
 from policies.profile import FieldSpec
 from policies.taxonomy import Kind
 from privacy import known
@@ -66,9 +68,11 @@ class Changer:
         keyring: Keyring,
         scanner: Scanner,
         randomness: Randomness,
+        others: OtherForms,
         sealing: Sealing = DEFAULT,
     ) -> None:
         self.tenant = tenant
+        self._others = others
         self._vault = vault
         self._keyring = keyring
         self._scanner = scanner
@@ -93,14 +97,16 @@ class Changer:
         ours = await self.ours([text for text, _ in told])
         names = await self._names([text for text, spec in told if spec.kind is None]) if look_up else {}
         return [
-            {name: (spec, self._judged(reading, name, spec, ours, names)) for name, spec in specs.items()}
+            {name: (spec, await self._judged(reading, name, spec, ours, names)) for name, spec in specs.items()}
             for reading, specs in zip(readings, declared, strict=True)
         ]
 
-    def _judged(
+    async def _judged(
         self, reading: Reading, name: str, spec: FieldSpec, ours: Collection[str], names: Mapping[str, str]
     ) -> Judged:
         text = reading.fields[name]
+        if spec.form is not StorageForm.SURROGATE:
+            return await self._others.judge(spec, self._origin(reading, spec), text, reading.limits.get(name, 0))
         taken = spans(text, own_hits(self._scanner, text, ours))
         return judge(text, spec, reading.limits.get(name, 0), taken, names, self._scanner.shapes)
 
@@ -134,12 +140,11 @@ class Changer:
             for name, (spec, one) in made.judged.items():
                 if one.state is State.UNFIT:
                     made.misfits[name] = one.why
-                elif one.state is State.CLEAR:
+                elif one.state is State.CLEAR and spec.form is StorageForm.SURROGATE:
                     clear += [(reading, spec, piece) for piece in one.pieces]
-        if not clear:
-            return changes
-        await self._place(clear)
-        entries = await self._vault.resolve(self.tenant, {piece.surrogate for _, _, piece in clear})
+        if clear:
+            await self._place(clear)
+        entries = await self._vault.resolve(self.tenant, {piece.surrogate for _, _, piece in clear}) if clear else {}
         key = await self._keyring.field_key(self.tenant, SCOPE, "equal")
         for reading, made in zip(readings, changes, strict=True):
             await self._write_down(reading, made, entries, key)
@@ -152,6 +157,9 @@ class Changer:
         before: dict[str, tuple[str, str]] = {}
         for name, (spec, one) in made.judged.items():
             if one.state is not State.CLEAR:
+                continue
+            if spec.form is not StorageForm.SURROGATE:
+                await self._change_other(reading, name, spec, key, made, before)
                 continue
             text = reading.fields[name]
             new, places = written(text, one.pieces)
@@ -175,6 +183,34 @@ class Changer:
                 "parts": parts,
             }
         made.kept = await self._sealed(reading, before)
+
+    async def _change_other(
+        self,
+        reading: Reading,
+        name: str,
+        spec: FieldSpec,
+        key: FieldKey,
+        made: Change,
+        before: dict[str, tuple[str, str]],
+    ) -> None:
+        """A field whose form is no surrogate."""
+        origin, text = self._origin(reading, spec), reading.fields[name]
+        kept = await self._others.keep(spec, origin, text)
+        if kept is None:
+            made.misfits[name] = SPELLING
+            return
+        new, remembered = kept
+        made.new[name] = new
+        before[name] = text, new
+        counted = str(spec.kind or "text")
+        made.counts[counted] = made.counts.get(counted, 0) + 1
+        made.fields[name] = {
+            "field": [origin.entity, origin.field, origin.record],
+            "before": digest(key, reading, name, text),
+            "after": digest(key, reading, name, new),
+            "parts": [],
+            **remembered,
+        }
 
     async def _place(self, pieces: Sequence[tuple[Reading, FieldSpec, Piece]]) -> None:
         """Give every piece its surrogate. Equal values of one record, or of what hangs on one, may have to keep two
@@ -232,6 +268,12 @@ class Changer:
         Raises NotRestorable ("vault": an entry is gone or changed; "digest": the vault gives another text).
         """
         given, text = row.fields[name], reading.fields[name]
+        if "form" in given:
+            clear = await self._others.before(given, text)
+            if clear is None:
+                raise NotRestorable("vault")
+            # Somebody may have given it another value since, and nothing in the CRM shows that.
+            return clear, await self._is(reading, name, clear, given["before"])
         wanted = {surrogate for _, surrogate in given["parts"]}
         entries = await self._vault.resolve(self.tenant, wanted)
         entity, field_name, record = given["field"]
@@ -261,7 +303,9 @@ class Changer:
         await self._vault.resolve(self.tenant, {one for row in rows for one, _ in _named(row)})
 
     async def retire(self, rows: Sequence[Row]) -> None:
-        """End the origins of rows whose values are in the CRM again."""
+        """End the origins of rows whose values are in the CRM again, and forget what is kept beside it for them."""
+        for given in (given for row in rows for given in row.fields.values() if "form" in given):
+            await self._others.retire(given)
         await self._vault.retire_origins(self.tenant, [pair for row in rows for pair in _named(row)])
 
     def _rebuilt(

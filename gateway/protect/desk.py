@@ -24,12 +24,14 @@ from gateway.durable import Durable, ask
 from gateway.job import Job, State, Wanted
 from gateway.job_store import JobStore
 from gateway.opening import open_keyring, sealing_of
+from gateway.person_keys import open_persons
 from gateway.protect.change import Changer
 from gateway.protect.client import CrmClient
 from gateway.protect.credential import Credential, Credentials
 from gateway.protect.direct import Direct, dialect_of, open_engine
 from gateway.protect.html_forms import HtmlForms
 from gateway.protect.json_rpc import JsonRpc
+from gateway.protect.other_forms import OtherForms
 from gateway.protect.pace import steady
 from gateway.protect.reading import CrmDriver, CrmUnreachable
 from gateway.protect.run import RunJob, kind_of
@@ -39,6 +41,9 @@ from gateway.protect.work import Work
 from gateway.settings import Settings, TenantSettings
 from gateway.tls import client_context
 from gateway.upstream import Pool, Timeouts
+from kms.beside import Beside
+from kms.cell_store import CellStore
+from kms.cells import Cells
 from kms.tokens import SurrogateVault
 from policies.profile import Profile, load_profile
 from policies.walk import Walk
@@ -184,17 +189,20 @@ async def open_desk(settings: Settings, tenant: str, dsn: str) -> AsyncIterator[
         await log.start()
         stack.push_async_callback(log.close)
         sealing = partial(sealing_of, settings)
-        vault = SurrogateVault(pool, keyring, value_s=settings.keys.cache_s, sealing=sealing)
+        persons = open_persons(settings)
+        stack.push_async_callback(persons.close)
+        vault = SurrogateVault(pool, keyring, value_s=settings.keys.cache_s, sealing=sealing, persons=persons)
         stack.push_async_callback(vault.close)
         scanner = await vault.start(tenant)
-        store = ProtectStore(pool)
+        store, cell_store = ProtectStore(pool), CellStore(pool)
+        others = OtherForms(tenant, Beside(cell_store, keyring, sealing), Cells(cell_store, keyring, sealing))
         yield Desk(
             tenant=tenant,
             settings=settings.tenants[tenant],
             profile=load_profile(settings.tenants[tenant].profile),
             store=store,
             credentials=Credentials(store, keyring, secrets.token_bytes, sealing),
-            changer=Changer(tenant, vault, keyring, scanner, secrets.token_bytes, sealing(tenant)),
+            changer=Changer(tenant, vault, keyring, scanner, secrets.token_bytes, others, sealing(tenant)),
             log=log,
             _dsn=dsn,
             _pool=pool,

@@ -33,7 +33,7 @@ SECRETS = ("Lefèvre", "LEFÈVRE", "Lef\\u00e8vre", "孔", "娜", "Ostkel", "138
 def watched(glue: Glue, migrated: Callable[[str], bool] = lambda _: False) -> Glue:
     """The same gateway with a look for what is not protected."""
     look = Unprotected(lambda _: glue.scanner, migrated, BodyLimits())
-    glue.outward = Outward(glue.reveal, glue.binding, BodyLimits(), look)
+    glue.outward = Outward(glue.reveal, glue.binding, BodyLimits(), unprotected=look)
     return glue
 
 

@@ -37,7 +37,7 @@ class Links:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class Places:
     """All places. keys: (entity or "", key of a JSON object) → field; a key inside objects is written `outer/key`."""
 
     cells: tuple[Cell, ...] = ()
@@ -48,11 +48,11 @@ class Shown:
 Resolve = Callable[[str | None, str, str], FieldSpec | None]
 
 
-def compile_shown(source: Mapping[str, Any], resolve: Resolve) -> Shown:
+def compile_places(source: Mapping[str, Any], resolve: Resolve) -> Places:
     """The places of a validated profile source; `resolve` looks fields up and notes what does not exist."""
 
     def spec(name: str, entity: str) -> FieldSpec:
-        return resolve(name, entity, "shown") or FieldSpec(entity, name, None, 0)
+        return resolve(name, entity, "places") or FieldSpec(entity, name, None, 0)
 
     cells = tuple(
         Cell(css, spec(name, group.get("entity", "")), group.get("entity", ""), group.get("within", ""))
@@ -66,4 +66,4 @@ def compile_shown(source: Mapping[str, Any], resolve: Resolve) -> Shown:
         for key, name in group["fields"].items()
     }
     titles = {entity: spec(name, entity) for entity, name in links.get("fields", {}).items()}
-    return Shown(cells, Links(links.get("css", ""), links.get("url", ""), links.get("label", ""), titles), keys)
+    return Places(cells, Links(links.get("css", ""), links.get("url", ""), links.get("label", ""), titles), keys)
