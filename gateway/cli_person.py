@@ -92,9 +92,11 @@ def destroy(
         counts = order.counts
         out.print(
             f"{order.id}: {counts['keys']} person keys destroyed; {counts['entries']} values open nowhere any more,"
-            f" {counts['shared']} stay with others, {counts['unheld']} of before person keys deleted.",
+            f" {counts['shared']} stay with others, {counts['unheld'] + counts['beside']} under field keys deleted.",
             markup=False,
         )
+        if counts["cells"]:
+            out.print(f"{counts['cells']} cells and files of these records stay in the CRM until it deletes them.")
         if collect:
             out.print("Copies of the person store still open them until: crmgate keys person turn")
         else:

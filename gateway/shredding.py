@@ -145,6 +145,8 @@ class Shredding:
             "entries": erased.entries,
             "shared": erased.shared,
             "unheld": erased.unheld,
+            "beside": erased.beside,
+            "cells": erased.cells,
             "kept": kept,
         }
         await self._note("destroyed", order.id, order.by, order.reason, list(order.records), count=erased.keys)
@@ -191,6 +193,8 @@ class Shredding:
             f"values that nothing opens any more: {counts.get('entries', 0)} at least",
             f"values that stay because other records hold them as well: {counts.get('shared', 0)}",
             f"values of before person keys, rows deleted: {counts.get('unheld', 0)}; {_UNHELD}",
+            f"dates and digits kept beside the CRM, rows deleted: {counts.get('beside', 0)}; {_UNHELD}",
+            f"cells and sealed files of these records in the CRM: {counts.get('cells', 0)}; {_CELLS}",
             f"originals kept for taking protection back, deleted: {counts.get('kept', 0)}",
             f"epoch closed: {_stamp(closed_at)}, by {self._keeper}; {_SURVIVORS}",
             f"unreadable in every copy from: {_stamp(closed_at + self._backup)}, when the last backup of"
@@ -201,6 +205,7 @@ class Shredding:
 
 
 _UNHELD = "copies of the main database made before open them with the field keys until these are destroyed"
+_CELLS = "they are under field keys and end when the CRM deletes them"
 _SURVIVORS = "copies of the person store from before open nothing"
 _GUESSES = (
     "with a copy of the main database from before and its equality or index keys, a guessed value can be confirmed"

@@ -182,11 +182,16 @@ class Removed:
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    """Holders of some records, marked as erased; unheld: entries of before person keys that stood nowhere else."""
+    """Holders of some records, marked as erased.
+
+    unheld: entries of before person keys that stood nowhere else; beside: values kept beside the CRM (kms.beside), both
+    deleted; cells: cells and files in the CRM that stay.
+    """
 
     holders: list[bytes]
     unheld: int
-    changed: list[str]
+    beside: int
+    cells: int
 
 
 class HolderStore:
@@ -233,8 +238,16 @@ class HolderStore:
                 (tenant, changed),
             )
             unheld = cursor.rowcount
+            beside = await _delete_beside(connection, tenant, entities, names)
+            cursor = await connection.execute(
+                "SELECT count(*) FROM vault_cell c JOIN unnest(%s::text[], %s::text[]) AS w (entity, record)"
+                " ON w.entity = c.entity AND w.record = c.record WHERE c.tenant = %s AND c.record <> ''",
+                (entities, names, tenant),
+            )
+            row = await cursor.fetchone()
+            assert row is not None
             await connection.commit()
-            return Marked(holders, unheld, changed)
+            return Marked(holders, unheld, beside, row[0])
 
     async def remark(self, tenant: str, holders: Sequence[bytes]) -> list[bytes]:
         """Mark holders that were erased before this database was restored; those that were not marked."""
@@ -257,6 +270,7 @@ class HolderStore:
                 """,
                 ([row[1] for row in rows], [row[2] for row in rows], tenant),
             )
+            await _delete_beside(connection, tenant, [row[1] for row in rows], [row[2] for row in rows])
             await connection.commit()
             return [bytes(row[0]) for row in rows]
 
@@ -330,6 +344,15 @@ class HolderStore:
             row = await cursor.fetchone()
             assert row is not None
             return row[0], row[1], row[2], row[3]
+
+
+async def _delete_beside(connection: Connection, tenant: str, entities: list[str], records: list[str]) -> int:
+    cursor = await connection.execute(
+        "DELETE FROM vault_beside b USING unnest(%s::text[], %s::text[]) AS w (entity, record)"
+        " WHERE b.tenant = %s AND b.entity = w.entity AND b.record = w.record AND b.record <> ''",
+        (entities, records, tenant),
+    )
+    return cursor.rowcount
 
 
 async def _delete_unheld(connection: Connection, tenant: str, surrogates: Sequence[str]) -> int:

@@ -28,7 +28,8 @@ class Erased:
     """What an order came to.
 
     holders: ids; keys: person keys destroyed; entries: values nobody else holds; shared: values others hold as well;
-    unheld: values of before person keys whose rows were deleted (old copies of the database open them with field keys).
+    unheld, beside: values of before person keys, and dates and digits beside the CRM, whose rows were deleted (old
+    copies of the database open them with field keys); cells: cells and files of these records in the CRM, which stay.
     """
 
     holders: tuple[bytes, ...]
@@ -36,6 +37,8 @@ class Erased:
     entries: int
     shared: int
     unheld: int
+    beside: int
+    cells: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,15 @@ class Shredder:
         keys = await self._persons.store.destroy(tenant, marked.holders, self._now())
         await self._tell(tenant)
         removed = await self._remove(tenant, marked.holders)
-        return Erased(tuple(marked.holders), keys, removed.entries, removed.shared, marked.unheld)
+        return Erased(
+            tuple(marked.holders),
+            keys,
+            removed.entries,
+            removed.shared,
+            marked.unheld,
+            marked.beside,
+            marked.cells,
+        )
 
     async def again(self, tenant: str) -> int:
         """Carry every tombstone to the side that lacks it, and take away what is left; how many holders it concerned.

@@ -39,7 +39,7 @@ class Keys:
         if self.broken:
             raise KeysUnavailable("person-store", "away")
         self.erased += records
-        return Erased((b"h" * 16,), 1, 2, 3, 4)
+        return Erased((b"h" * 16,), 1, 2, 3, 4, 5, 6)
 
     async def again(self, tenant: str) -> int:
         self.again_calls += 1
@@ -117,7 +117,9 @@ async def test_an_order_is_noted_done_and_certified(site: Site) -> None:
         "epoch 1",
         "epoch closed: 2026-11-26T10:00:00Z",
         "unreadable in every copy from: 2026-12-26T10:00:00Z",
-        "rows deleted: 4",
+        "of before person keys, rows deleted: 4",
+        "beside the CRM, rows deleted: 5",
+        "in the CRM: 6; they are under field keys",
         "a guessed value can be confirmed",
     ):
         assert part in str(text)

@@ -6,12 +6,15 @@ import shutil
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
 
 from gateway.database import Pool
+from kms.beside import Beside
+from kms.cell_store import CellRow, CellStore
+from kms.envelope import Sealing
 from kms.epoch_turn import EpochTurn
 from kms.keyring import Keyring
 from kms.local import LocalProvider
@@ -180,6 +183,31 @@ async def test_nothing_opened_before_survives_in_another_process(
     assert await other.vault.resolve(T, [gone]) == {}
 
 
+async def test_writers_meanwhile_lose_nothing(process: Process, another: Callable[[bool], Process]) -> None:
+    writer, same = another(True), another(True)
+    kept: dict[str, str] = {}
+    common = [f"1380013800{number}" for number in range(6)]
+
+    async def others() -> None:
+        for number, phone in enumerate(common):
+            (one,) = await writer.write(f"w{number}", phone=phone)
+            kept[one] = phone
+
+    async def itself() -> None:
+        for phone in reversed(common):
+            await same.write("1", phone=phone, name=f"Lin {phone}")
+
+    async def erasing() -> None:
+        for _ in range(4):
+            await process.shredder.erase(T, [("contact", "1")])
+
+    await asyncio.gather(others(), itself(), erasing())
+    assert await process.read(list(kept)) == list(kept.values())
+    await process.shredder.erase(T, [("contact", "1")])
+    assert await process.read(list(kept)) == list(kept.values())
+    assert process.vault.damaged == 0
+
+
 # Copies of before
 
 
@@ -274,6 +302,26 @@ async def test_a_person_key_that_is_missing_without_a_tombstone_is_a_fault(proce
         with pytest.raises(KeysUnavailable) as refused:
             await attempt()
         assert refused.value.problem == "person-key-missing"
+
+
+async def test_what_is_kept_beside_the_crm_is_deleted_and_what_stands_in_it_is_counted(
+    process: Process, pool: Pool
+) -> None:
+    beside = Beside(CellStore(pool), process.keyring, lambda _: Sealing())
+    for record in ("1", "2"):
+        await beside.keep(T, "contact", "birthday", date(1990, 2, 3), record=record, cell="")
+        await CellStore(pool).note_cell(T, record.encode() * 8, CellRow("contact", "note", record))
+    await process.write("1", name="Lin Yu")
+    before = await sql(pool, "SELECT * FROM vault_beside WHERE record = '1'")
+    erased = await process.shredder.erase(T, [("contact", "1")])
+    assert (erased.beside, erased.cells) == (1, 1)
+    assert await sql(pool, "SELECT record FROM vault_beside") == [("2",)]
+    # A copy of before brings holder and row back; the tombstone takes both away again.
+    async with pool.connection() as connection:
+        await connection.execute("UPDATE vault_holder SET erased_at = NULL WHERE record = '1'")
+        await connection.execute(f"INSERT INTO vault_beside VALUES ({', '.join(['%s'] * len(before[0]))})", before[0])  # type: ignore[call-overload]
+    await process.shredder.again(T)
+    assert await sql(pool, "SELECT record FROM vault_beside") == [("2",)]
 
 
 # Entries of before person keys
