@@ -5,7 +5,7 @@ evidence (DESIGN, section 1). When one call made several records, their values s
 rights only.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -15,7 +15,7 @@ from gateway.collaborators import Fields
 from gateway.exchange import Exchange
 from gateway.records import ANY_ENTITY, RecordKey, Records
 from kms.tokens import SurrogateVault
-from policies.profile import Action, Operation, Profile
+from policies.profile import Action, FieldSpec, Operation, Profile
 
 # (tenant, profile, operation, CRM session) → the CRM's key of that user, see gateway.whoami
 Ask = Callable[[str, Profile, Operation, str], Awaitable[str | None]]
@@ -40,6 +40,16 @@ class FileCells(Protocol):
         """Give sealed files their record."""
 
 
+class KeptValues(Protocol):
+    """The part of gateway.kept that settles what a write brought in other forms than surrogates."""
+
+    async def settle(self, exchange: Exchange, made: RecordKey | None, *, accepted: bool) -> None:
+        """What the CRM's answer means for it."""
+
+    async def copy(self, exchange: Exchange, fields: Iterable[FieldSpec], made: RecordKey) -> None:
+        """A record was copied."""
+
+
 class Binding:
     """Learns from answers; one per process."""
 
@@ -51,6 +61,7 @@ class Binding:
         clock: Callable[[], datetime],
         ask: Ask | None = None,
         files: FileCells | None = None,
+        kept: KeptValues | None = None,
     ) -> None:
         self._vault = vault
         self._records = records
@@ -58,6 +69,7 @@ class Binding:
         self._clock = clock
         self._ask = ask
         self._files = files
+        self._kept = kept
 
     async def learn(self, exchange: Exchange, profile: Profile, status: int, fields: Fields, body: bytes) -> None:
         """Bind created records, note owners and CRM identities; raises StoreUnavailable."""
@@ -83,13 +95,22 @@ class Binding:
 
     async def _write(self, exchange: Exchange, profile: Profile, status: int, fields: Fields, body: bytes) -> None:
         operation = exchange.operation
-        if operation is None or signed_out(profile, status, fields):
+        if operation is None:
             return
-        if operation.action is Action.CREATE:
+        turned_away = signed_out(profile, status, fields)
+        accepted = not turned_away and profile.accepted(operation, status, fields, body)
+        if operation.action is Action.CREATE and not turned_away:
             await self._created(exchange, profile, operation, status, fields, body)
-        elif operation.action is Action.UPDATE and profile.accepted(operation, status, fields, body):
+        elif operation.action is Action.UPDATE and accepted:
             await self._vault.hold(exchange.tenant, exchange.held)
             await self._updated(exchange, profile, operation)
+        if self._kept is not None and (exchange.kept or operation.touched):
+            told = profile.record_from_answer(operation, status, fields, body) if accepted else []
+            made = told[0] if len(told) == 1 else None
+            if exchange.kept:
+                await self._kept.settle(exchange, made, accepted=accepted)
+            elif made is not None and operation.action is Action.CREATE:
+                await self._kept.copy(exchange, profile.field_specs.values(), made)
 
     async def _created(
         self, exchange: Exchange, profile: Profile, operation: Operation, status: int, fields: Fields, body: bytes

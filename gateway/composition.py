@@ -32,6 +32,7 @@ from gateway.accounts import utc_now
 from gateway.app import App, Policies
 from gateway.binding import Binding
 from gateway.body.limits import Limits as BodyLimits
+from gateway.cell_sight import CellSight
 from gateway.collaborators import Limits
 from gateway.composition_durable import open_durable
 from gateway.composition_egress import EgressNeeds, egress_of
@@ -45,19 +46,23 @@ from gateway.egress.store import EgressStore
 from gateway.files import Files
 from gateway.installation import Installation
 from gateway.inward import Inward
+from gateway.kept import KeptFields
 from gateway.legs import certificate_ends, upstream_tls
 from gateway.network import Allowlist, Network, Tenant
 from gateway.opening import open_keyring, sealing_of
 from gateway.origin import Origins
 from gateway.outward import Outward
 from gateway.person_keys import open_persons
+from gateway.placed import Placed
 from gateway.records import Records
 from gateway.reveal import Reveal
+from gateway.row_records import RowRecords
 from gateway.scanners import Scanners
 from gateway.sealing import KeyringSealer
 from gateway.search import Search
 from gateway.settings import Posture, Settings, TenantSettings
 from gateway.shredding import kept_erased
+from gateway.sight import Sight
 from gateway.store import RecordStore
 from gateway.tokenise import Tokeniser
 from gateway.toml_tree import SettingInvalid
@@ -65,7 +70,9 @@ from gateway.upstream import Pool
 from gateway.upstream import Timeouts as UpstreamTimeouts
 from gateway.watch import Watch
 from gateway.whoami import Whoami
+from kms.beside import Beside
 from kms.cell_store import CellStore
+from kms.cells import Cells
 from kms.keyring import Keyring
 from kms.scanner import Scanner
 from kms.shredding import Shredder
@@ -225,7 +232,11 @@ async def _assemble(
     )
     await keeper.start()
     stack.push_async_callback(keeper.close)
-    files = Files(CellStore(database), keyring, partial(sealing_of, settings), records, utc_now, secrets.token_bytes)
+    sealing, cell_store = partial(sealing_of, settings), CellStore(database)
+    files = Files(cell_store, keyring, sealing, records, utc_now, secrets.token_bytes)
+    beside, cells, sight = Beside(cell_store, keyring, sealing), Cells(cell_store, keyring, sealing), Sight(records)
+    kept = KeptFields(beside, cells, sight)
+    cell_sight = CellSight(cells, sight, lambda tenant: installations[tenant].current.field_specs)
     whoami = Whoami({tenant.name: tenant for tenant in tenants.values()})
     refusals = RefusalCounter(lambda: new_id("a", secrets.token_bytes))
     look = read_look()
@@ -251,16 +262,17 @@ async def _assemble(
         limits=limits,
         refusals=refusals,
         inward=Inward(
-            Tokeniser(vault, records, scanners.__getitem__, migrated),
+            Tokeniser(vault, records, scanners.__getitem__, migrated, kept),
             Search(vault, records, migrated),
             scanners.__getitem__,
             limits,
             files,
         ),
         outward=Outward(
-            Reveal(vault, records, scanners, utc_now),
-            Binding(vault, records, accounts.sessions, utc_now, whoami.ask, files),
+            Reveal(vault, records, scanners, utc_now, cell_sight),
+            Binding(vault, records, accounts.sessions, utc_now, whoami.ask, files, kept),
             limits.bodies,
+            Placed(beside, sight, RowRecords(vault, scanners.__getitem__)),
         ),
         files=files,
         keeper=keeper,
@@ -284,6 +296,7 @@ async def _assemble(
                 accounts.sessions,
                 installations,
                 tenants.values(),
+                kept,
             )
         ),
     )

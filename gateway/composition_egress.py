@@ -34,6 +34,7 @@ from gateway.egress.store import EgressStore
 from gateway.egress.submission import Submission
 from gateway.installation import Installation
 from gateway.inward import Inward
+from gateway.kept import KeptFields
 from gateway.listener import ListenerLimits
 from gateway.network import Allowlist, Tenant
 from gateway.opening import open_certificate, read_secret
@@ -70,6 +71,7 @@ class EgressNeeds:
     sessions: Sessions
     installations: Mapping[str, Installation]
     tenants: Collection[Tenant]
+    kept: KeptFields
 
 
 def egress_of(needs: EgressNeeds) -> tuple[Listening, ...]:
@@ -106,12 +108,12 @@ def leads_of(needs: EgressNeeds, leads: LeadsSettings) -> Listening:
         name,
         forms,
         Inward(
-            Tokeniser(needs.vault, needs.records, by_name),
+            Tokeniser(needs.vault, needs.records, by_name, kept=needs.kept),
             Search(needs.vault, needs.records, lambda one: settings.tenants[one].migrated),
             by_name,
             needs.all_limits,
         ),
-        Binding(needs.vault, needs.records, needs.sessions, utc_now),
+        Binding(needs.vault, needs.records, needs.sessions, utc_now, kept=needs.kept),
         lambda: needs.installations[name].current,
         tenant.pool,
         urlsplit(upstream).netloc,

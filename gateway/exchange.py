@@ -75,6 +75,21 @@ class Principal:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """A value of this write that is sealed outside the vault, and what is done once the CRM accepted it.
+
+    record: "" where the answer to a create tells it. waiting: under what a value beside the CRM waits, "" where the
+    field was emptied. cell: the text form of a cell, "" for values beside.
+    """
+
+    entity: str
+    field: str
+    record: str
+    waiting: str = ""
+    cell: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Narrowed:
     """A search box whose text became a condition.
 
@@ -97,15 +112,17 @@ class Exchange:
     very request brought in clear; its own answer (a form shown again) shows them as they were typed. echoes:
     search field → what the CRM got and what was typed. own_words: reserved surrogate → the name or address
     somebody searched for without seeing its record; their own answer shows what they typed. files: cells of the files
-    sealed in a create, which wait for its record. narrowed: search boxes that the CRM gets as a condition in another
-    parameter; restored: that parameter → what was sent, what was given.
+    sealed in a create, which wait for its record. kept: values of this write in
+    other forms than surrogates; retyped: (entity, field) → such a value as it was typed, for the form that comes back.
+    cells_at: cell → the places of the answer where the profile says whose it has to be. narrowed: search boxes that the
+    CRM gets as a condition in another parameter; restored: that parameter → what was sent, what was given.
     Every request makes one: a dataclass with that many default factories would take three times as long.
     """
 
     __slots__ = (
-        "body", "caught", "client_address", "crm_user", "decision", "echoes", "files", "head", "held", "id", "language",
-        "narrowed", "operation", "own_words", "owner", "posted", "principal", "received_at", "restored", "searched",
-        "shown", "tenant", "typed", "written",
+        "body", "caught", "cells_at", "client_address", "crm_user", "decision", "echoes", "files", "head", "held", "id",
+        "kept", "language", "narrowed", "operation", "own_words", "owner", "posted", "principal", "received_at",
+        "restored", "retyped", "searched", "shown", "tenant", "typed", "written",
     )  # fmt: skip
 
     def __init__(
@@ -135,5 +152,8 @@ class Exchange:
         self.echoes: dict[str, tuple[str, str]] = {}
         self.own_words: dict[str, str] = {}
         self.files: tuple[bytes, ...] = ()
+        self.kept: tuple[Kept, ...] = ()
+        self.retyped: dict[tuple[str, str], str] = {}
+        self.cells_at: dict[str, set[tuple[str, str, str]]] = {}
         self.narrowed: list[Narrowed] = []
         self.restored: dict[str, tuple[str, str]] = {}

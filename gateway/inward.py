@@ -25,7 +25,7 @@ from gateway.search import Operand, Search
 from gateway.tokenise import UNDECLARED, Target, Tokeniser, Treatment
 from kms.scanner import Scanner
 from policies import selector
-from policies.operation import with_record
+from policies.operation import StorageForm, with_record
 from policies.profile import Action, FieldSpec, Operation, Profile, SearchRule, Where
 from privacy import recognise
 
@@ -338,7 +338,7 @@ class _Sorting:
             # A number without quotes is an id or an amount; only a profile can say that it is a phone.
             return Target(leaf, Treatment.LEAVE if leaf.bare else Treatment.WHOLE)
         spec = spec or FieldSpec(self.operation.entity, UNDECLARED, None, FREE_TEXT_CHARS)
-        if treatment is selector.Treatment.TEXT:
+        if treatment is selector.Treatment.TEXT and spec.form is StorageForm.SURROGATE:
             return Target(leaf, Treatment.TEXT, spec)
         alone = selector.names_one_place(self.operation, found.path, leaf.siblings, text=leaf.text)
         return Target(leaf, Treatment.VALUE, spec, alone=alone)
@@ -352,7 +352,8 @@ class _Sorting:
         spec = self.profile.field_for_label(_CARD_LABELS.get(label, label)) if label else None
         if spec is None:
             return Target(found.leaf, Treatment.WHOLE, None, ())
-        return Target(found.leaf, Treatment.TEXT if spec.kind is None else Treatment.VALUE, spec, ())
+        free = spec.kind is None and spec.form is StorageForm.SURROGATE
+        return Target(found.leaf, Treatment.TEXT if free else Treatment.VALUE, spec, ())
 
     def _require_labels(self, found: Sequence[Found]) -> None:
         """A table without a header row would keep its first person in clear, as labels."""

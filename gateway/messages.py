@@ -312,6 +312,32 @@ _TEXTS: dict[str, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
         ),
         ("掩码值被修改", "对您隐藏的值被编辑，系统无法判断应改为何值。", "请保持掩码内容不变，或完整输入新值。"),
     ),
+    "needs-record": (
+        (
+            "This value needs a record of its own",
+            "A date of birth, or a text that is sealed whole, is kept for one record and cannot come in a file or for"
+            " several records.",
+            "Leave it out here, and enter it in the form of the record itself.",
+        ),
+        (
+            "该内容需要单独的记录",
+            "出生日期或整段加密的文本只能保存在单个记录上，不能通过文件导入，也不能一次写入多条记录。",
+            "请在此处留空，并在该记录自己的表单中填写。",
+        ),
+    ),
+    "record-unknown": (
+        (
+            "Saved, but a value is missing",
+            "The CRM made the record and did not say which one, so a value that is kept outside the CRM has no place"
+            " yet.",
+            "Open the new record in the CRM and enter the value there again.",
+        ),
+        (
+            "记录已保存，但缺少一项内容",
+            "CRM 已创建记录，但没有告知是哪一条，因此保存在 CRM 之外的内容尚无归属。",
+            "请在 CRM 中打开新记录，重新填写该内容。",
+        ),
+    ),
     "query-unreadable": (
         (
             "This search cannot be read",

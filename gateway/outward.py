@@ -18,6 +18,7 @@ from gateway.collaborators import Fields
 from gateway.echo import typed_again, widened_again
 from gateway.exchange import Exchange
 from gateway.installation import Installation
+from gateway.placed import Placed
 from gateway.refusal import ANSWER_NOT_RENDERABLE, Refusal
 from gateway.reveal import Reveal
 from policies.profile import Action
@@ -36,10 +37,11 @@ _FILE_NAME = re.compile(r"""(;\s*filename\s*=\s*)(?:"([^"]*)"|([^\s;"]+))""", re
 class Outward:
     """Renders answers of one gateway; all methods take the exchange."""
 
-    def __init__(self, reveal: Reveal, binding: Binding, limits: Limits) -> None:
+    def __init__(self, reveal: Reveal, binding: Binding, limits: Limits, placed: Placed | None = None) -> None:
         self._reveal = reveal
         self._binding = binding
         self._limits = limits
+        self._placed = placed
 
     async def render_answer(
         self, exchange: Exchange, installation: Installation, status: int, fields: Fields, body: bytes
@@ -68,6 +70,9 @@ class Outward:
             body = typed_again(body, exchange.echoes)
         if exchange.narrowed and kind is Media.HTML:
             body = widened_again(body, exchange.narrowed, exchange.restored)
+        if self._placed is not None and profile.shown_rules:
+            charset = media.charset_of(content_type, kind, body)
+            body = await self._placed.render(exchange, profile, kind, charset, body)
         if kind is Media.JSON:
             if b"base64" in body and (b'"base64"' in body or b";base64," in body):
                 body = await self._render_enclosed(exchange, body, profile.mask_char)

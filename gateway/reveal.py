@@ -9,11 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 
+from gateway.body.layer import Finder
 from gateway.body.page import JsonPage, Page, json_body
 from gateway.body.shortcut import Ready, ready
+from gateway.cell_sight import CellSight, WithCells, cells_in
 from gateway.exchange import Exchange
 from gateway.records import Records
 from gateway.verdict import PLACEHOLDER, Verdict, Verdicts, Viewer
+from kms.cell import PREFIX as CELL_PREFIX
+from kms.cell_store import CellRow
 from kms.scanner import Hit, Scanner
 from kms.tokens import SurrogateVault, VaultEntry
 from policies.decision import FieldView, Form
@@ -30,10 +34,16 @@ class Reveal:
     """Renders answers; one per process, all methods take the exchange."""
 
     def __init__(
-        self, vault: SurrogateVault, records: Records, scanners: Mapping[str, Scanner], clock: Callable[[], datetime]
+        self,
+        vault: SurrogateVault,
+        records: Records,
+        scanners: Mapping[str, Scanner],
+        clock: Callable[[], datetime],
+        cells: CellSight | None = None,
     ) -> None:
         self._vault = vault
         self._scanners = scanners
+        self._cells = cells
         self._verdicts = Verdicts(records, clock)
 
     async def render_page(self, exchange: Exchange, page: Page, mask_char: str = "*") -> tuple[bytes, bool]:
@@ -41,16 +51,24 @@ class Reveal:
 
         Raises KeysUnavailable or StoreUnavailable when an entry cannot be opened.
         """
-        return await self._render(exchange, page, page.surrogates(self._scanners[exchange.tenant]), mask_char)
+        return await self._render(exchange, page, page.surrogates(self._finder(exchange)), mask_char)
 
     async def render_json(self, exchange: Exchange, body: bytes, mask_char: str) -> bytes:
         """Render a JSON body in UTF-8; the same as `render_page`, quick where everything about it is remembered."""
+        if self._cells is not None and cells_in(body):
+            rendered, _ = await self.render_page(exchange, JsonPage(body, "utf-8"), mask_char)
+            return rendered
         found = self._scanners[exchange.tenant].find(body)
-        rendered = self._remembered(exchange, body, found, mask_char)
-        if rendered is None:
-            page = JsonPage(body, "utf-8", found)
-            rendered, _ = await self._render(exchange, page, {hit.canonical for hit in found}, mask_char)
+        remembered = self._remembered(exchange, body, found, mask_char)
+        if remembered is not None:
+            return remembered
+        page = JsonPage(body, "utf-8", found)
+        rendered, _ = await self._render(exchange, page, {hit.canonical for hit in found}, mask_char)
         return rendered
+
+    def _finder(self, exchange: Exchange) -> Finder:
+        scanner = self._scanners[exchange.tenant]
+        return scanner if self._cells is None else WithCells(scanner)
 
     def _remembered(self, exchange: Exchange, body: bytes, found: Sequence[Hit], mask_char: str) -> bytes | None:
         """The body with what is remembered of all surrogates in it, None where anything has to be asked for."""
@@ -85,13 +103,15 @@ class Reveal:
 
     async def _render(self, exchange: Exchange, page: Page, found: set[str], mask_char: str) -> tuple[bytes, bool]:
         viewer = self._viewer(exchange, mask_char)
-        entries = await self._entries(viewer, found)
+        texts = [one for one in found if one.startswith(CELL_PREFIX)]
+        cells = await self._cells.of(exchange, texts, mask_char) if texts and self._cells is not None else {}
+        entries = await self._entries(viewer, found.difference(cells))
         net = None if viewer.view.sees_everything else partial(_net, exchange, viewer.view, viewer.mask_char)
-        if not entries and net is None and not exchange.own_words:
+        if not entries and not cells and net is None and not exchange.own_words:
             return page.render(_unknown, None), bool(found)
         show = self._show(exchange, viewer, await self._verdicts.of(viewer, entries))
-        rendered = page.render(show, net)
-        return rendered, bool(entries) or bool(exchange.caught)
+        rendered = page.render(_with_cells(exchange, cells, show) if cells else show, net)
+        return rendered, bool(entries) or bool(cells) or bool(exchange.caught)
 
     async def render_text(self, exchange: Exchange, text: str, encode: Callable[[str], str]) -> str:
         """Render surrogates in one header value; `encode` makes a shown text safe where it stands.
@@ -151,6 +171,21 @@ class Reveal:
             return shown if shown is not None else verdicts.shown(entry, form, exchange, viewer.mask_char)
 
         return show
+
+
+def _with_cells(exchange: Exchange, cells: Mapping[str, tuple[Shown, CellRow]], show: Show) -> Show:
+    """The look-up that knows cells as well; each is counted as shown."""
+
+    def both(canonical: str) -> Shown | None:
+        found = cells.get(canonical)
+        if found is None:
+            return show(canonical)
+        shown, row = found
+        key = (row.entity, row.field, row.record, shown.form.name)
+        exchange.shown[key] = exchange.shown.get(key, 0) + 1
+        return shown
+
+    return both
 
 
 def _net(exchange: Exchange, view: FieldView, mask_char: str, text: str) -> list[Replacement]:

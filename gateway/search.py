@@ -22,6 +22,7 @@ from kms.scanner import Scanner
 from kms.surrogate import no_match
 from kms.tokens import NewValue, Origin, SurrogateVault, VaultEntry
 from policies.decision import Form
+from policies.operation import StorageForm
 from policies.profile import FieldSpec
 from policies.taxonomy import Kind
 from privacy import recognise
@@ -66,7 +67,11 @@ class Search:
 
         Raises Refusal (FIELD_NOT_SEARCHABLE, SEARCH_…), KeysUnavailable, StoreUnavailable.
         """
-        question = operand.question
+        question, spec = operand.question, operand.spec
+        if spec is not None and spec.form is not StorageForm.SURROGATE:
+            if operand.leaf.text.strip():
+                raise Refusal(FIELD_NOT_SEARCHABLE, detail=str(spec.form), fields=(spec.name,))
+            return
         if question is not None and question.kinds:
             before = len(exchange.narrowed)
             await self._parts.rewrite(exchange, scanner, question, fields)

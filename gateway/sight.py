@@ -1,12 +1,13 @@
-"""What a person sees of vault entries, asked before anything about them is answered."""
+"""What a person sees of vault entries and of fields of a record, asked before anything about them is answered."""
 
 from collections.abc import Iterable, Sequence
 
 from gateway.exchange import Exchange
-from gateway.records import Records
+from gateway.records import ANY_ENTITY, Records
 from gateway.settle import records_of, settle
 from kms.tokens import VaultEntry
 from policies.decision import Decision, Form
+from policies.profile import FieldSpec
 
 
 class Sight:
@@ -27,6 +28,30 @@ class Sight:
             for one in given
             if settle(one, view, self._records, exchange.tenant, exchange.crm_user, exchange.received_at)[0] >= least
         ]
+
+    async def form_at(self, exchange: Exchange, spec: FieldSpec, record: str | None) -> Form:
+        """How the person sees this field of this record; None: a record nobody knows. Raises StoreUnavailable.
+
+        A whole free text may hold every kind, so it takes the form of the least visible one.
+        """
+        view = decided(exchange).view
+        if view.sees_everything:
+            return Form.CLEAR
+        owned = False
+        if record and exchange.crm_user:
+            keys = [(spec.entity, record), (ANY_ENTITY, record)]
+            tenant, now = exchange.tenant, exchange.received_at
+            await self._records.load(tenant, keys, now)
+            owned = any(self._records.owner(tenant, *key, now) == exchange.crm_user for key in keys)
+        kinds = view.by_kind if spec.kind is None else (spec.kind,)
+        forms = [view.form(spec.entity, spec.name, kind, bound=bool(record), owned=owned) for kind in kinds]
+        return min(forms, default=Form.HIDDEN)
+
+    def may_write(self, exchange: Exchange, spec: FieldSpec) -> bool:
+        """Whether the person may write this field; a whole free text takes the right over every kind in it."""
+        view = decided(exchange).view
+        kinds = view.by_kind if spec.kind is None else (spec.kind,)
+        return all(view.rule(spec.entity, spec.name, kind).writable for kind in kinds)
 
 
 def decided(exchange: Exchange) -> Decision:

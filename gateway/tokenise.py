@@ -13,6 +13,7 @@ from functools import partial
 
 from gateway.body.leaf import Leaf
 from gateway.exchange import Exchange
+from gateway.kept import KeptFields
 from gateway.records import Records
 from gateway.refusal import FIELD_NOT_WRITABLE, VALUE_INVALID, VALUE_TOO_LONG, Refusal
 from gateway.reveal import PLACEHOLDER
@@ -34,6 +35,7 @@ from kms.scanner import Scanner
 from kms.surrogate import DETERMINISTIC
 from kms.tokens import NewValue, Origin, SurrogateVault, VaultEntry
 from policies.decision import Form
+from policies.operation import StorageForm
 from policies.profile import FieldSpec
 from policies.taxonomy import Kind
 from privacy import known, mask, recognise, validate
@@ -128,11 +130,13 @@ class Tokeniser:
         records: Records,
         scanner: Callable[[str], Scanner],
         migrated: Callable[[str], bool] = lambda _: True,
+        kept: KeptFields | None = None,
     ) -> None:
         self._vault = vault
         self._migrated = migrated
         self._records = records
         self._scanner = scanner
+        self._kept = kept
 
     async def protect(
         self, exchange: Exchange, targets: Sequence[Target], *, records: tuple[str, ...] = (), mask_char: str = "*"
@@ -143,6 +147,10 @@ class Tokeniser:
         StoreUnavailable.
         """
         work = Work(exchange, records if writes_to_records(exchange.operation) else (), mask_char)
+        others = [target for target in targets if in_other_form(target)]
+        if others:
+            await self._keep_others(work, others)
+            targets = [target for target in targets if not in_other_form(target)]
         for target in targets:
             if target.treatment is Treatment.VALUE and target.spec is not None and not target.leaf.text.strip():
                 await self._emptied(work, target, target.spec)
@@ -165,6 +173,15 @@ class Tokeniser:
             given[number].leaf.new = joined if joined != given[number].leaf.text else None
         for surrogate, origin in dict.fromkeys(work.shared):
             await self._vault.add_origin(exchange.tenant, surrogate, origin, cell_of(exchange))
+
+    async def _keep_others(self, work: Work, targets: Sequence[Target]) -> None:
+        """Fields whose form is no surrogate."""
+        if self._kept is None:
+            raise RuntimeError("nobody is there to keep a field that the profile declares in another form")
+        for target in targets:
+            assert target.spec is not None
+            places, char = work.places(target), work.mask_char
+            await self._kept.take(work.exchange, target.leaf, target.spec, places, char, alone=target.alone)
 
     async def _emptied(self, work: Work, target: Target, spec: FieldSpec) -> None:
         """A field that is left or made empty: to empty it takes the right to write there."""
@@ -423,6 +440,12 @@ class Tokeniser:
             text = "".join(out) + one.text[at:]
             if text != one.target.leaf.text:
                 one.target.leaf.new = text
+
+
+def in_other_form(target: Target) -> bool:
+    """Whether the profile declares another form than surrogates for this leaf."""
+    spec = target.spec
+    return spec is not None and spec.form is not StorageForm.SURROGATE and target.treatment is not Treatment.LEAVE
 
 
 def is_lines(target: Target) -> bool:

@@ -139,6 +139,10 @@ class Beside:
             after = (rows[-1].record, rows[-1].cell)
         return count
 
+    async def give_up(self, tenant: str, cells: Sequence[str]) -> None:
+        """Delete what waits under these cells, because the CRM did not take it; raises StoreUnavailable."""
+        await self._store.drop_waiting(tenant, cells)
+
     async def forget(self, tenant: str, entity: str, field: str, record: str) -> None:
         """Delete what is kept for a field of a record; raises StoreUnavailable."""
         await self._store.drop_beside(tenant, entity, field, record)

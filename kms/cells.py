@@ -119,6 +119,32 @@ class Cells:
         if rows:
             await self._store.bind_cells(tenant, rows)
 
+    async def stand(self, tenant: str, entity: str, field: str, record: str, text: str) -> None:
+        """Note that the CRM holds this bound cell in this field of this record now; text "": nothing any more.
+
+        Raises StoreUnavailable.
+        """
+        blob = text_form.read(text)
+        one = cell_id(blob) if blob is not None else None
+        await self._store.stand_cell(tenant, CellRow(entity, field, record), one)
+
+    async def stands(self, tenant: str, entity: str, field: str, record: str, text: str | None = None) -> bool:
+        """Whether this field of this record holds this very cell now, or (text None) any; raises StoreUnavailable."""
+        standing = await self._store.standing_cell(tenant, CellRow(entity, field, record))
+        if standing is None or text is None:
+            return standing is not None
+        blob = text_form.read(text)
+        return blob is not None and cell_id(blob) == standing
+
+    async def places(self, tenant: str, texts: Iterable[str]) -> dict[str, CellRow]:
+        """Where these cells belong, by text; those that are no cells or are not bound are absent.
+
+        Raises StoreUnavailable.
+        """
+        ids = {text: one for text in texts if (blob := text_form.read(text)) and (one := cell_id(blob)) is not None}
+        bound = await self._places(tenant, set(ids.values())) if ids else {}
+        return {text: row for text, one in ids.items() if (row := bound.get(one)) is not None and row.record}
+
     def _open(self, keys: dict[bytes, FieldKey], blob: bytes, context: Context) -> Value | None:
         try:
             return open_value(keys, blob, context)

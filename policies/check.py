@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 import orjson
 
 from policies.enforcer import Bundle, Enforcer, covers
-from policies.operation import CONSOLE_OPERATIONS, Action, Operation, Where
+from policies.operation import CONSOLE_OPERATIONS, Action, FieldSpec, Operation, StorageForm, Where
 from policies.profile import Profile
 from policies.rows import Grant, Inheritance, PolicyInvalid, parse_rows
 from policies.selector import Treatment, search_operands, treatment
@@ -90,7 +90,9 @@ def check_profile(profile: Profile) -> list[str]:
 
 def _short_columns(profile: Profile) -> Iterator[str]:
     for spec in profile.field_specs.values():
-        if spec.kind is not None and spec.max_chars < SURROGATE_CHARS[spec.kind]:
+        if spec.form is not StorageForm.SURROGATE or spec.kind is None:
+            continue
+        if spec.max_chars < SURROGATE_CHARS[spec.kind]:
             needed = SURROGATE_CHARS[spec.kind]
             yield f"field {spec.entity}.{spec.name} holds {spec.max_chars} characters, a surrogate needs {needed}"
 
@@ -213,6 +215,9 @@ def _notes(profile: Profile, operation: Operation) -> Iterator[str]:
         yield "no template matches this write, or its body cannot be read: it needs an entry in the profile"
     if operation.left_alone:
         yield "sign-in or staff account: the body is forwarded as it is"
+    for spec in profile.field_specs.values():
+        if spec.entity == operation.entity:
+            yield from _form(spec)
     if not operation.binds:
         yield "the answer will not be trusted to name the new record, because the request chooses where it redirects"
     for upload in operation.uploads:
@@ -230,6 +235,14 @@ def _notes(profile: Profile, operation: Operation) -> Iterator[str]:
             profile.owner_source, "nothing"
         )
         yield f"the record's owner is told by {source}"
+
+
+def _form(spec: FieldSpec) -> Iterator[str]:
+    name = f"field {spec.entity}.{spec.name}"
+    if spec.form is StorageForm.BESIDE:
+        yield f"{name}: kept beside the CRM, which holds {spec.placeholder}; it cannot be searched for or sorted by"
+    if spec.form is StorageForm.CELL:
+        yield f"{name}: sealed whole in its column; it cannot be searched for or sorted by"
 
 
 def _explained(operation: Operation, leaves: Mapping[tuple[str, ...], str]) -> Iterator[LeafExplained]:

@@ -6,8 +6,10 @@ ids; so an operation id, an entity or a field name is never built from a value o
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from enum import StrEnum
 
+from policies.date_format import DateFormat
 from policies.taxonomy import Kind
 
 
@@ -28,17 +30,29 @@ class Action(StrEnum):
     OTHER = "other"
 
 
+class StorageForm(StrEnum):
+    """What stands in the CRM instead of a value (DESIGN, storage forms)."""
+
+    SURROGATE = "surrogate"
+    CELL = "cell"
+    BESIDE = "beside"
+
+
 @dataclass(frozen=True, slots=True)
 class FieldSpec:
     """One field of one entity.
 
-    kind None means free text: only its personal parts are replaced. max_chars counts code points.
+    kind None means free text: only its personal parts are replaced, or all of it where the form is `cell`. max_chars
+    counts code points. dates, placeholder: how the CRM writes a date, and the date it holds instead (form `beside`).
     """
 
     entity: str
     name: str
     kind: Kind | None
     max_chars: int
+    form: StorageForm = StorageForm.SURROGATE
+    dates: tuple[DateFormat, ...] = ()
+    placeholder: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +71,27 @@ class BodyRule:
     by_sibling: tuple[str, Mapping[str, FieldSpec]] | None = None
     by_column: tuple[tuple[str, ...], Mapping[str, FieldSpec | None]] | None = None
     by_shape: Mapping[str, FieldSpec] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ShownRule:
+    """Where answers show a field whose stored form does not announce itself (or, of a cell, whose record is known).
+
+    pages: operation ids (fnmatch). css: elements of an HTML page or fragment; attribute: which of theirs holds the
+    value, "" for their text. row: elements that each show one record, with selector and attribute of its id inside;
+    None: the record is that of the operation. which: numbers (from 1) among the records of an operation that names
+    several; the first that has a value counts. path: selector of leaves of a JSON answer; key: the sibling that names
+    the record.
+    """
+
+    field: FieldSpec
+    pages: tuple[str, ...]
+    css: str = ""
+    attribute: str = ""
+    row: tuple[str, str, str] | None = None
+    which: tuple[int, ...] = ()
+    path: tuple[str, ...] = ()
+    key: str = ""
 
 
 class Where(StrEnum):

@@ -20,6 +20,7 @@ from policies.operation import (
     FieldSpec,
     Operation,
     SearchRule,
+    ShownRule,
     UploadRule,
     Where,
     with_record,
@@ -180,6 +181,7 @@ class Profile:
     known_limits: tuple[str, ...]
     template_count: int = 0
     walk: Walk | None = None
+    shown_rules: tuple[ShownRule, ...] = ()
     source: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     # -- classification --------------------------------------------------------------------------------------

@@ -14,8 +14,19 @@ from typing import Any
 import yaml
 from jsonschema import Draft202012Validator
 
+from policies.field_file import read_field, read_shown, selector_of
 from policies.matcher import PathTrie, TemplateInvalid
-from policies.operation import Action, BodyRule, FieldSpec, Operation, SearchRule, UploadRule, Where
+from policies.operation import (
+    Action,
+    BodyRule,
+    FieldSpec,
+    Operation,
+    SearchRule,
+    ShownRule,
+    StorageForm,
+    UploadRule,
+    Where,
+)
 from policies.profile import Profile, ProfileInvalid, ReadBack, Template, Whoami, label_key
 from policies.rpc import RpcRules, RpcTemplate
 from policies.taxonomy import Kind
@@ -23,8 +34,6 @@ from policies.walk import compile_walk
 
 PROFILES = Path(__file__).with_name("profiles")
 _READ_ACTIONS = frozenset({Action.READ, Action.LIST, Action.SEARCH, Action.EXPORT, Action.ASSET})
-# Longest value of a field whose own limit nobody stated, in code points.
-DEFAULT_MAX_CHARS = 65_000
 
 
 @lru_cache(maxsize=1)
@@ -77,7 +86,7 @@ class _Compiler:
         self.exact: dict[tuple[str, str], Template] = {}
         self.ids: dict[str, None] = {}
         self.templates = 0
-        self.untouched = tuple(_selector(entry) for entry in source.get("untouched", ()))
+        self.untouched = tuple(selector_of(entry) for entry in source.get("untouched", ()))
 
     def run(self) -> Profile:
         source = self.source
@@ -89,6 +98,7 @@ class _Compiler:
         for template, entity in source.get("record_pages", {}).items():
             self._add_path(pages, template, entity)
         walk = compile_walk(source["walk"], self._field) if "walk" in source else None
+        shown = tuple(rule for entry in source.get("shown", ()) for rule in self._shown(entry))
         if self.problems:
             raise ProfileInvalid(self.problems)
         owner = source.get("owner", {})
@@ -129,6 +139,7 @@ class _Compiler:
             known_limits=tuple(source.get("known_limits", ())),
             template_count=self.templates,
             walk=walk,
+            shown_rules=shown,
             source=source,
         )
 
@@ -137,18 +148,22 @@ class _Compiler:
     def _fields(self) -> None:
         for entity, fields in self.source["fields"].items():
             for name, entry in fields.items():
-                kind = entry.get("kind", "text")
-                spec = FieldSpec(
-                    entity, name, None if kind == "text" else Kind(kind), entry.get("max", DEFAULT_MAX_CHARS)
-                )
+                spec, problems = read_field(entity, name, entry)
+                self.problems += problems
                 self.fields[(entity, name)] = spec
                 for label in entry.get("labels", ()):
                     self._label(label, spec)
 
+    def _shown(self, entry: Mapping[str, Any]) -> Iterable[ShownRule]:
+        spec = self._field(entry["field"], "", "shown")
+        if spec is not None and spec.form is StorageForm.SURROGATE:
+            self.problems.append(f"shown: field {entry['field']} is a surrogate, which is found wherever it stands")
+        return () if spec is None else (read_shown(entry, spec),)
+
     def _label(self, label: str, spec: FieldSpec) -> None:
         key = label_key(label)
         known = self.labels.get(key)
-        if known is not None and known.kind is not spec.kind:
+        if known is not None and (known.kind is not spec.kind or known.form is not spec.form):
             self.problems.append(f"label {label!r} stands for two kinds of values")
         self.labels.setdefault(key, spec)
 
@@ -179,7 +194,7 @@ class _Compiler:
 
         column = entry.get("column")
         return BodyRule(
-            _selector(entry["select"]),
+            selector_of(entry["select"]),
             self._field(entry.get("field"), entity, place),
             (entry["sibling"], resolve(entry["fields"])) if "sibling" in entry else None,
             (tuple(column["header"]), self._columns(column["fields"], entity, place)) if column else None,
@@ -202,7 +217,7 @@ class _Compiler:
                 found.append(
                     SearchRule(
                         Where(entry["where"]),
-                        _selector(entry["select"]),
+                        selector_of(entry["select"]),
                         self._field(entry.get("field"), entity, place),
                         None
                         if columns is None
@@ -351,10 +366,6 @@ def _redirect_part(entry: Mapping[str, Any]) -> dict[str, str]:
 
 def _kinds(columns: Mapping[str, Iterable[str]]) -> dict[str, tuple[Kind, ...]]:
     return {column: tuple(map(Kind, kinds)) for column, kinds in columns.items()}
-
-
-def _selector(value: str | list[str]) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(value)
 
 
 def _read_back(entry: Mapping[str, Any]) -> ReadBack:

@@ -16,6 +16,7 @@ class Kind(StrEnum):
     ID_CARD = "id_card"
     BANK_CARD = "bank_card"
     ADDRESS = "address"
+    BIRTH_DATE = "birth_date"
 
 
 # Kinds whose surrogate is the same for the same value everywhere in a tenant (DESIGN, storage forms):

@@ -58,6 +58,7 @@ _MASK_SHAPES = re.compile(
     rf"|{_M}{{3}}@[^\s@]*\."  # e-mail
     rf"|(?<![0-9])[1-9]{_M}{{16}}[0-9X]"  # ID card
     rf"|(?<!{_M}){_M}{{3}} [0-9]{{4}}(?![0-9])"  # bank card
+    rf"|(?<![0-9])[0-9]{{4}}-{_M}{{2}}-{_M}{{2}}(?!{_M})"  # date of birth
     rf"|[区县市旗省州盟]{_M}{{4}}(?!{_M})"  # address
 )
 # Names and hidden values have no shape of their own inside prose (`**` is also Markdown): they count as whole only.
@@ -206,6 +207,11 @@ def _mask_address(clear: str, char: str) -> str:
     return text[:shown] + char * _STARS
 
 
+def _mask_birth_date(clear: str, char: str) -> str:
+    year = re.fullmatch("([0-9]{4})-[0-9]{2}-[0-9]{2}", clear.strip(), re.ASCII)
+    return f"{year[1]}-{char * 2}-{char * 2}" if year else char * _STARS
+
+
 _MASKERS: dict[str, Callable[[str, str], str]] = {
     Kind.NAME: _mask_name,
     Kind.EMAIL: _mask_email,
@@ -213,6 +219,7 @@ _MASKERS: dict[str, Callable[[str, str], str]] = {
     Kind.ID_CARD: _mask_id_card,
     Kind.BANK_CARD: _mask_bank_card,
     Kind.ADDRESS: _mask_address,
+    Kind.BIRTH_DATE: _mask_birth_date,
 }
 
 

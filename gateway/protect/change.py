@@ -15,6 +15,7 @@ import orjson
 from gateway.access.tokens import Randomness
 from gateway.protect.credential import SCOPE
 from gateway.protect.judge import SPELLING, Judged, Piece, State, judge, own_hits, restored, spans, written
+from gateway.protect.other_forms import OtherForms
 from gateway.protect.reading import Reading
 from gateway.protect.store import Row
 from gateway.tokenise import full_names
@@ -24,6 +25,7 @@ from kms.normalise import normalise
 from kms.scanner import Scanner
 from kms.surrogate import DETERMINISTIC
 from kms.tokens import NewValue, Origin, SurrogateVault, VaultEntry
+from policies.operation import StorageForm
 from policies.profile import FieldSpec
 from policies.taxonomy import Kind
 from privacy import known
@@ -65,9 +67,11 @@ class Changer:
         keyring: Keyring,
         scanner: Scanner,
         randomness: Randomness,
+        others: OtherForms,
         sealing: Sealing = DEFAULT,
     ) -> None:
         self.tenant = tenant
+        self._others = others
         self._vault = vault
         self._keyring = keyring
         self._scanner = scanner
@@ -92,6 +96,10 @@ class Changer:
         names = await self._names([texts[name] for name in specs if specs[name].kind is None]) if look_up else {}
         judged = {}
         for name, spec in specs.items():
+            if spec.form is not StorageForm.SURROGATE:
+                origin, limit = self._origin(reading, spec), reading.limits.get(name, 0)
+                judged[name] = spec, await self._others.judge(spec, origin, texts[name], limit)
+                continue
             taken = spans(texts[name], own_hits(self._scanner, texts[name], ours))
             limit = reading.limits.get(name, 0)
             judged[name] = spec, judge(texts[name], spec, limit, taken, names, self._scanner.shapes)
@@ -114,19 +122,22 @@ class Changer:
         """Place the values of a record in the vault and say what to write; raises KeysUnavailable, StoreUnavailable."""
         made = Change(judged=await self.judge(reading, look_up=True))
         clear: list[tuple[str, FieldSpec, Piece]] = []
+        before: dict[str, tuple[str, str]] = {}
+        key = await self._keyring.field_key(self.tenant, SCOPE, "equal")
         for name, (spec, one) in made.judged.items():
             if one.state is State.UNFIT:
                 made.misfits[name] = one.why
-            elif one.state is State.CLEAR:
+            elif one.state is State.CLEAR and spec.form is StorageForm.SURROGATE:
                 clear += [(name, spec, piece) for piece in one.pieces]
+            elif one.state is State.CLEAR:
+                await self._change_other(reading, name, spec, key, made, before)
         if not clear:
+            made.kept = await self._sealed(reading, before)
             return made
         await self._place(reading, [(spec, piece) for _, spec, piece in clear])
         entries = await self._vault.resolve(self.tenant, {piece.surrogate for _, _, piece in clear})
-        key = await self._keyring.field_key(self.tenant, SCOPE, "equal")
-        before: dict[str, tuple[str, str]] = {}
         for name, (spec, one) in made.judged.items():
-            if one.state is not State.CLEAR:
+            if one.state is not State.CLEAR or spec.form is not StorageForm.SURROGATE:
                 continue
             text = reading.fields[name]
             new, places = written(text, one.pieces)
@@ -151,6 +162,34 @@ class Changer:
             }
         made.kept = await self._sealed(reading, before)
         return made
+
+    async def _change_other(
+        self,
+        reading: Reading,
+        name: str,
+        spec: FieldSpec,
+        key: FieldKey,
+        made: Change,
+        before: dict[str, tuple[str, str]],
+    ) -> None:
+        """A field whose form is no surrogate."""
+        origin, text = self._origin(reading, spec), reading.fields[name]
+        kept = await self._others.keep(spec, origin, text)
+        if kept is None:
+            made.misfits[name] = SPELLING
+            return
+        new, remembered = kept
+        made.new[name] = new
+        before[name] = text, new
+        counted = str(spec.kind or "text")
+        made.counts[counted] = made.counts.get(counted, 0) + 1
+        made.fields[name] = {
+            "field": [origin.entity, origin.field, origin.record],
+            "before": digest(key, reading, name, text),
+            "after": digest(key, reading, name, new),
+            "parts": [],
+            **remembered,
+        }
 
     async def _place(self, reading: Reading, pieces: Sequence[tuple[FieldSpec, Piece]]) -> None:
         """Give every piece its surrogate. Equal values that must keep two spellings go one after the other, declared
@@ -207,6 +246,12 @@ class Changer:
         Raises NotRestorable ("vault": an entry is gone or changed; "digest": the vault gives another text).
         """
         given, text = row.fields[name], reading.fields[name]
+        if "form" in given:
+            clear = await self._others.before(given, text)
+            if clear is None:
+                raise NotRestorable("vault")
+            # Somebody may have given it another value since, and nothing in the CRM shows that.
+            return clear, await self._is(reading, name, clear, given["before"])
         wanted = {surrogate for _, surrogate in given["parts"]}
         entries = await self._vault.resolve(self.tenant, wanted)
         entity, field_name, record = given["field"]
@@ -234,6 +279,9 @@ class Changer:
     async def retire(self, row: Row) -> None:
         """End the origins of a row whose values are in the CRM again."""
         for given in row.fields.values():
+            if "form" in given:
+                await self._others.retire(given)
+                continue
             mine = {surrogate for _, surrogate in given["parts"]}
             origin = Origin(*given["field"])
             held = await self._vault.at_origin(self.tenant, origin.entity, origin.field, origin.record or "")

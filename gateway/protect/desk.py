@@ -31,6 +31,7 @@ from gateway.protect.credential import Credential, Credentials
 from gateway.protect.direct import Direct, dialect_of, open_engine
 from gateway.protect.html_forms import HtmlForms
 from gateway.protect.json_rpc import JsonRpc
+from gateway.protect.other_forms import OtherForms
 from gateway.protect.reading import CrmDriver, CrmUnreachable
 from gateway.protect.run import RunJob, kind_of
 from gateway.protect.store import ProtectStore
@@ -39,6 +40,9 @@ from gateway.protect.work import Work, steady
 from gateway.settings import Settings, TenantSettings
 from gateway.tls import client_context
 from gateway.upstream import Pool, Timeouts
+from kms.beside import Beside
+from kms.cell_store import CellStore
+from kms.cells import Cells
 from kms.tokens import SurrogateVault
 from policies.profile import Profile, load_profile
 from policies.walk import Walk
@@ -169,14 +173,15 @@ async def open_desk(settings: Settings, tenant: str, dsn: str) -> AsyncIterator[
         vault = SurrogateVault(pool, keyring, value_s=settings.keys.cache_s, sealing=sealing, persons=persons)
         stack.push_async_callback(vault.close)
         scanner = await vault.start(tenant)
-        store = ProtectStore(pool)
+        store, cell_store = ProtectStore(pool), CellStore(pool)
+        others = OtherForms(tenant, Beside(cell_store, keyring, sealing), Cells(cell_store, keyring, sealing))
         yield Desk(
             tenant=tenant,
             settings=settings.tenants[tenant],
             profile=load_profile(settings.tenants[tenant].profile),
             store=store,
             credentials=Credentials(store, keyring, secrets.token_bytes, sealing),
-            changer=Changer(tenant, vault, keyring, scanner, secrets.token_bytes, sealing(tenant)),
+            changer=Changer(tenant, vault, keyring, scanner, secrets.token_bytes, others, sealing(tenant)),
             log=log,
             _dsn=dsn,
             _pool=pool,

@@ -7,15 +7,22 @@ deleted afterwards, whatever happens.
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 
 from gateway.protect.reading import CrmDriver, CrmRefused, Reading
 from gateway.protect.work import Trail
+from kms import cell as text_form
+from kms.suites.aes_gcm import AES_256_GCM
 from kms.surrogate import ADDRESS, BANK_CARD, EMAIL, ID_CARD, NAME, PHONE, make_email, make_serial, make_short_text
+from policies.operation import StorageForm
 from policies.profile import FieldSpec
 from policies.walk import Walk, WalkEntity
 
 HAN4 = "\U00020bb7\U0002cd4d"  # characters of four bytes in UTF-8, as in rare Chinese names
 LENGTHS = (46, 100, 255, 1_000, 10_000)
+DAYS = (date(1800, 2, 28), date(2000, 2, 29), date(9999, 12, 31))
+CELL_BYTES = (16, 256, 4_096)
+_CELL_HEAD = 5 + 8 + 28  # key id and type, cell id, nonce and tag
 
 
 @dataclass(slots=True)
@@ -31,8 +38,14 @@ class FieldProof:
     limits: list[str] = field(default_factory=list)
 
 
-def forms_of(kind: str) -> dict[str, str]:
-    """What protecting writes into a field of this kind: surrogates that belong to nobody, one for each form."""
+def forms_of(spec: FieldSpec) -> dict[str, str]:
+    """What protecting writes into a field: surrogates that belong to nobody, cells of nobody's key, a placeholder."""
+    if spec.form is StorageForm.BESIDE and spec.placeholder is not None:
+        return {f"placeholder {one.text}": one.write(spec.placeholder) for one in spec.dates[:1]}
+    if spec.form is StorageForm.CELL:
+        cells = {f"cell of {size} bytes": _cell(size) for size in CELL_BYTES}
+        return {name: text for name, text in cells.items() if len(text) <= spec.max_chars}
+    kind = "text" if spec.kind is None else str(spec.kind)
     key = secrets.token_bytes(32)
     samples = {
         EMAIL: make_email(key, secrets.token_bytes(16)),
@@ -48,6 +61,11 @@ def forms_of(kind: str) -> dict[str, str]:
         return {**samples, "prose": f"a {samples[NAME]}, {samples[PHONE]}.\r\n{samples[EMAIL]}\n{samples[ADDRESS]}"}
     # A value that is not what its field is for is stored as short text, where the CRM's own validator lets it pass.
     return {kind: samples[kind]}
+
+
+def _cell(size: int) -> str:
+    """The text form of a cell with so many bytes of (padded) text in it."""
+    return text_form.write(bytes([AES_256_GCM.number]) + secrets.token_bytes(_CELL_HEAD + size))
 
 
 async def probe(walk: Walk, driver: CrmDriver, trail: Trail) -> list[FieldProof]:
@@ -101,13 +119,13 @@ async def _prove(
 ) -> FieldProof:
     kind = "text" if spec.kind is None else str(spec.kind)
     label = name if not decider else f"{name} ({', '.join(decider.values())})"
-    proof = FieldProof(entity.entity, label, kind)
+    proof = FieldProof(entity.entity, label, kind if spec.form is StorageForm.SURROGATE else f"{kind} ({spec.form})")
     before = await driver.read(entity, record)
     if before is None:
         return _unproved(entity, "the scratch record is gone")
     old = before.fields.get(name, "")
-    lines = not await _try(entity, driver, record, {name: "a\nb", **decider})
-    for form, text in forms_of(kind).items():
+    lines = spec.form is not StorageForm.BESIDE and not await _try(entity, driver, record, {name: "a\nb", **decider})
+    for form, text in forms_of(spec).items():
         if not lines:  # the field never holds several lines, so protecting never writes any there
             if form == "lines":
                 continue
@@ -118,10 +136,27 @@ async def _prove(
         if found:
             proof.problems[form] = found
             proof.holds = False
-    proof.limits = await _limits(entity, driver, record, name, kind, decider)
+    if spec.form is StorageForm.BESIDE:
+        proof.limits = await _date_limits(entity, driver, record, name, spec)
+    else:
+        proof.limits = await _limits(entity, driver, record, name, kind, decider)
     if old:
         await _try(entity, driver, record, {name: old})
     return proof
+
+
+async def _date_limits(entity: WalkEntity, driver: CrmDriver, record: str, name: str, spec: FieldSpec) -> list[str]:
+    """Which spellings of the profile the form takes besides its own, and which days; no verdict."""
+    found = []
+    tried = {f"spelling {one.text}": one.write(date(1999, 8, 23)) for one in spec.dates}
+    tried |= {
+        f"day {day}": spec.dates[0].write(day) for day in (date(1800, 2, 28), date(2000, 2, 29), date(9999, 12, 31))
+    }
+    for what, text in tried.items():
+        problem = await _try(entity, driver, record, {name: text})
+        if problem:
+            found.append(f"{what}: {problem}")
+    return found
 
 
 async def _limits(

@@ -310,6 +310,10 @@ class Work:
                 if not await self.changer.is_before(row, back, name):
                     trimmed = back.fields.get(name, "").strip() == new.get(name, "").strip()
                     misfits[name] = "undo-trimmed" if trimmed else "undo-not-stored"
+            for name in new.keys() - proved:
+                # What is kept outside the CRM is forgotten afterwards, so it has to be in the CRM now.
+                if "form" in row.fields[name] and back.fields.get(name) != new[name]:
+                    misfits[name] = "undo-not-stored"
             if left := self.changer.left(row, back):
                 misfits["record"] = f"undo-left:{left}"
             row.state = "differs" if misfits else "restored"

@@ -35,7 +35,7 @@ SEED = 20261126
 COLUMNS = {
     "creme": {
         "persons_contact": ["cremeentity_ptr_id", "last_name", "first_name", "phone", "mobile", "fax", "email", "skype",
-                            "url_site", "full_position"],
+                            "birthday", "url_site", "full_position"],
         "persons_organisation": ["cremeentity_ptr_id", "name", "phone", "fax", "email", "url_site"],
         "persons_address": ["id", "address", "po_box", "name", "zipcode", "city"],
         "creme_core_cremeentity": ["id", "description"],

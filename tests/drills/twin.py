@@ -175,7 +175,7 @@ def searches(crm: str, people: Sequence[Person], each: int, seed: int = 11) -> l
 
 
 SORTED = {
-    "creme": ("birthday ASC", "birthday DESC", "created ASC", "created DESC"),
+    "creme": ("created ASC", "created DESC"),
     "tryton": ("id DESC", "create_date ASC", "code ASC", "code DESC"),
 }
 """Columns that are not protected, with the direction: the order has to be the same."""
@@ -209,7 +209,7 @@ def _class(how: str, text: str) -> str:
 # -- Creme: the boxes over the list --------------------------------------------------------------------------------
 
 _BOXES = {"phone": "mobile", "address": "billing_address__address"}
-_SHOWN = ("last_name", "first_name", "phone", "mobile", "email", "billing_address__address", "birthday", "created")
+_SHOWN = ("last_name", "first_name", "phone", "mobile", "email", "billing_address__address", "created")
 
 
 def creme_view(driver: Driver) -> str:
@@ -232,7 +232,7 @@ def creme_search(driver: Driver, search: Search, view: str) -> Found:
     browser = driver.browser
     pages: list[tuple[str, ...]] = []
     total = 0
-    column, _, direction = (search.how if search.kind == "sorting" else "birthday ASC").partition(" ")
+    column, _, direction = (search.how if search.kind == "sorting" else "created ASC").partition(" ")
     for page in range(1, 40):
         given = {
             f"search-regular_field-{_BOXES.get(search.column, search.column)}": search.text,

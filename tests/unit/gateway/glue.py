@@ -15,17 +15,26 @@ import orjson
 
 from gateway.binding import Binding
 from gateway.body.limits import Limits as BodyLimits
+from gateway.cell_sight import CellSight
 from gateway.collaborators import Fields, Limits, Outgoing
 from gateway.database import Pool
 from gateway.exchange import Exchange, Head, Principal
 from gateway.installation import Installation
 from gateway.inward import Inward
+from gateway.kept import KeptFields
 from gateway.outward import Outward
+from gateway.placed import Placed
 from gateway.records import Records
 from gateway.reveal import Reveal
+from gateway.row_records import RowRecords
 from gateway.search import Search
+from gateway.sight import Sight
 from gateway.store import RecordStore
 from gateway.tokenise import Tokeniser
+from kms.beside import Beside
+from kms.cell_store import CellStore
+from kms.cells import Cells
+from kms.envelope import DEFAULT
 from kms.keyring import Keyring
 from kms.local import LocalProvider
 from kms.scanner import Scanner
@@ -98,7 +107,15 @@ class SeenSessions:
 class Glue:
     """The stages of one gateway for one CRM, and a CRM that only remembers what it was sent."""
 
-    def __init__(self, vault: SurrogateVault, scanner: Scanner, pool: Pool, profile: str, policy: str | Path) -> None:
+    def __init__(
+        self,
+        vault: SurrogateVault,
+        scanner: Scanner,
+        pool: Pool,
+        profile: str,
+        policy: str | Path,
+        keyring: Keyring,
+    ) -> None:
         self.vault = vault
         self.scanner = scanner
         self.clock = Clock()
@@ -108,17 +125,23 @@ class Glue:
         self.installation = Installation(given)
         scanners: Mapping[str, Scanner] = {TENANT: scanner}
         self.limits = Limits()
-        self.reveal = Reveal(vault, self.records, scanners, self.clock)
-        self.binding = Binding(vault, self.records, self.sessions, self.clock)
-        self.tokeniser = Tokeniser(vault, self.records, scanners.__getitem__)
+        store, sight = CellStore(pool), Sight(self.records)
+        self.cells = Cells(store, keyring, lambda _: DEFAULT)
+        self.beside = Beside(store, keyring, lambda _: DEFAULT)
+        self.kept = KeptFields(self.beside, self.cells, sight)
+        self.placed = Placed(self.beside, sight, RowRecords(vault, scanners.__getitem__))
+        cell_sight = CellSight(self.cells, sight, lambda _: self.profile.field_specs)
+        self.reveal = Reveal(vault, self.records, scanners, self.clock, cell_sight)
+        self.binding = Binding(vault, self.records, self.sessions, self.clock, kept=self.kept)
+        self.tokeniser = Tokeniser(vault, self.records, scanners.__getitem__, self.kept)
         self.search = Search(vault, self.records)
         self.inward = Inward(self.tokeniser, self.search, scanners.__getitem__, self.limits)
-        self.outward = Outward(self.reveal, self.binding, BodyLimits())
+        self.outward = Outward(self.reveal, self.binding, BodyLimits(), self.placed)
         self._count = 0
 
     def outward_with(self, reveal: Reveal) -> Outward:
         """The way out with another way of rendering."""
-        return Outward(reveal, self.binding, BodyLimits())
+        return Outward(reveal, self.binding, BodyLimits(), self.placed)
 
     def outward_over(self, vault: "Broken") -> Outward:
         """The way out over another vault."""
@@ -222,12 +245,17 @@ class Glue:
 
 @asynccontextmanager
 async def open_glue(
-    pool: Pool, keyring_path: Path, profile: str = "creme", policy: str | Path = DEFAULT_POLICY
+    pool: Pool,
+    keyring_path: Path,
+    profile: str = "creme",
+    policy: str | Path = DEFAULT_POLICY,
+    provider: LocalProvider | None = None,
 ) -> AsyncIterator[Glue]:
     """The stages over a real vault."""
-    vault = SurrogateVault(pool, Keyring(FastProvider(keyring_path, SECRET), Store(pool), clock=time.monotonic))
+    keyring = Keyring(provider or FastProvider(keyring_path, SECRET), Store(pool), clock=time.monotonic)
+    vault = SurrogateVault(pool, keyring)
     try:
-        yield Glue(vault, await vault.start(TENANT), pool, profile, policy)
+        yield Glue(vault, await vault.start(TENANT), pool, profile, policy, keyring)
     finally:
         await vault.close()
 

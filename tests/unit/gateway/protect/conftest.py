@@ -11,10 +11,15 @@ import pytest
 from gateway.database import Pool
 from gateway.job import Job, State, Wanted
 from gateway.protect.change import Changer
+from gateway.protect.other_forms import OtherForms
 from gateway.protect.reading import CrmDriver
 from gateway.protect.run import RunJob
 from gateway.protect.store import ProtectStore
 from gateway.protect.work import Pace, Work
+from kms.beside import Beside
+from kms.cell_store import CellStore
+from kms.cells import Cells
+from kms.envelope import DEFAULT
 from kms.keyring import Keyring
 from kms.local import LocalProvider
 from kms.store import Store
@@ -84,7 +89,9 @@ async def bench(pool: Pool, keyring_path: Path) -> AsyncIterator[Bench]:
     keyring = Keyring(LocalProvider(keyring_path, SECRET), Store(pool), clock=lambda: 0.0)
     vault = SurrogateVault(pool, keyring, clock=lambda: 0.0, value_s=300)
     scanner = await vault.start(T)
-    yield Bench(Changer(T, vault, keyring, scanner, os.urandom), ProtectStore(pool), vault)
+    store = CellStore(pool)
+    others = OtherForms(T, Beside(store, keyring, lambda _: DEFAULT), Cells(store, keyring, lambda _: DEFAULT))
+    yield Bench(Changer(T, vault, keyring, scanner, os.urandom, others), ProtectStore(pool), vault)
     await vault.close()
     await keyring.close()
 

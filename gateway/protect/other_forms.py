@@ -1,0 +1,92 @@
+"""Protecting fields that are not surrogates: dates go beside the CRM, whole texts into cells; and both come back.
+
+A date is kept before the CRM gets its placeholder, so nothing is lost whatever stops in between; it is given back in
+the spelling that was there.
+"""
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+
+from gateway.protect.judge import NO_ROOM, Judged, State
+from kms import cell as text_form
+from kms.beside import Beside
+from kms.cells import Cells
+from kms.tokens import Origin
+from policies.date_format import DateFormat, read_date
+from policies.operation import FieldSpec, StorageForm
+
+NO_DATE = "date"
+_PADDED = 16  # bytes that cells are padded to
+
+
+class OtherForms:
+    """The forms `beside` and `cell` for one tenant's records."""
+
+    def __init__(self, tenant: str, beside: Beside, cells: Cells) -> None:
+        self._tenant = tenant
+        self._beside = beside
+        self._cells = cells
+
+    async def judge(self, spec: FieldSpec, origin: Origin, text: str, limit: int) -> Judged:
+        """What a field is; limit: characters the field takes, 0 for unknown."""
+        if not text.strip():
+            return Judged(State.EMPTY)
+        if spec.form is StorageForm.BESIDE:
+            read = read_date(spec.dates, text)
+            if read is None:
+                return Judged(State.UNFIT, why=NO_DATE)
+            return Judged(State.PROTECTED if read[0] == spec.placeholder else State.CLEAR)
+        row = (await self._cells.places(self._tenant, [text])).get(text)
+        if row is not None and (row.entity, row.field, row.record) == (origin.entity, origin.field, origin.record):
+            return Judged(State.PROTECTED)
+        plain = len(text.encode("utf-8", "surrogatepass"))
+        size = text_form.characters(plain - plain % _PADDED + _PADDED, cell=True, committed=True)
+        room = min((one for one in (spec.max_chars, limit) if one > 0), default=0)
+        return Judged(State.UNFIT, why=NO_ROOM) if 0 < room < size else Judged(State.CLEAR)
+
+    async def keep(self, spec: FieldSpec, origin: Origin, text: str) -> tuple[str, dict[str, Any]] | None:
+        """What the CRM gets instead of a clear text, and what the row remembers of it; None: it would not come back.
+
+        Raises KeysUnavailable, StoreUnavailable.
+        """
+        record = origin.record or ""
+        if spec.form is StorageForm.BESIDE:
+            read = read_date(spec.dates, text)
+            if read is None or spec.placeholder is None or read[1].write(read[0]) != text:
+                return None
+            day, spelled = read
+            await self._beside.keep(self._tenant, origin.entity, origin.field, day, record=record, cell="")
+            kept = await self._beside.read(self._tenant, origin.entity, origin.field, [record])
+            if kept.get(record) != day:
+                return None
+            return spelled.write(spec.placeholder), {"form": "beside", "date": [spelled.text, list(spelled.months)]}
+        (made,) = await self._cells.seal(self._tenant, origin.entity, origin.field, [(text, None)])
+        await self._cells.bind(self._tenant, origin.entity, origin.field, record, [made])
+        (back,) = await self._cells.open(self._tenant, origin.entity, origin.field, [(made, record)])
+        if back != text:
+            return None
+        await self._cells.stand(self._tenant, origin.entity, origin.field, record, made)
+        return made, {"form": "cell"}
+
+    async def before(self, given: Mapping[str, Any], text: str) -> str | None:
+        """The clear text of a field that holds `text` now; `text` itself where it is clear, None: it does not open."""
+        entity, name, record = given["field"]
+        if given["form"] == "beside":
+            spelled = DateFormat(given["date"][0], tuple(given["date"][1]))
+            if spelled.read(text) is None:
+                return text
+            kept = (await self._beside.read(self._tenant, entity, name, [record])).get(record)
+            return spelled.write(kept) if isinstance(kept, date) else None
+        if text_form.read(text) is None:
+            return text
+        (back,) = await self._cells.open(self._tenant, entity, name, [(text, record)])
+        return back if isinstance(back, str) else None
+
+    async def retire(self, given: Mapping[str, Any]) -> None:
+        """Forget what is kept for a field whose value is in the CRM again."""
+        entity, name, record = given["field"]
+        if given["form"] == "beside":
+            await self._beside.forget(self._tenant, entity, name, record)
+        else:
+            await self._cells.stand(self._tenant, entity, name, record, "")

@@ -1,0 +1,92 @@
+"""Fields of a profile source, with their storage forms, and the places where answers show them.
+
+What a form asks of its field is checked here, in plain words; whether the CRM keeps it is proved by `protect probe`.
+"""
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+
+from policies.date_format import DateFormat, DateFormatInvalid
+from policies.operation import FieldSpec, ShownRule, StorageForm
+from policies.taxonomy import Kind
+
+# Longest value of a field whose own limit nobody stated, in code points.
+DEFAULT_MAX_CHARS = 65_000
+# A cell of 15 bytes of text: envelope, cell id and padding (kms.cell.characters), with room for a commitment.
+LEAST_CELL_CHARS = 100
+PLACEHOLDER = "1900-01-01"
+"""What stands in the CRM instead of a date of birth, unless the profile names another day."""
+
+
+def read_field(entity: str, name: str, entry: Mapping[str, Any]) -> tuple[FieldSpec, list[str]]:
+    """One declared field, and what is wrong with it."""
+    place = f"field {entity}.{name}"
+    kind = entry.get("kind", "text")
+    dates, problems = _dates(entry, place)
+    form = StorageForm(entry.get("form", "surrogate"))
+    placeholder = None
+    if form is StorageForm.BESIDE:
+        try:
+            placeholder = date.fromisoformat(entry.get("placeholder", PLACEHOLDER))
+        except ValueError:
+            problems.append(f"{place}: placeholder is no date")
+    elif "placeholder" in entry or dates:
+        problems.append(f"{place}: dates and placeholder are for form beside")
+    spec = FieldSpec(
+        entity,
+        name,
+        None if kind == "text" else Kind(kind),
+        entry.get("max", DEFAULT_MAX_CHARS),
+        form,
+        dates,
+        placeholder,
+    )
+    return spec, [*problems, *(f"{place}: {problem}" for problem in unfit(spec))]
+
+
+def unfit(spec: FieldSpec) -> list[str]:
+    """Why a field cannot have its storage form; empty when it can."""
+    match spec.form:
+        case StorageForm.SURROGATE if spec.kind is Kind.BIRTH_DATE:
+            return ["there is no surrogate of a date; a date of birth takes form beside"]
+        case StorageForm.BESIDE if spec.kind is not Kind.BIRTH_DATE:
+            return ["form beside is for dates of birth (kind birth_date)"]
+        case StorageForm.BESIDE if not spec.dates:
+            return ["form beside needs dates: the formats in which the CRM writes them, first the one of its forms"]
+        case StorageForm.CELL if spec.kind is Kind.BIRTH_DATE:
+            return ["a date column has no room for a cell; a date of birth takes form beside"]
+        case StorageForm.CELL if spec.max_chars < LEAST_CELL_CHARS:
+            return [f"holds {spec.max_chars} characters, a cell needs at least {LEAST_CELL_CHARS}"]
+    return []
+
+
+def read_shown(entry: Mapping[str, Any], spec: FieldSpec) -> ShownRule:
+    """One place where answers show a field."""
+    row = entry.get("row")
+    return ShownRule(
+        spec,
+        tuple(entry["pages"]),
+        entry.get("css", ""),
+        entry.get("attribute", ""),
+        (row["css"], row["id"], row["attribute"]) if row else None,
+        tuple(entry.get("which", ())),
+        selector_of(entry["path"]) if "path" in entry else (),
+        entry.get("key", ""),
+    )
+
+
+def selector_of(value: str | list[str]) -> tuple[str, ...]:
+    """A selector as the profile writes it: one step, or a list of steps."""
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _dates(entry: Mapping[str, Any], place: str) -> tuple[tuple[DateFormat, ...], list[str]]:
+    found, problems = [], []
+    for given in entry.get("dates", ()):
+        named = {"format": given} if isinstance(given, str) else given
+        try:
+            found.append(DateFormat(named["format"], tuple(named.get("months", ()))))
+        except DateFormatInvalid as error:
+            problems.append(f"{place}: {error}")
+    return tuple(found), problems
