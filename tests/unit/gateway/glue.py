@@ -133,7 +133,7 @@ class Glue:
         cell_sight = CellSight(self.cells, sight, lambda _: self.profile.field_specs)
         self.reveal = Reveal(vault, self.records, scanners, self.clock, cell_sight)
         self.binding = Binding(vault, self.records, self.sessions, self.clock, kept=self.kept)
-        self.tokeniser = Tokeniser(vault, self.records, scanners.__getitem__, self.kept)
+        self.tokeniser = Tokeniser(vault, self.records, scanners.__getitem__, kept=self.kept)
         self.search = Search(vault, self.records)
         self.inward = Inward(self.tokeniser, self.search, scanners.__getitem__, self.limits)
         self.outward = Outward(self.reveal, self.binding, BodyLimits(), self.placed)
