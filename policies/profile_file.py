@@ -233,6 +233,7 @@ class _Compiler:
                         _kinds(entry.get("begins", {})),
                         entry.get("beside", {}),
                         {column: tuple(names) for column, names in entry.get("spread", {}).items()},
+                        {column: tuple(names) for column, names in entry.get("spread_begins", {}).items()},
                     )
                 )
         return tuple(found)
