@@ -123,7 +123,7 @@ class Direct:
         return Listed(found, found[-1] if len(found) >= self._walk.page else "")
 
     async def read(self, entity: WalkEntity, record: str) -> Reading | None:
-        """The mapped columns of a row that hold text."""
+        """The mapped columns of a row that are not empty; raises MapInvalid for one that holds anything but text."""
         one = self._tables[entity.entity]
         numeric, limits = await self._known(one)
         names = [*one.columns, *([one.parent] if one.parent else [])]
@@ -139,7 +139,10 @@ class Direct:
             through = one.through
             owner = _owners(through, column(through.key)).where(column(through.column) == told_key).limit(1)
             parent = await self._run(lambda link: link.execute(owner).scalar())
-        raw = {name: value for name in one.columns if isinstance(value := told[name], str)}
+        raw = {name: value for name in one.columns if (value := told[name]) is not None}
+        if odd := sorted(name for name, value in raw.items() if not isinstance(value, str)):
+            # Passing them over would leave them clear without a word.
+            raise MapInvalid(f"the column {odd[0]} of the table {one.table} holds values that are no text")
         fields: dict[str, str] = {}
         for name, value in raw.items():
             if name in one.json:

@@ -271,3 +271,12 @@ async def test_reading_alone_is_possible_while_the_crm_answers(url: str, tmp_pat
         with pytest.raises(CrmStillUp):
             await up.write(reading, {"mail": "x"})
         await up.close()
+
+
+async def test_a_mapped_column_that_is_no_text_is_told_and_never_passed_over(url: str, tmp_path: Path) -> None:
+    """Else a run would leave it clear and a verification would not see it."""
+    told = "entities: [{entity: contact, table: People, key: id, fields: {staff: .phone}}]"
+    made = opened(url, tmp_path, told)
+    with pytest.raises(MapInvalid, match="no text"):
+        await made.read(made._walk.entities[0], "1")
+    await made.close()
