@@ -13,6 +13,7 @@ from policies.profile import Operation
 
 if TYPE_CHECKING:
     from gateway.block import Block
+    from gateway.showing import Showing
 
 
 class Head:
@@ -98,14 +99,15 @@ class Exchange:
     search field → what the CRM got and what was typed. own_words: reserved surrogate → the name or address
     somebody searched for without seeing its record; their own answer shows what they typed. files: cells of the files
     sealed in a create, which wait for its record. narrowed: search boxes that the CRM gets as a condition in another
-    parameter; restored: that parameter → what was sent, what was given.
+    parameter; restored: that parameter → what was sent, what was given. showing: what the CRM shows now of the record
+    that is written, for roles that may not write everything.
     Every request makes one: a dataclass with that many default factories would take three times as long.
     """
 
     __slots__ = (
         "body", "caught", "client_address", "crm_user", "decision", "echoes", "files", "head", "held", "id", "language",
         "narrowed", "operation", "own_words", "owner", "posted", "principal", "received_at", "restored", "searched",
-        "shown", "tenant", "typed", "written",
+        "showing", "shown", "tenant", "typed", "written",
     )  # fmt: skip
 
     def __init__(
@@ -137,3 +139,4 @@ class Exchange:
         self.files: tuple[bytes, ...] = ()
         self.narrowed: list[Narrowed] = []
         self.restored: dict[str, tuple[str, str]] = {}
+        self.showing: Showing | None = None

@@ -337,11 +337,10 @@ class _Sorting:
         if treatment is selector.Treatment.WHOLE:
             # A number without quotes is an id or an amount; only a profile can say that it is a phone.
             return Target(leaf, Treatment.LEAVE if leaf.bare else Treatment.WHOLE)
+        alone = spec is not None and selector.names_one_place(self.operation, found.path, leaf.siblings, text=leaf.text)
         spec = spec or FieldSpec(self.operation.entity, UNDECLARED, None, FREE_TEXT_CHARS)
-        if treatment is selector.Treatment.TEXT:
-            return Target(leaf, Treatment.TEXT, spec)
-        alone = selector.names_one_place(self.operation, found.path, leaf.siblings, text=leaf.text)
-        return Target(leaf, Treatment.VALUE, spec, alone=alone)
+        given = Treatment.TEXT if treatment is selector.Treatment.TEXT else Treatment.VALUE
+        return Target(leaf, given, spec, alone=alone)
 
     def _labelled(self, found: Found) -> Target:
         """A cell of an imported file: its column label says what it is, in any language the profile knows."""

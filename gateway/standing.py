@@ -8,6 +8,7 @@ of every field that was in it say what the field holds from then on; what it hel
 from collections.abc import Awaitable, Callable, Sequence
 
 from gateway.exchange import Exchange
+from kms.scanner import Scanner
 from kms.tokens import SurrogateVault, VaultEntry
 from policies.decision import Form
 from policies.profile import Action
@@ -32,6 +33,13 @@ def note_held(exchange: Exchange, places: Sequence[Place], surrogate: str | None
             held = exchange.held.setdefault(place, set())
             if surrogate is not None:
                 held.add(surrogate)
+
+
+def note_text(exchange: Exchange, scanner: Scanner, places: Sequence[Place], text: str, *, alone: bool) -> None:
+    """The same for a whole text with the surrogates in it."""
+    found = [hit.canonical for hit in scanner.find(text.encode("utf-8", "surrogatepass"))] if alone else []
+    for surrogate in found or (None,):
+        note_held(exchange, places, surrogate, alone=alone)
 
 
 async def holds(vault: SurrogateVault, tenant: str, places: Sequence[Place], entry: VaultEntry) -> bool:

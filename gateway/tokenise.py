@@ -17,8 +17,10 @@ from gateway.records import Records
 from gateway.refusal import FIELD_NOT_WRITABLE, VALUE_INVALID, VALUE_TOO_LONG, Refusal
 from gateway.reveal import PLACEHOLDER
 from gateway.settle import records_of, settle
-from gateway.standing import Place, cell_of, holds, is_filled, note_held, standing
+from gateway.standing import Place, cell_of, holds, is_filled, note_held, note_text, standing
 from gateway.typed import remember, writes_to_records
+from gateway.unchanged import parts_of, says_the_same, shown_text
+from gateway.wording import Piece, keep_parts, locked_kinds
 from gateway.writeback import (
     WIRE,
     Returned,
@@ -65,16 +67,6 @@ class Target:
     spec: FieldSpec | None = None
     records: tuple[str, ...] | None = None
     alone: bool = False
-
-
-@dataclass(slots=True)
-class Piece:
-    """A part of a text that becomes a surrogate: character offsets and the value to seal."""
-
-    start: int
-    end: int
-    value: NewValue
-    surrogate: str = ""
 
 
 @dataclass(slots=True)
@@ -135,20 +127,26 @@ class Tokeniser:
         StoreUnavailable.
         """
         work = Work(exchange, records if writes_to_records(exchange.operation) else (), mask_char)
+        scanner = self._scanner(exchange.tenant)
         for target in targets:
-            if target.treatment is Treatment.VALUE and target.spec is not None and not target.leaf.text.strip():
-                await self._emptied(work, target, target.spec)
+            if target.spec is not None and not target.leaf.text.strip():
+                await self._emptied(work, scanner, target, target.spec)
         given = [target for target in targets if target.treatment is not Treatment.LEAVE and target.leaf.text]
         if not given:
             return
         lines = {number: by_line(target) for number, target in enumerate(given) if is_lines(target)}
         active = [one for number, target in enumerate(given) for one in lines.get(number, [target])]
-        scanner = self._scanner(exchange.tenant)
         work.returned = await look_up(self._vault, scanner, exchange.tenant, {t.leaf.text for t in active})
         await self._records.load(exchange.tenant, records_of(work.returned.entries.values()), exchange.received_at)
-        for target in active:
-            if target.treatment is Treatment.VALUE and target.spec is not None:
-                await self._value(work, scanner, target, target.spec)
+        for number, target in enumerate(given):
+            if target.treatment is not Treatment.VALUE or target.spec is None:
+                continue
+            if not self._writable(work, target.spec) and await self._stays(work, scanner, target, target.spec):
+                lines.pop(number, None)
+                continue
+            for part in lines.get(number, [target]):
+                if part.treatment is Treatment.VALUE:
+                    await self._value(work, scanner, part, target.spec)
         await self._write_values(work)
         texts = [target for target in active if target.treatment in (Treatment.TEXT, Treatment.WHOLE)]
         await self._texts(work, scanner, texts)
@@ -158,12 +156,38 @@ class Tokeniser:
         for surrogate, origin in dict.fromkeys(work.shared):
             await self._vault.add_origin(exchange.tenant, surrogate, origin, cell_of(exchange))
 
-    async def _emptied(self, work: Work, target: Target, spec: FieldSpec) -> None:
+    async def _emptied(self, work: Work, scanner: Scanner, target: Target, spec: FieldSpec) -> None:
         """A field that is left or made empty: to empty it takes the right to write there."""
         stands = work.stands(target, spec)
-        if not self._writable(work, spec) and await is_filled(self._vault, work.exchange.tenant, stands):
-            raise Refusal(FIELD_NOT_WRITABLE, fields=(spec.name,))
+        if target.treatment is Treatment.TEXT:
+            if await self._keep_parts(work, scanner, Prose(target, "")):
+                return
+        elif target.treatment is not Treatment.VALUE:
+            return
+        elif not self._writable(work, spec):
+            if await self._stays(work, scanner, target, spec):
+                return
+            # A row of a table may empty what nobody has read.
+            if target.records == () or await is_filled(self._vault, work.exchange.tenant, stands):
+                raise Refusal(FIELD_NOT_WRITABLE, fields=(spec.name,))
         note_held(work.exchange, stands, None, alone=target.alone)
+
+    async def _stays(self, work: Work, scanner: Scanner, target: Target, spec: FieldSpec) -> bool:
+        """Whether a field that is not this person's to write stays as the CRM shows it; raises Refusal where it would
+        not. False: the CRM does not tell."""
+        held = await shown_text(work.exchange, target.leaf)
+        if held is not None and not await self._same(work, scanner, target, spec, held):
+            raise Refusal(FIELD_NOT_WRITABLE, fields=(spec.name,))
+        return held is not None
+
+    async def _same(self, work: Work, scanner: Scanner, target: Target, spec: FieldSpec, held: str) -> bool:
+        """Whether a text says what the CRM holds; it goes on as that then."""
+        form, leaf = partial(self._loaded_form, work), target.leaf
+        if not await says_the_same(self._vault, scanner, work.exchange, held, leaf.text, spec, form, work.mask_char):
+            return False
+        leaf.new = held
+        note_text(work.exchange, scanner, work.stands(target, spec), held, alone=target.alone)
+        return True
 
     async def _value(self, work: Work, scanner: Scanner, target: Target, spec: FieldSpec) -> None:
         """One declared field: keep what comes back, refuse what cannot be kept, seal what is new."""
@@ -314,7 +338,34 @@ class Tokeniser:
         known_values = await self._known_values(work, prose)
         for one in prose:
             one.pieces = self._pieces(work, one, known_values.get(one.text, []))
-        await self._write_pieces(work, prose)
+        changed = [one for one in prose if not await self._keep_parts(work, scanner, one)]
+        await self._write_pieces(work, changed)
+        for target, spec in ((one.target, one.target.spec) for one in changed):
+            if target.treatment is Treatment.TEXT and spec is not None:
+                text = target.leaf.text if target.leaf.new is None else target.leaf.new
+                note_text(work.exchange, scanner, work.stands(target, spec), text, alone=target.alone)
+
+    async def _keep_parts(self, work: Work, scanner: Scanner, prose: Prose) -> bool:
+        """Personal parts of a free text that a role may not write are those that stand there; raises Refusal.
+
+        True: nothing in the text was changed, and it goes on as the CRM holds it.
+        """
+        target, spec, tenant = prose.target, prose.target.spec, work.exchange.tenant
+        if target.treatment is not Treatment.TEXT or spec is None:
+            return False
+        locked = locked_kinds(work.exchange, spec, declared=spec.name != UNDECLARED)
+        if not locked:
+            return False
+        held = await shown_text(work.exchange, target.leaf)
+        if held is not None:
+            if await self._same(work, scanner, target, spec, held):
+                return True
+            there = [await parts_of(self._vault, scanner, tenant, held)]
+        else:
+            there = [await self._vault.at_origin(tenant, *place) for place in work.stands(target, spec)]
+        inside, form = work.returned.inside(prose.text), partial(self._loaded_form, work)
+        await keep_parts(locked, spec, prose.pieces, inside, there, form, whole=target.alone or held is not None)
+        return False
 
     async def _put_back(self, work: Work, scanner: Scanner, target: Target) -> str:
         """The text with the masks in it replaced by their surrogates; raises Refusal for those that cannot be."""
@@ -340,7 +391,7 @@ class Tokeniser:
             masked = PLACEHOLDER in text or mask.looks_masked(text)
         else:  # a password of stars is nobody's mask
             masked = text.strip() == PLACEHOLDER or (bool(text.strip(" *\u2022")) and mask.looks_masked(text))
-        return masked or holds_edited_surrogate(text, work.returned.spans(text), scanner.shapes)
+        return masked or holds_edited_surrogate(text, work.returned.spans(text), scanner)
 
     async def _known_values(self, work: Work, prose: Iterable[Prose]) -> dict[str, list[tuple[int, int, str, Kind]]]:
         """Parts of declared free texts that are known names or addresses, per text."""
@@ -387,7 +438,7 @@ class Tokeniser:
         return sorted(pieces, key=lambda piece: piece.start)
 
     async def _write_pieces(self, work: Work, prose: Sequence[Prose]) -> None:
-        flat = [(one, piece) for one in prose for piece in one.pieces]
+        flat = [(one, piece) for one in prose for piece in one.pieces if not piece.surrogate]
         exchange = work.exchange
         surrogates = await self._placed(work, [piece.value for _, piece in flat])
         for (one, piece), surrogate in zip(flat, surrogates, strict=True):

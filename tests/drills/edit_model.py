@@ -27,14 +27,20 @@ SEES: Mapping[str, Mapping[str, str]] = {
     },
     "blind": {},
 }
-# A note is free text: its personal parts follow the rights of their kinds, and anybody who may edit may write it.
+# A note is free text: its personal parts follow the rights of their kinds (see KEEPS), the words around are anybody's.
 WRITES: Mapping[str, frozenset[str]] = {
     "manager": frozenset(FIELDS),
     "sales": frozenset(FIELDS),
     "blind": frozenset(FIELDS),
-    "clerk": frozenset({"name", "address", "note", "stage"}),
-    "reader": frozenset({"note", "stage"}),
+    "clerk": frozenset({"name", "address", "stage"}),
+    "reader": frozenset({"stage"}),
 }
+# Surrogates of the kinds that a role may not write, as they stand in a note in the CRM: a write of theirs keeps them.
+_NUMBERS = re.compile(
+    r"e\.[a-z2-7]{32}@|\+888[0-9]{11}|(?<![0-9])[0-9]{17}[0-9X](?![0-9])|(?<![0-9])[0-9]{19}(?![0-9])"
+)
+_TOKENS = re.compile(r"Z[qx][a-z2-7]{14}")
+KEEPS: Mapping[str, tuple[re.Pattern[str], ...]] = {"clerk": (_NUMBERS,), "reader": (_NUMBERS, _TOKENS)}
 STAGES = ("lead", "offer", "won", "lost")
 
 
@@ -79,6 +85,7 @@ class World:
     """Truth of all contacts, every declared value that ever was true with its fields, and the faults so far.
 
     loose: (record, field) whose value the gateway cannot tie to the record; tolerated: changes of those by old pages.
+    notes: what the CRM holds as the note of a record; respelled: values in exports in another of their spellings.
     """
 
     truth: dict[int, Values] = field(default_factory=dict)
@@ -86,6 +93,8 @@ class World:
     faults: list[Fault] = field(default_factory=list)
     loose: set[tuple[int, str]] = field(default_factory=set)
     tolerated: int = 0
+    notes: dict[int, str] = field(default_factory=dict)
+    respelled: int = 0
 
     def anchor(self, way: str, role: str, record: int, name: str, said: Said) -> None:
         """After an accepted write: whether the gateway knows that this value stands in this very record.
@@ -229,7 +238,7 @@ def judge(
                     f"{before[name]!r} → {actual!r}, posted {said.text if said else None!r}, meant {sorted(allowed)!r}"
                 )
                 world.faults.append(Fault(number, what, who, way, name, how, detail))
-            elif name not in WRITES[role] and not same(actual, before[name]):
+            elif name not in WRITES[role] and name != "note" and not same(actual, before[name]):
                 if (record, name) in world.loose:
                     world.tolerated += 1
                     continue
@@ -238,6 +247,16 @@ def judge(
         for name, said in posted.get(record, {}).items() if accepted else ():
             world.anchor(way, role, record, name, said)
         world.settle(record, values)
+
+
+def parts_kept(world: World, number: int, who: str, way: str, record: int, note: str) -> None:
+    """A note keeps the parts that its writer may not write; then this is what it holds."""
+    before = world.notes.get(record, note)
+    for pattern in KEEPS.get(who.rstrip("12"), ()):
+        if set(pattern.findall(before)) != set(pattern.findall(note)):
+            detail = f"{before!r} → {note!r}"
+            world.faults.append(Fault(number, "part of a text changed without the right", who, way, "note", "", detail))
+    world.notes[record] = note
 
 
 def at_rest(world: World, number: int, record: int, stored: Mapping[str, str]) -> None:
