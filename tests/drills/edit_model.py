@@ -267,7 +267,7 @@ def at_rest(world: World, number: int, record: int, stored: Mapping[str, str]) -
         if value and same(stored[name], value):
             world.faults.append(Fault(number, "clear at rest", "", "", name, "", repr(value)))
     for name in ("email", "phone", "mobile", "id_card", "bank_card"):
-        # A letter or digit typed right beside it makes it another word, which no recogniser takes for it.
+        # A letter or digit typed right beside a number makes it another word, which no recogniser takes for it.
         alone = re.compile(rf"(?<![A-Za-z0-9]){re.escape(truth[name])}(?![A-Za-z0-9])")
         at = next((one for one, text in stored.items() if len(truth[name]) > 9 and alone.search(text)), None)
         if at is not None:
