@@ -169,7 +169,8 @@ class Inward:
         for file in upload.files if marked else ():
             rule = marked.get(file.name)
             table = rule is not None and rule.data and file.container is not None and file.media in _TABLES
-            if rule is None or rule.seal is None or table or not file.length:
+            shown = rule is not None and file.media is Media.IMAGE and not rule.images
+            if rule is None or rule.seal is None or table or shown or not file.length:
                 continue  # an empty part is a field in which no file was chosen
             if self._files is None:
                 raise RuntimeError("nobody is there to seal a file that the profile marks")

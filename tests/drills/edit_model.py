@@ -268,7 +268,8 @@ def at_rest(world: World, number: int, record: int, stored: Mapping[str, str]) -
             world.faults.append(Fault(number, "clear at rest", "", "", name, "", repr(value)))
     for name in ("email", "phone", "mobile", "id_card", "bank_card"):
         # A letter or digit typed right beside a number makes it another word, which no recogniser takes for it.
-        alone = re.compile(rf"(?<![A-Za-z0-9]){re.escape(truth[name])}(?![A-Za-z0-9])")
+        value = re.escape(truth[name])
+        alone = re.compile(value if "@" in value else rf"(?<![A-Za-z0-9]){value}(?![A-Za-z0-9])")
         at = next((one for one, text in stored.items() if len(truth[name]) > 9 and alone.search(text)), None)
         if at is not None:
             detail = f"{truth[name]!r} in {at}: {stored[at]!r}"
