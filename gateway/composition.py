@@ -33,6 +33,7 @@ from gateway.app import App, Policies
 from gateway.binding import Binding
 from gateway.body.limits import Limits as BodyLimits
 from gateway.collaborators import Limits
+from gateway.composition_arrivals import lookouts_of
 from gateway.composition_durable import open_durable
 from gateway.composition_egress import EgressNeeds, egress_of
 from gateway.console.app import make_console_app
@@ -254,6 +255,7 @@ async def _assemble(
         sign_in_app=make_sign_in_app(access),
         console_app=make_console_app(console),
         sweeps=(UserStore(database).sweep, SessionStore(database).sweep, EgressStore(database).sweep),
+        lookouts=lookouts_of(settings, database, vault, keyring, audit, scanners, records, installations),
         egress=egress_of(
             EgressNeeds(
                 settings,

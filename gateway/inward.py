@@ -252,6 +252,9 @@ class _Sorting:
         if part.labels:
             self._require_labels(found)
             self.targets += [self._labelled(one) for one in found]
+            # A column of empty cells has no strings, but an import may empty what stands there.
+            labels = part.container.columns if isinstance(part.container, xlsx.XlsxDocument) else ()
+            self.targets += [self._labelled(Found(part.where, (one,), Leaf((one,), ""))) for one in labels]
             return
         leaves = {one.path: one.leaf.text for one in found}
         searching = {

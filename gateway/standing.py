@@ -14,7 +14,8 @@ from policies.decision import Form
 from policies.profile import Action
 
 Place = tuple[str, str, str]  # entity, field, record
-IMPORTED = "import."  # begins the cells of imports, whose rows nobody can bind to records
+IMPORTED = "import."  # begins the cells of imports, whose rows name no records
+PASTED = "pasted."  # the cell of surrogates that somebody who does not see their values has put somewhere
 
 
 def cell_of(exchange: Exchange) -> str:

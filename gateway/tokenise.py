@@ -14,10 +14,10 @@ from functools import partial
 from gateway.body.leaf import Leaf
 from gateway.exchange import Exchange
 from gateway.records import Records
-from gateway.refusal import FIELD_NOT_WRITABLE, VALUE_INVALID, VALUE_TOO_LONG, Refusal
+from gateway.refusal import FIELD_NOT_WRITABLE, TEXT_PART_NOT_WRITABLE, VALUE_INVALID, VALUE_TOO_LONG, Refusal
 from gateway.reveal import PLACEHOLDER
 from gateway.settle import records_of, settle
-from gateway.standing import Place, cell_of, holds, is_filled, note_held, note_text, standing
+from gateway.standing import IMPORTED, PASTED, Place, cell_of, holds, is_filled, note_held, note_text, standing
 from gateway.typed import remember, writes_to_records
 from gateway.unchanged import parts_of, says_the_same, shown_text
 from gateway.wording import Piece, keep_parts, locked_kinds
@@ -91,6 +91,7 @@ class Work:
     returned: Returned = field(default_factory=Returned)
     values: list[tuple[Target, FieldSpec, NewValue]] = field(default_factory=list)
     shared: list[tuple[str, Origin]] = field(default_factory=list)
+    pasted: dict[str, Origin] = field(default_factory=dict)
     names: dict[int, dict[str, tuple[str, str]]] = field(default_factory=dict)
 
     @property
@@ -155,6 +156,8 @@ class Tokeniser:
             given[number].leaf.new = joined if joined != given[number].leaf.text else None
         for surrogate, origin in dict.fromkeys(work.shared):
             await self._vault.add_origin(exchange.tenant, surrogate, origin, cell_of(exchange))
+        for surrogate, origin in work.pasted.items():
+            await self._vault.add_origin(exchange.tenant, surrogate, origin, PASTED)
 
     async def _emptied(self, work: Work, scanner: Scanner, target: Target, spec: FieldSpec) -> None:
         """A field that is left or made empty: to empty it takes the right to write there."""
@@ -167,8 +170,9 @@ class Tokeniser:
         elif not self._writable(work, spec):
             if await self._stays(work, scanner, target, spec):
                 return
-            # A row of a table may empty what nobody has read.
-            if target.records == () or await is_filled(self._vault, work.exchange.tenant, stands):
+            # A row of a table may empty what nobody has read, and an import may have filled what the vault holds empty.
+            tenant = work.exchange.tenant
+            if target.records == () or await is_filled(self._vault, tenant, stands) or await self._open(work, stands):
                 raise Refusal(FIELD_NOT_WRITABLE, fields=(spec.name,))
         note_held(work.exchange, stands, None, alone=target.alone)
 
@@ -179,6 +183,11 @@ class Tokeniser:
         if held is not None and not await self._same(work, scanner, target, spec, held):
             raise Refusal(FIELD_NOT_WRITABLE, fields=(spec.name,))
         return held is not None
+
+    async def _open(self, work: Work, stands: Sequence[Place]) -> bool:
+        """Whether an import brought values for such a field of which nobody knows in which records they stand."""
+        names = {place[:2] for place in stands}
+        return bool(names) and await self._vault.is_open(work.exchange.tenant, names, IMPORTED)
 
     async def _same(self, work: Work, scanner: Scanner, target: Target, spec: FieldSpec, held: str) -> bool:
         """Whether a text says what the CRM holds; it goes on as that then."""
@@ -280,6 +289,10 @@ class Tokeniser:
         A mask is not enough: where a role sees more of its own records, pasting would turn the mask into the value.
         """
         if self._form(work, entry) is not Form.CLEAR:
+            if any(
+                origin.record is None for origin in entry.origins
+            ):  # what waits for its record must not find it here
+                work.pasted[entry.surrogate] = Origin(spec.entity, spec.name, None)
             return
         for record in work.places(target) or (None,):
             origin = Origin(spec.entity, spec.name, record)
@@ -362,7 +375,10 @@ class Tokeniser:
                 return True
             there = [await parts_of(self._vault, scanner, tenant, held)]
         else:
-            there = [await self._vault.at_origin(tenant, *place) for place in work.stands(target, spec)]
+            stands = work.stands(target, spec)
+            if await self._open(work, stands):
+                raise Refusal(TEXT_PART_NOT_WRITABLE, fields=(spec.name,))
+            there = [await self._vault.at_origin(tenant, *place) for place in stands]
         inside, form = work.returned.inside(prose.text), partial(self._loaded_form, work)
         await keep_parts(locked, spec, prose.pieces, inside, there, form, whole=target.alone or held is not None)
         return False
@@ -390,7 +406,7 @@ class Tokeniser:
         if target.treatment is Treatment.TEXT:
             masked = PLACEHOLDER in text or mask.looks_masked(text)
         else:  # a password of stars is nobody's mask
-            masked = text.strip() == PLACEHOLDER or (bool(text.strip(" *\u2022")) and mask.looks_masked(text))
+            masked = PLACEHOLDER in text or (bool(text.strip(" *\u2022")) and mask.looks_masked(text))
         return masked or holds_edited_surrogate(text, work.returned.spans(text), scanner)
 
     async def _known_values(self, work: Work, prose: Iterable[Prose]) -> dict[str, list[tuple[int, int, str, Kind]]]:

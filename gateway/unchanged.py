@@ -94,7 +94,7 @@ def _says(text: str, tokens: Sequence[Sequence[str]]) -> bool:
     whole = _even(text)
     reach = {0}
     for token in tokens:
-        ways = {_even(one) for one in token}
+        ways = {_even(way) for one in token for way in (one, one.strip())}
         reach = {at + len(one) for at in reach for one in ways if whole.startswith(one, at)}
     return len(whole) in reach
 

@@ -25,6 +25,8 @@ from privacy import mask
 FormOf = Callable[[VaultEntry], Awaitable[Form]]
 _SEPARATORS = re.compile(r"[\s()./\-\u00a0\u2009\u202f]")
 _GAP = r"[\s().\-\u00a0\u2009\u202f]{0,2}"
+# No value has these signs: they are a mask's, whatever was typed around it.
+_COVERED = re.compile(r"\*{2}|\u2022")
 # Wire masks inside running text, however close the words around them stand.
 WIRE = re.compile(
     r"(?<![A-Za-z0-9])[A-Za-z0-9]\.[A-Za-z2-7]{32}@(?:[A-Za-z0-9-]+\.)*masked\.invalid"
@@ -121,7 +123,7 @@ async def restore_mask(
                 return entry
         raise refused(spec)
     placeholder = text.strip() == PLACEHOLDER
-    if not placeholder and not mask.looks_masked(text):
+    if not placeholder and _COVERED.search(text) is None and not mask.looks_masked(text):
         return None
     if spec is None or record is None:
         raise refused(spec)

@@ -102,7 +102,7 @@ class Changer:
         values: list[NewValue] = []
         for spec, one in judged.values():
             if spec.kind is not None and one.state is State.CLEAR:
-                origin = self._origin(reading, spec)
+                origin = self.origin(reading, spec)
                 values += [NewValue(p.kind, p.clear, origin) for p in one.pieces if p.kind in NAMED]
         if not values:
             return
@@ -129,7 +129,7 @@ class Changer:
                 continue
             text = reading.fields[name]
             new, places = written(text, one.pieces)
-            origin = self._origin(reading, spec)
+            origin = self.origin(reading, spec)
             parts = [[start, surrogate] for start, surrogate in places]
             try:
                 back = self._rebuilt(new, parts, entries, origin)
@@ -254,7 +254,7 @@ class Changer:
         return restored(text, places)
 
     async def _new_value(self, reading: Reading, spec: FieldSpec, piece: Piece) -> NewValue:
-        origin = self._origin(reading, spec)
+        origin = self.origin(reading, spec)
         verbatim = piece.verbatim
         if reading.parent and piece.kind in DETERMINISTIC and not verbatim:
             # Two entries of one person may hold one number in two spellings; each keeps its own.
@@ -269,7 +269,8 @@ class Changer:
                 return True
         return False
 
-    def _origin(self, reading: Reading, spec: FieldSpec) -> Origin:
+    def origin(self, reading: Reading, spec: FieldSpec) -> Origin:
+        """Where a value of this field stands: the record itself, or the one it hangs on."""
         parent = reading.entity.parent
         hangs = parent is not None and spec.entity == parent[0] and bool(reading.parent)
         return Origin(spec.entity, spec.name, reading.parent if hangs else reading.record)

@@ -88,7 +88,7 @@ class Desk:
             await self.trail("protect.sign_in", "", "", {})
 
         credential = await self.credentials.open(self.tenant, used)
-        client = CrmClient(_pool(self.settings))
+        client = CrmClient(pool_of(self.settings))
         if self.profile.protocol == "json-rpc":
             return JsonRpc(client, walk, credential)
         return HtmlForms(client, self.profile, walk, credential)
@@ -180,7 +180,8 @@ async def open_desk(settings: Settings, tenant: str, dsn: str) -> AsyncIterator[
         )
 
 
-def _pool(settings: TenantSettings) -> Pool:
+def pool_of(settings: TenantSettings) -> Pool:
+    """Connections to a CRM for the gateway's own work; raises CrmUnreachable for files of its TLS."""
     tls = None
     if settings.upstream.startswith("https:"):
         try:

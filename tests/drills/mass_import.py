@@ -5,7 +5,7 @@ import time
 
 from gateway.demo.browser import Answer, Browser, BrowserFault, Upload, forms
 
-JOB_S = 60.0
+JOB_S = 180.0
 UPLOAD = "/documents/quickforms/from_widget/document/csv/add"
 
 

@@ -10,7 +10,7 @@ import pytest_asyncio
 from gateway.database import Pool
 from gateway.refusal import FIELD_NOT_WRITABLE, MASK_RETURNED, TEXT_PART_NOT_WRITABLE, Refusal
 from gateway.reveal import PLACEHOLDER
-from tests.drills.edit_crm import POLICY, PROFILE, as_csv
+from tests.drills.edit_crm import POLICY, PROFILE, XLSX, as_csv, as_xlsx
 from tests.unit.gateway.glue import JSON, Glue, open_glue
 
 PERSON = {
@@ -215,3 +215,36 @@ async def test_an_import_may_replace_what_nobody_has_read_so_it_takes_the_right(
     table = as_csv([{"id": 5, "name": "王芳"}], ("id", "name"))
     exchange = contacts.exchange("POST", "/contacts/import", role="clerk", body=table, content_type="text/csv")
     await contacts.protect(exchange, table, "text/csv")
+
+
+@pytest.mark.parametrize("column", ["phone", "note"])
+async def test_an_empty_column_of_a_workbook_takes_the_right_too(contacts: Glue, column: str) -> None:
+    table = as_xlsx([{"id": 5, column: ""}], ("id", column))
+    exchange = contacts.exchange("POST", "/contacts/import", role="clerk", body=table, content_type=XLSX)
+    with pytest.raises(Refusal) as caught:
+        await contacts.protect(exchange, table, XLSX)
+    assert caught.value.fields == (column,)
+    exchange = contacts.exchange("POST", "/contacts/import", body=table, content_type=XLSX)
+    await contacts.protect(exchange, table, XLSX)
+
+
+@pytest.mark.parametrize("text", [f"{PLACEHOLDER}9", f"see {PLACEHOLDER}", "138****8000 (new)", "1138****8000"])
+@pytest.mark.parametrize("role", ["sales", "blind"])
+async def test_a_mask_with_text_around_it_is_never_a_value(contacts: Glue, role: str, text: str) -> None:
+    await made(contacts)
+    assert (await refused(contacts, role, {"phone": text})).reason is MASK_RETURNED
+    table = as_csv([{"id": 5, "phone": text}], ("id", "phone"))
+    exchange = contacts.exchange("POST", "/contacts/import", role=role, body=table, content_type="text/csv")
+    with pytest.raises(Refusal) as caught:
+        await contacts.protect(exchange, table, "text/csv")
+    assert caught.value.reason is MASK_RETURNED
+
+
+async def test_after_an_import_nobody_without_the_right_empties_what_it_may_have_filled(contacts: Glue) -> None:
+    await sent(contacts, "manager", "POST", "/api/contacts", {"name": "王芳"}, status=201)
+    await sent(contacts, "clerk", "PATCH", RECORD, {"phone": "", "note": "nothing"})
+    table = as_csv([{"id": 5, "phone": "13900139000", "note": "call 13900139000"}], ("id", "phone", "note"))
+    exchange = contacts.exchange("POST", "/contacts/import", body=table, content_type="text/csv")
+    await contacts.protect(exchange, table, "text/csv")
+    assert (await refused(contacts, "clerk", {"phone": ""})).reason is FIELD_NOT_WRITABLE
+    await refused_text(contacts, "clerk", "nothing")

@@ -77,6 +77,13 @@ async def test_white_space_and_line_breaks_that_forms_change_do_not_count(contac
     assert await sent(contacts, "reader", "PUT", COPY, posted, kept) == kept
 
 
+async def test_a_value_with_white_space_of_its_own_is_saved_as_it_is(contacts: Glue) -> None:
+    made = {"phone": " 138-0013-8000 ", "name": "王芳 ", "note": "  call 13900139000 "}
+    held = await sent(contacts, "manager", "POST", "/api/contacts", made)
+    for posted in (made, {name: text.strip() for name, text in made.items()}):
+        assert await sent(contacts, "reader", "PATCH", COPY, posted, held) == held
+
+
 @pytest.mark.parametrize("name", PERSON)
 async def test_whatever_else_is_posted_is_refused_whatever_the_crm_shows(contacts: Glue, name: str) -> None:
     held = await copied(contacts)
