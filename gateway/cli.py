@@ -166,7 +166,7 @@ def profile_explain(
     limits = tree.add("known limits")
     for sentence in profile.known_limits:
         limits.add(escape(sentence))
-    out.print(tree)
+    out.print(tree, soft_wrap=False)  # a tree that is wrapped by the terminal alone is cut instead
 
 
 def main() -> None:

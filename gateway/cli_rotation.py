@@ -51,7 +51,9 @@ def register(app: typer.Typer) -> None:
 def rotate(
     tenant: TenantOption = "",
     scope: Annotated[str, typer.Option(help="Only keys of this scope: email, phone, name…; needs --purpose.")] = "",
-    purpose: Annotated[str, typer.Option(help="Only keys for this: seal, equal or token; needs --scope.")] = "",
+    purpose: Annotated[
+        str, typer.Option(help="Only keys for this: seal, equal, prefix, suffix, part, token…; needs --scope.")
+    ] = "",
     tenant_key: Annotated[
         bool, typer.Option("--tenant-key", help="The key that wraps the field keys, instead of them.")
     ] = False,
@@ -97,7 +99,7 @@ def status(tenant: TenantOption = "", config: FileOption = None) -> None:
         try:
             # Names are what `pause` and `resume` take, so they are never cut.
             whole = Column("job", overflow="fold")
-            table = Table(whole, "state", "done", "of", "%", "a second", "left", "problem", box=None)
+            table = Table(whole, "state", "done", "of", "%", "a second", "left", "problem", "old key", box=None)
             for job in await JobStore(pool).of_tenant(name, KINDS):
                 table.add_row(*_row(job))
         finally:
@@ -172,7 +174,8 @@ async def _follow(wait: Callable[..., Awaitable[Job]], begun: Sequence[Job]) -> 
         ended = list(await asyncio.gather(*(wait(job.id, show) for job in begun)))
     for job in sorted(ended, key=_title):
         style = {State.DONE: "green", State.PAUSED: "yellow"}.get(job.state, "red")
-        out.print(f"{_title(job)}: {job.state}{_because(job)}", style=style, markup=False)
+        told = f", {_old_key(job)}" if job.state is State.DONE and job.kind == KINDS[0] else ""
+        out.print(f"{_title(job)}: {job.state}{_because(job)}{told}", style=style, markup=False)
     return 0 if all(job.state in (State.DONE, State.PAUSED) for job in ended) else PROBLEM
 
 
@@ -184,6 +187,22 @@ def _title(job: Job) -> str:
 
 def _because(job: Job) -> str:
     return f", {job.problem}; see: crmgate keys rotation status" if job.problem else ""
+
+
+def _old_key(job: Job) -> str:
+    """What became of the old key of a rotation that ended, and what is under it."""
+    told = job.cursor if isinstance(job.cursor, dict) else {}
+    end, left = str(told.get("end", "")), told.get("left", 0)
+    if not end:
+        return ""
+    return _ENDS[end].format("what" if left == -1 else f"{left} of what")
+
+
+_ENDS = {
+    "retired": "0 left under the old key",
+    "verify": "the old key goes on confirming {} was made under it",
+    "standing": "the old key stays live for {} stands in the CRM under it",
+}
 
 
 def _row(job: Job) -> list[str]:
@@ -198,6 +217,7 @@ def _row(job: Job) -> list[str]:
         f"{job.speed:.0f}" if job.speed else "",
         f"{left:.0f} s" if left is not None else "",
         job.problem,
+        _old_key(job) if job.kind == KINDS[0] else "",
     ]
 
 

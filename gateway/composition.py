@@ -226,6 +226,10 @@ async def _assemble(
     console = console_deps(settings, access, database, trail, keyring, bundles, installations, keeper)
     watch = Watch()
     stack.callback(watch.stop)
+
+    def migrated(tenant: str) -> bool:
+        return settings.tenants[tenant].migrated
+
     return App(
         tenants=MappingProxyType(tenants),
         installations=installations,
@@ -239,8 +243,8 @@ async def _assemble(
         limits=limits,
         refusals=refusals,
         inward=Inward(
-            Tokeniser(vault, records, scanners.__getitem__),
-            Search(vault, records, lambda tenant: settings.tenants[tenant].migrated),
+            Tokeniser(vault, records, scanners.__getitem__, migrated),
+            Search(vault, records, migrated),
             scanners.__getitem__,
             limits,
             files,
@@ -344,6 +348,7 @@ def console_deps(
         policy=lambda tenant: bundles[tenant],
         fields=lambda tenant: tuple(installations[tenant].current.field_specs.values()),
         check_keys=keyring.check,
+        key_status=keyring.status,
         key_provider=", ".join(dict.fromkeys(one.name for one in keyring.providers)),
         crm=crm,
         console_url=settings.console.public_url,

@@ -16,22 +16,39 @@ from gateway.opening import open_keyring, sealing_of
 from gateway.rewrap import TenantKeyWork
 from gateway.rotation import FieldKeyWork
 from gateway.rotation_desk import RotationDesk, recorder
+from gateway.rotation_sealed import DigestMover, SealedMover
+from gateway.rotation_store import SealedStore
 from gateway.settings import Settings
+from kms.beside import Beside
+from kms.cell_store import CellStore
+from kms.index_rotation import IndexMover
 from kms.keyring import Keyring
 from kms.local import LocalProvider
 from kms.local_turn import LocalTurn
 from kms.rotation import Rotation
+from kms.standing import CrmMover
 from kms.store import Store as VaultStore
 from kms.tenant_key import TenantKeys, Turning
+from kms.tokens import SurrogateVault
 from kms.vault import TransitProvider
 from kms.vault_turn import TransitTurn
 
+_OPENED = 1000  # entries in memory while their terms are made anew
 COMMAND_POLL_S = 0.2  # a command waits for its work; a server has time
 
 
 def rotation_of(settings: Settings, database: Database, keyring: Keyring) -> Rotation:
-    """Rotation of the vault's keys."""
-    return Rotation(VaultStore(database), keyring, secrets.token_bytes, partial(sealing_of, settings))
+    """Rotation of every field key."""
+    how, store, sealed = partial(sealing_of, settings), CellStore(database), SealedStore(database)
+    # Reads entries as they are stored, so it needs neither notices nor much of a memory.
+    vault = SurrogateVault(database, keyring, most=_OPENED, sealing=how)
+    movers = (
+        IndexMover(vault.index, vault),
+        SealedMover(sealed, keyring, secrets.token_bytes, how),
+        DigestMover(sealed),
+        CrmMover(store, Beside(store, keyring, how)),
+    )
+    return Rotation(VaultStore(database), keyring, secrets.token_bytes, how, movers)
 
 
 def tenant_keys_of(database: Database, keyring: Keyring) -> TenantKeys:

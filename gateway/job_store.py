@@ -42,7 +42,7 @@ class JobStore:
         """One job; raises StoreUnavailable."""
         return _first(await self._rows("SELECT * FROM job WHERE id = %s", (job,)))
 
-    async def of_tenant(self, tenant: str, kinds: Sequence[str], most: int = 100) -> list[Job]:
+    async def of_tenant(self, tenant: str, kinds: Sequence[str], most: int = 1000) -> list[Job]:
         """Jobs of a tenant of these kinds, the newest first; raises StoreUnavailable."""
         return await self._rows(
             "SELECT * FROM job WHERE tenant = %s AND kind = ANY(%s) ORDER BY created_at DESC, id LIMIT %s",

@@ -2,18 +2,16 @@
 
 Every slice may be done again after a kill: the switch is made once, a page changes only what is still under an old
 key, and the end is the count in the database, not what the job remembers. Start and end are in the audit trail.
+Where what is under a key cannot be moved (kms.rotation.End), the job ends with the switch and says what is left.
 """
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.durable import Durable
 from gateway.job import Job, Json, Slice
-from kms.rotation import EQUAL, SEAL, TOKEN, Renewed, Rotation
-from kms.rotation_store import NotRotatable
-from kms.surrogate import KINDS
-from kms.tokens import TOKEN_SCOPE
+from kms.rotation import End, Renewed, Rotation
 
 KIND = "rotate"
 PAGE = 200
@@ -33,7 +31,10 @@ class ValuesLeft(Exception):  # noqa: N818 - names what is wrong
 
 @dataclass(frozen=True, slots=True)
 class _Cursor:
-    """phase: "switch", "walk" or "check"; after: surrogate of the last entry looked at; run: whose passes these are."""
+    """phase: "switch", "walk" or "check"; after: where the next page begins; run: whose passes these are.
+
+    end: how it ended (kms.rotation.End), left: what was under the old key then, -1 where that cannot be told.
+    """
 
     phase: str = "switch"
     after: str = ""
@@ -42,6 +43,8 @@ class _Cursor:
     changed: int = 0
     damaged: int = 0
     lost: int = 0
+    end: str = ""
+    left: int = 0
 
     def json(self) -> dict[str, Json]:
         """What is kept in the row of the job."""
@@ -81,11 +84,13 @@ class FieldKeyWork:
         scope, purpose, old = _key_of(job)
         await self._record(job.tenant, "keys.rotate.begin", f"{scope}.{purpose}", {"change": old.hex()})
         await self._rotation.switch(job.tenant, scope, purpose, old)
-        if purpose == TOKEN:
-            # What was made under it stands in the CRM: the old key goes on confirming it, for ever.
-            await self._end(job, "verify", _Cursor())
-            return Slice(None, 0, 0, finished=True)
-        total = await self._rotation.total(job.tenant, scope)
+        end = self._rotation.end(scope, purpose)
+        if end is not End.RETIRED:
+            left = await self._rotation.left(job.tenant, scope, purpose, old)
+            at = _Cursor("check", run=job.run, end=end.value, left=-1 if left is None else left)
+            await self._end(job, at)
+            return Slice(at.json(), 0, 0, finished=True)
+        total = await self._rotation.total(job.tenant, scope, purpose)
         return Slice(_Cursor("walk", run=job.run).json(), 0, total)
 
     async def _walk(self, job: Job, at: _Cursor) -> Slice:
@@ -104,19 +109,23 @@ class FieldKeyWork:
         left = await self._rotation.left(job.tenant, scope, purpose, old)
         if left == 0:
             await self._rotation.retire(job.tenant, old)
-            await self._end(job, "retired", at)
+            at = replace(at, end=End.RETIRED.value, left=0)
+            await self._end(job, at)
             return Slice(at.json(), job.done, job.done, finished=True)
         passes = at.passes + 1 if at.run == job.run else 1  # after a resume the administrator has done something
         if passes >= MOST_PASSES and at.run == job.run:
             raise ValuesLeft
-        total = await self._rotation.total(job.tenant, scope)
+        total = await self._rotation.total(job.tenant, scope, purpose)
         return Slice(_Cursor("walk", "", job.run, passes, at.changed).json(), 0, total)
 
-    async def _end(self, job: Job, state: str, at: _Cursor) -> None:
+    async def _end(self, job: Job, at: _Cursor) -> None:
         scope, purpose, old = _key_of(job)
-        told: dict[str, Json] = {"change": f"{old.hex()}:{state}", "count": at.changed}
-        if at.lost:
-            told["omitted"] = {"aliases": at.lost}
+        told: dict[str, Json] = {"change": f"{old.hex()}:{at.end}", "count": at.changed}
+        omitted: dict[str, Json] = {"aliases": at.lost} if at.lost else {}
+        if at.left:
+            omitted["left"] = at.left if at.left > 0 else "unknown"
+        if omitted:
+            told["omitted"] = omitted
         await self._record(job.tenant, "keys.rotate.end", f"{scope}.{purpose}", told)
 
 
@@ -130,17 +139,11 @@ async def begin(
 
 
 async def begin_all(durable: Durable, rotation: Rotation, tenant: str, rate: float | None = None) -> list[Job]:
-    """Begin the rotation of every field key of the vault that was ever used."""
-    begun = []
-    for scope, purpose in ALL:
-        try:
-            begun.append(await begin(durable, rotation, tenant, scope, purpose, rate))
-        except NotRotatable:
-            continue
-    return begun
-
-
-ALL = (*((scope, purpose) for scope in sorted(KINDS) for purpose in (SEAL, EQUAL)), (TOKEN_SCOPE, TOKEN))
+    """Begin the rotation of every field key that was ever used; raises NotRotatable for one that nobody covers."""
+    used = await rotation.used(tenant)
+    for scope, purpose in used:
+        rotation.end(scope, purpose)  # before the first of them changes
+    return [await begin(durable, rotation, tenant, scope, purpose, rate) for scope, purpose in used]
 
 
 def _key_of(job: Job) -> tuple[str, str, bytes]:

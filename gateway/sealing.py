@@ -5,11 +5,13 @@ The context (which user, which column) is authenticated, so a sealed secret copi
 
 from collections.abc import Callable
 
+from gateway.access.sealer import totp_context
 from gateway.access.tokens import Randomness
 from kms.envelope import NONCE_BYTES, Context, Sealing, key_id, open_, seal
 from kms.keyring import Keyring
 
-_SCOPE = "gateway.access"
+SCOPE = "gateway.access"
+PAD_TO = 32
 _PURPOSE = "seal"
 
 
@@ -23,9 +25,9 @@ class KeyringSealer:
 
     async def seal(self, tenant: str, plaintext: bytes, context: bytes) -> bytes:
         """Sealed form, bound to `context`; raises KeysUnavailable."""
-        key = await self._keyring.field_key(tenant, _SCOPE, _PURPOSE)
+        key = await self._keyring.field_key(tenant, SCOPE, _PURPOSE)
         nonce = self._randomness(NONCE_BYTES)
-        return seal(key, plaintext, _place(tenant, context), nonce, pad_to=32, sealing=self._sealing(tenant))
+        return seal(key, plaintext, _place(tenant, context), nonce, pad_to=PAD_TO, sealing=self._sealing(tenant))
 
     async def open(self, tenant: str, sealed: bytes, context: bytes) -> bytes:
         """The bytes again; raises EnvelopeInvalid, KeysUnavailable."""
@@ -35,3 +37,8 @@ class KeyringSealer:
 
 def _place(tenant: str, context: bytes) -> Context:
     return Context(tenant, "crmgate", "app_user", _PURPOSE, record=context.decode("ascii"))
+
+
+def of_user(tenant: str, user_id: str) -> Context:
+    """What the second-factor secret of a user is bound to."""
+    return _place(tenant, totp_context(user_id))

@@ -18,7 +18,7 @@ from gateway.refusal import FIELD_NOT_WRITABLE, TEXT_PART_NOT_WRITABLE, VALUE_IN
 from gateway.reveal import PLACEHOLDER
 from gateway.settle import records_of, settle
 from gateway.standing import IMPORTED, PASTED, Place, cell_of, holds, is_filled, note_held, note_text, standing
-from gateway.typed import remember, writes_to_records
+from gateway.typed import only_asks, remember, writes_to_records
 from gateway.unchanged import parts_of, says_the_same, shown_text
 from gateway.wording import Piece, keep_parts, locked_kinds
 from gateway.writeback import (
@@ -33,6 +33,7 @@ from gateway.writeback import (
     was_surrogate,
 )
 from kms.scanner import Scanner
+from kms.surrogate import DETERMINISTIC
 from kms.tokens import NewValue, Origin, SurrogateVault, VaultEntry
 from policies.decision import Form
 from policies.profile import FieldSpec
@@ -112,10 +113,17 @@ class Work:
 
 
 class Tokeniser:
-    """Replaces personal values in the leaves of a request; one per process."""
+    """Replaces personal values in the leaves of a request; one per process. migrated: see gateway.parts."""
 
-    def __init__(self, vault: SurrogateVault, records: Records, scanner: Callable[[str], Scanner]) -> None:
+    def __init__(
+        self,
+        vault: SurrogateVault,
+        records: Records,
+        scanner: Callable[[str], Scanner],
+        migrated: Callable[[str], bool] = lambda _: True,
+    ) -> None:
         self._vault = vault
+        self._migrated = migrated
         self._records = records
         self._scanner = scanner
 
@@ -312,7 +320,18 @@ class Tokeniser:
             at = end
         return "".join(out) + text[at:]
 
+    async def _leave_unknown(self, work: Work) -> None:
+        """On a form of a CRM that is not fully protected: a number or address that the vault does not know stays."""
+        tenant = work.exchange.tenant
+        if self._migrated(tenant) or not only_asks(work.exchange):
+            return
+        values, work.values = work.values, []
+        for one in values:
+            if one[2].kind not in DETERMINISTIC or await self._vault.find(tenant, one[2].kind, one[2].clear):
+                work.values.append(one)
+
     async def _write_values(self, work: Work) -> None:
+        await self._leave_unknown(work)
         if not work.values:
             return
         exchange = work.exchange

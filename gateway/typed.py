@@ -20,6 +20,18 @@ def writes_to_records(operation: Operation | None) -> bool:
     return operation is None or operation.action not in _ASKS
 
 
+def only_asks(exchange: Exchange) -> bool:
+    """Whether a form is worked on by somebody who sees everything, and nothing of it is stored.
+
+    While a CRM is not fully protected it may hold the same value in clear, and looks for it when it warns of
+    duplicates; a surrogate would never meet it.
+    """
+    operation, decision = exchange.operation, exchange.decision
+    if operation is None or decision is None:
+        return False
+    return operation.action in _ASKS and operation.id.endswith(_FORM) and decision.view.sees_everything
+
+
 async def remember(
     vault: SurrogateVault,
     exchange: Exchange,

@@ -20,9 +20,11 @@ from kms.original import Value, open_value, seal_value
 
 APPLICATION = "beside"
 WAITING = "beside waiting"
+DIGITS, FF1 = "ff1", "ff1"
 PLACEHOLDER = date(1900, 1, 1)
 """What stands in the CRM instead of a date unless the profile names another one: valid, and nobody's."""
-_PAD_TO = 32
+PAD_TO = 32
+_PIECE = 500
 
 
 class Beside:
@@ -56,7 +58,7 @@ class Beside:
         self, tenant: str, entity: str, field: str, clear: str, *, record: str | None, cell: str
     ) -> str:
         """Keep what is needed to open digits again, and give the digits for the CRM; raises DigitsRefused, too."""
-        key = await self._keyring.field_key(tenant, _digits_scope(entity, field), "ff1")
+        key = await self._keyring.field_key(tenant, f"{DIGITS}/{entity}/{field}", FF1)
         place = Context(tenant, APPLICATION, entity, field)
         sealed = fpe.encrypt(key, clear, place)
         proof = key.id.hex() + fpe.checksum_of(key, clear, place).hex()
@@ -119,18 +121,37 @@ class Beside:
                 self.damaged += 1
         return opened
 
+    async def digits_under(self, tenant: str, entity: str, field: str, key: bytes) -> int:
+        """In how many records a field stands in the CRM under an FF1 key; raises KeysUnavailable, StoreUnavailable.
+
+        What is kept of them and does not open is counted, too: it may be.
+        """
+        count, after = 0, ("", "")
+        while rows := await self._store.every_beside(tenant, entity, field, after, _PIECE):
+            keys = await self._keyring.by_id(tenant, {key_id(row.blob) for row in rows}, set())
+            for row in rows:
+                try:
+                    proof = open_value(keys, row.blob, place_of(tenant, entity, field, row.record, row.cell))
+                except EnvelopeInvalid:
+                    count += 1
+                    continue
+                count += isinstance(proof, str) and proof.startswith(key.hex())
+            after = (rows[-1].record, rows[-1].cell)
+        return count
+
     async def forget(self, tenant: str, entity: str, field: str, record: str) -> None:
         """Delete what is kept for a field of a record; raises StoreUnavailable."""
         await self._store.drop_beside(tenant, entity, field, record)
 
     async def _row(self, tenant: str, entity: str, field: str, value: Value, record: str, cell: str) -> BesideRow:
         key = await self._keyring.field_key(tenant, f"{APPLICATION}/{entity}/{field}", "seal")
-        application, bound_to = (APPLICATION, record) if record else (WAITING, cell)
-        context = Context(tenant, application, entity, field, bound_to)
+        context = place_of(tenant, entity, field, record, cell)
         nonce = self._entropy(NONCE_BYTES)
-        blob = seal_value(key, value, context, nonce, pad_to=_PAD_TO, sealing=self._sealing(tenant))
+        blob = seal_value(key, value, context, nonce, pad_to=PAD_TO, sealing=self._sealing(tenant))
         return BesideRow(entity, field, record, "" if record else cell, key.id, blob)
 
 
-def _digits_scope(entity: str, field: str) -> str:
-    return f"ff1/{entity}/{field}"
+def place_of(tenant: str, entity: str, field: str, record: str, cell: str) -> Context:
+    """What an envelope is bound to: its record, or the exchange that it waits under."""
+    application, bound_to = (APPLICATION, record) if record else (WAITING, cell)
+    return Context(tenant, application, entity, field, bound_to)

@@ -1,9 +1,10 @@
 """The blind index at work: terms for what is written, candidates for what is looked for, and filling what is missing.
 
 Terms are written in the transaction that places a value, so a value that can be found whole can be found by its parts.
-What was placed before the index existed, or under rules or keys of before, is filled in by `fill`, a piece at a time:
-it may be stopped, started again and run twice. Until nothing is missing, a search by parts is refused
-(`IndexUnfinished`) instead of being answered short.
+What was placed before the index existed, or under other rules, is filled in by `fill`, a piece at a time: it may be
+stopped, started again and run twice. Until nothing is missing, a search by parts is refused (`IndexUnfinished`) instead
+of being answered short. Other keys are the work of `renew`: each entry's terms move to the current key of a purpose, in
+one transaction with the end of the old ones, while searches ask for the terms of all live keys.
 """
 
 import asyncio
@@ -15,16 +16,17 @@ from kms import index
 from kms.entry import VaultEntry
 from kms.envelope import FieldKey
 from kms.index import PURPOSES, IndexRow, Pattern
-from kms.index_store import Connections, IndexStore
+from kms.index_store import IndexStore
 from kms.keyring import Keyring
 from kms.provider import KeysUnavailable
-from kms.store import StoreUnavailable
+from kms.store import KeysChanged, Store, StoreUnavailable
 from kms.surrogate import KINDS
 
 PIECE = 500
 """Entries that one call of `fill` looks at."""
 _WINDOW = 5000
 _RETRY_S = 5.0
+_KEY_CHANGES = 4
 
 
 class IndexUnfinished(Exception):  # noqa: N818 - a state, not a fault
@@ -47,11 +49,28 @@ class Filled:
     entries: int
 
 
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What one call of `renew` did: where to go on (None: at the end), entries seen, moved, and moved without terms.
+
+    closed: entries that do not open; nobody can find what nobody can read, so they keep no term.
+    """
+
+    after: str | None
+    seen: int
+    moved: int
+    closed: int
+
+
 class Entries(Protocol):
     """Who opens entries (kms.tokens.SurrogateVault)."""
 
     async def resolve(self, tenant: str, surrogates: Iterable[str]) -> dict[str, VaultEntry]:
         """Entries, unknown and damaged ones absent."""
+        ...
+
+    async def read(self, tenant: str, surrogates: Sequence[str]) -> dict[str, VaultEntry]:
+        """The same as the store has them now, whatever is in memory."""
         ...
 
 
@@ -66,8 +85,9 @@ def texts(entry: VaultEntry) -> set[str]:
 class BlindIndex:
     """Terms of all tenants; one per vault."""
 
-    def __init__(self, connections: Connections, keyring: Keyring) -> None:
-        self._store = IndexStore(connections)
+    def __init__(self, vault: Store, keyring: Keyring) -> None:
+        self._vault = vault
+        self._store = IndexStore(vault)
         self._keyring = keyring
         self._ready: set[str] = set()
         self._looking = asyncio.Lock()
@@ -104,11 +124,7 @@ class BlindIndex:
 
         Raises SearchTooShort, SearchTooWide, IndexUnfinished, KeysUnavailable, StoreUnavailable.
         """
-        keys = {purpose: await self._keyring.field_keys(tenant, kind, purpose) for purpose in PURPOSES}
-        asked = index.alternatives(keys, kind, wanted)
-        if not await self.ready(tenant):
-            raise IndexUnfinished("the search index is still being made")
-        found = await self._store.candidates(tenant, kind, asked, most + 1)
+        found = await self._candidates(tenant, kind, wanted, most + 1)
         if len(found) > most:
             raise SearchTooWide("too many values fit")
         opened = await entries.resolve(tenant, found)
@@ -118,13 +134,31 @@ class BlindIndex:
             if any(index.matches(kind, wanted, text) for text in texts(opened[one]))
         ]
 
+    async def _candidates(self, tenant: str, kind: str, wanted: Pattern, most: int) -> list[str]:
+        """Surrogates that terms nominate, under all keys that are live at one moment; raises as `search` does."""
+        for _ in range(_KEY_CHANGES):
+            keys = {purpose: await self._keyring.field_keys(tenant, kind, purpose) for purpose in PURPOSES}
+            asked = index.alternatives(keys, kind, wanted)
+            if not await self.ready(tenant):
+                raise IndexUnfinished("the search index is still being made")
+            found, live = await self._store.candidates(tenant, kind, asked, most)
+            if live <= {key.id for some in keys.values() for key in some}:
+                return found
+            self._keyring.refresh(tenant)
+        raise KeysUnavailable("keys-changing", "the keys change faster than they can be searched with")
+
     async def ready(self, tenant: str) -> bool:
         """Whether every entry has terms under a live key; once that is so it stays so, as writers add theirs."""
         if tenant in self._ready:
             return True
         async with self._looking:
-            if tenant not in self._ready and await self._lacking(tenant, await self._live(tenant)):
-                return False
+            if tenant not in self._ready:
+                live = await self._live(tenant)
+                if await self._lacking(tenant, live):
+                    self._keyring.refresh(tenant)  # terms may have moved to keys that are not known here yet
+                    now = await self._live(tenant)
+                    if set(now) == set(live) or await self._lacking(tenant, now):
+                        return False
             self._ready.add(tenant)
         return True
 
@@ -159,8 +193,14 @@ class BlindIndex:
         for entry in opened.values():
             rows += index.rows(current[entry.kind], entry.kind, entry.surrogate, texts(entry) | {entry.clear})
             await asyncio.sleep(0)  # making terms is work of the processor; others go on meanwhile
-        async with self._store.adding(tenant) as adding:
-            await adding.rows(rows)
+        try:
+            async with self._vault.work(tenant) as work:
+                check = await work.under({row.key for row in rows})
+                await work.add_index(rows)
+                await check()
+        except KeysChanged:
+            self._keyring.refresh(tenant)
+            return Filled(after, 0)  # the same piece again, under the keys of now
         return Filled(last, len(opened))
 
     async def fill_all(self, entries: Entries, tenant: str) -> int:
@@ -173,15 +213,46 @@ class BlindIndex:
                 return done
             after = filled.after
 
-    async def drop_key(self, tenant: str, key: bytes) -> int:
-        """Forget the terms under a key that was replaced; returns how many rows went.
+    async def renew(
+        self, entries: Entries, tenant: str, kind: str, purpose: str, after: str, most: int = PIECE
+    ) -> Moved:
+        """Move the terms of the next entries of a kind to the current key of a purpose; again until None.
 
-        Raises IndexUnfinished while an entry lacks terms under the current keys: it would be lost to searches.
+        An entry's terms are made from all that it is spelled as, and the old ones end in the same transaction: a
+        search finds the entry before, meanwhile and afterwards. Raises KeysUnavailable, StoreUnavailable.
         """
-        current = [(kind, one, held.id) for kind in KINDS for one, held in (await self.current(tenant, kind)).items()]
-        if await self._lacking(tenant, current):
-            raise IndexUnfinished("some values have no terms under the current keys yet")
-        return await self._store.drop_rows(tenant, key)
+        for _ in range(_KEY_CHANGES):
+            key = await self._keyring.field_key(tenant, kind, purpose)
+            page = await self._store.page(tenant, kind, purpose, key.id, after, most)
+            if not page.old:
+                return Moved(page.last, page.seen, 0, 0)
+            opened = await entries.read(tenant, page.old)
+            rows = [IndexRow(one, kind, purpose, key.id, ()) for one in page.old if one not in opened]
+            for entry in opened.values():
+                grams: set[str] = set()
+                for text in texts(entry) | {entry.clear}:
+                    grams |= index.written_grams(kind, text)[purpose]
+                terms = tuple(index.terms(key, kind, purpose, grams))
+                rows.append(IndexRow(entry.surrogate, kind, purpose, key.id, terms))
+                await asyncio.sleep(0)
+            try:
+                async with self._vault.work(tenant) as work:
+                    check = await work.under({key.id})
+                    await work.move_index(rows, purpose, key.id)
+                    await check()
+            except KeysChanged:
+                self._keyring.refresh(tenant)
+                continue
+            return Moved(page.last, page.seen, len(rows), len(page.old) - len(opened))
+        raise KeysUnavailable("keys-changing", "the keys change faster than terms can be made")
+
+    async def total(self, tenant: str, kind: str) -> int:
+        """Entries that `renew` will look at."""
+        return await self._store.total(tenant, kind)
+
+    async def left(self, tenant: str, key: bytes) -> int:
+        """Rows of terms that are still under a key."""
+        return await self._store.left(tenant, key)
 
     async def forget(self, tenant: str, surrogates: Sequence[str]) -> None:
         """Erase the terms of values that nobody may read any more (their keys are destroyed, their rows stay)."""

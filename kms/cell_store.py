@@ -56,7 +56,7 @@ class CellStore(Store):
         """Give noted cells of an entity their record, if they have none; raises StoreUnavailable."""
         async with self._connection() as connection:
             await connection.execute(
-                "UPDATE vault_cell SET record = %s, seen_at = now()"
+                "UPDATE vault_cell SET record = %s"
                 " WHERE tenant = %s AND cell = ANY(%s::bytea[]) AND entity = %s AND record = ''",
                 (record, tenant, list(cells), entity),
             )
@@ -141,6 +141,33 @@ class CellStore(Store):
                 (tenant, entity, field_name, list(records)),
             )
             return {record: bytes(blob) for record, blob in await cursor.fetchall()}
+
+    async def every_beside(
+        self, tenant: str, entity: str, field_name: str, after: tuple[str, str], most: int
+    ) -> list[BesideRow]:
+        """The next envelopes of a field behind a (record, cell), waiting ones too; raises StoreUnavailable."""
+        async with self._connection() as connection:
+            cursor = await connection.execute(
+                "SELECT record, cell, seal_key, blob FROM vault_beside WHERE tenant = %s AND entity = %s AND field = %s"
+                " AND (record, cell) > (%s, %s) ORDER BY record, cell LIMIT %s",
+                (tenant, entity, field_name, *after, most),
+            )
+            return [
+                BesideRow(entity, field_name, record, cell, bytes(key), bytes(blob))
+                for record, cell, key, blob in await cursor.fetchall()
+            ]
+
+    async def cells_before(self, tenant: str, entity: str, field_name: str, key: bytes) -> int:
+        """Cells of a field that were noted before a key was replaced; raises StoreUnavailable."""
+        async with self._connection() as connection:
+            cursor = await connection.execute(
+                "SELECT count(*) FROM vault_cell c JOIN kms_key k ON k.tenant = c.tenant AND k.id = %s"
+                " WHERE c.tenant = %s AND c.entity = %s AND c.field = %s"
+                " AND (k.retired_at IS NULL OR c.seen_at <= k.retired_at)",
+                (key, tenant, entity, field_name),
+            )
+            row = await cursor.fetchone()
+            return int(row[0]) if row is not None else 0
 
     async def drop_beside(self, tenant: str, entity: str, field_name: str, record: str) -> None:
         """Delete the envelope of a field of a record; raises StoreUnavailable."""

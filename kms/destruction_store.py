@@ -10,6 +10,7 @@ from psycopg import sql
 from psycopg.rows import TupleRow
 
 from kms.destruction import Destruction, Person, State
+from kms.index_store import forget_keys
 from kms.keyring import WrappedKey
 from kms.store import CHANNEL, KEYS, NOTICE_SPLIT, Pool, StoreUnavailable
 
@@ -107,9 +108,13 @@ class DestructionStore:
         )
 
     async def erase_keys(self, tenant: str, ids: Sequence[bytes] | None, at: datetime) -> list[bytes]:
-        """Empty stored field keys, all of a tenant when ids is None; the ids that are empty now."""
+        """Empty stored field keys, all of a tenant when ids is None; the ids that are empty now.
+
+        What was only found by its parts is found no more: the terms of values under these keys end with them.
+        """
         chosen = None if ids is None else list(ids)
         async with self._connection() as connection:
+            await forget_keys(connection, tenant, chosen)
             await connection.execute(
                 "UPDATE kms_key SET wrapped = '', commitment = '', state = 'destroyed', destroyed_at = %s,"
                 " retired_at = coalesce(retired_at, %s)"

@@ -155,7 +155,11 @@ class Maker:
     @property
     def key_ids(self) -> set[bytes]:
         """Ids of every key that is written under."""
-        return {one.id for keys in self.keys.values() for one in (keys.seal, keys.equal[0], keys.token)}
+        return {
+            one.id
+            for keys in self.keys.values()
+            for one in (keys.seal, keys.equal[0], keys.token, *keys.index.values())
+        }
 
     def terms(self, one: Draft) -> list[TermRow]:
         """Rows by which a new short text is found; deterministic kinds are found by their entry."""

@@ -74,6 +74,7 @@ class KeyStatus:
     retired: bool
     in_memory: bool
     destroyed: bool = False
+    state: str = "current"
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +204,7 @@ class Keyring:
                 retired=key.retired,
                 in_memory=self.until(tenant, key.id) > clock,
                 destroyed=key.destroyed,
+                state="destroyed" if key.destroyed else key.state,
             )
             for key in await self._store.all_keys(tenant)
         )

@@ -9,11 +9,15 @@ not under the current keys: doing a page twice changes nothing, and what somebod
 Surrogates never change. Equality terms are made anew; queries ask for the terms of all live keys of one moment, so
 search and uniqueness hold while the work is under way. `token` keys, for the checks inside surrogates that stand in the
 CRM, are never retired: they go on confirming what was made under them, new surrogates get the new one.
+
+What else is under field keys is moved by others, each a `Mover`; `Rotation` asks the one whose scope it is.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
 
 from kms.drafts import (
     EXACT,
@@ -63,6 +67,37 @@ class Renewed:
     lost: int
 
 
+class End(StrEnum):
+    """How the rotation of a key ends."""
+
+    RETIRED = "retired"
+    """Nothing is under the old key any more."""
+    VERIFY = "verify"
+    """The old key only confirms what was made under it, which cannot be made anew."""
+    STANDING = "standing"
+    """The old key stays live: what is under it stands in the CRM, where this does not reach."""
+
+
+class Mover(Protocol):
+    """Brings what is under old keys of its scopes under the current ones, page after page; see `Rotation`."""
+
+    def end(self, scope: str, purpose: str) -> End | None:
+        """How a rotation of such keys ends; None: they are not of this mover."""
+        ...
+
+    async def total(self, tenant: str, scope: str, purpose: str) -> int:
+        """How much `renew` will look at."""
+        ...
+
+    async def renew(self, tenant: str, scope: str, purpose: str, after: str, most: int) -> Renewed:
+        """Take the next page; doing it twice changes nothing."""
+        ...
+
+    async def left(self, tenant: str, scope: str, purpose: str, key: bytes) -> int | None:
+        """How much is still under a key; None: that cannot be told."""
+        ...
+
+
 @dataclass(slots=True)
 class _Change:
     """What will be written for a page."""
@@ -75,7 +110,7 @@ class _Change:
 
 
 class Rotation:
-    """Rotates the field keys of the vault.
+    """Rotates field keys: itself those that values of the vault are sealed and found under, others by `movers`.
 
     entropy: n random bytes; sealing: how a tenant seals what is new; what moves to a new key moves to that suite, too.
     """
@@ -86,7 +121,9 @@ class Rotation:
         keyring: Keyring,
         entropy: Callable[[int], bytes],
         sealing: Callable[[str], Sealing] = lambda _: DEFAULT,
+        movers: Sequence[Mover] = (),
     ) -> None:
+        self._movers = movers
         self._vault = store
         self._store = RotationStore(store)
         self._keyring = keyring
@@ -95,28 +132,54 @@ class Rotation:
 
     async def current(self, tenant: str, scope: str, purpose: str) -> bytes:
         """Id of the current key; raises NotRotatable, StoreUnavailable."""
-        if not rotatable(scope, purpose):
-            raise NotRotatable(f"{scope} {purpose}")
+        self.end(scope, purpose)
         keys = await self._vault.keys_for(tenant, scope, purpose)
         if not keys or keys[0].retired:
             raise NotRotatable(f"{scope} {purpose}")
         return keys[0].id
+
+    async def used(self, tenant: str) -> list[tuple[str, str]]:
+        """(scope, purpose) of every key that is current; raises StoreUnavailable."""
+        keys = await self._vault.all_keys(tenant)
+        return [(key.scope, key.purpose) for key in keys if key.state == "current" and not key.retired]
+
+    def end(self, scope: str, purpose: str) -> End:
+        """How a rotation of such keys ends; raises NotRotatable where nobody knows what is under them."""
+        if _of_vault(scope, purpose):
+            return End.RETIRED
+        if (scope, purpose) == (TOKEN_SCOPE, TOKEN):
+            return End.VERIFY
+        return self._mover(scope, purpose)[1]
+
+    def _mover(self, scope: str, purpose: str) -> tuple[Mover, End]:
+        for mover in self._movers:
+            end = mover.end(scope, purpose)
+            if end is not None:
+                return mover, end
+        raise NotRotatable(f"{scope} {purpose}")
 
     async def switch(self, tenant: str, scope: str, purpose: str, old: bytes) -> bool:
         """Make a new key current in place of `old`; False when it was not the current one. Raises KeysUnavailable."""
         if await self._store.state(tenant, old) != "current":
             return False
         made = await self._keyring.make_key(tenant, scope, purpose)
-        switched = await self._store.switch(tenant, made, old)
+        switched = await self._store.switch(tenant, made, old, verify=self.end(scope, purpose) is End.VERIFY)
         await self._announce(tenant)
         return switched
 
-    async def total(self, tenant: str, scope: str) -> int:
-        """Entries that `renew` will look at."""
-        return await self._store.total(tenant, scope)
+    async def total(self, tenant: str, scope: str, purpose: str) -> int:
+        """How much `renew` will look at."""
+        if _of_vault(scope, purpose):
+            return await self._store.total(tenant, scope)
+        return await self._mover(scope, purpose)[0].total(tenant, scope, purpose)
 
-    async def renew(self, tenant: str, kind: str, purpose: str, after: str, most: int) -> Renewed:
-        """Take the next page of a kind. Raises KeysUnavailable, StoreUnavailable."""
+    async def renew(self, tenant: str, scope: str, purpose: str, after: str, most: int) -> Renewed:
+        """Take the next page. Raises KeysUnavailable, StoreUnavailable."""
+        if _of_vault(scope, purpose):
+            return await self._renew_kind(tenant, scope, purpose, after, most)
+        return await self._mover(scope, purpose)[0].renew(tenant, scope, purpose, after, most)
+
+    async def _renew_kind(self, tenant: str, kind: str, purpose: str, after: str, most: int) -> Renewed:
         page = await self._store.page(tenant, kind, after, most)
         if not page.values:
             return Renewed(None, 0, 0, 0, 0)
@@ -130,8 +193,15 @@ class Rotation:
             return Renewed(following, len(page.values), done, len(change.damaged), change.lost)
         raise KeysUnavailable("keys-changing", "the keys change faster than values can be renewed")
 
-    async def left(self, tenant: str, scope: str, purpose: str, key: bytes) -> int:
-        """How many values, spellings, aliases and terms are still under a key."""
+    async def left(self, tenant: str, scope: str, purpose: str, key: bytes) -> int | None:
+        """How many values, spellings, aliases, terms or whatever is of this scope are still under a key.
+
+        None where that cannot be told: checks inside surrogates do not name their key.
+        """
+        if (scope, purpose) == (TOKEN_SCOPE, TOKEN):
+            return None
+        if not _of_vault(scope, purpose):
+            return await self._mover(scope, purpose)[0].left(tenant, scope, purpose, key)
         if purpose == SEAL:
             return await self._store.left_sealed(tenant, scope, key)
         return await self._store.left_termed(tenant, scope, key)
@@ -239,9 +309,8 @@ class Rotation:
         return None
 
 
-def rotatable(scope: str, purpose: str) -> bool:
-    """Whether this module rotates such keys."""
-    return (scope in KINDS and purpose in (SEAL, EQUAL)) or (scope == TOKEN_SCOPE and purpose == TOKEN)
+def _of_vault(scope: str, purpose: str) -> bool:
+    return scope in KINDS and purpose in (SEAL, EQUAL)
 
 
 def _made_from(old: FieldKey | None, kind: str, row: SealedRow, clear: str) -> tuple[str, str] | None:

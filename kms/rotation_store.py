@@ -226,17 +226,20 @@ class RotationStore:
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
 
-    async def switch(self, tenant: str, key: WrappedKey, old: bytes) -> bool:
-        """Make `key` the current one in place of `old`, after every writer under `old`; False: it was not current."""
+    async def switch(self, tenant: str, key: WrappedKey, old: bytes, *, verify: bool) -> bool:
+        """Make `key` the current one in place of `old`, after every writer under `old`; False: it was not current.
+
+        verify: the old one only confirms from now on; else it is live.
+        """
         async with self._connections.connection() as connection:
             await connection.execute(
                 "SELECT pg_advisory_xact_lock(hashtextextended('crmgate keys ' || %s, 0))", (tenant,)
             )
             cursor = await connection.execute(
-                "UPDATE kms_key SET state = CASE purpose WHEN 'token' THEN 'verify' ELSE 'live' END, retired_at = now()"
+                "UPDATE kms_key SET state = %s, retired_at = now()"
                 " WHERE tenant = %s AND id = %s AND scope = %s AND purpose = %s AND state = 'current'"
                 " AND retired_at IS NULL AND destroyed_at IS NULL",
-                (tenant, old, key.scope, key.purpose),
+                ("verify" if verify else "live", tenant, old, key.scope, key.purpose),
             )
             if not cursor.rowcount:
                 return False

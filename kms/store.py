@@ -15,7 +15,7 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
 from kms.index import IndexRow
-from kms.index_store import add_rows
+from kms.index_store import add_rows, drop_other_rows
 from kms.keyring import WrappedKey
 from kms.rotation_store import (
     RenewedValue,
@@ -222,6 +222,11 @@ class Work:
     async def add_index(self, rows: Sequence[IndexRow]) -> None:
         """Terms of the parts of values."""
         await add_rows(self._connection, self._tenant, rows)
+
+    async def move_index(self, rows: Sequence[IndexRow], purpose: str, key: bytes) -> None:
+        """All terms of these entries for a purpose, under this key; those under other keys end."""
+        await add_rows(self._connection, self._tenant, rows)
+        await drop_other_rows(self._connection, self._tenant, purpose, [row.surrogate for row in rows], key)
 
     async def add_origins(self, rows: Sequence[OriginRow]) -> None:
         """Origins, bound or open; one that was retired lives again, with the spelling it has now."""

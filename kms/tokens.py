@@ -239,6 +239,10 @@ class SurrogateVault:
                 del self._reading[key]
             done.set_result(None)
 
+    async def read(self, tenant: str, surrogates: Sequence[str]) -> dict[str, VaultEntry]:
+        """`resolve` with what the store has now, whatever is in memory: for work that must miss no spelling."""
+        return await self._read(tenant, list(surrogates))
+
     async def _read(self, tenant: str, missing: Sequence[str]) -> dict[str, VaultEntry]:
         """Entries as the store has them now."""
         found: dict[str, VaultEntry] = {}

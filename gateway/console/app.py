@@ -15,6 +15,7 @@ from gateway.console.activity_pages import ActivityPages
 from gateway.console.deps import ConsoleDeps
 from gateway.console.guard import Guard
 from gateway.console.health_pages import HealthPages
+from gateway.console.key_pages import KeyPages
 from gateway.console.pages import answer_refused, answer_sign_in
 from gateway.console.people_pages import PeoplePages
 from gateway.console.permissions import ConsoleRefused, SignInNeeded, navigation
@@ -45,7 +46,7 @@ def make_console_app(deps: ConsoleDeps) -> Starlette:
 
 def console_routes(deps: ConsoleDeps) -> list[BaseRoute]:
     """Every page of the console; a test asserts that each of them asks for a right."""
-    activity, people, state = ActivityPages(deps), PeoplePages(deps), HealthPages(deps)
+    activity, people, state, keys = ActivityPages(deps), PeoplePages(deps), HealthPages(deps), KeyPages(deps)
     return [
         Route("/", activity.overview, methods=["GET"]),
         Route("/now", activity.overview_now, methods=["GET"]),
@@ -64,6 +65,10 @@ def console_routes(deps: ConsoleDeps) -> list[BaseRoute]:
         Route("/users/{user}/{action}", people.ask_action, methods=["GET"]),
         Route("/users/{user}/{action}", people.act, methods=["POST"]),
         Route("/roles", people.roles, methods=["GET"]),
+        Route("/keys", keys.keys, methods=["GET"]),
+        Route("/keys/rotations", keys.rotations, methods=["GET"]),
+        Route("/keys/rotations/{job}", keys.steer, methods=["POST"]),
+        Route("/keys/destroyed/{destruction}", keys.certificate, methods=["GET"]),
         Route("/health", state.health, methods=["GET"]),
         Route("/health/verify", state.verify, methods=["POST"]),
     ]

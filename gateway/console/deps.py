@@ -10,6 +10,7 @@ from psycopg_pool import AsyncConnectionPool
 from gateway.access.deps import AccessDeps
 from gateway.console.trail import TrailReader
 from gateway.tls import Expiry
+from kms.keyring import KeyringStatus
 from policies.decision import FieldView
 from policies.operation import FieldSpec
 
@@ -54,10 +55,10 @@ class ConsoleDeps:
     """Dependencies of the console.
 
     access: those of the sign-in pages of this host (audience "console"). policy: tenant → bundle. fields: tenant → the
-    profile's fields. check_keys: raises when keys are not to be had. crm: tenant → its CRM. crm_url: where an
-    invitation link leads (the CRM host's sign-in pages). data_folder: whose disk is watched. invitation_url: tenant and
-    roles → address of the host the person will sign in at. certificates: tenant → when each certificate of its TLS
-    ends.
+    profile's fields. check_keys: raises when keys are not to be had. key_status: tenant → its provider and keys. crm:
+    tenant → its CRM. crm_url: where an invitation link leads (the CRM host's sign-in pages). data_folder: whose disk is
+    watched. invitation_url: tenant and roles → address of the host the person will sign in at. certificates: tenant →
+    when each certificate of its TLS ends.
     """
 
     access: AccessDeps
@@ -66,6 +67,7 @@ class ConsoleDeps:
     policy: Callable[[str], Policy]
     fields: Callable[[str], Sequence[FieldSpec]]
     check_keys: Callable[[], Awaitable[None]]
+    key_status: Callable[[str], Awaitable[KeyringStatus]]
     key_provider: str
     crm: Callable[[str], Crm]
     console_url: str

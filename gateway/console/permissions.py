@@ -22,6 +22,8 @@ SESSIONS = Right("console.sessions")
 END_SESSION = Right("console.sessions", "update")
 USERS = Right("console.users")
 CHANGE_USER = Right("console.users", "update")
+KEYS = Right("console.keys")
+CHANGE_KEYS = Right("console.keys", "update")
 HEALTH = Right("console.health")
 
 
@@ -61,6 +63,7 @@ def navigation(policy: Policy, principal: Principal, translate: Callable[[str], 
         ("/sessions", N_("Who is on"), "sessions", SESSIONS),
         ("/users", N_("Users"), "users", USERS),
         ("/roles", N_("Roles and fields"), "roles", USERS),
+        ("/keys", N_("Keys"), "keys", KEYS),
         ("/health", N_("Health"), "health", HEALTH),
     )
     return [

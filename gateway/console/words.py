@@ -95,6 +95,9 @@ REASONS: Mapping[str, str] = {
     "user-disabled": N_("Account closed"),
     "user-enabled": N_("Account reopened"),
     "user-reset": N_("Password and second factor reset"),
+    "rotation-paused": N_("Key rotation paused"),
+    "rotation-resumed": N_("Key rotation resumed"),
+    "key-certificate-viewed": N_("Certificate of a destruction fetched"),
 }
 
 KINDS: Mapping[str, str] = {
@@ -123,6 +126,56 @@ DATA_KINDS: Mapping[str, str] = {
     "id_card": N_("ID card"),
     "bank_card": N_("Bank card"),
     "address": N_("Address"),
+}
+
+KEY_SCOPES: Mapping[str, str] = {
+    "surrogate": N_("Surrogates"),
+    "gateway.access": N_("Second factors"),
+    "gateway.protect": N_("Protecting what the CRM holds"),
+    "egress": N_("Mail of the CRM"),
+    "text": N_("Free text"),
+}
+
+# Scopes of one field: FORM/ENTITY/FIELD (kms/README.md).
+KEY_FORMS: Mapping[str, str] = {
+    "cell": N_("Whole field"),
+    "file": N_("Files"),
+    "beside": N_("Kept beside the CRM"),
+    "ff1": N_("Digits"),
+}
+
+KEY_PURPOSES: Mapping[str, str] = {
+    "seal": N_("Encryption"),
+    "equal": N_("Search by the whole value"),
+    "prefix": N_("Search by the beginning"),
+    "suffix": N_("Search by the end"),
+    "part": N_("Search by any part"),
+    "token": N_("Recognising surrogates"),
+    "ff1": N_("Digits that stay digits"),
+}
+
+KEY_STATES: Mapping[str, tuple[str, str]] = {
+    "current": ("good", N_("Current")),
+    "live": ("warning", N_("Old, still read")),
+    "verify": ("good", N_("Old, recognises surrogates")),
+    "retired": ("quiet", N_("Nothing under it")),
+    "destroyed": ("bad", N_("Destroyed")),
+}
+
+JOB_STATES: Mapping[str, tuple[str, str]] = {
+    "running": ("good", N_("Running")),
+    "paused": ("warning", N_("Paused")),
+    "stopped": ("bad", N_("Stopped by a problem")),
+    "cancelled": ("quiet", N_("Cancelled")),
+    "done": ("good", N_("Done")),
+}
+
+DESTRUCTION_STATES: Mapping[str, tuple[str, str]] = {
+    "requested": ("warning", N_("Waits for a second person")),
+    "approved": ("warning", N_("Approved, waits for its day")),
+    "executing": ("bad", N_("Being destroyed")),
+    "destroyed": ("bad", N_("Destroyed")),
+    "cancelled": ("quiet", N_("Cancelled")),
 }
 
 FORMS: Mapping[str, str] = {"clear": N_("Clear"), "masked": N_("Masked"), "hidden": N_("Hidden")}
@@ -156,6 +209,21 @@ def data_kind_words(kind: str, translate: Translate) -> str:
     """Name of a kind of personal data."""
     found = DATA_KINDS.get(kind)
     return kind if found is None else translate(found)
+
+
+def key_scope_words(scope: str, translate: Translate) -> str:
+    """What a field key is for: a kind of data, or a purpose of the gateway's own."""
+    form, _, place = scope.partition("/")
+    if place and form in KEY_FORMS:
+        return f"{translate(KEY_FORMS[form])} · {place.replace('/', '.')}"
+    found = KEY_SCOPES.get(scope) or DATA_KINDS.get(scope)
+    return scope if found is None else translate(found)
+
+
+def key_purpose_words(purpose: str, translate: Translate) -> str:
+    """What a key does."""
+    found = KEY_PURPOSES.get(purpose)
+    return purpose if found is None else translate(found)
 
 
 def form_words(form: str, translate: Translate) -> str:

@@ -28,6 +28,7 @@ from policies.profile import FieldSpec
 from policies.taxonomy import Kind
 from privacy import known
 
+PAD_TO = 64
 NAMED = (str(Kind.NAME), str(Kind.ADDRESS))
 
 
@@ -185,7 +186,7 @@ class Changer:
         if row.kept is None:
             return {}
         keys = await self._keyring.by_id(self.tenant, {key_id(row.kept)})
-        told = orjson.loads(open_(keys, row.kept, _kept_place(self.tenant, reading)))
+        told = orjson.loads(open_(keys, row.kept, kept_place(self.tenant, reading.entity.entity, reading.record)))
         return {name: (before, sent) for name, (before, sent) in told.items()}
 
     async def noted(self, given: Mapping[str, Any], reading: Reading, name: str, text: str) -> dict[str, Any]:
@@ -295,9 +296,9 @@ class Changer:
         if not before:
             return None
         key = await self._keyring.field_key(self.tenant, SCOPE, "seal")
-        place = _kept_place(self.tenant, reading)
+        place = kept_place(self.tenant, reading.entity.entity, reading.record)
         nonce = self._randomness(NONCE_BYTES)
-        return seal(key, orjson.dumps(dict(before)), place, nonce, pad_to=64, sealing=self._sealing)
+        return seal(key, orjson.dumps(dict(before)), place, nonce, pad_to=PAD_TO, sealing=self._sealing)
 
     async def _is(self, reading: Reading, name: str, text: str, wanted: str) -> bool:
         keys = await self._keyring.by_id(self.tenant, {bytes.fromhex(wanted.partition(":")[0])})
@@ -317,5 +318,6 @@ def _cell(reading: Reading) -> str:
     return f"protect:{reading.entity.entity}:{reading.record}"
 
 
-def _kept_place(tenant: str, reading: Reading) -> Context:
-    return Context(tenant, "crmgate", "protect_record", "kept", f"{reading.entity.entity}/{reading.record}")
+def kept_place(tenant: str, entity: str, record: str) -> Context:
+    """What the values that a record held before are bound to."""
+    return Context(tenant, "crmgate", "protect_record", "kept", f"{entity}/{record}")

@@ -15,6 +15,7 @@ from kms.envelope import NONCE_BYTES, Context, EnvelopeInvalid, Sealing, key_id,
 from kms.keyring import Keyring
 
 SCOPE = "gateway.protect"
+PAD_TO = 128
 
 
 class CredentialMissing(Exception):  # noqa: N818 - names what is missing
@@ -59,7 +60,7 @@ class Credentials:
         key = await self._keyring.field_key(tenant, SCOPE, "seal")
         told = {"login": credential.login, "password": credential.password, "extra": dict(credential.extra)}
         nonce, sealing = self._randomness(NONCE_BYTES), self._sealing(tenant)
-        blob = seal(key, orjson.dumps(told), _place(tenant), nonce, pad_to=128, sealing=sealing)
+        blob = seal(key, orjson.dumps(told), place_of(tenant), nonce, pad_to=PAD_TO, sealing=sealing)
         await self._store.keep_credential(tenant, blob)
 
     async def open(self, tenant: str, used: Callable[[], Awaitable[None]]) -> Credential:
@@ -69,11 +70,12 @@ class Credentials:
             raise CredentialMissing("no service credential is stored; store one with: crmgate protect credential")
         try:
             keys = await self._keyring.by_id(tenant, {key_id(blob)})
-            told = orjson.loads(open_(keys, blob, _place(tenant)))
+            told = orjson.loads(open_(keys, blob, place_of(tenant)))
         except EnvelopeInvalid:
             raise CredentialMissing("the stored service credential does not open; store it again") from None
         return Credential(told["login"], told["password"], told["extra"], used)
 
 
-def _place(tenant: str) -> Context:
+def place_of(tenant: str) -> Context:
+    """What the credential of a tenant is bound to."""
     return Context(tenant, "crmgate", "crm_credential", "seal")

@@ -1,16 +1,19 @@
 """`make twin`: the same searches at a CRM in plain text and, through the gateway, at its twin; what they find.
 
 Both CRMs start from the same state and get the same people in the same order, so record numbers agree. A manager then
-searches on both sides by whole values, beginnings, ends and parts (digits, Latin, Chinese), with totals and page by
-page, and enters values again where the CRM warns of duplicates. Anything that is found on one side only ends with exit
-code 1. `compared` takes hooks that are called between rounds, so that the same searches can be made in the middle of a
-migration or a rotation.
+searches on both sides by whole values, beginnings, ends and parts (digits, Latin, Chinese), with totals, page by page
+and in the order of each page; sorts by the columns that are not protected; and enters values again where the CRM warns
+of duplicates. Anything that differs ends with exit code 1.
+
+In the first story people are entered through the gateway. In the second they are in the CRM before it: the rounds are
+made with 0, half and 100 % of the records protected, then with 0, half and 100 % of the values under new keys.
 """
 
 import argparse
 import contextlib
 import random
 import re
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +26,7 @@ from selectolax.lexbor import LexborHTMLParser
 from gateway.demo.browser import Browser, BrowserFault, forms
 from gateway.demo.driver import Driver, DriverFault, TrytonDriver, make_driver
 from gateway.demo.people import Person, make_people
+from tests.drills import twin_hooks
 from tests.drills.stack import MEMBERS, Stack, installed
 from tests.real.servers import CrmServer, creme, tryton
 
@@ -51,10 +55,10 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What one side found: the CRM's own total, and the records of each page."""
+    """What one side found: the CRM's own total, and the records of each page in their order."""
 
     total: int
-    pages: tuple[frozenset[str], ...]
+    pages: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,20 +85,30 @@ class Twins:
     people: Sequence[Person]
     views: tuple[str, str] = ("", "")
 
-    def add(self, people: Sequence[Person]) -> None:
-        """Enter people on both sides; raises AssertionError when the record numbers part."""
+    def add(self, people: Sequence[Person], beside: Driver | None = None) -> None:
+        """Enter people on both sides; beside: enters them in the second CRM instead of the manager at the gateway.
+
+        Raises AssertionError when the record numbers part.
+        """
         for person in people:
-            numbers = {self.plain.add_person(person), self.through.add_person(person)}
+            numbers = {self.plain.add_person(person), (beside or self.through).add_person(person)}
             assert len(numbers) == 1, "the twins gave different record numbers"
 
 
-Hook = tuple[str, Callable[[Twins], None]]
-"""Name of the round after it, and what to do before: migrate or rotate a part, say."""
+Hook = tuple[str, Callable[[Twins], str | None]]
+"""Name of the round after it, and what to do before (migrate or rotate a part, say), which may say how far it came."""
+STAGES: tuple[Hook, ...] = (
+    ("half migrated", lambda twin: twin_hooks.half_protected(twin.house)),
+    ("migrated, 0 % rotated", lambda twin: twin_hooks.protected(twin.house)),
+    ("half rotated", lambda twin: twin_hooks.half_rotated(twin.house)),
+    ("rotated", lambda twin: twin_hooks.rotated(twin.house)),
+)
+"""The rounds of people who were in the CRM before the gateway, after the one with nothing migrated."""
 
 
 @contextlib.contextmanager
-def twins(name: str, people: Sequence[Person], settings_extra: str) -> Iterator[Twins]:
-    """Two CRMs of a kind with the same people, one of them behind the gateway."""
+def twins(name: str, people: Sequence[Person], settings_extra: str, *, before: bool = False) -> Iterator[Twins]:
+    """Two CRMs of a kind with the same people, one of them behind the gateway; before: the people came before it."""
     with contextlib.ExitStack() as stack:
         servers: list[CrmServer] = [stack.enter_context(SERVERS[name]()) for _ in range(2)]
         house = stack.enter_context(installed(servers[1], settings_extra))
@@ -104,7 +118,13 @@ def twins(name: str, people: Sequence[Person], settings_extra: str) -> Iterator[
         stack.callback(plain.browser.close)
         plain.log_in(MEMBERS["manager"], servers[0].passwords[MEMBERS["manager"]])
         made = Twins(name, plain, through, servers[0], house, people)
-        made.add(people)
+        if before:
+            beside = house.direct("manager")
+            made.add(people, beside)
+            beside.browser.close()
+            twin_hooks.keep_credential(house)
+        else:
+            made.add(people)
         if name == "creme":
             made.views = (creme_view(plain), creme_view(through))
         yield made
@@ -136,6 +156,7 @@ def searches(crm: str, people: Sequence[Person], each: int, seed: int = 11) -> l
         found += [Search(f"{how}, nobody", column, how, text) for how in ("part",) for text in NOBODY.values()]
     for column, text in (("full_name" if crm == "tryton" else "last_name", "王"), ("email", "example")):
         found.append(Search("paging", column, "part", text))
+        found += [Search("sorting", column, way, text) for way in SORTED[crm]]
     if crm == "tryton":
         for column, nobody in (("email", "nobody@example.org"), ("phone", "13100000009")):
             values = [str(getattr(rng.choice(people), column)) for _ in range(each)]
@@ -151,6 +172,15 @@ def searches(crm: str, people: Sequence[Person], each: int, seed: int = 11) -> l
             for _ in range(each)
         ]
     return found
+
+
+SORTED = {
+    "creme": ("birthday ASC", "birthday DESC", "created ASC", "created DESC"),
+    "tryton": ("id DESC", "create_date ASC", "code ASC", "code DESC"),
+}
+"""Columns that are not protected, with the direction: the order has to be the same."""
+SORT_LIMIT = "sorts by surrogate, not by value"
+"""What `crmgate profile explain` says of the other columns."""
 
 
 def _cut(rng: random.Random, values: Sequence[str], how: str) -> str:
@@ -179,7 +209,7 @@ def _class(how: str, text: str) -> str:
 # -- Creme: the boxes over the list --------------------------------------------------------------------------------
 
 _BOXES = {"phone": "mobile", "address": "billing_address__address"}
-_SHOWN = ("last_name", "first_name", "phone", "mobile", "email", "billing_address__address", "birthday")
+_SHOWN = ("last_name", "first_name", "phone", "mobile", "email", "billing_address__address", "birthday", "created")
 
 
 def creme_view(driver: Driver) -> str:
@@ -200,14 +230,15 @@ def creme_view(driver: Driver) -> str:
 def creme_search(driver: Driver, search: Search, view: str) -> Found:
     """All pages of one search; the box compares parts, whatever was cut."""
     browser = driver.browser
-    pages: list[frozenset[str]] = []
+    pages: list[tuple[str, ...]] = []
     total = 0
+    column, _, direction = (search.how if search.kind == "sorting" else "birthday ASC").partition(" ")
     for page in range(1, 40):
         given = {
             f"search-regular_field-{_BOXES.get(search.column, search.column)}": search.text,
             "hfilter": view,
-            "sort_key": "regular_field-birthday",
-            "sort_order": "ASC",
+            "sort_key": f"regular_field-{column}",
+            "sort_order": direction,
             "rows": str(PAGE),
             "page": str(page),
             "content": "1",
@@ -225,7 +256,7 @@ def creme_search(driver: Driver, search: Search, view: str) -> Found:
             node.attributes.get("value") or "" for node in tree.css("tr.lv-row input[name=entity_id]")
         ]
         assert len(rows) == min(PAGE, max(total - (page - 1) * PAGE, 0)), "a page does not hold what its total says"
-        pages.append(frozenset(rows))
+        pages.append(tuple(rows))
         if page * PAGE >= total:
             break
     return Found(total, tuple(pages))
@@ -248,13 +279,15 @@ def tryton_search(driver: Driver, search: Search, view: str) -> Found:
     if search.how == "duplicate":
         return _warned(driver, search)
     text = search.text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    operand = {"prefix": f"{text}%", "suffix": f"%{text}", "part": f"%{text}%"}.get(search.how, search.text)
+    how = "part" if search.kind == "sorting" else search.how
+    operand = {"prefix": f"{text}%", "suffix": f"%{text}", "part": f"%{text}%"}.get(how, search.text)
     clause = [_COLUMNS[search.column], "=" if search.how == "equality" else "ilike", operand]
     total = int(driver.call("model.party.party.search_count", [[clause], {}]))
-    pages: list[frozenset[str]] = []
+    pages: list[tuple[str, ...]] = []
+    order = search.how.split(" ") if search.kind == "sorting" else ["id", "ASC"]
     for offset in range(0, max(total, 1), PAGE):
-        rows = driver.call("model.party.party.search", [[clause], offset, PAGE, [["id", "ASC"]], {}])
-        pages.append(frozenset(map(str, rows)))
+        rows = driver.call("model.party.party.search", [[clause], offset, PAGE, [order], {}])
+        pages.append(tuple(map(str, rows)))
     return Found(total, tuple(pages))
 
 
@@ -263,7 +296,7 @@ def _warned(driver: TrytonDriver, search: Search) -> Found:
     kind = {"email": "email", "phone": "mobile"}[search.column]
     way = {"id": -1, "type": kind, "value": search.text, "party": -1}
     told = driver.call("model.party.contact_mechanism.on_change_notify", [way, {}])
-    return Found(len(told), (frozenset(f"{level}: {text}" for level, text in told),))
+    return Found(len(told), (tuple(sorted(f"{level}: {text}" for level, text in told)),))
 
 
 SEARCHES: dict[str, Callable[[Driver, Search, str], Found]] = {"creme": creme_search, "tryton": tryton_search}
@@ -276,18 +309,26 @@ def compared(
     each: int = 6,
     hooks: Sequence[Hook] = (),
     settings_extra: str = UNMIGRATED,
+    before: bool = False,
     tell: Callable[[str], None] = lambda _: None,
 ) -> list[Line]:
-    """Search on both sides of one CRM, once at the start and once after each hook."""
+    """Search on both sides of one CRM, once at the start and once after each hook; before: see `twins`."""
     people = crowd(count)
     tell("entering people on both sides")
-    with twins(name, people, settings_extra) as twin:
-        lines = one_round(twin, "as entered", each, tell)
+    with twins(name, people, settings_extra, before=before) as twin:
+        lines = one_round(twin, "0 % migrated" if before else "as entered", each, tell)
         for phase, hook in hooks:
             tell(phase)
-            hook(twin)
-            lines += one_round(twin, phase, each, tell)
+            reached = hook(twin)
+            lines += one_round(twin, f"{phase} ({reached})" if reached else phase, each, tell)
     return lines
+
+
+def sort_limit_told(name: str) -> bool:
+    """Whether `crmgate profile explain` says how protected columns are sorted."""
+    command = [sys.executable, "-m", "gateway.cli", "profile", "explain", name]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return SORT_LIMIT in re.sub(r"[\s│├└─]+", " ", told)
 
 
 def one_round(twin: Twins, phase: str, each: int, tell: Callable[[str], None] = lambda _: None) -> list[Line]:
@@ -340,23 +381,30 @@ def main() -> int:
     """Run on the CRMs asked for; 1 when anything differs."""
     parser = argparse.ArgumentParser(prog="make twin", description=__doc__)
     parser.add_argument("--crm", choices=("creme", "tryton", "both"), default="both")
+    parser.add_argument("--story", choices=("entered", "before", "both"), default="both")
     parser.add_argument("--people", type=int, default=120)
-    parser.add_argument("--migrated", action="store_true", help="the gateway is told that nothing stands in clear")
+    parser.add_argument("--migrated", action="store_true", help="entered: the gateway is told that nothing is clear")
     parser.add_argument("--each", type=int, default=12, help="searches of each class and column")
     given = parser.parse_args()
     console = Console(highlight=False, width=150)
     different = 0
     for name in ("creme", "tryton") if given.crm == "both" else (given.crm,):
-        with console.status(f"{name}: starting two of them") as status:
-            lines = compared(
-                name,
-                count=given.people,
-                each=given.each,
-                settings_extra=MIGRATED if given.migrated else UNMIGRATED,
-                tell=lambda what, name=name: status.update(f"{name}: {what}"),  # type: ignore[misc]
-            )
-        show(name, lines, console)
-        different += sum(line.total - line.alike for line in lines)
+        if not sort_limit_told(name):
+            console.print(f"{name}: crmgate profile explain does not say how protected columns are sorted", style="red")
+            different += 1
+        for story in ("entered", "before") if given.story == "both" else (given.story,):
+            with console.status(f"{name}: starting two of them") as status:
+                lines = compared(
+                    name,
+                    count=given.people,
+                    each=given.each,
+                    hooks=STAGES if story == "before" else (),
+                    settings_extra=MIGRATED if given.migrated and story == "entered" else UNMIGRATED,
+                    before=story == "before",
+                    tell=lambda what, name=name: status.update(f"{name}: {what}"),  # type: ignore[misc]
+                )
+            show(name, lines, console)
+            different += sum(line.total - line.alike for line in lines)
     return 1 if different else 0
 
 

@@ -8,7 +8,8 @@ from tests.drills.stack import Stack
 from tests.e2e.visitors import join, newcomer, sign_in, visitor
 
 pytestmark = pytest.mark.real
-LIVE, SESSIONS, USERS, CHANGE_USERS, HEALTH = "live", "sessions", "users", "change users", "health"
+LIVE, SESSIONS, USERS, CHANGE_USERS = "live", "sessions", "users", "change users"
+KEYS, CHANGE_KEYS, HEALTH = "keys", "change keys", "health"
 PAGES = {
     "/": LIVE,
     "/now": LIVE,
@@ -23,6 +24,9 @@ PAGES = {
     "/users/u-nobody": USERS,
     "/users/u-nobody/disable": CHANGE_USERS,
     "/roles": USERS,
+    "/keys": KEYS,
+    "/keys/rotations": KEYS,
+    "/keys/destroyed/d-nobody": KEYS,
     "/health": HEALTH,
 }
 ACTIONS = {
@@ -30,14 +34,15 @@ ACTIONS = {
     "/users/new": CHANGE_USERS,
     "/users/u-nobody": CHANGE_USERS,
     "/users/u-nobody/disable": CHANGE_USERS,
+    "/keys/rotations/nothing": CHANGE_KEYS,
     "/health/verify": HEALTH,
 }
 RIGHTS = {
     "sales": set(),
     "manager": {LIVE},
-    "auditor": {LIVE, SESSIONS, USERS, HEALTH},
-    "dpo": {LIVE, HEALTH},
-    "administrator": {LIVE, SESSIONS, USERS, CHANGE_USERS, HEALTH},
+    "auditor": {LIVE, SESSIONS, USERS, KEYS, HEALTH},
+    "dpo": {LIVE, KEYS, CHANGE_KEYS, HEALTH},
+    "administrator": {LIVE, SESSIONS, USERS, CHANGE_USERS, KEYS, CHANGE_KEYS, HEALTH},
 }
 WORDS = {"en": "Your role does not allow this page", "zh_Hans": "您的角色无权访问此页面"}
 

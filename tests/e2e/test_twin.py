@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.drills.twin import MIGRATED, Line, compared, crowd
+from tests.drills.twin import MIGRATED, STAGES, Line, compared, crowd, sort_limit_told
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(1800)]
 
 
 def test_a_manager_finds_in_creme_what_they_find_in_plain_text() -> None:
@@ -13,7 +13,7 @@ def test_a_manager_finds_in_creme_what_they_find_in_plain_text() -> None:
 
 
 def test_a_manager_finds_in_tryton_what_they_find_in_plain_text_and_so_after_a_hook() -> None:
-    """A hook stands for a migration or a rotation half done; this one enters more people."""
+    """Between two rounds more people come in."""
     more = crowd(2, seed=23)[:2]
     lines = compared(
         "tryton", count=4, each=1, hooks=[("more people", lambda twin: twin.add(more))], settings_extra=MIGRATED
@@ -22,6 +22,23 @@ def test_a_manager_finds_in_tryton_what_they_find_in_plain_text_and_so_after_a_h
     assert {line.phase for line in lines} == {"as entered", "more people"}
     warned = [line for line in lines if line.kind == "duplicate warning"]
     assert all(0 < line.hits < line.total for line in warned)
+
+
+@pytest.mark.parametrize("crm", ["creme", "tryton"])
+def test_a_manager_finds_the_same_with_0_half_and_all_of_it_protected_and_then_rotated(crm: str) -> None:
+    """People were in the CRM before the gateway; `crmgate protect run` and `crmgate keys rotate` stop in the middle."""
+    lines = compared(crm, count=4, each=1, hooks=STAGES, before=True)
+    _require_alike(lines)
+    assert [phase.partition(" (")[0] for phase in dict.fromkeys(line.phase for line in lines)] == [
+        "0 % migrated",
+        *(phase for phase, _ in STAGES),
+    ]
+    assert "sorting" in {line.kind for line in lines}
+
+
+@pytest.mark.parametrize("crm", ["creme", "tryton"])
+def test_the_order_that_protected_columns_do_not_give_is_told_as_a_limit(crm: str) -> None:
+    assert sort_limit_told(crm)
 
 
 def _require_alike(lines: list[Line]) -> None:

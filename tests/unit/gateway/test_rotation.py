@@ -14,7 +14,7 @@ from gateway.cli import app
 from gateway.first_steps import Start, write_files
 from gateway.job import Job, Json, Slice, State, Wanted
 from gateway.rotation import MOST_PASSES, FieldKeyWork, ValuesLeft
-from kms.rotation import Renewed
+from kms.rotation import End, Renewed
 
 OLD = b"\x01\x02\x03\x04"
 
@@ -30,7 +30,10 @@ class Vault:
         self.switched += 1
         return self.switched == 1
 
-    async def total(self, tenant: str, scope: str) -> int:
+    def end(self, scope: str, purpose: str) -> End:
+        return {"token": End.VERIFY, "ff1": End.STANDING}.get(purpose, End.RETIRED)
+
+    async def total(self, tenant: str, scope: str, purpose: str) -> int:
         return self.size
 
     async def renew(self, tenant: str, kind: str, purpose: str, after: str, most: int) -> Renewed:
@@ -126,6 +129,16 @@ async def test_the_key_of_checks_inside_surrogates_is_kept_for_ever() -> None:
     assert made.finished
     assert (vault.switched, vault.pages, vault.retired) == (1, 0, 0)
     assert trail.entries[-1][2]["change"] == "01020304:verify"
+
+
+async def test_what_stands_in_the_crm_is_counted_and_never_said_to_be_gone() -> None:
+    vault, trail = Vault(stuck=7), Trail()
+    _, made = await step(work(vault, trail), job("ff1"))
+    assert made.finished
+    assert (vault.switched, vault.pages, vault.retired) == (1, 0, 0)
+    assert isinstance(made.cursor, dict)
+    assert (made.cursor["end"], made.cursor["left"]) == ("standing", 7)
+    assert trail.entries[-1][2] == {"change": "01020304:standing", "count": 0, "omitted": {"left": 7}}
 
 
 async def test_without_the_audit_trail_nothing_begins_and_nothing_ends() -> None:

@@ -1,6 +1,6 @@
 """What was typed is shown again, but no answer tells whether somebody has the value that was guessed."""
 
-from tests.unit.gateway.glue import ANNA, BORIS, Glue
+from tests.unit.gateway.glue import ANNA, BORIS, TENANT, Glue
 
 GUESSES = {"name": "张伟明", "mobile": "13800138000", "email": "zhang.weiming@example.com"}
 PARTY = {
@@ -55,3 +55,34 @@ async def test_a_refused_form_does_not_tell_that_somebody_else_has_the_value(cre
     exchange, held = await creme.send_form("/persons/contact/add", fields, role="sales")
     _, shown = await creme.answer(exchange, f"<p>{held['phone']}</p>".encode())
     assert "13800138000" not in shown.decode()
+
+
+WAY = "model.party.contact_mechanism.on_change_notify"
+
+
+async def asked(tryton: Glue, clear: str, role: str = "manager", method: str = WAY) -> str:
+    """What Tryton gets of a new mechanism that somebody is typing."""
+    way = {"id": -1, "type": "email", "value": clear, "party": -1}
+    _, params = await tryton.call(method, way, role=role)
+    return str(params[0]["value"])
+
+
+async def test_a_form_of_a_half_protected_crm_meets_clear_duplicates(tryton: Glue) -> None:
+    """What the vault does not know can only stand in clear; what it knows stands as its surrogate."""
+    tryton.tokeniser._migrated = lambda _: False
+    assert await asked(tryton, "clear@example.com") == "clear@example.com"
+    assert await tryton.vault.find(TENANT, "email", "clear@example.com") == []
+    made = {"name": "李", "contact_mechanisms": [["create", [{"type": "email", "value": "known@example.com"}]]]}
+    _, params = await tryton.call("model.party.party.create", [made])
+    held = params[0][0]["contact_mechanisms"][0][1][0]["value"]
+    assert held != "known@example.com"
+    assert await asked(tryton, "known@example.com") == held
+
+
+async def test_nothing_typed_reaches_a_protected_crm_nor_by_roles_that_do_not_see_everything(tryton: Glue) -> None:
+    assert await asked(tryton, "one@example.com") != "one@example.com"
+    tryton.tokeniser._migrated = lambda _: False
+    assert await asked(tryton, "two@example.com", role="sales") != "two@example.com"
+    made = {"type": "email", "value": "three@example.com", "party": 5}
+    _, params = await tryton.call("model.party.contact_mechanism.create", [made])
+    assert params[0][0]["value"] != "three@example.com"

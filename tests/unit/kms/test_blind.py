@@ -8,7 +8,6 @@ import pytest
 
 from gateway.database import Pool
 from kms.blind import IndexUnfinished, SearchTooWide, texts
-from kms.index import PURPOSES
 from kms.keyring import Keyring
 from kms.local import LocalProvider
 from kms.provider import KeysUnavailable
@@ -71,14 +70,6 @@ async def forget_terms(pool: Pool) -> None:
     """As if everything had been placed before the index existed."""
     async with pool.connection() as connection:
         await connection.execute("DELETE FROM vault_index")
-
-
-async def rotate(pool: Pool) -> None:
-    """Retire every index key; the next value gets terms under new ones."""
-    async with pool.connection() as connection:
-        await connection.execute(
-            "UPDATE kms_key SET retired_at = now() WHERE purpose = ANY(%s) AND retired_at IS NULL", (list(PURPOSES),)
-        )
 
 
 async def test_parts_find_values_of_their_kind_and_nothing_else(vault: SurrogateVault) -> None:
@@ -169,27 +160,6 @@ async def test_what_is_missing_is_filled_in_when_the_vault_starts(vault: Surroga
         assert await found(again, "name", "contains", "张") == {"张伟"}
     finally:
         await again.close()
-
-
-async def test_search_is_right_at_every_point_of_a_rotation(
-    vault: SurrogateVault, pool: Pool, keyring: Keyring
-) -> None:
-    await put(vault, *(("phone", f"1380013{number:04}") for number in range(10)))
-    old = set(await vault.index.counts(T))
-    await rotate(pool)
-    keyring.forget()
-    await vault.tokenise(T, [new("phone", "13900130010", "x")], "c")
-    with pytest.raises(IndexUnfinished):
-        await vault.index.drop_key(T, bytes.fromhex(next(iter(old))))
-    after: str | None = ""
-    while after is not None:
-        assert len(await vault.search(T, "phone", "contains", "0013")) == 11
-        after = (await vault.index.fill(vault, T, after, 3)).after
-    counted = await vault.index.counts(T)
-    assert sum(number for key, number in counted.items() if key not in old) == 3 * 11
-    dropped = [await vault.index.drop_key(T, bytes.fromhex(key)) for key in old]
-    assert sum(dropped) == 3 * 10
-    assert len(await vault.search(T, "phone", "contains", "0013")) == 11
 
 
 async def test_a_forgotten_value_leaves_no_term(vault: SurrogateVault, pool: Pool) -> None:

@@ -15,7 +15,7 @@ from kms.drafts import KindKeys
 from kms.keyring import Keyring
 from kms.local import LocalProvider
 from kms.provider import KeysUnavailable
-from kms.rotation import Renewed, Rotation, rotatable
+from kms.rotation import End, Renewed, Rotation
 from kms.rotation_store import NotRotatable
 from kms.store import Store, StoreUnavailable
 from kms.tokens import NewValue, Origin, SurrogateVault
@@ -317,7 +317,7 @@ async def test_surrogates_of_an_old_token_key_are_recognised_for_ever_and_new_on
 
 async def test_only_keys_of_the_vault_that_exist_are_rotated(here: Process) -> None:
     """Another scope would change a key and renew nothing."""
-    assert rotatable("email", "seal")
+    assert here.rotation.end("email", "seal") is End.RETIRED
     for scope, purpose in (("gateway.access", "seal"), ("email", "token"), ("nothing", "seal"), ("email", "")):
         with pytest.raises(NotRotatable):
             await here.rotation.current(T, scope, purpose)

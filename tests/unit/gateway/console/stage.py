@@ -21,6 +21,12 @@ from gateway.console.app import make_console_app
 from gateway.console.deps import ConsoleDeps, Crm
 from gateway.console.look import Look, read_look
 from gateway.console.trail import TrailReader
+from gateway.job import Json, Slice
+from gateway.job_store import JobStore
+from kms.destruction import Person
+from kms.destruction_store import DestructionStore
+from kms.keyring import KeyringStatus, KeyStatus
+from kms.provider import KeysUnavailable
 from policies.enforcer import DEFAULT_POLICY, Enforcer
 from policies.operation import FieldSpec
 from policies.taxonomy import Kind
@@ -33,6 +39,15 @@ FIELDS = (
     FieldSpec("contact", "email", Kind.EMAIL, 100),
     FieldSpec("contact", "id_card", Kind.ID_CARD, 30),
     FieldSpec("contact", "note", None, 5000),
+)
+DAY_S = 86400.0
+KEYS = (
+    KeyStatus("0a0a0a01", "email", "seal", "local", 3 * DAY_S, False, True),
+    KeyStatus("0a0a0a02", "email", "seal", "local", 90 * DAY_S, True, True, state="live"),
+    KeyStatus("0a0a0a03", "name", "equal", "local", 400 * DAY_S, False, True),
+    KeyStatus("0a0a0a04", "phone", "seal", "local", 40 * DAY_S, True, False, True, "destroyed"),
+    KeyStatus("0a0a0a06", "file/document/filedata", "seal", "local", 2 * DAY_S, False, True),
+    KeyStatus("0a0a0a05", "surrogate", "token", "local", 1 * DAY_S, False, True),
 )
 
 
@@ -204,6 +219,12 @@ async def make_stage(
 
         return check
 
+    async def key_status(tenant: str) -> KeyringStatus:
+        assert tenant == "t1"
+        fault = faults.get("keys")
+        problem = fault.problem if isinstance(fault, KeysUnavailable) else ""
+        return KeyringStatus("local", problem, "", KEYS)
+
     trail = TrailReader(pool, dsn, signer.verifier, folder / "checkpoints")
     console = ConsoleDeps(
         access=deps(AUDIENCE_CONSOLE),
@@ -213,6 +234,7 @@ async def make_stage(
         fields=lambda _tenant: FIELDS,
         check_keys=failing("keys"),
         key_provider="local",
+        key_status=key_status,
         crm=lambda _tenant: Crm("creme", f"https://{CRM_HOST}", failing("crm")),
         console_url=f"https://{CONSOLE_HOST}",
         data_folder=folder,
@@ -221,3 +243,25 @@ async def make_stage(
     keeper = Keeper(pool, signer, folder / "checkpoints", now=clock)
     (folder / "checkpoints").mkdir(exist_ok=True)
     return Stage(access, pool, audit, trail, keeper, deps(AUDIENCE_CRM), console, clock, faults)
+
+
+ASKED, APPROVED = Person("u-1", "zhao.min"), Person("u-2", "qian.hua")
+
+
+async def rotation(stage: Stage, name: str, tenant: str = "t1", kind: str = "rotate", done: int = 25) -> JobStore:
+    """A rotation of the encryption key of e-mails, a quarter done."""
+    jobs = JobStore(stage.pool)
+    arguments: Mapping[str, Json] = {"scope": "email", "purpose": "seal", "old": "0a0a0a02"}
+    job = await jobs.add(name, kind, tenant, arguments, 100, None)
+    await jobs.save(job, Slice("x", done, 100), 5.0)
+    return jobs
+
+
+async def destroyed(stage: Stage, name: str, record: str, tenant: str = "t1") -> DestructionStore:
+    """A destruction that has come to its end."""
+    store, now = DestructionStore(stage.pool), stage.clock()
+    await store.open_request(tenant, name, "phone", ASKED, now)
+    await store.approve(tenant, name, APPROVED, now, now)
+    await store.begin(tenant, name, now)
+    await store.finish(tenant, name, now, record)
+    return store

@@ -12,7 +12,7 @@ from gateway.console.app import console_routes
 from kms.provider import KeysUnavailable
 from tests.unit.gateway.console.stage import Stage
 
-PAGES = ["/", "/activity", "/sessions", "/users", "/users/new", "/roles", "/health", "/.crmgate/account"]
+PAGES = ["/", "/activity", "/sessions", "/users", "/users/new", "/roles", "/keys", "/health", "/.crmgate/account"]
 
 
 async def append(stage: Stage, **values: object) -> int:
@@ -51,8 +51,8 @@ async def test_every_route_of_the_console_asks_who_it_is(stage: Stage) -> None:
     ("role", "open_pages"),
     [
         ("sales", set()),
-        ("auditor", {"/", "/activity", "/sessions", "/users", "/roles", "/health"}),
-        ("dpo", {"/", "/activity", "/health"}),
+        ("auditor", {"/", "/activity", "/sessions", "/users", "/roles", "/keys", "/health"}),
+        ("dpo", {"/", "/activity", "/keys", "/health"}),
     ],
 )
 async def test_each_role_opens_its_pages_only_and_the_menu_says_which(stage, role, open_pages) -> None:
