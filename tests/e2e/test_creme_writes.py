@@ -17,6 +17,7 @@ from gateway.demo.driver import CremeDriver, Driver
 from gateway.demo.people import Person, make_people
 from gateway.opening import open_database
 from policies.enforcer import DEFAULT_POLICY
+from tests.drills.fidelity_creme import job_manager
 from tests.drills.mass_import import import_contacts
 from tests.drills.protect_command import Commands
 from tests.drills.stack import Stack, installed
@@ -53,7 +54,8 @@ class Office:
 def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
     policy = tmp_path_factory.mktemp("writes") / "policy.csv"
     policy.write_text(DEFAULT_POLICY.read_text(encoding="utf-8") + POLICY, encoding="utf-8")
-    with creme() as server, installed(server, f'[tenant.main]\npolicy = "{policy}"\n') as stack:
+    extra = f'[tenant.main]\npolicy = "{policy}"\n'
+    with creme() as server, job_manager(server), installed(server, extra) as stack:
         manager = creme_driver(at_work(stack, "manager", "wang.manager"))
         others = [creme_driver(at_work(stack, role, "lin.sales")).browser for role in ("reader", "clerk", "sales")]
         login = server.crm.admin_login
