@@ -3,9 +3,10 @@
 Its members are built and closed by gateway/composition.py; nothing here is global and nothing is decided here.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import structlog
 
@@ -81,6 +82,7 @@ class App:
     console_app: Application
     sweeps: Sequence[Callable[[datetime], Awaitable[None]]]
     egress: Sequence["Listening"] = ()
+    lookouts: Sequence[Callable[[], Coroutine[Any, Any, None]]] = ()
     random: Randomness = field(default_factory=Reserve)
 
     clock = staticmethod(utc_now)

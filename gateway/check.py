@@ -12,15 +12,15 @@ import os
 import socket
 import ssl
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
-from enum import IntEnum
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg
 
 from gateway.certificate import read_certificate
+from gateway.check_egress import check_egress
+from gateway.finding import Finding, Weight, finding, reason_of
 from gateway.opening import embedded_folder, open_keys, own_dsn, public_hosts
 from gateway.person_keys import open_persons
 from gateway.settings import (
@@ -52,28 +52,6 @@ _TLS_FAULTS = {
 }
 
 
-class Weight(IntEnum):
-    """How much a finding matters: a problem stops work, a warning will or may."""
-
-    FINE = 0
-    WARNING = 1
-    PROBLEM = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing found. id is stable; place is the setting it is about; the values fill the sentence."""
-
-    id: str
-    weight: Weight
-    place: str
-    values: tuple[tuple[str, str], ...] = ()
-
-
-def _finding(id_: str, weight: Weight, place: str, **values: object) -> Finding:
-    return Finding(id_, weight, place, tuple((name, str(value)) for name, value in values.items()))
-
-
 async def check(settings: Settings, now: datetime) -> list[Finding]:
     """Everything found, in the order of the file; a part that is in order leaves one FINE finding."""
     found = [*foreign_packages(), *_front_end()]
@@ -83,6 +61,7 @@ async def check(settings: Settings, now: datetime) -> list[Finding]:
         found += _certificate(section, settings, listener, now)
         found += _port(section, listener)
     found += await asyncio.to_thread(_database, settings)
+    found += await asyncio.to_thread(lambda: list(check_egress(settings)))
     found += await _keys(settings)
     found += await _persons(settings)
     found += _legacy(settings)
@@ -96,7 +75,7 @@ def foreign_packages(owners: Callable[[], object] = importlib.metadata.packages_
     foreign = [
         (package, other) for package in PACKAGES for other in table.get(package, []) if _normal(other) != DISTRIBUTION
     ]
-    return [_finding("package-foreign", Weight.PROBLEM, package, other=other) for package, other in foreign]
+    return [finding("package-foreign", Weight.PROBLEM, package, other=other) for package, other in foreign]
 
 
 def _normal(name: str) -> str:
@@ -106,7 +85,7 @@ def _normal(name: str) -> str:
 def _front_end() -> list[Finding]:
     if FRONT_END.is_dir() and any(FRONT_END.iterdir()):
         return []
-    return [_finding("front-end-missing", Weight.PROBLEM, "console", folder=FRONT_END)]
+    return [finding("front-end-missing", Weight.PROBLEM, "console", folder=FRONT_END)]
 
 
 def _all_of_tenant(place: str, tenant: TenantSettings, now: datetime) -> list[Finding]:
@@ -117,11 +96,11 @@ def _tenant(place: str, tenant: TenantSettings, now: datetime) -> Iterator[Findi
     try:
         load_profile(tenant.profile)
     except ProfileInvalid as fault:
-        yield _finding("profile-invalid", Weight.PROBLEM, f"{place}.profile", problem="; ".join(fault.problems[:3]))
+        yield finding("profile-invalid", Weight.PROBLEM, f"{place}.profile", problem="; ".join(fault.problems[:3]))
     except OSError:
-        yield _finding("profile-unknown", Weight.PROBLEM, f"{place}.profile", profile=tenant.profile)
+        yield finding("profile-unknown", Weight.PROBLEM, f"{place}.profile", profile=tenant.profile)
     if tenant.policy is not None and not tenant.policy.is_file():
-        yield _finding("file-missing", Weight.PROBLEM, f"{place}.policy", file=tenant.policy)
+        yield finding("file-missing", Weight.PROBLEM, f"{place}.policy", file=tenant.policy)
     broken = list(_client_certificate(place, tenant, now))
     yield from broken
     if not any(one.weight is Weight.PROBLEM for one in broken):
@@ -132,14 +111,14 @@ def _tenant(place: str, tenant: TenantSettings, now: datetime) -> Iterator[Findi
 def _client_certificate(place: str, tenant: TenantSettings, now: datetime) -> Iterator[Finding]:
     """Files of TLS with the CRM: readable, of one pair, not at their end."""
     if tenant.upstream_ca is not None and not tenant.upstream_ca.is_file():
-        yield _finding("file-missing", Weight.PROBLEM, f"{place}.upstream_ca", file=tenant.upstream_ca)
+        yield finding("file-missing", Weight.PROBLEM, f"{place}.upstream_ca", file=tenant.upstream_ca)
     elif tenant.upstream_certificate is not None and tenant.upstream_key is not None:
         yield from _pair(f"{place}.upstream_certificate", tenant.upstream_certificate, tenant.upstream_key, now)
 
 
 def _weak(place: str, ciphers: str) -> Iterator[Finding]:
     if weak := weak_ciphers(ciphers):
-        yield _finding("tls-weak", Weight.WARNING, place, ciphers=", ".join(weak[:6]))
+        yield finding("tls-weak", Weight.WARNING, place, ciphers=", ".join(weak[:6]))
 
 
 def upstream_state(
@@ -152,10 +131,10 @@ def upstream_state(
     try:
         plain = socket.create_connection((host, port), timeout=min(timeout_s, tenant.connect_timeout_s))
     except socket.gaierror:
-        yield _finding("upstream-name", Weight.PROBLEM, place, host=host)
+        yield finding("upstream-name", Weight.PROBLEM, place, host=host)
         return
     except OSError as fault:
-        yield _finding("upstream-unreachable", Weight.PROBLEM, place, host=shown, reason=_reason(fault))
+        yield finding("upstream-unreachable", Weight.PROBLEM, place, host=shown, reason=reason_of(fault))
         return
     with plain:
         plain.settimeout(timeout_s)
@@ -182,14 +161,14 @@ def _secure_upstream(
             with contextlib.suppress(OSError):
                 secure.sendall(f"GET / HTTP/1.1\r\nHost: {shown}\r\nConnection: close\r\n\r\n".encode())
             secure.recv(1)
-            yield _finding("upstream-fine", Weight.FINE, place, host=shown)
+            yield finding("upstream-fine", Weight.FINE, place, host=shown)
             yield from _ending(place, end_of(secure.getpeercert()), now)
     except ssl.SSLCertVerificationError as fault:
-        yield _finding("upstream-certificate", Weight.PROBLEM, place, host=shown, reason=fault.verify_message)
+        yield finding("upstream-certificate", Weight.PROBLEM, place, host=shown, reason=fault.verify_message)
     except ssl.SSLError as fault:
-        yield _finding(_TLS_FAULTS.get(fault.reason or "", "upstream-not-tls"), Weight.PROBLEM, place, host=shown)
+        yield finding(_TLS_FAULTS.get(fault.reason or "", "upstream-not-tls"), Weight.PROBLEM, place, host=shown)
     except OSError as fault:
-        yield _finding("upstream-unreachable", Weight.PROBLEM, place, host=shown, reason=_reason(fault))
+        yield finding("upstream-unreachable", Weight.PROBLEM, place, host=shown, reason=reason_of(fault))
 
 
 def _plain_upstream(place: str, plain: socket.socket, host: str, shown: str) -> Finding:
@@ -197,19 +176,19 @@ def _plain_upstream(place: str, plain: socket.socket, host: str, shown: str) -> 
         plain.sendall(f"GET / HTTP/1.1\r\nHost: {shown}\r\nConnection: close\r\n\r\n".encode())
         first = plain.recv(512)
     except OSError as fault:
-        first, reason = b"", _reason(fault)
+        first, reason = b"", reason_of(fault)
     else:
         reason = "connection closed"
     # nginx tells in a page that its port is for TLS; others answer with an alert or just close.
     if b"plain HTTP request was sent to HTTPS port" in first:
-        return _finding("upstream-is-tls", Weight.PROBLEM, place, host=shown)
+        return finding("upstream-is-tls", Weight.PROBLEM, place, host=shown)
     if first.startswith(b"HTTP/1."):
-        return _finding("upstream-fine", Weight.FINE, place, host=shown)
+        return finding("upstream-fine", Weight.FINE, place, host=shown)
     if _speaks_tls((host, int(shown.rpartition(":")[2]))):
-        return _finding("upstream-is-tls", Weight.PROBLEM, place, host=shown)
+        return finding("upstream-is-tls", Weight.PROBLEM, place, host=shown)
     if first:
-        return _finding("upstream-not-http", Weight.PROBLEM, place, host=shown)
-    return _finding("upstream-silent", Weight.PROBLEM, place, host=shown, reason=reason)
+        return finding("upstream-not-http", Weight.PROBLEM, place, host=shown)
+    return finding("upstream-silent", Weight.PROBLEM, place, host=shown, reason=reason)
 
 
 def _speaks_tls(address: tuple[str, int]) -> bool:
@@ -231,11 +210,11 @@ def _certificate(
 ) -> Iterator[Finding]:
     if not listener.tls:
         if listener.listen.host not in ("127.0.0.1", "::1", "localhost"):
-            yield _finding("tls-off", Weight.PROBLEM, f"{section}.tls", listen=listener.listen)
+            yield finding("tls-off", Weight.PROBLEM, f"{section}.tls", listen=listener.listen)
         return
     place = f"{section}.tls_certificate"
     if listener.tls_certificate is None or listener.tls_key is None:
-        yield _finding("certificate-own", Weight.FINE, place, folder=settings.state / "tls")
+        yield finding("certificate-own", Weight.FINE, place, folder=settings.state / "tls")
         return
     yield from _weak(f"{section}.tls_ciphers", listener.tls_ciphers)
     broken = list(_pair(place, listener.tls_certificate, listener.tls_key, now))
@@ -247,7 +226,7 @@ def _certificate(
     wanted = [host for host in hosts if section == "console" or host != urlsplit(settings.console.public_url).hostname]
     for host in wanted:
         if not state.covers(host):
-            yield _finding("certificate-host", Weight.PROBLEM, place, host=host)
+            yield finding("certificate-host", Weight.PROBLEM, place, host=host)
 
 
 def _pair(place: str, certificate: Path, key: Path, now: datetime) -> Iterator[Finding]:
@@ -256,9 +235,9 @@ def _pair(place: str, certificate: Path, key: Path, now: datetime) -> Iterator[F
         state = read_certificate(certificate)
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
     except ssl.SSLError:
-        yield _finding("certificate-key", Weight.PROBLEM, place, file=certificate, key=key)
+        yield finding("certificate-key", Weight.PROBLEM, place, file=certificate, key=key)
     except (OSError, ValueError):
-        yield _finding("certificate-unreadable", Weight.PROBLEM, place, file=certificate)
+        yield finding("certificate-unreadable", Weight.PROBLEM, place, file=certificate)
     else:
         yield from _ending(place, state.not_after, now)
 
@@ -269,11 +248,11 @@ def _ending(place: str, not_after: datetime | None, now: datetime) -> Iterator[F
         return
     days = Expiry(place, not_after).days(now)
     if not_after <= now:
-        yield _finding("certificate-expired", Weight.PROBLEM, place, until=not_after.date())
+        yield finding("certificate-expired", Weight.PROBLEM, place, until=not_after.date())
     elif days < URGENT_DAYS:
-        yield _finding("certificate-urgent", Weight.WARNING, place, until=not_after.date(), days=days)
+        yield finding("certificate-urgent", Weight.WARNING, place, until=not_after.date(), days=days)
     elif days < WARN_DAYS:
-        yield _finding("certificate-ends", Weight.WARNING, place, until=not_after.date(), days=days)
+        yield finding("certificate-ends", Weight.WARNING, place, until=not_after.date(), days=days)
 
 
 def _port(section: str, listener: ListenerSettings | ConsoleSettings) -> Iterator[Finding]:
@@ -288,34 +267,34 @@ def _port(section: str, listener: ListenerSettings | ConsoleSettings) -> Iterato
                 fault.errno or 0, "port-address"
             )
             weight = Weight.WARNING if found == "port-busy" else Weight.PROBLEM
-            yield _finding(found, weight, f"{section}.listen", listen=address)
+            yield finding(found, weight, f"{section}.listen", listen=address)
 
 
 def _database(settings: Settings) -> Iterator[Finding]:
     try:
         dsn = own_dsn(settings)
     except SettingInvalid as fault:
-        yield _finding("file-missing", Weight.PROBLEM, fault.name, file=settings.database.dsn_file)
+        yield finding("file-missing", Weight.PROBLEM, fault.name, file=settings.database.dsn_file)
         return
     if not dsn:
         folder = embedded_folder(settings)
         existing = next(parent for parent in [folder, *folder.parents] if parent.exists())
         if not os.access(existing, os.W_OK):
-            yield _finding("database-folder", Weight.PROBLEM, "database.folder", folder=existing)
+            yield finding("database-folder", Weight.PROBLEM, "database.folder", folder=existing)
         else:
-            yield _finding("database-embedded", Weight.FINE, "database", folder=folder)
+            yield finding("database-embedded", Weight.FINE, "database", folder=folder)
         return
     try:
         with psycopg.connect(dsn, connect_timeout=int(TIMEOUT_S)) as connection:
             version = connection.info.server_version // 10000
     except (psycopg.OperationalError, psycopg.ProgrammingError):
         # The driver's own text can repeat the connection string.
-        yield _finding("database-unreachable", Weight.PROBLEM, "database.dsn")
+        yield finding("database-unreachable", Weight.PROBLEM, "database.dsn")
         return
     if version < 16:
-        yield _finding("database-old", Weight.PROBLEM, "database.dsn", version=version)
+        yield finding("database-old", Weight.PROBLEM, "database.dsn", version=version)
     else:
-        yield _finding("database-fine", Weight.FINE, "database.dsn", version=version)
+        yield finding("database-fine", Weight.FINE, "database.dsn", version=version)
 
 
 async def _keys(settings: Settings) -> list[Finding]:
@@ -330,27 +309,27 @@ async def _key_section(settings: Settings, section: str, tenant: str) -> Finding
     try:
         provider = open_keys(settings, tenant)
     except (SettingInvalid, KeysUnavailable) as fault:
-        return _finding("keys-unavailable", Weight.PROBLEM, place, problem=fault)
+        return finding("keys-unavailable", Weight.PROBLEM, place, problem=fault)
     try:
         await provider.check()
     except KeysUnavailable as fault:
         known = fault.problem in ("keyring-missing", "keyring-wrong-secret", "keyring-readable-by-others")
         found = fault.problem if known else "keys-unavailable"
-        return _finding(found, Weight.PROBLEM, place, file=keys.path or settings.keyring_path, problem=fault)
+        return finding(found, Weight.PROBLEM, place, file=keys.path or settings.keyring_path, problem=fault)
     finally:
         await provider.close()
-    return _finding("keys-fine", Weight.FINE, place, provider=provider.name)
+    return finding("keys-fine", Weight.FINE, place, provider=provider.name)
 
 
 async def _persons(settings: Settings) -> list[Finding]:
     """Whether the store of person keys answers, and the keepers of its epochs open the current one."""
     place = "persons.path" if settings.persons.store is PersonStoreKind.SQLITE else "persons.dsn_file"
     if settings.persons.store is PersonStoreKind.SQLITE and not settings.person_store_path.exists():
-        return [_finding("persons-none", Weight.FINE, place, file=settings.person_store_path)]
+        return [finding("persons-none", Weight.FINE, place, file=settings.person_store_path)]
     try:
         persons = open_persons(settings)
     except (SettingInvalid, KeysUnavailable) as fault:
-        return [_finding("persons-unavailable", Weight.PROBLEM, place, problem=fault)]
+        return [finding("persons-unavailable", Weight.PROBLEM, place, problem=fault)]
     keys = 0
     try:
         for tenant in settings.tenants:
@@ -358,10 +337,10 @@ async def _persons(settings: Settings) -> list[Finding]:
                 await persons.current(tenant)
                 keys += (await persons.store.counts(tenant)).keys
     except KeysUnavailable as fault:
-        return [_finding("persons-unavailable", Weight.PROBLEM, place, problem=fault)]
+        return [finding("persons-unavailable", Weight.PROBLEM, place, problem=fault)]
     finally:
         await persons.close()
-    return [_finding("persons-fine", Weight.FINE, place, keys=keys)]
+    return [finding("persons-fine", Weight.FINE, place, keys=keys)]
 
 
 def _legacy(settings: Settings) -> Iterator[Finding]:
@@ -372,8 +351,4 @@ def _legacy(settings: Settings) -> Iterator[Finding]:
     for place, keys in of_place.items():
         if keys.legacy_3des:
             found = "keys-legacy-used" if keys.suite is SealSuite.TRIPLE_DES else "keys-legacy"
-            yield _finding(found, Weight.WARNING, f"{place}.legacy_3des")
-
-
-def _reason(fault: OSError) -> str:
-    return "timed out" if isinstance(fault, TimeoutError) else os.strerror(fault.errno) if fault.errno else "no answer"
+            yield finding(found, Weight.WARNING, f"{place}.legacy_3des")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from gateway.check import Finding, Weight
+from gateway.finding import Finding, Weight
 
 LANGUAGES = ("en", "zh")
 
@@ -142,6 +142,49 @@ SENTENCES: Mapping[str, tuple[str, str]] = MappingProxyType(
             "Set suite to aes-256-gcm or sm4-gcm, and legacy_3des = false.",
             "新数据正在使用已淘汰的 3DES 加密（NIST SP 800-131A：2023 年后不得使用）。"
             "请把 suite 设为 aes-256-gcm 或 sm4-gcm，并设 legacy_3des = false。",
+        ),
+        "mail-name": (
+            "The name {host} of the mail server is not known to DNS on this machine.",
+            "本机 DNS 无法解析邮件服务器的主机名 {host}。",
+        ),
+        "mail-unreachable": (
+            "The mail server at {host} cannot be reached ({reason}): mail waits in the queue until it can.",
+            "无法连接邮件服务器 {host}（{reason}）：在恢复之前邮件会留在队列中。",
+        ),
+        "mail-not-smtp": (
+            "What answers at {host} is no mail server, or it refuses this machine.",
+            "{host} 上的服务不是邮件服务器，或拒绝本机连接。",
+        ),
+        "mail-no-tls": (
+            "The mail server at {host} offers no TLS as the settings want it. No mail goes there until it does.",
+            "邮件服务器 {host} 未按设置提供 TLS。在其提供之前不会向它发送任何邮件。",
+        ),
+        "mail-certificate": (
+            "The certificate of the mail server at {host} is not trusted: {reason}. Name its CA in the settings.",
+            "邮件服务器 {host} 的证书不受信任：{reason}。请在设置中写明其 CA 文件。",
+        ),
+        "mail-fine": ("The mail server at {host} answers as it should.", "邮件服务器 {host} 应答正常。"),
+        "staff-missing": (
+            "No mail domain of the company is named, so mail to staff is refused. List staff_domains.",
+            "未填写公司的邮件域名，因此发往员工明文地址的邮件会被拒绝。请填写 staff_domains。",
+        ),
+        "service-name": (
+            "The name {host} of this service is not known to DNS on this machine: calls of the CRM to it fail.",
+            "本机 DNS 无法解析该服务的主机名 {host}：CRM 对它的调用会失败。",
+        ),
+        "service-unreachable": (
+            "This service cannot be reached at {host} now ({reason}).",
+            "目前无法连接该服务 {host}（{reason}）。",
+        ),
+        "egress-open": (
+            "{listen} can be reached from other machines and lets {networks} in: anybody could use it. "
+            "Name the networks that need it.",
+            "其他机器可以访问 {listen}，且允许 {networks}：任何人都可能使用它。请只写需要它的网络。",
+        ),
+        "files-no-room": (
+            "The profile seals files, which are held in {folder} on their way: {free} MB are free there, and "
+            "one file may have {most} MB.",
+            "配置档会加密文件，传输期间文件暂存于 {folder}：那里只剩 {free} MB，而单个文件最大可达 {most} MB。",
         ),
         "keys-fine": ("The keys can be opened ({provider}).", "密钥可以打开（{provider}）。"),
         "persons-none": (

@@ -29,6 +29,7 @@ from gateway.cli_shell import (
     tenant_of,
     told_plainly,
 )
+from gateway.finding import Weight
 from gateway.first_steps import Start, guess_profile, write_files
 from gateway.opening import open_certificate
 from gateway.settings import FILE_NAME, Settings
@@ -51,7 +52,7 @@ app.add_typer(cli_keys.app, name="keys")
 app.add_typer(cli_protect.app, name="protect")
 app.add_typer(profile_app, name="profile")
 
-_STYLES = {checks.Weight.FINE: "green", checks.Weight.WARNING: "yellow", checks.Weight.PROBLEM: "red"}
+_STYLES = {Weight.FINE: "green", Weight.WARNING: "yellow", Weight.PROBLEM: "red"}
 
 
 @app.command()
@@ -114,7 +115,7 @@ def check(
         word = WEIGHTS[language][finding.weight]
         style = _STYLES[finding.weight]
         out.print(f"[{style}]{word:<8}[/] [bold]{escape(finding.place)}[/]  {escape(say(finding, language))}")
-    if any(finding.weight is checks.Weight.PROBLEM for finding in found):
+    if any(finding.weight is Weight.PROBLEM for finding in found):
         raise typer.Exit(PROBLEM)
 
 

@@ -13,6 +13,7 @@ from policies.profile import Operation
 
 if TYPE_CHECKING:
     from gateway.block import Block
+    from gateway.showing import Showing
 
 
 class Head:
@@ -116,14 +117,15 @@ class Exchange:
     other forms than surrogates; retyped: (entity, field) → such a value as it was typed, for the form that comes back.
     cells_at: cell → the places of the answer where the profile says whose it has to be. narrowed: search boxes that the
     CRM gets as a condition in another parameter; restored: that parameter → what was sent, what was given.
-    unprotected: see gateway.unprotected.
+    unprotected: see gateway.unprotected. showing: what the CRM shows now of the record that is written, for roles that
+    may not write everything.
     Every request makes one: a dataclass with that many default factories would take three times as long.
     """
 
     __slots__ = (
         "body", "caught", "cells_at", "client_address", "crm_user", "decision", "echoes", "files", "head", "held", "id",
         "kept", "language", "narrowed", "operation", "own_words", "owner", "posted", "principal", "received_at",
-        "restored", "retyped", "searched", "shown", "tenant", "typed", "unprotected", "written",
+        "restored", "retyped", "searched", "showing", "shown", "tenant", "typed", "unprotected", "written",
     )  # fmt: skip
 
     def __init__(
@@ -159,3 +161,4 @@ class Exchange:
         self.cells_at: dict[str, set[tuple[str, str, str]]] = {}
         self.narrowed: list[Narrowed] = []
         self.restored: dict[str, tuple[str, str]] = {}
+        self.showing: Showing | None = None

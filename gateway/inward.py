@@ -158,7 +158,8 @@ class Inward:
         for file in upload.files if marked else ():
             rule = marked.get(file.name)
             table = rule is not None and rule.data and file.container is not None and file.media in _TABLES
-            if rule is None or rule.seal is None or table or not file.length:
+            shown = rule is not None and file.media is Media.IMAGE and not rule.images
+            if rule is None or rule.seal is None or table or shown or not file.length:
                 continue  # an empty part is a field in which no file was chosen
             if self._files is None:
                 raise RuntimeError("nobody is there to seal a file that the profile marks")
@@ -240,6 +241,9 @@ class _Sorting:
         if part.labels:
             self._require_labels(found)
             self.targets += [self._labelled(one) for one in found]
+            # A column of empty cells has no strings, but an import may empty what stands there.
+            labels = part.container.columns if isinstance(part.container, xlsx.XlsxDocument) else ()
+            self.targets += [self._labelled(Found(part.where, (one,), Leaf((one,), ""))) for one in labels]
             return
         leaves = {one.path: one.leaf.text for one in found}
         searching = {
@@ -326,10 +330,10 @@ class _Sorting:
         if treatment is selector.Treatment.WHOLE:
             # A number without quotes is an id or an amount; only a profile can say that it is a phone.
             return Target(leaf, Treatment.LEAVE if leaf.bare else Treatment.WHOLE)
+        alone = spec is not None and selector.names_one_place(self.operation, found.path, leaf.siblings, text=leaf.text)
         spec = spec or FieldSpec(self.operation.entity, UNDECLARED, None, FREE_TEXT_CHARS)
         if treatment is selector.Treatment.TEXT and spec.form is StorageForm.SURROGATE:
-            return Target(leaf, Treatment.TEXT, spec)
-        alone = selector.names_one_place(self.operation, found.path, leaf.siblings, text=leaf.text)
+            return Target(leaf, Treatment.TEXT, spec, alone=alone)
         return Target(leaf, Treatment.VALUE, spec, alone=alone)
 
     def _labelled(self, found: Found) -> Target:

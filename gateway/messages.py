@@ -208,6 +208,19 @@ _TEXTS: dict[str, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
         ),
         ("无权修改这些字段", "您填写的字段中至少有一个是您的角色无权修改的。", "请保持这些字段不变后重新保存。"),
     ),
+    "text-part-not-writable": (
+        (
+            "You may not change personal details in this text",
+            "The text names people, numbers or addresses, and your role may neither add, change nor remove those. "
+            "An import of such texts takes the right to all of them.",
+            "Leave the names, numbers and addresses as they were and change only the words around them.",
+        ),
+        (
+            "无权修改文本中的个人信息",
+            "该文本中含有姓名、号码或地址，您的角色无权添加、修改或删除这些内容；导入此类文本需要对其全部拥有写入权限。",
+            "请保持其中的姓名、号码和地址不变，只修改其余文字。",
+        ),
+    ),
     "field-not-searchable": (
         (
             "You may not search for this",

@@ -31,6 +31,7 @@ from gateway.refusal import (
     Refusal,
 )
 from gateway.respond import OWN_PREFIX, send_refusal
+from gateway.showing import Showing
 from policies.decision import Decision
 from policies.profile import Action, Operation
 
@@ -58,6 +59,8 @@ async def handle(gw: Gateway, scope: Scope, receive: Receive, send: Send) -> Non
         await _admit(passage, passage.tenant)
         body = await _classify(passage, passage.tenant)
         exchange.decision = _decide(passage, body)
+        if not exchange.decision.view.sees_everything and _is_write(exchange):
+            exchange.showing = Showing(passage.tenant, exchange, passage.cookies, passage.withheld)
         outgoing, rest = await _protect(passage, body)
         if _is_write(exchange):
             await _record_decision(passage, outgoing)

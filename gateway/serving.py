@@ -55,6 +55,8 @@ async def _listen(settings: Settings, app: App, dsn: str) -> None:
         _in_background(stack, _follow_sessions(app.sessions, dsn))
         _in_background(stack, app.refusals.run(app.audit, utc_now))
         _in_background(stack, _sweep(app))
+        for lookout in app.lookouts:
+            _in_background(stack, lookout())
         stack.push_async_callback(_flush, app)
         for listening in app.egress:
             await listening.start(listening.address.host, listening.address.port)

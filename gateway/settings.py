@@ -100,6 +100,9 @@ class TenantSettings:
     public_url: str = setting("https://crm.localhost:8443", "the address people type instead")
     profile: str = setting("generic", "name of a shipped CRM profile, or path of a profile file of your own")
     policy: Path | None = setting(None, "policy file (CSV); without it the shipped one applies")
+    arrivals_s: float = setting(
+        15.0, "seconds between two looks at what came into the CRM past crmgate (needs protect credential); 0: none"
+    )
     posture: Posture = setting(Posture.SCAN, "reads that no profile rule matches: scan (shown after scanning) or deny")
     migrated: bool = setting(
         False, "the CRM holds no value in clear any more, whether or not `crmgate protect verify` proved it"

@@ -8,12 +8,14 @@ of every field that was in it say what the field holds from then on; what it hel
 from collections.abc import Awaitable, Callable, Sequence
 
 from gateway.exchange import Exchange
+from kms.scanner import Scanner
 from kms.tokens import SurrogateVault, VaultEntry
 from policies.decision import Form
 from policies.profile import Action
 
 Place = tuple[str, str, str]  # entity, field, record
-IMPORTED = "import."  # begins the cells of imports, whose rows nobody can bind to records
+IMPORTED = "import."  # begins the cells of imports, whose rows name no records
+PASTED = "pasted."  # the cell of surrogates that somebody who does not see their values has put somewhere
 
 
 def cell_of(exchange: Exchange) -> str:
@@ -32,6 +34,13 @@ def note_held(exchange: Exchange, places: Sequence[Place], surrogate: str | None
             held = exchange.held.setdefault(place, set())
             if surrogate is not None:
                 held.add(surrogate)
+
+
+def note_text(exchange: Exchange, scanner: Scanner, places: Sequence[Place], text: str, *, alone: bool) -> None:
+    """The same for a whole text with the surrogates in it."""
+    found = [hit.canonical for hit in scanner.find(text.encode("utf-8", "surrogatepass"))] if alone else []
+    for surrogate in found or (None,):
+        note_held(exchange, places, surrogate, alone=alone)
 
 
 async def holds(vault: SurrogateVault, tenant: str, places: Sequence[Place], entry: VaultEntry) -> bool:

@@ -15,11 +15,13 @@ from gateway.body.leaf import Leaf
 from gateway.exchange import Exchange
 from gateway.kept import KeptFields
 from gateway.records import Records
-from gateway.refusal import FIELD_NOT_WRITABLE, VALUE_INVALID, VALUE_TOO_LONG, Refusal
+from gateway.refusal import FIELD_NOT_WRITABLE, TEXT_PART_NOT_WRITABLE, VALUE_INVALID, VALUE_TOO_LONG, Refusal
 from gateway.reveal import PLACEHOLDER
 from gateway.settle import records_of, settle
-from gateway.standing import Place, cell_of, holds, is_filled, note_held, standing
+from gateway.standing import IMPORTED, PASTED, Place, cell_of, holds, is_filled, note_held, note_text, standing
 from gateway.typed import only_asks, remember, writes_to_records
+from gateway.unchanged import parts_of, says_the_same, shown_text
+from gateway.wording import Piece, keep_parts, locked_kinds
 from gateway.writeback import (
     WIRE,
     Returned,
@@ -71,16 +73,6 @@ class Target:
 
 
 @dataclass(slots=True)
-class Piece:
-    """A part of a text that becomes a surrogate: character offsets and the value to seal."""
-
-    start: int
-    end: int
-    value: NewValue
-    surrogate: str = ""
-
-
-@dataclass(slots=True)
 class Prose:
     """One text on its way in; text changes while masks are put back."""
 
@@ -102,6 +94,7 @@ class Work:
     returned: Returned = field(default_factory=Returned)
     values: list[tuple[Target, FieldSpec, NewValue]] = field(default_factory=list)
     shared: list[tuple[str, Origin]] = field(default_factory=list)
+    pasted: dict[str, Origin] = field(default_factory=dict)
     names: dict[int, dict[str, tuple[str, str]]] = field(default_factory=dict)
 
     @property
@@ -151,20 +144,26 @@ class Tokeniser:
         if others:
             await self._keep_others(work, others)
             targets = [target for target in targets if not in_other_form(target)]
+        scanner = self._scanner(exchange.tenant)
         for target in targets:
-            if target.treatment is Treatment.VALUE and target.spec is not None and not target.leaf.text.strip():
-                await self._emptied(work, target, target.spec)
+            if target.spec is not None and not target.leaf.text.strip():
+                await self._emptied(work, scanner, target, target.spec)
         given = [target for target in targets if target.treatment is not Treatment.LEAVE and target.leaf.text]
         if not given:
             return
         lines = {number: by_line(target) for number, target in enumerate(given) if is_lines(target)}
         active = [one for number, target in enumerate(given) for one in lines.get(number, [target])]
-        scanner = self._scanner(exchange.tenant)
         work.returned = await look_up(self._vault, scanner, exchange.tenant, {t.leaf.text for t in active})
         await self._records.load(exchange.tenant, records_of(work.returned.entries.values()), exchange.received_at)
-        for target in active:
-            if target.treatment is Treatment.VALUE and target.spec is not None:
-                await self._value(work, scanner, target, target.spec)
+        for number, target in enumerate(given):
+            if target.treatment is not Treatment.VALUE or target.spec is None:
+                continue
+            if not self._writable(work, target.spec) and await self._stays(work, scanner, target, target.spec):
+                lines.pop(number, None)
+                continue
+            for part in lines.get(number, [target]):
+                if part.treatment is Treatment.VALUE:
+                    await self._value(work, scanner, part, target.spec)
         await self._write_values(work)
         texts = [target for target in active if target.treatment in (Treatment.TEXT, Treatment.WHOLE)]
         await self._texts(work, scanner, texts)
@@ -173,6 +172,8 @@ class Tokeniser:
             given[number].leaf.new = joined if joined != given[number].leaf.text else None
         for surrogate, origin in dict.fromkeys(work.shared):
             await self._vault.add_origin(exchange.tenant, surrogate, origin, cell_of(exchange))
+        for surrogate, origin in work.pasted.items():
+            await self._vault.add_origin(exchange.tenant, surrogate, origin, PASTED)
 
     async def _keep_others(self, work: Work, targets: Sequence[Target]) -> None:
         """Fields whose form is no surrogate."""
@@ -183,12 +184,44 @@ class Tokeniser:
             places, char = work.places(target), work.mask_char
             await self._kept.take(work.exchange, target.leaf, target.spec, places, char, alone=target.alone)
 
-    async def _emptied(self, work: Work, target: Target, spec: FieldSpec) -> None:
+    async def _emptied(self, work: Work, scanner: Scanner, target: Target, spec: FieldSpec) -> None:
         """A field that is left or made empty: to empty it takes the right to write there."""
         stands = work.stands(target, spec)
-        if not self._writable(work, spec) and await is_filled(self._vault, work.exchange.tenant, stands):
-            raise Refusal(FIELD_NOT_WRITABLE, fields=(spec.name,))
+        if target.treatment is Treatment.TEXT:
+            if await self._keep_parts(work, scanner, Prose(target, "")):
+                return
+        elif target.treatment is not Treatment.VALUE:
+            return
+        elif not self._writable(work, spec):
+            if await self._stays(work, scanner, target, spec):
+                return
+            # A row of a table may empty what nobody has read, and an import may have filled what the vault holds empty.
+            tenant = work.exchange.tenant
+            if target.records == () or await is_filled(self._vault, tenant, stands) or await self._open(work, stands):
+                raise Refusal(FIELD_NOT_WRITABLE, fields=(spec.name,))
         note_held(work.exchange, stands, None, alone=target.alone)
+
+    async def _stays(self, work: Work, scanner: Scanner, target: Target, spec: FieldSpec) -> bool:
+        """Whether a field that is not this person's to write stays as the CRM shows it; raises Refusal where it would
+        not. False: the CRM does not tell."""
+        held = await shown_text(work.exchange, target.leaf)
+        if held is not None and not await self._same(work, scanner, target, spec, held):
+            raise Refusal(FIELD_NOT_WRITABLE, fields=(spec.name,))
+        return held is not None
+
+    async def _open(self, work: Work, stands: Sequence[Place]) -> bool:
+        """Whether an import brought values for such a field of which nobody knows in which records they stand."""
+        names = {place[:2] for place in stands}
+        return bool(names) and await self._vault.is_open(work.exchange.tenant, names, IMPORTED)
+
+    async def _same(self, work: Work, scanner: Scanner, target: Target, spec: FieldSpec, held: str) -> bool:
+        """Whether a text says what the CRM holds; it goes on as that then."""
+        form, leaf = partial(self._loaded_form, work), target.leaf
+        if not await says_the_same(self._vault, scanner, work.exchange, held, leaf.text, spec, form, work.mask_char):
+            return False
+        leaf.new = held
+        note_text(work.exchange, scanner, work.stands(target, spec), held, alone=target.alone)
+        return True
 
     async def _value(self, work: Work, scanner: Scanner, target: Target, spec: FieldSpec) -> None:
         """One declared field: keep what comes back, refuse what cannot be kept, seal what is new."""
@@ -281,6 +314,10 @@ class Tokeniser:
         A mask is not enough: where a role sees more of its own records, pasting would turn the mask into the value.
         """
         if self._form(work, entry) is not Form.CLEAR:
+            if any(
+                origin.record is None for origin in entry.origins
+            ):  # what waits for its record must not find it here
+                work.pasted[entry.surrogate] = Origin(spec.entity, spec.name, None)
             return
         for record in work.places(target) or (None,):
             origin = Origin(spec.entity, spec.name, record)
@@ -350,7 +387,37 @@ class Tokeniser:
         known_values = await self._known_values(work, prose)
         for one in prose:
             one.pieces = self._pieces(work, one, known_values.get(one.text, []))
-        await self._write_pieces(work, prose)
+        changed = [one for one in prose if not await self._keep_parts(work, scanner, one)]
+        await self._write_pieces(work, changed)
+        for target, spec in ((one.target, one.target.spec) for one in changed):
+            if target.treatment is Treatment.TEXT and spec is not None:
+                text = target.leaf.text if target.leaf.new is None else target.leaf.new
+                note_text(work.exchange, scanner, work.stands(target, spec), text, alone=target.alone)
+
+    async def _keep_parts(self, work: Work, scanner: Scanner, prose: Prose) -> bool:
+        """Personal parts of a free text that a role may not write are those that stand there; raises Refusal.
+
+        True: nothing in the text was changed, and it goes on as the CRM holds it.
+        """
+        target, spec, tenant = prose.target, prose.target.spec, work.exchange.tenant
+        if target.treatment is not Treatment.TEXT or spec is None:
+            return False
+        locked = locked_kinds(work.exchange, spec, declared=spec.name != UNDECLARED)
+        if not locked:
+            return False
+        held = await shown_text(work.exchange, target.leaf)
+        if held is not None:
+            if await self._same(work, scanner, target, spec, held):
+                return True
+            there = [await parts_of(self._vault, scanner, tenant, held)]
+        else:
+            stands = work.stands(target, spec)
+            if await self._open(work, stands):
+                raise Refusal(TEXT_PART_NOT_WRITABLE, fields=(spec.name,))
+            there = [await self._vault.at_origin(tenant, *place) for place in stands]
+        inside, form = work.returned.inside(prose.text), partial(self._loaded_form, work)
+        await keep_parts(locked, spec, prose.pieces, inside, there, form, whole=target.alone or held is not None)
+        return False
 
     async def _put_back(self, work: Work, scanner: Scanner, target: Target) -> str:
         """The text with the masks in it replaced by their surrogates; raises Refusal for those that cannot be."""
@@ -375,8 +442,8 @@ class Tokeniser:
         if target.treatment is Treatment.TEXT:
             masked = PLACEHOLDER in text or mask.looks_masked(text)
         else:  # a password of stars is nobody's mask
-            masked = text.strip() == PLACEHOLDER or (bool(text.strip(" *\u2022")) and mask.looks_masked(text))
-        return masked or holds_edited_surrogate(text, work.returned.spans(text), scanner.shapes)
+            masked = PLACEHOLDER in text or (bool(text.strip(" *\u2022")) and mask.looks_masked(text))
+        return masked or holds_edited_surrogate(text, work.returned.spans(text), scanner)
 
     async def _known_values(self, work: Work, prose: Iterable[Prose]) -> dict[str, list[tuple[int, int, str, Kind]]]:
         """Parts of declared free texts that are known names or addresses, per text."""
@@ -423,7 +490,7 @@ class Tokeniser:
         return sorted(pieces, key=lambda piece: piece.start)
 
     async def _write_pieces(self, work: Work, prose: Sequence[Prose]) -> None:
-        flat = [(one, piece) for one in prose for piece in one.pieces]
+        flat = [(one, piece) for one in prose for piece in one.pieces if not piece.surrogate]
         exchange = work.exchange
         surrogates = await self._placed(work, [piece.value for _, piece in flat])
         for (one, piece), surrogate in zip(flat, surrogates, strict=True):

@@ -162,13 +162,17 @@ class Verdicts:
 
 
 def spelling(entry: VaultEntry, exchange: Exchange) -> str:
-    """The value as it was typed into the record this exchange is about, else as first typed."""
+    """The value as it was typed into the record this exchange is about, else as everywhere, else as first typed."""
     operation = exchange.operation
     if entry.spellings and operation is not None and operation.record:
         for origin in entry.origins:
             if origin.entity == operation.entity and origin.record == operation.record:
                 return entry.spellings.get((origin.entity, origin.field, origin.record), entry.clear)
-    return entry.clear
+    if not entry.spellings:
+        return entry.clear
+    places = [(one.entity, one.field, one.record) for one in entry.origins if one.record is not None]
+    spelled = {entry.spellings.get(place, entry.clear) for place in places}
+    return spelled.pop() if len(spelled) == 1 else entry.clear
 
 
 def _asks(viewer: Viewer) -> bool:

@@ -9,6 +9,7 @@ refused and never stored. A mask is only compared with values whose mask the wri
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from gateway.refusal import MASK_RETURNED, Refusal
 from gateway.reveal import PLACEHOLDER
@@ -24,6 +25,8 @@ from privacy import mask
 FormOf = Callable[[VaultEntry], Awaitable[Form]]
 _SEPARATORS = re.compile(r"[\s()./\-\u00a0\u2009\u202f]")
 _GAP = r"[\s().\-\u00a0\u2009\u202f]{0,2}"
+# No value has these signs: they are a mask's, whatever was typed around it.
+_COVERED = re.compile(r"\*{2}|\u2022")
 # Wire masks inside running text, however close the words around them stand.
 WIRE = re.compile(
     r"(?<![A-Za-z0-9])[A-Za-z0-9]\.[A-Za-z2-7]{32}@(?:[A-Za-z0-9-]+\.)*masked\.invalid"
@@ -35,7 +38,7 @@ _LEFTOVER = re.compile(rf"masked\.invalid|(?:\+|(?<![0-9])00){_GAP}8{_GAP}8{_GAP
 _EDITED_TOKEN = re.compile(r"(?<![A-Za-z0-9])Z[qx](?=[a-z]*[2-7])[a-z2-7]{11,16}(?![A-Za-z0-9])")
 _TOKEN_LIKE = re.compile(r"z[qx][a-z2-7]{8,}")
 _TOKEN_START = re.compile(r"z[qx](?=[a-z2-7]{14})", re.IGNORECASE)
-_TORN_TOKEN = re.compile(r"[qx][a-z2-7]{14}", re.IGNORECASE)
+_TORN_TOKEN = re.compile(r"(?<![A-Za-z0-9])[qx][a-z2-7]{14}(?![A-Za-z0-9])", re.IGNORECASE)
 _DIGIT_RUN = re.compile("[0-9X]+")
 _TOKEN_CHARS, _ID_CHARS, _CARD_CHARS, _MOST_DIGITS = 16, 18, 19, 64
 # What is left of an e-mail surrogate or mask without its domain; the digit keeps long names out.
@@ -120,7 +123,7 @@ async def restore_mask(
                 return entry
         raise refused(spec)
     placeholder = text.strip() == PLACEHOLDER
-    if not placeholder and not mask.looks_masked(text):
+    if not placeholder and _COVERED.search(text) is None and not mask.looks_masked(text):
         return None
     if spec is None or record is None:
         raise refused(spec)
@@ -157,14 +160,14 @@ def was_surrogate(text: str, shapes: Shapes) -> bool:
 
 
 def hides_surrogate(text: str, scanner: Scanner) -> bool:
-    """Whether a whole surrogate stands in a value with signs typed right before or after it, or lost its first sign.
+    """Whether a whole surrogate stands in a text with signs typed right before or after it, or lost its first sign.
 
     None is seen there then. The keyed check of the scanner decides, so that no real number is taken for one.
     """
     shapes = scanner.shapes
     compact = _SEPARATORS.sub("", text)
     windows = [compact[at : at + _TOKEN_CHARS] for at in (match.start() for match in _TOKEN_START.finditer(compact))]
-    windows += [f"Z{compact}"] if _TORN_TOKEN.fullmatch(compact) else []
+    windows += [f"Z{torn}" for torn in {compact, *_TORN_TOKEN.findall(text)} if _TORN_TOKEN.fullmatch(torn)]
     for run in _DIGIT_RUN.findall(compact.upper()):
         if len(run) in (_ID_CHARS - 1, _CARD_CHARS - 1):
             windows += [shapes.id_region[0] + run, shapes.card_prefix[0] + run]
@@ -174,18 +177,34 @@ def hides_surrogate(text: str, scanner: Scanner) -> bool:
     return any(scanner.find(window.encode("utf-8", "surrogatepass")) for window in windows)
 
 
-def holds_edited_surrogate(text: str, taken: Iterable[tuple[int, int]], shapes: Shapes) -> bool:
+def holds_edited_surrogate(text: str, taken: Iterable[tuple[int, int]], scanner: Scanner) -> bool:
     """Whether running text holds what an edit left of a surrogate outside the surrogates at `taken`."""
-    spans = list(taken)
-    marks = [match.span() for match in _EDITED_TOKEN.finditer(text)]
+    spans, shapes = list(taken), scanner.shapes
+    marks = [match.span() for one in (_EDITED_TOKEN, _edited_number(shapes)) for match in one.finditer(text)]
     at = text.lower().find(shapes.email_domain)
     while at >= 0:
         marks.append((at, at + len(shapes.email_domain)))
         at = text.lower().find(shapes.email_domain, at + 1)
     if any(all(end <= low or start >= high for low, high in spans) for start, end in marks):
         return True
+    edges = [0, *(edge for span in spans for edge in span), len(text)]
+    if any(hides_surrogate(text[low:high], scanner) for low, high in zip(edges[::2], edges[1::2], strict=True)):
+        return True
     # An address whose domain lost its end is found by its local part alone; what is left of the domain follows.
     return any(text[high : high + 1] == "@" and text[low:high].lower().startswith("e.") for low, high in spans)
+
+
+@lru_cache(maxsize=16)
+def _edited_number(shapes: Shapes) -> re.Pattern[str]:
+    """Beginnings of phone and ID surrogates, and card surrogates that lost a digit or two: no other number has them."""
+
+    def spelled(digits: str) -> str:
+        return _GAP.join(digits)
+
+    phone = rf"(?:\+|(?<![0-9])00){_GAP}{spelled(shapes.phone_country + shapes.phone_lead)}"
+    id_card = rf"(?<![0-9]){spelled(shapes.id_region + '18')}"
+    card = rf"(?<![0-9]){spelled(shapes.card_prefix)}(?:{_GAP}[0-9]){{{_CARD_CHARS - 6},{_CARD_CHARS - 5}}}(?![0-9])"
+    return re.compile(f"{phone}|{id_card}|{card}")
 
 
 def refused(spec: FieldSpec | None) -> Refusal:

@@ -172,6 +172,22 @@ async def bind_holder(connection: Connection, tenant: str, cell: str, entity: st
     )
 
 
+async def drop_waiting_wraps(
+    connection: Connection, tenant: str, cell: str, entity: str, surrogates: Sequence[str]
+) -> None:
+    """What no longer waits under the holder of a cell is no longer that holder's."""
+    await connection.execute(
+        """
+        DELETE FROM vault_wrap w USING vault_holder h
+        WHERE h.tenant = %s AND h.entity = %s AND h.cell = %s AND h.record = ''
+          AND w.tenant = h.tenant AND w.holder = h.id AND w.surrogate = ANY(%s::text[])
+          AND NOT EXISTS (SELECT 1 FROM vault_origin o WHERE o.tenant = w.tenant AND o.surrogate = w.surrogate
+                          AND o.entity = h.entity AND o.cell = h.cell AND o.record = '')
+        """,
+        (tenant, entity, cell, list(surrogates)),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Removed:
     """What went with some holders: entries nobody else holds, entries that others hold too."""

@@ -36,6 +36,16 @@ class Lookups(VaultKeys, ABC):
         opened = await self.resolve(tenant, held) if held else {}
         return [opened[one] for one in held if one in opened]
 
+    async def waiting(
+        self, tenant: str, surrogates: Sequence[str], beginning: str, unless: str
+    ) -> list[tuple[str, str, str, str]]:
+        """(surrogate, entity, field, cell) of what waits for its record in such cells; see `Store.waiting`."""
+        return await self._store.waiting(tenant, surrogates, beginning, unless) if surrogates else []
+
+    async def is_open(self, tenant: str, fields: Collection[tuple[str, str]], beginning: str) -> bool:
+        """Whether values of one of these fields (entity, name) wait for their record in such a cell."""
+        return await self._store.is_open(tenant, fields, beginning)
+
     async def find(self, tenant: str, kind: str, clear: str) -> list[str]:
         """Surrogates of values equal after normalising (names: case folded, aliases too), at most 200."""
         _, pairs = await self._known(tenant, kind, lambda keys: dict.fromkeys(equality_terms(keys, kind, clear), clear))

@@ -108,6 +108,32 @@ class Store(KeyRows):
             )
             return [one for (one,) in await cursor.fetchall()]
 
+    async def waiting(
+        self, tenant: str, surrogates: Sequence[str], beginning: str, unless: str
+    ) -> list[tuple[str, str, str, str]]:
+        """(surrogate, entity, field, cell) of open origins in cells beginning so, with none in the cell `unless`."""
+        async with self.connection() as connection:
+            cursor = await connection.execute(
+                "SELECT surrogate, entity, field, cell FROM vault_origin o WHERE tenant = %s AND surrogate = ANY(%s)"
+                " AND record = '' AND retired_at IS NULL AND starts_with(cell, %s) AND NOT EXISTS (SELECT 1"
+                " FROM vault_origin p WHERE p.tenant = o.tenant AND p.surrogate = o.surrogate AND p.record = ''"
+                " AND p.cell = %s) ORDER BY surrogate, cell, entity, field",
+                (tenant, list(surrogates), beginning, unless),
+            )
+            return [(surrogate, entity, name, cell) for surrogate, entity, name, cell in await cursor.fetchall()]
+
+    async def is_open(self, tenant: str, fields: Collection[tuple[str, str]], beginning: str) -> bool:
+        """Whether one of these fields (entity, name) has an open origin in a cell beginning so."""
+        async with self.connection() as connection:
+            cursor = await connection.execute(
+                "SELECT EXISTS (SELECT 1 FROM vault_origin JOIN unnest(%s::text[], %s::text[]) AS f (entity, field)"
+                " USING (entity, field) WHERE tenant = %s AND record = '' AND retired_at IS NULL"
+                " AND starts_with(cell, %s))",
+                ([one[0] for one in sorted(fields)], [one[1] for one in sorted(fields)], tenant, beginning),
+            )
+            found = await cursor.fetchone()
+            return found is not None and bool(found[0])
+
     async def known(
         self, tenant: str, kind: str, terms: Sequence[bytes], keys: Collection[bytes], *, deterministic: bool
     ) -> list[tuple[bytes, str]]:

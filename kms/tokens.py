@@ -16,6 +16,7 @@ from kms import nominate
 from kms.drafts import Draft, draft, place_of
 from kms.entry import NewValue, Origin, VaultEntry
 from kms.envelope import DEFAULT, EnvelopeInvalid, Sealing
+from kms.holder_store import Place
 from kms.keyring import Keyring
 from kms.kind_keys import TOKEN_SCOPE
 from kms.lookups import Lookups
@@ -161,6 +162,32 @@ class SurrogateVault(Lookups):
             changed = await work.bind(cell, entity, record)
             await work.announce(self._sender, changed)
         self._opened.drop(tenant, changed)
+
+    async def bind_surrogates(
+        self, tenant: str, cell: str, entity: str, record: str, surrogates: Collection[str]
+    ) -> None:
+        """Give the origins of these surrogates in a cell their record, and them to its holder; raises OriginConflict.
+
+        The cell may hold values of other records, so its own holder stays, without what went.
+        """
+        if not cell or not record:
+            raise ValueError("binding needs a cell and a record")
+        if surrogates:
+            some = sorted(set(surrogates))
+            await self._with_current_keys(tenant, lambda: self._bind_some(tenant, cell, entity, record, some))
+            self._opened.drop(tenant, some)
+
+    async def _bind_some(self, tenant: str, cell: str, entity: str, record: str, surrogates: list[str]) -> None:
+        place = Place(entity, record, "")
+        async with self._store.work(tenant) as work:
+            asked = await self._holding.ask(work, [place]) if self._holding is not None else None
+            values = await self._value_keys(tenant, work, surrogates)
+            if values and self._holding is not None and asked is not None:
+                held = await self._holding.opened(tenant, asked)
+                for one, key in values.items():
+                    await work.add_wraps(self._holding.wraps(tenant, held, one, key, [place]))
+            changed = await work.bind_some(cell, entity, record, surrogates)
+            await work.announce(self._sender, changed)
 
     async def add_origin(self, tenant: str, surrogate: str, origin: Origin, cell: str) -> None:
         """Note that a surrogate was written somewhere else too; whether the writer may is decided before."""

@@ -8,7 +8,17 @@ from psycopg import sql
 from psycopg.rows import TupleRow
 
 from kms.connections import Connection
-from kms.holder_store import Asked, Place, WrapRow, add_wraps, ask_holders, bind_holder, read_wraps, wraps_of
+from kms.holder_store import (
+    Asked,
+    Place,
+    WrapRow,
+    add_wraps,
+    ask_holders,
+    bind_holder,
+    drop_waiting_wraps,
+    read_wraps,
+    wraps_of,
+)
 from kms.index import IndexRow
 from kms.index_store import add_rows, drop_other_rows
 from kms.notice_store import announce
@@ -266,9 +276,25 @@ class Work:
 
     async def bind(self, cell: str, entity: str, record: str) -> list[str]:
         """Give the open origins of a cell and entity their record; raises OriginConflict. Returns the surrogates."""
+        bound = await self._bind_origins(cell, entity, record, None)
+        await bind_holder(self._connection, self._tenant, cell, entity, record)
+        return bound
+
+    async def bind_some(self, cell: str, entity: str, record: str, surrogates: Sequence[str]) -> list[str]:
+        """The same for some surrogates of a cell, once they are wrapped for the record; the rest stays the cell's."""
+        bound = await self._bind_origins(cell, entity, record, surrogates)
+        await drop_waiting_wraps(self._connection, self._tenant, cell, entity, surrogates)
+        return bound
+
+    async def _bind_origins(self, cell: str, entity: str, record: str, only: Sequence[str] | None) -> list[str]:
+        chosen = None if only is None else list(only)
         cursor = await self._connection.execute(
-            "SELECT record FROM vault_origin WHERE tenant = %s AND cell = %s AND entity = %s FOR UPDATE",
-            (self._tenant, cell, entity),
+            """
+            SELECT record FROM vault_origin
+            WHERE tenant = %s AND cell = %s AND entity = %s AND (%s::text[] IS NULL OR surrogate = ANY(%s::text[]))
+            FOR UPDATE
+            """,
+            (self._tenant, cell, entity, chosen, chosen),
         )
         if any(bound not in ("", record) for (bound,) in await cursor.fetchall()):
             raise OriginConflict("a cell belongs to one record of an entity")
@@ -277,6 +303,7 @@ class Work:
             WITH moved AS (
                 DELETE FROM vault_origin
                 WHERE tenant = %s AND cell = %s AND entity = %s AND record = ''
+                  AND (%s::text[] IS NULL OR surrogate = ANY(%s::text[]))
                 RETURNING *
             )
             INSERT INTO vault_origin (tenant, surrogate, entity, field, record, cell, spelling)
@@ -285,9 +312,8 @@ class Work:
             DO UPDATE SET retired_at = NULL, spelling = excluded.spelling, cell = excluded.cell
             RETURNING surrogate
             """,
-            (self._tenant, cell, entity, record),
+            (self._tenant, cell, entity, chosen, chosen, record),
         )
-        await bind_holder(self._connection, self._tenant, cell, entity, record)
         return [one for (one,) in await cursor.fetchall()]
 
     async def end_origins(self, rows: Sequence[OriginRow]) -> list[str]:

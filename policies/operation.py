@@ -140,11 +140,13 @@ class UploadRule:
 
     data: a CSV, XLS, XLSX or vCard in it is protected by its column labels; anything else in it is an opaque file.
     seal: the field as which such an opaque file is sealed, so that the CRM stores ciphertext; None passes it on.
+    images: pictures are sealed, too; else they pass, because pages of the CRM show them to everybody.
     """
 
     part: str
     data: bool = False
     seal: FieldSpec | None = None
+    images: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -320,6 +320,12 @@ class Profile:
                     found.append((rule[1], int(value)))
         return found
 
+    @property
+    def seals(self) -> bool:
+        """Whether it marks files to be sealed."""
+        uploads = (one for operation in self.source.get("operations", ()) for one in operation.get("uploads", ()))
+        return any("seal" in one for one in uploads)
+
     def crm_user_from_whoami(self, status: int, body: bytes) -> str | None:
         """CRM user key in the answer to `whoami`, or None."""
         who = self.whoami

@@ -277,7 +277,12 @@ class _Compiler:
             extra={**entry.get("extra", {}), **_column_choice(entry), **_redirect_part(entry)},
             searches=self._searches(entry.get("searches", ()), entity, place),
             uploads=tuple(
-                UploadRule(upload["part"], upload.get("data", False), self._field(upload.get("seal"), entity, place))
+                UploadRule(
+                    upload["part"],
+                    upload.get("data", False),
+                    self._field(upload.get("seal"), entity, place),
+                    upload.get("images", False),
+                )
                 for upload in entry.get("uploads", ())
             ),
             left_alone=entry.get("left_alone", False),

@@ -31,17 +31,19 @@ class WalkField:
 class WalkEntity:
     """One kind of record.
 
-    fields: the first pattern that fits counts. list_path: with {page}; selector, attribute: where its ids stand. edit,
-    create: paths of forms, mark: a field only the right form has; skip: a selector that only forms of records show that
-    are never touched (accounts of staff). accepted: statuses of a write that took effect. remove: path and how often it
-    is posted. object: name before the verb (JSON-RPC). parent: (entity, key) of the record this one hangs on; values
-    whose field belongs to the parent's entity have their origin there. probe: fields a new scratch record cannot do
-    without; `{parent}` stands for a scratch record of the parent.
+    fields: the first pattern that fits counts. list_path: with {page}; newer: the same for ids after {after};
+    selector, attribute: where its ids stand. edit, create: paths of forms, mark: a field only the right form has;
+    skip: a selector that only forms of records show that are never touched (accounts of staff). accepted: statuses of
+    a write that took effect. remove: path and how often it is posted. object: name before the verb (JSON-RPC).
+    parent: (entity, key) of the record this one hangs on; values whose field belongs to the parent's entity have
+    their origin there. probe: fields a new scratch record cannot do without; `{parent}` stands for a scratch record
+    of the parent.
     """
 
     entity: str
     fields: tuple[WalkField, ...]
     list_path: str = ""
+    newer: str = ""
     selector: str = ""
     attribute: str = ""
     edit: str = ""
@@ -138,6 +140,7 @@ def _entity(entry: Mapping[str, Any], resolve: Resolve) -> WalkEntity:
         entity=entity,
         fields=tuple(fields),
         list_path=listed.get("path", ""),
+        newer=listed.get("newer", ""),
         selector=listed.get("selector", ""),
         attribute=listed.get("attribute", ""),
         edit=entry.get("edit", ""),

@@ -24,6 +24,13 @@ _WIDE_LABEL = (
 _WIDE_DOMAIN = re.compile(
     rf"(?:{_WIDE_LABEL}\.){{1,4}}(?:中国|中國|公司|网络|網絡|网址|在线|中文网|香港|台湾|台灣|рф|[A-Za-z]{{2,24}}(?![A-Za-z0-9]))"
 )
+# A digit, or more letters than a top-level domain has, typed right behind: it ends after one that people really use.
+_GLUED = re.compile(
+    rf"(?:{_LABEL}\.){{1,8}}(?:(?:com|net|org|edu|gov|info|biz|asia|top|xyz|vip|club|shop|site|online|example)(?=[A-Za-z0-9])"
+    r"|(?:cn|hk|tw|mo|sg|jp|kr|us|uk|de|fr|es|it|nl|be|ch|at|se|no|dk|fi|pl|cz|pt|ru|ua|in|au|nz|ca|br|mx|za|eu|io|co|me"
+    r"|cc|tv|ai)(?=[0-9]))",
+    re.IGNORECASE,
+)
 # `icon@2x.png`, `vue@next.js`: names of files, not of hosts.
 _FILE_SUFFIX = re.compile(
     r"png|jpe?g|gif|svg|webp|avif|ico|s?css|less|[mc]?jsx?|tsx?|json|map|html|woff2?", re.IGNORECASE
@@ -48,15 +55,23 @@ def find_at(text: str, at: int) -> tuple[int, int] | None:
     local = local.lstrip(".-+&")
     if not local or len(local) > LOCAL_MAX_OCTETS:
         return None
-    domain = _DOMAIN.match(tail)
-    if domain is None:
-        domain = None if tail[:1].isascii() and tail[:40].isascii() else _WIDE_DOMAIN.match(tail)
+    domain = _domain(tail)
     if domain is None or _FILE_SUFFIX.fullmatch(domain[0].rpartition(".")[2]):
         return None
     start = at - len(local)
     if _OURS.match(f"{local}@{domain[0]}") or _in_userinfo(text, start):
         return None
     return start, at + 1 + domain.end()
+
+
+def _domain(tail: str) -> re.Match[str] | None:
+    domain = _DOMAIN.match(tail)
+    if domain is not None and tail[domain.end() : domain.end() + 1] != ".":
+        return domain
+    glued = _GLUED.match(tail)  # `example.com.cn1` is more than `example.com`
+    if domain is None and glued is None and not (tail[:1].isascii() and tail[:40].isascii()):
+        return _WIDE_DOMAIN.match(tail)
+    return max(filter(None, (domain, glued)), key=lambda one: one.end(), default=None)
 
 
 def is_address(text: str) -> bool:

@@ -65,10 +65,13 @@ def find(text: str) -> list[Found]:
     for start, end in _nominated(text):
         if text[start] in "@\uff20":
             span = find_at(text, start)
-            if span and not (emails and span[0] < emails[-1].end):
-                emails.append(Found(*span, Kind.EMAIL, text[span[0] : span[1]]))
+            if span is None:
+                continue
+            begin = max(span[0], emails[-1].end if emails else 0)  # two without anything between them
+            if begin < start:
+                emails.append(Found(begin, span[1], Kind.EMAIL, text[begin : span[1]]))
         else:
-            numbers.extend(_numbers(text, start, end))
+            numbers.extend(_numbers(text, start, end, glued=bool(emails) and emails[-1].end == start))
     if not emails or not numbers:
         return emails or numbers
     taken = iter(emails)
@@ -113,11 +116,11 @@ def _nominated(text: str) -> Iterator[tuple[int, int]]:
         yield start, char
 
 
-def _numbers(text: str, start: int, end: int) -> Iterator[Found]:
-    """The verified numbers inside one nominated run of digits and separators."""
+def _numbers(text: str, start: int, end: int, *, glued: bool) -> Iterator[Found]:
+    """The verified numbers inside one nominated run of digits and separators; glued: an address ends right before."""
     raw = text[start:end]
     run, places = (raw, None) if raw.isascii() else _folded(raw)
-    before = text[max(0, start - 80) : start]
+    before = "" if glued else text[max(0, start - 80) : start]
     after = text[end : end + 8]
     position = 0
     for group in _GROUP_START.finditer(run):

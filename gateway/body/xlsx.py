@@ -50,6 +50,7 @@ class _Sheet:
     name: str
     data: bytes
     cells: list[_Cell] = field(default_factory=list)
+    labels: tuple[str, ...] = ()
 
 
 class XlsxDocument:
@@ -61,6 +62,8 @@ class XlsxDocument:
         self._sheets = sheets
         self._shared = shared
         self.leaves = [cell.leaf for sheet in sheets for cell in sheet.cells if cell.leaf is not None]
+        self.columns = tuple(dict.fromkeys(label for sheet in sheets for label in sheet.labels))
+        """The labels of all columns, also of those in which no cell holds anything."""
 
     def encode(self) -> bytes:
         """The workbook with every changed cell as an inline string."""
@@ -130,6 +133,7 @@ def _label(sheet: _Sheet) -> int:
     """Gives every cell below the first row with text its leaf; returns how many."""
     first = next((cell.row for cell in sheet.cells if cell.text and not cell.bare), 0)
     labels: Mapping[str, str] = {cell.column: cell.text for cell in sheet.cells if cell.row == first}
+    sheet.labels = tuple(labels.values())
     rows: dict[int, dict[str, str]] = {}
     count = 0
     for cell in sheet.cells:

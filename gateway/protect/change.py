@@ -106,7 +106,7 @@ class Changer:
     ) -> Judged:
         text = reading.fields[name]
         if spec.form is not StorageForm.SURROGATE:
-            return await self._others.judge(spec, self._origin(reading, spec), text, reading.limits.get(name, 0))
+            return await self._others.judge(spec, self.origin(reading, spec), text, reading.limits.get(name, 0))
         taken = spans(text, own_hits(self._scanner, text, ours))
         return judge(text, spec, reading.limits.get(name, 0), taken, names, self._scanner.shapes)
 
@@ -117,7 +117,7 @@ class Changer:
         for reading, judged in zip(readings, await self.judge(readings, look_up=False), strict=True):
             for spec, one in judged.values():
                 if spec.kind is not None and one.state is State.CLEAR:
-                    origin = self._origin(reading, spec)
+                    origin = self.origin(reading, spec)
                     values += [NewValue(p.kind, p.clear, origin) for p in one.pieces if p.kind in NAMED]
             owners += [reading] * (len(values) - len(owners))
         if not values:
@@ -163,7 +163,7 @@ class Changer:
                 continue
             text = reading.fields[name]
             new, places = written(text, one.pieces)
-            origin = self._origin(reading, spec)
+            origin = self.origin(reading, spec)
             parts = [[start, surrogate] for start, surrogate in places]
             try:
                 back = self._rebuilt(new, parts, entries, origin)
@@ -194,7 +194,7 @@ class Changer:
         before: dict[str, tuple[str, str]],
     ) -> None:
         """A field whose form is no surrogate."""
-        origin, text = self._origin(reading, spec), reading.fields[name]
+        origin, text = self.origin(reading, spec), reading.fields[name]
         kept = await self._others.keep(spec, origin, text)
         if kept is None:
             made.misfits[name] = SPELLING
@@ -219,7 +219,7 @@ class Changer:
         rounds: list[list[tuple[Reading, FieldSpec, Piece]]] = []
         met: Counter[tuple[str, str | None, str, str]] = Counter()
         for reading, spec, piece in sorted(pieces, key=lambda one: one[2].verbatim):
-            origin = self._origin(reading, spec)
+            origin = self.origin(reading, spec)
             same = (origin.entity, origin.record, piece.kind, normalise(piece.kind, piece.clear))
             if met[same] == len(rounds):
                 rounds.append([])
@@ -323,7 +323,7 @@ class Changer:
         return restored(text, places)
 
     async def _new_value(self, reading: Reading, spec: FieldSpec, piece: Piece) -> NewValue:
-        origin = self._origin(reading, spec)
+        origin = self.origin(reading, spec)
         verbatim = piece.verbatim
         if reading.parent and piece.kind in DETERMINISTIC and not verbatim:
             # Two entries of one person may hold one number in two spellings; each keeps its own.
@@ -338,7 +338,8 @@ class Changer:
                 return True
         return False
 
-    def _origin(self, reading: Reading, spec: FieldSpec) -> Origin:
+    def origin(self, reading: Reading, spec: FieldSpec) -> Origin:
+        """Where a value of this field stands: the record itself, or the one it hangs on."""
         parent = reading.entity.parent
         hangs = parent is not None and spec.entity == parent[0] and bool(reading.parent)
         return Origin(spec.entity, spec.name, reading.parent if hangs else reading.record)

@@ -111,7 +111,7 @@ class Desk:
             await self.trail("protect.sign_in", "", "", {})
 
         credential = await self.credentials.open(self.tenant, used)
-        client = CrmClient(_pool(self.settings, at_once))
+        client = CrmClient(pool_of(self.settings, at_once))
         if self.profile.protocol == "json-rpc":
             return JsonRpc(client, walk, credential, at_once)
         return HtmlForms(client, self.profile, walk, credential, at_once)
@@ -209,7 +209,8 @@ async def open_desk(settings: Settings, tenant: str, dsn: str) -> AsyncIterator[
         )
 
 
-def _pool(settings: TenantSettings, size: int) -> Pool:
+def pool_of(settings: TenantSettings, size: int = 1) -> Pool:
+    """Connections to a CRM for the gateway's own work; raises CrmUnreachable for files of its TLS."""
     tls = None
     if settings.upstream.startswith("https:"):
         try:

@@ -42,8 +42,15 @@ class HtmlForms:
 
     async def page(self, entity: WalkEntity, place: str) -> Listed:
         """One page of the list. A page that is not full is the last; some CRMs show the last one again behind it."""
+        return await self._listed(entity, entity.list_path, place)
+
+    async def newer(self, entity: WalkEntity, after: int, place: str) -> Listed:
+        """One page of the records with a greater id."""
+        return await self._listed(entity, entity.newer.replace("{after}", str(after)), place)
+
+    async def _listed(self, entity: WalkEntity, path: str, place: str) -> Listed:
         number, _, first = place.partition(" ")
-        page = await self._get(entity.list_path.replace("{page}", number or "1"))
+        page = await self._get(path.replace("{page}", number or "1"))
         if page.status != 200:
             raise CrmUnreachable(f"a list of the CRM answers {page.status}")
         ids = list(dict.fromkeys(attribute_values(page.body, entity.selector, entity.attribute)))
@@ -67,7 +74,8 @@ class HtmlForms:
         if form is None:
             raise CrmUnreachable(f"an edit form of the CRM answers {page.status}")
         fields = {name: value for name, value in form.pairs if name in form.texts}
-        return Reading(entity, record, fields, form.limits, skipped=form.shows, state=_Shown(form))
+        owner = next((value for name, value in form.pairs if name in self._profile.owner_fields), "")
+        return Reading(entity, record, fields, form.limits, skipped=form.shows, owner=owner, state=_Shown(form))
 
     async def write(self, reading: Reading, new: Mapping[str, str]) -> None:
         """Post the form with some values changed."""

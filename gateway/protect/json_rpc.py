@@ -57,6 +57,10 @@ class JsonRpc:
         found = await self._call(entity, "search", [domain, 0, size, [["id", "ASC"]], _all()])
         return Listed([str(one) for one in found], str(max(found)) if len(found) >= size else "")
 
+    async def newer(self, entity: WalkEntity, after: int, place: str) -> Listed:
+        """Ids greater than this one: lists are in that order anyway."""
+        return await self.page(entity, place or str(after))
+
     async def read(self, entity: WalkEntity, record: str) -> Reading | None:
         """The declared fields of a record that hold text."""
         names = [one.name for one in entity.fields] + sorted(entity.deciding)

@@ -44,8 +44,8 @@ class Reading:
     """What one record holds now.
 
     fields: wire name → text, of every field that holds text; limits: wire name → characters the CRM says it takes;
-    parent: id of the record this one hangs on; skipped: the profile says that records like this one stay as they are;
-    state: what the driver needs to write it.
+    parent: id of the record this one hangs on; owner: the CRM's key of its owner, where the form tells; skipped: the
+    profile says that records like this one stay as they are; state: what the driver needs to write it.
     """
 
     entity: WalkEntity
@@ -54,6 +54,7 @@ class Reading:
     limits: Mapping[str, int] = field(default_factory=dict)
     parent: str = ""
     skipped: bool = False
+    owner: str = ""
     state: object = field(default=None, repr=False)
 
 

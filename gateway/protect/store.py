@@ -117,6 +117,34 @@ class ProtectStore:
             )
             return cursor.rowcount
 
+    async def span(self, tenant: str, run: str, entity: str) -> tuple[int, int] | None:
+        """The smallest and the greatest id (a number) of a kind of record in a run; None where it has none."""
+        async with self._connection() as connection:
+            cursor = await connection.execute(
+                "SELECT min(record::bigint), max(record::bigint) FROM protect_record"
+                " WHERE tenant = %s AND run = %s AND entity = %s",
+                (tenant, run, entity),
+            )
+            found = await cursor.fetchone()
+            return (int(found[0]), int(found[1])) if found and found[0] is not None else None
+
+    @asynccontextmanager
+    async def alone(self, tenant: str, run: str) -> AsyncIterator[bool]:
+        """Whether no other process is inside for this run; a process that dies leaves by itself."""
+        async with self._connection() as connection:
+            key = ("crmgate protect " + run, tenant)
+            cursor = await connection.execute("SELECT pg_try_advisory_lock(hashtext(%s), hashtext(%s))", key)
+            got = await cursor.fetchone()
+            await connection.commit()
+            if not (got and got[0]):
+                yield False
+                return
+            try:
+                yield True
+            finally:
+                await connection.execute("SELECT pg_advisory_unlock(hashtext(%s), hashtext(%s))", key)
+                await connection.commit()
+
     async def todo(self, tenant: str, run: str, states: Sequence[str], most: int = 100) -> list[Row]:
         """The next records in one of these states, in the order of the walk."""
         async with self._connection() as connection:

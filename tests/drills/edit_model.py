@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from gateway.demo.people import Person, make_people
 from gateway.reveal import PLACEHOLDER
-from privacy import mask
+from privacy import mask, recognise
 from privacy.render import unguarded
 from tests.drills.edit_crm import DECLARED, FIELDS
 
@@ -27,38 +27,47 @@ SEES: Mapping[str, Mapping[str, str]] = {
     },
     "blind": {},
 }
-# A note is free text: its personal parts follow the rights of their kinds, and anybody who may edit may write it.
+# A note is free text: its personal parts follow the rights of their kinds (see KEEPS), the words around are anybody's.
 WRITES: Mapping[str, frozenset[str]] = {
     "manager": frozenset(FIELDS),
     "sales": frozenset(FIELDS),
     "blind": frozenset(FIELDS),
-    "clerk": frozenset({"name", "address", "note", "stage"}),
-    "reader": frozenset({"note", "stage"}),
+    "clerk": frozenset({"name", "address", "stage"}),
+    "reader": frozenset({"stage"}),
 }
+# Surrogates of the kinds that a role may not write, as they stand in a note in the CRM: a write of theirs keeps them.
+_NUMBERS = re.compile(
+    r"e\.[a-z2-7]{32}@|\+888[0-9]{11}|(?<![0-9])[0-9]{17}[0-9X](?![0-9])|(?<![0-9])[0-9]{19}(?![0-9])"
+)
+_TOKENS = re.compile(r"Z[qx][a-z2-7]{14}")
+KEEPS: Mapping[str, tuple[re.Pattern[str], ...]] = {"clerk": (_NUMBERS,), "reader": (_NUMBERS, _TOKENS)}
 STAGES = ("lead", "offer", "won", "lost")
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What one browser showed of a contact, and what was true then. way: json, form, csv, xlsx or page."""
+    """What one browser showed of a contact, and what was true then. way: json, form, csv, xlsx, page; old: stale."""
 
     way: str
     record: int
     shown: Mapping[str, str]
     truth: Mapping[str, str]
+    old: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
     """One posted text. means: values that may stand in the field if it is accepted (none: it must be refused).
 
-    how: a word for the report; sure: whether a sound gateway has to accept it (from somebody who may write it).
+    how: a word for the report; sure: whether a sound gateway has to accept it (from somebody who may write it); old: it
+    comes from an old page.
     """
 
     text: str
     means: frozenset[str]
     how: str
     sure: bool = False
+    old: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +88,8 @@ class World:
     """Truth of all contacts, every declared value that ever was true with its fields, and the faults so far.
 
     loose: (record, field) whose value the gateway cannot tie to the record; tolerated: changes of those by old pages.
+    imported: fields that an import brought; notes: what the CRM holds as the note of a record; respelled: values in
+    exports in another of their spellings.
     """
 
     truth: dict[int, Values] = field(default_factory=dict)
@@ -86,6 +97,9 @@ class World:
     faults: list[Fault] = field(default_factory=list)
     loose: set[tuple[int, str]] = field(default_factory=set)
     tolerated: int = 0
+    notes: dict[int, str] = field(default_factory=dict)
+    imported: set[str] = field(default_factory=set)
+    respelled: int = 0
 
     def anchor(self, way: str, role: str, record: int, name: str, said: Said) -> None:
         """After an accepted write: whether the gateway knows that this value stands in this very record.
@@ -171,7 +185,7 @@ def kept(seen: Snapshot, name: str, now: Values) -> Said:
     """A field posted back as it was shown."""
     text, value = seen.shown[name], seen.truth[name]
     if seen.way in ("json", "form") or same(text, value) or (seen.way == "csv" and same(unguarded(text), value)):
-        return Said(text, frozenset({value}), "unchanged", sure=same(value, now[name]))
+        return Said(text, frozenset({value}), "unchanged", sure=same(value, now[name]), old=seen.old)
     return readable(text, now[name], value)
 
 
@@ -224,20 +238,35 @@ def judge(
             how = said.how if said is not None else "not posted" if accepted else "refused"
             allowed = said.means if said is not None else frozenset({before[name]})
             if not any(same(actual, one) or (way == "csv" and same(actual, unguarded(one))) for one in allowed):
+                if said is not None and _digits(actual) in {_digits(one) for one in allowed} and actual in world.ever:
+                    world.respelled += 1  # the same number stands elsewhere, spelled so
+                    continue
                 what = "value lost or overwritten" if said is None or said.how == "unchanged" else "not what was meant"
                 detail = (
                     f"{before[name]!r} → {actual!r}, posted {said.text if said else None!r}, meant {sorted(allowed)!r}"
                 )
                 world.faults.append(Fault(number, what, who, way, name, how, detail))
-            elif name not in WRITES[role] and not same(actual, before[name]):
+            elif name not in WRITES[role] and name != "note" and not same(actual, before[name]):
                 if (record, name) in world.loose:
                     world.tolerated += 1
                     continue
                 detail = f"{before[name]!r} → {actual!r}"
                 world.faults.append(Fault(number, "written without the right", who, way, name, how, detail))
+        if accepted and way in ("csv", "xlsx"):
+            world.imported |= set(posted.get(record, {}))
         for name, said in posted.get(record, {}).items() if accepted else ():
             world.anchor(way, role, record, name, said)
         world.settle(record, values)
+
+
+def parts_kept(world: World, number: int, who: str, way: str, record: int, note: str) -> None:
+    """A note keeps the parts that its writer may not write; then this is what it holds."""
+    before = world.notes.get(record, note)
+    for pattern in KEEPS.get(who.rstrip("12"), ()):
+        if set(pattern.findall(before)) != set(pattern.findall(note)):
+            detail = f"{before!r} → {note!r}"
+            world.faults.append(Fault(number, "part of a text changed without the right", who, way, "note", "", detail))
+    world.notes[record] = note
 
 
 def at_rest(world: World, number: int, record: int, stored: Mapping[str, str]) -> None:
@@ -248,9 +277,12 @@ def at_rest(world: World, number: int, record: int, stored: Mapping[str, str]) -
         if value and same(stored[name], value):
             world.faults.append(Fault(number, "clear at rest", "", "", name, "", repr(value)))
     for name in ("email", "phone", "mobile", "id_card", "bank_card"):
-        # A letter or digit typed right beside it makes it another word, which no recogniser takes for it.
-        alone = re.compile(rf"(?<![A-Za-z0-9]){re.escape(truth[name])}(?![A-Za-z0-9])")
-        at = next((one for one, text in stored.items() if len(truth[name]) > 9 and alone.search(text)), None)
+        # A letter or digit typed right beside a number makes it another word, which no recogniser takes for it.
+        value = re.escape(truth[name])
+        alone = re.compile(value if "@" in value else rf"(?<![A-Za-z0-9]){value}(?![A-Za-z0-9])")
+        if recognise.whole(truth[name]) is None:
+            continue  # a number with a sign too many is nobody's
+        at = next((one for one, text in stored.items() if alone.search(text)), None)
         if at is not None:
             detail = f"{truth[name]!r} in {at}: {stored[at]!r}"
             world.faults.append(Fault(number, "clear at rest", "", "", name, "in another field", detail))
@@ -264,6 +296,18 @@ def leaks(world: World, number: int, who: str, seen: Snapshot) -> None:
         elsewhere = any(SEES[role].get(one) == "clear" for one in world.ever.get(value, ()))  # pasted from there
         if len(value) > 3 and SEES[role].get(name) != "clear" and same(seen.shown[name], value) and not elsewhere:
             world.faults.append(Fault(number, "shown in clear", who, seen.way, name, "", repr(value)))
+
+
+def _digits(text: str) -> str:
+    """A number without its country code and separators; else the text."""
+    digits = "".join(sign for sign in text if sign.isdecimal())
+    plain = not any(sign.isalpha() for sign in text)
+    return digits.removeprefix("86") if plain and len(digits) >= 10 else text
+
+
+def same_number(one: str, other: str) -> bool:
+    """Whether two spellings are those of one number."""
+    return _digits(one) == _digits(other)
 
 
 def summary(faults: Iterable[Fault]) -> dict[tuple[str, str, str, str], int]:

@@ -1,13 +1,12 @@
-"""The profile of Creme with its documents marked to be sealed, as policies/README.md describes it."""
+"""The profile of Creme with all its documents marked to be sealed, as policies/README.md describes it."""
 
 from policies.enforcer import DEFAULT_POLICY
 
 
 def marked_profile() -> str:
-    """The shipped profile with the field, where its records are told, and the mark of the parts."""
+    """The shipped profile with the mark of all documents and where their records are told."""
     text = (DEFAULT_POLICY.parent / "profiles" / "creme.yaml").read_text(encoding="utf-8")
     for old, new in (
-        ("\nfields:\n", "\nfields:\n  document:\n    filedata: {kind: text, max: 500}\n"),
         ("\nrecord_pages:\n", '\nrecord_pages:\n  "/documents/document/{record}": document\n'),
         ("{part: filedata, data: true}", "{part: filedata, data: true, seal: filedata}"),
         (

@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 
 from gateway import check as checks
+from gateway import check_egress
 from gateway.certificate import ensure_certificate
-from gateway.check import Finding, Weight, foreign_packages, upstream_state
+from gateway.check import foreign_packages, upstream_state
 from gateway.check_words import LANGUAGES, SENTENCES, WEIGHTS, say
+from gateway.finding import Finding, Weight
 from gateway.first_steps import ensure_secrets
 from gateway.settings import Settings, TenantSettings
 from gateway.settings_file import build_settings
@@ -205,7 +207,7 @@ def test_this_environment_is_clean() -> None:
 
 
 def test_every_finding_has_a_sentence_in_both_languages() -> None:
-    source = Path(checks.__file__).read_text(encoding="utf-8")
+    source = "".join(Path(str(one.__file__)).read_text(encoding="utf-8") for one in (checks, check_egress))
     for name in SENTENCES:
         assert f'"{name}"' in source, f"no check says {name}"
     for english, chinese in SENTENCES.values():

@@ -1,5 +1,6 @@
 """Files that a profile marks: sealed on the way in, bound by the create's answer, opened by right; all else refused."""
 
+import dataclasses
 import secrets
 import time
 from collections.abc import AsyncIterator
@@ -173,6 +174,21 @@ async def test_tables_empty_parts_and_other_parts_are_not_sealed(office: Office)
     body = upload("photo.png", b"\x89PNG\r\n\x1a\n" + bytes(50), "image/png").replace(b"filedata", b"image")
     _, other = await office.sent(ADD, body)
     assert b"G1S1" not in other
+
+
+async def test_pictures_pass_because_pages_show_them_unless_the_profile_says_otherwise(office: Office) -> None:
+    picture = b"\x89PNG\r\n\x1a\n" + bytes(100)
+    body = upload("face.png", picture, "image/png")
+    assert picture in (await office.sent(ADD, body))[1]
+    operation = office.glue.exchange("POST", ADD, body=body, content_type=MULTIPART).operation
+    assert operation is not None
+    marked = dataclasses.replace(operation, uploads=(dataclasses.replace(operation.uploads[0], images=True),))
+    exchange = office.glue.exchange("POST", ADD, body=body, content_type=MULTIPART)
+    exchange.operation = marked
+    outgoing = await office.glue.inward.protect_request(exchange, office.glue.profile, MULTIPART, chunks(body))
+    sent = await whole(outgoing)
+    assert picture not in sent
+    assert b"G1S1" in sent
 
 
 async def test_text_and_tables_nobody_can_open_are_sealed(office: Office) -> None:

@@ -8,9 +8,9 @@ import pytest
 import pytest_asyncio
 
 from gateway.database import Pool
-from gateway.refusal import FIELD_NOT_WRITABLE, MASK_RETURNED, Refusal
+from gateway.refusal import FIELD_NOT_WRITABLE, MASK_RETURNED, TEXT_PART_NOT_WRITABLE, Refusal
 from gateway.reveal import PLACEHOLDER
-from tests.drills.edit_crm import POLICY, PROFILE, as_csv
+from tests.drills.edit_crm import POLICY, PROFILE, XLSX, as_csv, as_xlsx
 from tests.unit.gateway.glue import JSON, Glue, open_glue
 
 PERSON = {
@@ -137,3 +137,114 @@ async def test_a_surrogate_with_a_sign_typed_beside_it_or_its_first_one_lost_is_
         assert await sent(contacts, "blind", "PATCH", RECORD, {name: edited.pop()}) == {name: held}
     for text in edited:
         assert (await refused(contacts, "blind", {name: text})).reason is MASK_RETURNED, text
+
+
+NOTE = "met 张伟明\r\nphone 138-0013-8000, mail zhang.weiming@example.com"
+
+
+async def noted(glue: Glue, text: str = NOTE) -> str:
+    """A contact with a note; what the CRM holds of it."""
+    return (await sent(glue, "manager", "POST", "/api/contacts", {**PERSON, "note": text}, status=201))["note"]
+
+
+async def refused_text(glue: Glue, role: str, text: str, target: str = RECORD) -> None:
+    fault = await refused(glue, role, {"note": text}, target)
+    assert (fault.reason, fault.fields) == (TEXT_PART_NOT_WRITABLE, ("note",)), text
+
+
+async def test_the_words_around_the_personal_parts_of_a_note_are_anybodys(contacts: Glue) -> None:
+    held = await noted(contacts)
+    assert await sent(contacts, "reader", "PATCH", RECORD, {"note": NOTE}) == {"note": held}
+    assert await sent(contacts, "clerk", "PATCH", RECORD, {"note": f"{held}, soon"}) == {"note": f"{held}, soon"}
+    new = await sent(contacts, "reader", "PATCH", RECORD, {"note": NOTE.replace("met", "called") + "!"})
+    assert new == {"note": held.replace("met", "called") + "!"}
+
+
+async def test_the_personal_parts_of_a_note_are_neither_changed_nor_taken_away_without_the_right(
+    contacts: Glue,
+) -> None:
+    held = await noted(contacts)
+    for text in (NOTE.replace("8000", "8001"), NOTE.partition(",")[0], "nothing", "", "  "):
+        await refused_text(contacts, "reader", text)
+    for text in (held.partition(",")[0], "nothing", ""):
+        await refused_text(contacts, "clerk", text)
+    assert await sent(contacts, "manager", "PATCH", RECORD, {"note": "nothing"}) == {"note": "nothing"}
+    assert await sent(contacts, "clerk", "PATCH", RECORD, {"note": ""}) == {"note": ""}
+
+
+async def test_a_personal_part_is_neither_added_to_a_note_nor_moved_into_it_without_the_right(contacts: Glue) -> None:
+    held = await noted(contacts)
+    mail = held.rpartition(" ")[2]
+    await sent(contacts, "manager", "PATCH", "/api/contacts/6", {"note": "nothing"})
+    for text in ("call 13900139000", mail, f"see {mail}"):
+        await refused_text(contacts, "clerk", text, "/api/contacts/6")
+    await refused_text(contacts, "reader", "met 张伟明", "/api/contacts/6")
+    assert "Zq" in (await sent(contacts, "clerk", "PATCH", "/api/contacts/6", {"note": "met 张伟明"}))["note"]
+
+
+async def test_what_a_note_held_before_cannot_be_put_back_without_the_right(contacts: Glue) -> None:
+    old = await noted(contacts)
+    await sent(contacts, "manager", "PATCH", RECORD, {"note": "call 13900139000"})
+    await refused_text(contacts, "clerk", old)
+    await refused_text(contacts, "reader", NOTE)
+
+
+async def test_guessing_what_stands_in_a_note_tells_who_sees_a_mask_nothing(contacts: Glue) -> None:
+    held = await noted(contacts)
+    for phone in ("138-0013-8000", "138-0013-8001"):
+        await refused_text(contacts, "clerk", held.replace(held.split()[3].rstrip(","), phone))
+
+
+async def test_a_bulk_edit_of_notes_keeps_the_parts_of_each_record(contacts: Glue) -> None:
+    await noted(contacts)
+    for role in ("reader", "clerk"):
+        body = {"ids": [5, 6], "set": {"note": "nothing"}}
+        with pytest.raises(Refusal) as caught:
+            await sent(contacts, role, "POST", "/api/bulk", body)
+        assert caught.value.reason is TEXT_PART_NOT_WRITABLE
+
+
+@pytest.mark.parametrize("column", ["note", "phone"])
+async def test_an_import_may_replace_what_nobody_has_read_so_it_takes_the_right(contacts: Glue, column: str) -> None:
+    for value in ("", "nothing"):
+        table = as_csv([{"id": 5, column: value}], ("id", column))
+        exchange = contacts.exchange("POST", "/contacts/import", role="clerk", body=table, content_type="text/csv")
+        with pytest.raises(Refusal) as caught:
+            await contacts.protect(exchange, table, "text/csv")
+        assert caught.value.reason in (FIELD_NOT_WRITABLE, TEXT_PART_NOT_WRITABLE)
+    table = as_csv([{"id": 5, "name": "王芳"}], ("id", "name"))
+    exchange = contacts.exchange("POST", "/contacts/import", role="clerk", body=table, content_type="text/csv")
+    await contacts.protect(exchange, table, "text/csv")
+
+
+@pytest.mark.parametrize("column", ["phone", "note"])
+async def test_an_empty_column_of_a_workbook_takes_the_right_too(contacts: Glue, column: str) -> None:
+    table = as_xlsx([{"id": 5, column: ""}], ("id", column))
+    exchange = contacts.exchange("POST", "/contacts/import", role="clerk", body=table, content_type=XLSX)
+    with pytest.raises(Refusal) as caught:
+        await contacts.protect(exchange, table, XLSX)
+    assert caught.value.fields == (column,)
+    exchange = contacts.exchange("POST", "/contacts/import", body=table, content_type=XLSX)
+    await contacts.protect(exchange, table, XLSX)
+
+
+@pytest.mark.parametrize("text", [f"{PLACEHOLDER}9", f"see {PLACEHOLDER}", "138****8000 (new)", "1138****8000"])
+@pytest.mark.parametrize("role", ["sales", "blind"])
+async def test_a_mask_with_text_around_it_is_never_a_value(contacts: Glue, role: str, text: str) -> None:
+    await made(contacts)
+    assert (await refused(contacts, role, {"phone": text})).reason is MASK_RETURNED
+    table = as_csv([{"id": 5, "phone": text}], ("id", "phone"))
+    exchange = contacts.exchange("POST", "/contacts/import", role=role, body=table, content_type="text/csv")
+    with pytest.raises(Refusal) as caught:
+        await contacts.protect(exchange, table, "text/csv")
+    assert caught.value.reason is MASK_RETURNED
+
+
+async def test_after_an_import_nobody_without_the_right_empties_what_it_may_have_filled(contacts: Glue) -> None:
+    await sent(contacts, "manager", "POST", "/api/contacts", {"name": "王芳"}, status=201)
+    await sent(contacts, "clerk", "PATCH", RECORD, {"phone": "", "note": "nothing"})
+    table = as_csv([{"id": 5, "phone": "13900139000", "note": "call 13900139000"}], ("id", "phone", "note"))
+    exchange = contacts.exchange("POST", "/contacts/import", body=table, content_type="text/csv")
+    await contacts.protect(exchange, table, "text/csv")
+    assert (await refused(contacts, "clerk", {"phone": ""})).reason is FIELD_NOT_WRITABLE
+    await refused_text(contacts, "clerk", "nothing")

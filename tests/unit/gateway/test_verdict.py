@@ -157,7 +157,13 @@ async def test_a_spelling_of_the_record_at_hand_is_no_part_of_a_verdict(setting:
     verdict = (await setting.verdicts.of(viewer, {"s": one}))["s"]
     assert verdict.shown is None
     assert setting.verdicts.shown(one, CLEAR, exchange("5"), "*").text == "ZHANG"
-    assert setting.verdicts.shown(one, CLEAR, exchange("6"), "*").text == "Zhang"
+    other = VaultEntry(one.surrogate, one.kind, one.clear, (*one.origins, Origin(*NAME, "7")), one.spellings)
+    assert setting.verdicts.shown(other, CLEAR, exchange("6"), "*").text == "Zhang"
+
+
+async def test_where_no_record_is_at_hand_a_value_is_spelled_as_everywhere_it_stands(setting: Setting) -> None:
+    assert setting.verdicts.shown(entry("5", **{"5": "ZHANG"}), CLEAR, exchange("6"), "*").text == "ZHANG"
+    assert setting.verdicts.shown(entry(None, **{"5": "ZHANG"}), CLEAR, exchange("6"), "*").text == "Zhang"
 
 
 async def test_memory_is_bounded(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,11 +7,14 @@ import pytest
 
 from gateway.refusal import MASK_RETURNED, Refusal
 from gateway.reveal import PLACEHOLDER
-from gateway.writeback import holds_edited_surrogate, holds_wire_mask, was_surrogate
-from kms.surrogate import SHAPES
+from gateway.writeback import Returned, holds_edited_surrogate, holds_wire_mask, was_surrogate
+from kms.scanner import Scanner
+from kms.surrogate import SHAPES, make_bank_card, make_email, make_id_card, make_phone, make_short_text
 from kms.tokens import NewValue, Origin
 from tests.unit.gateway.glue import ANNA, BORIS, PERSON, TENANT, Glue
 
+KEY = bytes(range(32))
+SCANNER = Scanner([KEY])
 EDIT = "/persons/contact/edit/5"
 FIELDS = ("last_name", "first_name", "phone", "email", "billing_address-address")
 
@@ -256,9 +259,9 @@ async def test_ids_and_cards_posted_back_stay_and_edited_ones_are_refused(creme:
 def test_an_address_that_lost_the_end_of_its_domain_is_recognised_beside_its_local_part() -> None:
     local = "e." + "a2" * 16
     for text, edited in ((f"{local}@{SHAPES.email_domain[:-1]}", True), (f"{local}@", True), (f"{local} x", False)):
-        assert holds_edited_surrogate(text, [(0, len(local))], SHAPES) is edited
+        assert holds_edited_surrogate(text, [(0, len(local))], SCANNER) is edited
     whole = f"{local}@{SHAPES.email_domain}"
-    assert not holds_edited_surrogate(whole, [(0, len(whole))], SHAPES)
+    assert not holds_edited_surrogate(whole, [(0, len(whole))], SCANNER)
 
 
 @pytest.mark.parametrize(
@@ -276,4 +279,50 @@ def test_what_is_left_of_a_wire_mask_is_recognised(text: str) -> None:
 def test_ordinary_values_are_not_taken_for_ours(text: str) -> None:
     assert not was_surrogate(text, SHAPES)
     assert not holds_wire_mask(text)
-    assert not holds_edited_surrogate(text, [], SHAPES)
+    assert not holds_edited_surrogate(text, [], SCANNER)
+
+
+MADE = {
+    "phone": make_phone(KEY, 1234567),
+    "id_card": make_id_card(1234567),
+    "bank_card": make_bank_card(KEY, 1234567),
+    "name": make_short_text(KEY, "name", bytes(range(6))),
+    "email": make_email(KEY, bytes(range(16))),
+}
+
+
+@pytest.mark.parametrize("kind", MADE)
+@pytest.mark.parametrize("around", ["met {}, soon", "电话{}，请联系", "{}", "a {} b 13800138000"])
+def test_a_surrogate_with_a_sign_lost_or_typed_beside_it_is_seen_in_running_text(kind: str, around: str) -> None:
+    made = MADE[kind]
+    edited = [made[:-1], f"{made}7"] if kind == "phone" else [made[:-1], made[1:], f"{made}7", f"7{made}"]
+    if kind == "email":
+        edited = [made[:-1]]  # signs typed before or behind make it another address of the same domain
+    if kind == "name":
+        edited = [made[:-1], made[1:]]  # it is found whatever stands beside it
+    whole = around.format(made)
+    assert not holds_edited_surrogate(whole, spans(whole), SCANNER)
+    for one in edited:
+        text = around.format(one)
+        assert holds_edited_surrogate(text, spans(text), SCANNER), text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "order 1100001234567890 of 2026-11-26",
+        "990000 9999 9999",
+        "ticket 99991234567890",
+        "+88 80 13",
+        "IBAN FR76 3000 6000 0112 3456 7890 189, 2026-01-01 12:00",
+        "zq and qx are letters; Zqueue is a name",
+        "110000 people, 1850 houses",
+    ],
+)
+def test_ordinary_numbers_in_running_text_are_not_taken_for_torn_surrogates(text: str) -> None:
+    assert not holds_edited_surrogate(text, [], SCANNER)
+
+
+def spans(text: str) -> list[tuple[int, int]]:
+    """Where whole surrogates stand; the texts of these tests have characters of one to three bytes."""
+    return Returned({text: SCANNER.find(text.encode())}).spans(text)

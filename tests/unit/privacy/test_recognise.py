@@ -71,6 +71,27 @@ FOUND_IN_TEXT = [
     ("ends a.b@example.com.", Kind.EMAIL, "a.b@example.com"),
 ]
 
+# Written without a space: each part is found, and nothing of it stays in clear.
+GLUED = [
+    ("邮箱zhang.wei@example.com请联系", ["zhang.wei@example.com"]),
+    ("xzhang@example.com等", ["xzhang@example.com"]),
+    ("联系9zhang@example.com或", ["9zhang@example.com"]),
+    ("邮箱zhang@example.com1号", ["zhang@example.com"]),
+    ("zhang@example.com9", ["zhang@example.com"]),
+    ("zhang@example.com.cn2请", ["zhang@example.com.cn"]),
+    ("zhang@163.com13800138000", ["zhang@163.com", "13800138000"]),
+    ("13800138000zhang@example.com", ["13800138000zhang@example.com"]),
+    ("手机13800138000邮箱zhang@example.com微信", ["13800138000", "zhang@example.com"]),
+    ("zhang@example.comx", ["zhang@example.comx"]),
+    ("mail zhang@example.comand call", ["zhang@example.comand"]),
+    ("zhang@example.comfromheretotheveryendofthenote", ["zhang@example.com"]),
+    ("zhang@example.comx9", ["zhang@example.com"]),
+    ("a.b@example.com7wei@example.org", ["a.b@example.com", "7wei@example.org"]),
+    ("zhang@example.com、wei@example.com9；", ["zhang@example.com", "wei@example.com"]),
+    ("zhang@example.com_wei", ["zhang@example.com"]),
+    ("ｚhang@example.com9", ["ｚhang@example.com"]),
+]
+
 BENIGN = """
 550e8400-e29b-41d4-a716-446655440000
 12345678-1234-4123-8123-123456789012
@@ -89,6 +110,7 @@ function(a){return a[13]+1380+0138}var x=[1,3,5,7,9,11,13,15,17,19,21];if(x>1e13
 1 3 5 7 9 11 13 15 17 19 | 13 15 17 19 21 23 | 10 20 30 40 50 60
 <a href="/contacts/13800138000/edit">x</a> https://crm.example.com/orders/13812345678?x=1
 https://user:secret@crm.example.com/ icon@2x.png vue@3.5.13 @media print @scope/pkg 12@34 me@localhost
+https://user:secret@crm.example.com9 icon@2x.png2 vue@3.5.13b @media2 sha256@abc.def1 user@host1 a@b.c9
 150 20261122 138001380001 1380013800 15412345678 12345678901 19412345678
 010-0123456 010-01234567 99999999999999999
 110105194912310021 000000194912310021 110000190012310020
@@ -120,6 +142,11 @@ def test_finds_the_value_people_write(text: str, kind: Kind, value: str) -> None
     found = find(text)
     assert [(hit.kind, hit.text) for hit in found] == [(kind, value)]
     assert text[found[0].start : found[0].end] == found[0].text
+
+
+@pytest.mark.parametrize(("text", "values"), GLUED)
+def test_finds_what_is_written_without_a_space(text: str, values: list[str]) -> None:
+    assert [hit.text for hit in find(text)] == values
 
 
 @pytest.mark.parametrize("line", BENIGN)

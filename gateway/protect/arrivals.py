@@ -1,0 +1,185 @@
+"""What came into the CRM past the gateway: found within seconds by the gateway's own look at the newest records.
+
+Records newer than the last one seen are read under the service credential. What is clear in them becomes surrogates, by
+the same steps as `crmgate protect run` and under a run of their own, so that `undo` puts it back. Surrogates that an
+import brought, and that nobody could bind, are bound to the record in which this very reading finds them.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Protocol
+
+from gateway.protect.judge import State
+from gateway.protect.reading import CrmDriver, CrmRefused, Listed, Reading
+from gateway.protect.store import Row
+from gateway.protect.work import Work
+from gateway.records import ANY_ENTITY, Records
+from gateway.standing import IMPORTED, PASTED
+from kms.tokens import Origin, OriginConflict, SurrogateVault
+from policies.walk import WalkEntity
+
+RUN = "arrivals"
+MOST = 500  # records of one turn
+BEHIND = 200  # ids that may still be committed by the CRM after a later one was seen
+_OPEN = ("gathering", "protecting", "undoing")
+Seen = dict[str, set[tuple[str, str, str]]]  # surrogate → (entity, field, record)
+
+
+class NewestFirst(CrmDriver, Protocol):
+    """A driver that can ask for new records only."""
+
+    async def newer(self, entity: WalkEntity, after: int, place: str) -> Listed:
+        """One page of the records with a greater id; place as for `page`."""
+        ...
+
+
+class Arrivals:
+    """Looks at what is new in one CRM. single: whether all kinds of records share one range of ids."""
+
+    def __init__(
+        self,
+        work: Work,
+        driver: NewestFirst,
+        vault: SurrogateVault,
+        records: Records,
+        clock: Callable[[], datetime],
+        *,
+        single: bool,
+    ) -> None:
+        self._work = work
+        self._driver = driver
+        self._vault = vault
+        self._records = records
+        self._clock = clock
+        self._single = single
+
+    async def turn(self) -> int:
+        """Look once; how many records were new.
+
+        Raises CrmUnreachable, CrmSignInRefused, KeysUnavailable, StoreUnavailable, AuditUnavailable.
+        """
+        work = self._work
+        if not await self._may():
+            return 0
+        for step, entity in enumerate(work.walk.entities):
+            if entity.newer or entity.object:
+                await self._gather(step, entity)
+        rows = await work.store.todo(work.tenant, RUN, ("found", "indexed", "placed"), MOST)
+        if not rows:
+            return 0
+        await work.trail("arrivals.read", rows[0].entity, "", {"count": len(rows)})
+        seen: Seen = {}
+        clear = [row for row in rows if await self._look(row, seen)]
+        await self._bind(seen)
+        fresh = [row for row in clear if row.state == "found"]
+        for start in range(0, len(fresh), work.batch):
+            await work.index(RUN, fresh[start : start + work.batch])
+        left = [row for row in clear if row.state in ("indexed", "placed")]
+        for start in range(0, len(left), work.batch):
+            await work.protect(RUN, left[start : start + work.batch])
+        return len(rows)
+
+    async def _may(self) -> bool:
+        """Whether nobody else works on the records, and nobody took the protection back."""
+        work = self._work
+        runs = await work.store.runs(work.tenant)
+        mine = next((one for one in runs if one.id == RUN), None)
+        others = [one for one in runs if one.id != RUN]
+        if any(one.state in _OPEN for one in others) or (others and others[0].state == "undone"):
+            return False
+        if mine is None:
+            await work.store.begin(work.tenant, RUN, "interface", 0)
+        if mine is None or mine.state == "gathering":
+            await work.store.move(work.tenant, RUN, "done")
+        return mine is None or mine.state in ("done", "gathering")
+
+    async def _gather(self, step: int, entity: WalkEntity) -> None:
+        work = self._work
+        span = await work.store.span(work.tenant, RUN, entity.entity)
+        if span is None:  # what stands there already is for `protect run`
+            last = str(await newest(self._driver, entity))
+            await work.store.found(work.tenant, RUN, step, entity.entity, [last])
+            await work.store.keep(work.tenant, RUN, [Row(step, entity.entity, last, "skipped")])
+            return
+        first, last_seen = span
+        ids: list[str] = []
+        place = ""
+        while True:
+            listed = await self._driver.newer(entity, max(first, last_seen - BEHIND), place)
+            ids += listed.ids
+            place = listed.following
+            if not place:
+                break
+        await work.store.found(work.tenant, RUN, step, entity.entity, ids)
+
+    async def _look(self, row: Row, seen: Seen) -> bool:
+        """Read one record, note the surrogates in it and its owner; whether something in it is clear."""
+        work = self._work
+        if row.state == "placed":
+            return True  # what was under way when a process ended is settled first
+        try:
+            reading = await self._driver.read(work.walk.entity(row.entity), row.record)
+        except CrmRefused as fault:
+            row.state, row.misfits = "refused", {"record": fault.problem}
+            await work.store.keep(work.tenant, RUN, [row])
+            return False
+        if reading is None or reading.skipped:
+            row.state = "gone" if reading is None else "skipped"
+            await work.store.keep(work.tenant, RUN, [row])
+            return False
+        await self._own(reading)
+        for name, spec in work.changer.declared(reading).items():
+            origin = work.changer.origin(reading, spec)
+            for surrogate in work.changer.canonical(reading.fields[name]):
+                seen.setdefault(surrogate, set()).add((origin.entity, origin.field, origin.record or ""))
+        (judged,) = await work.changer.judge([reading], look_up=True)
+        if any(one.state is State.CLEAR for _, one in judged.values()):
+            return True
+        row.state = "done"
+        row.misfits = {name: one.why for name, (_, one) in judged.items() if one.state is State.UNFIT}
+        await work.store.keep(work.tenant, RUN, [row])
+        return False
+
+    async def _own(self, reading: Reading) -> None:
+        if reading.owner:
+            keys = [(reading.entity.entity, reading.record)]
+            keys += [(ANY_ENTITY, reading.record)] if self._single else []
+            await self._records.note(self._work.tenant, keys, reading.owner, self._clock())
+
+    async def _bind(self, seen: Mapping[str, set[tuple[str, str, str]]]) -> None:
+        """Bind what an import brought to the one new record that holds it; what several hold stays open.
+
+        A surrogate that somebody who does not see its value has put anywhere is never bound: it may have been copied
+        into a record of that person's own.
+        """
+        tenant = self._work.tenant
+        for surrogate, entity, field, cell in await self._vault.waiting(tenant, list(seen), IMPORTED, PASTED):
+            places = seen[surrogate]
+            records = {record for _, _, record in places}
+            if len(records) != 1 or entity not in {place[0] for place in places}:
+                continue
+            (record,) = records
+            try:
+                await self._vault.bind_surrogates(tenant, cell, entity, record, [surrogate])
+            except OriginConflict:
+                continue
+            if (entity, field, record) not in places and len(places) == 1:
+                # The column went into another field than its label says.
+                await self._vault.add_origin(tenant, surrogate, Origin(*next(iter(places))), cell)
+
+
+async def newest(driver: NewestFirst, entity: WalkEntity) -> int:
+    """The greatest id of a kind of record, 0 where there is none; asks twice for each binary digit of it."""
+
+    async def is_after(number: int) -> bool:
+        return bool((await driver.newer(entity, number, "")).ids)
+
+    if not await is_after(0):
+        return 0
+    low, high = 0, 1
+    while await is_after(high):
+        low, high = high, high * 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if await is_after(middle) else (low, middle)
+    return high

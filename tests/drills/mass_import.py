@@ -1,0 +1,47 @@
+"""A table imported into a real Creme as people do it: upload, columns, background job."""
+
+import re
+import time
+
+from gateway.demo.browser import Answer, Browser, BrowserFault, Upload, forms
+
+JOB_S = 180.0
+UPLOAD = "/documents/quickforms/from_widget/document/csv/add"
+
+
+def import_contacts(browser: Browser, table: str) -> None:
+    """Import contacts from a CSV with a header row that Creme itself maps; comes back when its job has ended."""
+    listed = browser.get("/persons/contacts").expect(200)
+    kind = re.search(r"/creme_core/mass_import/(\d+)", listed.text)
+    if kind is None:
+        raise BrowserFault("the list of contacts names no type")
+    wizard = f"/creme_core/mass_import/{kind[1]}"
+    document = _uploaded(browser, table)
+    mapped = _sent(browser, browser.get(wizard).expect(200), {"document": document, "has_header": "on"}, "document")
+    page = mapped.expect(200)
+    job = _sent(browser, page, {}, "last_name_colselect")
+    if job.status != 302:
+        raise BrowserFault(f"the import form answered {job.status}")
+    until = time.monotonic() + JOB_S
+    while time.monotonic() < until:
+        browser.get("/creme_core/job/info").expect(200)  # its script polls this; Creme starts waiting jobs meanwhile
+        if re.search(r"lines? in the file", browser.get(job.header("location")).text):
+            return
+        time.sleep(0.5)
+    raise BrowserFault("the background job did not end")
+
+
+def _uploaded(browser: Browser, table: str) -> str:
+    page = browser.get(UPLOAD).expect(200)
+    form = next(one for one in forms(page) if any(name == "user" for name, _ in one.fields))
+    browser.extra_headers.update({"referer": page.url, "origin": browser.base})
+    stored = browser.post_files(UPLOAD, form.fields, [("filedata", Upload("people.csv", table.encode(), "text/csv"))])
+    found = re.search(r'"value":\s*"?(\d+)', stored.text) or re.search(r"(\d+)", stored.text)
+    if found is None:
+        raise BrowserFault(f"the upload answered {stored.status}")
+    return found[1]
+
+
+def _sent(browser: Browser, page: Answer, changes: dict[str, str | None], mark: str) -> Answer:
+    number = next(at for at, one in enumerate(forms(page)) if any(name == mark for name, _ in one.fields))
+    return browser.submit(page, changes, number, follow=False)
