@@ -15,7 +15,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 VENDOR := gateway/console/static/vendor
 export PIP_CACHE_DIR := $(CACHE)/pip
 
-.PHONY: help venv web demo test lock lint types unit system check leak hostile fidelity transfer outage bench bench-kms twin rotation-drill shred-drill edits edits-real evidence-real egress protect-drill clean
+.PHONY: help venv web demo test lock lint types unit system check leak hostile fidelity transfer outage bench bench-kms twin rotation-drill shred-drill edits edits-real evidence-real egress protect-drill unprotected clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -89,6 +89,9 @@ egress: system .venv/.dev $(VENDOR)/.fetched ## mail of a real Creme through the
 transfer: system .venv/.dev $(VENDOR)/.fetched ## 1 GB up and down through the gateway: what memory it takes
 	@$(BIN)/python -m tests.drills.transfer
 
+unprotected: system .venv/.dev $(VENDOR)/.fetched ## clear people in a real Creme, nothing protected yet: restricted roles see no declared value
+	@$(BIN)/python -m tests.drills.unprotected
+
 outage: .venv/.dev $(VENDOR)/.fetched ## a real OpenBao away for two minutes under load: served, refused, lost (0)
 	@$(BIN)/python -m tests.drills.outage
 
@@ -107,7 +110,7 @@ edits-real: system .venv/.dev $(VENDOR)/.fetched ## random edits by a salesperso
 evidence-real: .venv/.dev ## the MariaDB probe against a real server (needs mariadb-server, about 200 MB)
 	@$(BIN)/python -m tests.drills.evidence_real
 
-protect-drill: system .venv/.dev $(VENDOR)/.fetched ## 10,000 records and two real CRMs protected and put back, killed 20 times each way
+protect-drill: system .venv/.dev $(VENDOR)/.fetched ## two real CRMs protected and put back, by interface and by tables (12,000 rows), killed 20 times each way
 	@$(BIN)/python -m tests.drills.protect
 
 bench: system .venv/.dev $(VENDOR)/.fetched ## nginx, mitmproxy and crmgate side by side

@@ -93,8 +93,7 @@ class CellSight:
         if form is Form.MASKED:
             shown = mask.mask(str(spec.kind), value, char=mask_char) if spec.kind is not None else PLACEHOLDER
             return Shown(form, shown, text), row
-        # Who may not write has the cell in his form: what comes back is then the cell, byte for byte.
-        return Shown(form, value, value if self._sight.may_write(exchange, spec) else text), row
+        return Shown(form, value, value), row
 
 
 def _belongs(exchange: Exchange, text: str, row: CellRow) -> bool:

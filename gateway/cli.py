@@ -33,6 +33,7 @@ from gateway.first_steps import Start, guess_profile, write_files
 from gateway.opening import open_certificate
 from gateway.settings import FILE_NAME, Settings
 from gateway.toml_tree import SettingInvalid
+from policies.check import form_in_words
 from policies.profile import load_profile
 
 app = typer.Typer(
@@ -155,7 +156,7 @@ def profile_explain(
     entities: dict[str, list[str]] = {}
     for spec in profile.field_specs.values():
         kind = "free text" if spec.kind is None else spec.kind.value
-        entities.setdefault(spec.entity, []).append(f"{spec.name} ({kind}, up to {spec.max_chars} characters)")
+        entities.setdefault(spec.entity, []).append(f"{spec.name} ({kind}, {form_in_words(spec)})")
     for entity, lines in sorted(entities.items()):
         branch = fields.add(escape(entity))
         for line in sorted(lines):

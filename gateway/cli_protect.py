@@ -15,16 +15,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from gateway.access.tokens import new_id
+from gateway.cli_protect_show import bar, counting, line, show_history, show_plan, show_proofs, show_run, show_state
 from gateway.cli_shell import (
     PROBLEM,
     UNUSABLE,
     FileOption,
     TenantOption,
-    err,
     interactive,
     out,
     quit_with,
@@ -32,22 +30,27 @@ from gateway.cli_shell import (
     tenant_of,
     told_plainly,
 )
-from gateway.job import Job, State
+from gateway.job import State
 from gateway.opening import open_database
 from gateway.protect.credential import Credential, CredentialMissing
 from gateway.protect.desk import Desk, NoWalk, open_desk
 from gateway.protect.direct import CrmStillUp, Direct, require_off
-from gateway.protect.plan import Plan, make_plan
-from gateway.protect.probe import FieldProof, probe
+from gateway.protect.migrated import EVERY_S, parts_of, parts_reached
+from gateway.protect.plan import make_plan
+from gateway.protect.probe import probe
 from gateway.protect.reading import CrmDriver, CrmRefused, CrmSignInRefused, CrmUnreachable
 from gateway.protect.run import kind_of, verify_all
-from gateway.protect.store import Run
 from gateway.protect.table_map import MapInvalid
 from policies.walk import Walk
 
 app = typer.Typer(help="Protect what the CRM already holds, and the way back.", no_args_is_help=True)
 
 RateOption = Annotated[float, typer.Option(help="Writes a second at most; 0 for no limit.", min=0)]
+AtOnceOption = Annotated[
+    int,
+    typer.Option(help="Records that are read and written at the same time through the CRM's interface.", min=1, max=32),
+]
+AT_ONCE = 4
 DatabaseOption = Annotated[
     str,
     typer.Option(
@@ -70,16 +73,19 @@ class Way:
 
 
 @contextlib.asynccontextmanager
-async def _way(desk: Desk, database: str, map_file: Path | None) -> AsyncIterator[Way]:
-    """The CRM's own interface, or its database; closed afterwards."""
+async def _way(
+    desk: Desk, database: str, map_file: Path | None, at_once: int, *, reading: bool = False
+) -> AsyncIterator[Way]:
+    """The CRM's own interface, or its database; closed afterwards. reading: the CRM need not be switched off."""
     if bool(database) != (map_file is not None):
         raise quit_with(UNUSABLE, "--database and --map go together.")
     if map_file is not None:
-        walk, direct = desk.direct(database, map_file)
-        await require_off(desk.settings.upstream)
+        walk, direct = desk.direct(database, map_file, reading=reading)
+        if not reading:
+            await require_off(desk.settings.upstream)
         way = Way("database", walk, direct)
     else:
-        way = Way("interface", desk.walk, await desk.driver(desk.walk))
+        way = Way("interface", desk.walk, await desk.driver(desk.walk, at_once))
     try:
         yield way
     finally:
@@ -159,6 +165,7 @@ def credential(
 @app.command()
 def plan(
     rate: RateOption = 10,
+    at_once: AtOnceOption = AT_ONCE,
     database: DatabaseOption = "",
     map_file: MapOption = None,
     tenant: TenantOption = "",
@@ -167,10 +174,12 @@ def plan(
     """Dry run: what would be protected, what would not fit and why, how long it would take. Writes nothing."""
 
     async def look(desk: Desk) -> int:
-        async with _way(desk, database, map_file) as way:
-            with _counting("reading") as seen:
+        async with _way(desk, database, map_file, at_once, reading=True) as way:
+            with counting("reading") as seen:
                 made = await make_plan(way.walk, way.driver, desk.changer, desk.trail, rate, time.monotonic, seen)
-        _show_plan(made)
+        show_plan(made)
+        if way.name == "interface":
+            show_history(desk.profile, made.writes)
         return 0
 
     _at(config, tenant, look)
@@ -179,6 +188,7 @@ def plan(
 @app.command()
 def run(
     rate: RateOption = 10,
+    at_once: AtOnceOption = AT_ONCE,
     database: DatabaseOption = "",
     map_file: MapOption = None,
     tenant: TenantOption = "",
@@ -191,7 +201,7 @@ def run(
         open_run = next((one for one in runs if one.state in (*OPEN, "undoing")), None)
         if open_run is not None and open_run.state == "undoing":
             raise quit_with(PROBLEM, f"The run {open_run.id} is being undone; finish that first: crmgate protect undo")
-        async with _way(desk, database, map_file) as way:
+        async with _way(desk, database, map_file, at_once) as way:
             if open_run is not None and open_run.way != way.name:
                 raise quit_with(PROBLEM, f"The run {open_run.id} over the {open_run.way} is open; finish that first.")
             name = open_run.id if open_run is not None else new_id("p", secrets.token_bytes)
@@ -200,7 +210,7 @@ def run(
             await _carry_out(desk, way, name, {"run": name}, rate, "protecting")
             if isinstance(way.driver, Direct):
                 await way.driver.compact()
-        return await _show_run(desk, name)
+        return await show_run(desk, name)
 
     _at(config, tenant, protect)
 
@@ -215,8 +225,9 @@ def status(tenant: TenantOption = "", config: FileOption = None) -> None:
             out.print("Nothing was protected yet. Look first: crmgate protect plan")
         code = 0
         for one in reversed(runs):
-            out.print(_line(one), markup=False)
-            code = max(code, await _show_run(desk, one.id))
+            out.print(line(one), markup=False)
+            code = max(code, await show_run(desk, one.id))
+        await show_state(desk)
         return code if any(one.state in OPEN for one in runs) else 0
 
     _at(config, tenant, show)
@@ -224,12 +235,16 @@ def status(tenant: TenantOption = "", config: FileOption = None) -> None:
 
 @app.command()
 def verify(
-    database: DatabaseOption = "", map_file: MapOption = None, tenant: TenantOption = "", config: FileOption = None
+    at_once: AtOnceOption = AT_ONCE,
+    database: DatabaseOption = "",
+    map_file: MapOption = None,
+    tenant: TenantOption = "",
+    config: FileOption = None,
 ) -> None:
     """Read every protected record again and compare it with what was stored."""
 
     async def check(desk: Desk) -> int:
-        async with _way(desk, database, map_file) as way:
+        async with _way(desk, database, map_file, at_once) as way:
             known = await desk.store.runs(desk.tenant)
             runs = [one.id for one in known if one.state == "done" and one.way == way.name]
             if not runs:
@@ -244,11 +259,15 @@ def verify(
                 out.print(f"  {place}: {number}", markup=False)
         if found.unknown:
             out.print(f"{found.unknown} records are in no run; protect them with: crmgate protect run", style="red")
-        if found.clear or found.unknown:
+        if found.left:
+            out.print(f"{found.left} fields stay clear because they did not fit.", style="red")
+        tables = way.driver.tables if isinstance(way.driver, Direct) else None
+        parts = parts_reached(desk.profile, way.walk, tables)
+        if found.clear or found.unknown or found.left:
+            await desk.unprove(parts)
             return PROBLEM
-        out.print(
-            f"Set migrated = true in [tenant.{desk.tenant}]: searches then stop looking for clear values.", markup=False
-        )
+        await desk.prove(parts, runs, found.held + found.changed)
+        await show_state(desk)
         return 0
 
     _at(config, tenant, check)
@@ -257,6 +276,7 @@ def verify(
 @app.command()
 def undo(
     rate: RateOption = 10,
+    at_once: AtOnceOption = AT_ONCE,
     database: DatabaseOption = "",
     map_file: MapOption = None,
     tenant: TenantOption = "",
@@ -266,16 +286,18 @@ def undo(
 
     async def back(desk: Desk) -> int:
         code = 0
-        async with _way(desk, database, map_file) as way:
+        async with _way(desk, database, map_file, at_once) as way:
             known = await desk.store.runs(desk.tenant)
             runs = [one.id for one in known if one.state != "undone" and one.way == way.name]
             if not runs:
                 raise quit_with(PROBLEM, f"There is no run over the {way.name} to undo.")
+            if await desk.unprove(parts_of(desk.profile)):
+                await asyncio.sleep(2 * EVERY_S)  # every serving process knows before anything is clear again
             for name in runs:
                 await desk.cancel(name)
                 job = await _undo_job(desk, name)
                 await _carry_out(desk, way, job, {"run": name, "undo": True}, rate, "restoring")
-                code = max(code, await _show_run(desk, name))
+                code = max(code, await show_run(desk, name))
                 left = await _left(desk, name)
                 out.print(f"{left} surrogates of this run left", style="red" if left else "green")
                 code = PROBLEM if left else code
@@ -294,7 +316,7 @@ def probe_forms(tenant: TenantOption = "", config: FileOption = None) -> None:
             proofs = await probe(desk.walk, driver, desk.trail)
         finally:
             await driver.close()
-        _show_proofs(proofs)
+        show_proofs(proofs)
         return 0 if all(one.holds for one in proofs) else PROBLEM
 
     _at(config, tenant, prove)
@@ -302,7 +324,7 @@ def probe_forms(tenant: TenantOption = "", config: FileOption = None) -> None:
 
 async def _carry_out(desk: Desk, way: Way, name: str, arguments: dict[str, str | bool], rate: float, what: str) -> None:
     """Do a job to its end, or go on with it; ends the command when it stopped."""
-    with _bar(what) as show:
+    with bar(what) as show:
         async with desk.jobs(way.name, way.walk, way.driver, rate) as durable:
             job = await durable.begin(name, kind_of(desk.tenant, way.name), desk.tenant, dict(arguments))
             if job.state in (State.PAUSED, State.STOPPED):
@@ -325,73 +347,3 @@ async def _undo_job(desk: Desk, run: str) -> str:
         if job is None or job.state not in (State.DONE, State.CANCELLED):
             return f"{run}-undo-{number}"
     raise quit_with(PROBLEM, "This run was undone too often.")
-
-
-@contextlib.contextmanager
-def _bar(what: str) -> Iterator[Callable[[Job], None]]:
-    """A progress bar on standard error: records, and what the CRM or the keys make it wait for."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True) as progress:
-        task = progress.add_task(what, total=None)
-
-        def show(job: Job) -> None:
-            waiting = f" (waiting: {job.problem})" if job.problem else ""
-            progress.update(task, completed=job.done, total=job.total or None, description=what + waiting)
-
-        yield show
-
-
-@contextlib.contextmanager
-def _counting(what: str) -> Iterator[Callable[[int], None]]:
-    """A count on standard error, where nobody knows how much there is."""
-    with Progress(TextColumn("{task.description}"), MofNCompleteColumn(), console=err, transient=True) as progress:
-        task = progress.add_task(what, total=None)
-        yield lambda done: progress.update(task, completed=done)
-
-
-def _line(one: Run) -> str:
-    ended = f", ended {one.ended_at:%Y-%m-%d %H:%M}" if one.ended_at else ""
-    return f"run {one.id} ({one.way}): {one.state}, started {one.started_at:%Y-%m-%d %H:%M}{ended}"
-
-
-async def _show_run(desk: Desk, run: str) -> int:
-    """Counts of a run; 1 when something did not fit or is not done."""
-    counts = await desk.store.counts(desk.tenant, run)
-    table = Table("entity", "state", "records", box=None)
-    for entity, states in counts.items():
-        for state, number in states.items():
-            table.add_row(entity, state, str(number))
-    out.print(table)
-    fields, surrogates, _ = await desk.store.changed(desk.tenant, run)
-    out.print(f"{fields} fields, {surrogates} surrogates")
-    misfits = await desk.store.misfits(desk.tenant, run)
-    for entity, name, why, number in misfits:
-        out.print(f"did not fit: {entity} {name}: {why} ({number})", style="yellow", markup=False)
-    return PROBLEM if misfits else 0
-
-
-def _show_plan(made: Plan) -> None:
-    for entity, number in made.records.items():
-        left = f", {made.skipped[entity]} of them left alone" if made.skipped[entity] else ""
-        out.print(f"{entity}: {number} records{left}", markup=False)
-    table = Table("field", "clear", "protected", "empty", "nothing", "unfit", "why", box=None)
-    for (entity, name), counted in sorted(made.fields.items()):
-        why = [f"{reason} {number}" for reason, number in sorted(counted.unfit.items())]
-        if counted.edges:
-            why.append(f"white space around it is dropped by the CRM's form {counted.edges}")
-        states = [str(counted.states[state]) for state in ("clear", "protected", "empty", "nothing", "unfit")]
-        table.add_row(f"{entity}.{name}", *states, ", ".join(why))
-    out.print(table)
-    out.print(
-        f"{made.writes} records to write; about {made.seconds / 60:.1f} minutes ({made.read_s * 1000:.0f} ms a read)"
-    )
-
-
-def _show_proofs(proofs: list[FieldProof]) -> None:
-    for one in proofs:
-        word, style = ("holds", "green") if one.holds else ("DOES NOT HOLD", "red")
-        out.print(f"{one.entity}.{one.name} ({one.kind}): {word}", style=style, markup=False)
-        for form, what in one.problems.items():
-            out.print(f"  {form}: {what}", markup=False)
-        for limit in one.limits:
-            out.print(f"  {limit}", style="dim", markup=False)

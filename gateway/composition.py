@@ -54,6 +54,8 @@ from gateway.origin import Origins
 from gateway.outward import Outward
 from gateway.person_keys import open_persons
 from gateway.placed import Placed
+from gateway.protect.migrated import Migrated, parts_of
+from gateway.protect.store import ProtectStore
 from gateway.records import Records
 from gateway.reveal import Reveal
 from gateway.row_records import RowRecords
@@ -66,6 +68,7 @@ from gateway.sight import Sight
 from gateway.store import RecordStore
 from gateway.tokenise import Tokeniser
 from gateway.toml_tree import SettingInvalid
+from gateway.unprotected import Unprotected
 from gateway.upstream import Pool
 from gateway.upstream import Timeouts as UpstreamTimeouts
 from gateway.watch import Watch
@@ -232,6 +235,11 @@ async def _assemble(
     )
     await keeper.start()
     stack.push_async_callback(keeper.close)
+    told = {name for name, one in settings.tenants.items() if one.migrated}
+    needed = {name: parts_of(one.current) for name, one in installations.items()}
+    migrated = Migrated(ProtectStore(database), told, needed)
+    await migrated.start()
+    stack.push_async_callback(migrated.close)
     sealing, cell_store = partial(sealing_of, settings), CellStore(database)
     files = Files(cell_store, keyring, sealing, records, utc_now, secrets.token_bytes)
     beside, cells, sight = Beside(cell_store, keyring, sealing), Cells(cell_store, keyring, sealing), Sight(records)
@@ -245,10 +253,6 @@ async def _assemble(
     console = console_deps(settings, access, database, trail, keyring, bundles, installations, keeper)
     watch = Watch()
     stack.callback(watch.stop)
-
-    def migrated(tenant: str) -> bool:
-        return settings.tenants[tenant].migrated
-
     return App(
         tenants=MappingProxyType(tenants),
         installations=installations,
@@ -273,12 +277,18 @@ async def _assemble(
             Binding(vault, records, accounts.sessions, utc_now, whoami.ask, files, kept),
             limits.bodies,
             Placed(beside, sight, RowRecords(vault, scanners.__getitem__)),
+            unprotected=Unprotected(scanners.__getitem__, migrated, limits.bodies),
         ),
         files=files,
         keeper=keeper,
         sign_in_app=make_sign_in_app(access),
         console_app=make_console_app(console),
-        sweeps=(UserStore(database).sweep, SessionStore(database).sweep, EgressStore(database).sweep),
+        sweeps=(
+            UserStore(database).sweep,
+            SessionStore(database).sweep,
+            EgressStore(database).sweep,
+            cell_store.sweep,
+        ),
         egress=egress_of(
             EgressNeeds(
                 settings,
@@ -297,6 +307,7 @@ async def _assemble(
                 installations,
                 tenants.values(),
                 kept,
+                migrated,
             )
         ),
     )

@@ -72,6 +72,7 @@ class EgressNeeds:
     installations: Mapping[str, Installation]
     tenants: Collection[Tenant]
     kept: KeptFields
+    migrated: Callable[[str], bool]
 
 
 def egress_of(needs: EgressNeeds) -> tuple[Listening, ...]:
@@ -109,7 +110,7 @@ def leads_of(needs: EgressNeeds, leads: LeadsSettings) -> Listening:
         forms,
         Inward(
             Tokeniser(needs.vault, needs.records, by_name, kept=needs.kept),
-            Search(needs.vault, needs.records, lambda one: settings.tenants[one].migrated),
+            Search(needs.vault, needs.records, needs.migrated),
             by_name,
             needs.all_limits,
         ),

@@ -116,13 +116,14 @@ class Exchange:
     other forms than surrogates; retyped: (entity, field) → such a value as it was typed, for the form that comes back.
     cells_at: cell → the places of the answer where the profile says whose it has to be. narrowed: search boxes that the
     CRM gets as a condition in another parameter; restored: that parameter → what was sent, what was given.
+    unprotected: see gateway.unprotected.
     Every request makes one: a dataclass with that many default factories would take three times as long.
     """
 
     __slots__ = (
         "body", "caught", "cells_at", "client_address", "crm_user", "decision", "echoes", "files", "head", "held", "id",
         "kept", "language", "narrowed", "operation", "own_words", "owner", "posted", "principal", "received_at",
-        "restored", "retyped", "searched", "shown", "tenant", "typed", "written",
+        "restored", "retyped", "searched", "shown", "tenant", "typed", "unprotected", "written",
     )  # fmt: skip
 
     def __init__(
@@ -149,6 +150,7 @@ class Exchange:
         self.posted: dict[str, str] = {}
         self.held: dict[tuple[str, str, str], set[str]] = {}
         self.typed: set[str] = set()
+        self.unprotected: tuple[tuple[str, str, str], ...] = ()
         self.echoes: dict[str, tuple[str, str]] = {}
         self.own_words: dict[str, str] = {}
         self.files: tuple[bytes, ...] = ()

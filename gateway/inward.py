@@ -39,17 +39,6 @@ _DECLARED = {
     "text/json": Media.JSON,
 }
 _TABLES = frozenset({Media.CSV, Media.XLS, Media.XLSX, Media.VCARD, Media.JSON})
-# Properties of a card (RFC 6350, section 6) as the column labels that mean the same.
-_CARD_LABELS = {
-    "FN": "name",
-    "N": "name",
-    "NICKNAME": "name",
-    "TEL": "phone",
-    "EMAIL": "email",
-    "ADR": "address",
-    "ORG": "company",
-    "NOTE": "note",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,7 +338,7 @@ class _Sorting:
             note = FieldSpec(self.operation.entity, UNDECLARED, None, FREE_TEXT_CHARS)
             return Target(found.leaf, Treatment.TEXT, note, ())
         label = found.path[0]
-        spec = self.profile.field_for_label(_CARD_LABELS.get(label, label)) if label else None
+        spec = self.profile.field_for_label(vcard.LABELS.get(label, label)) if label else None
         if spec is None:
             return Target(found.leaf, Treatment.WHOLE, None, ())
         free = spec.kind is None and spec.form is StorageForm.SURROGATE

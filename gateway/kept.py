@@ -62,7 +62,7 @@ class KeptFields:
         if spec.form is StorageForm.BESIDE:
             await self._date(exchange, leaf, spec, records, mask_char, writes=writes)
         else:
-            await self._cell(exchange, leaf, spec, records, writes=writes)
+            await self._cell(exchange, leaf, spec, records, mask_char, writes=writes)
 
     # -- dates beside the CRM ------------------------------------------------------------------------------------
 
@@ -94,8 +94,11 @@ class KeptFields:
             return  # no date in any spelling: the CRM's own validator says so, with the form intact
         day, spelled = found
         if day == spec.placeholder:
-            if writes:
+            if writes and records:
                 await self._share(exchange, spec, records, stored)
+            elif writes:
+                # A number may be used again after a deletion: nothing of then may stand behind this placeholder.
+                exchange.kept = (*exchange.kept, Kept(spec.entity, spec.name, ""))
             return
         leaf.new = spelled.write(spec.placeholder)
         exchange.retyped[spec.entity, spec.name] = text
@@ -174,12 +177,11 @@ class KeptFields:
     # -- cells ---------------------------------------------------------------------------------------------------
 
     async def _cell(
-        self, exchange: Exchange, leaf: Leaf, spec: FieldSpec, records: Sequence[str], *, writes: bool
+        self, exchange: Exchange, leaf: Leaf, spec: FieldSpec, records: Sequence[str], mask_char: str, *, writes: bool
     ) -> None:
-        """A whole text: the cell that stands there comes back, or a new text is sealed.
+        """A whole text: what was shown becomes the cell that stands there again, or a new text is sealed.
 
-        Whoever may not read or not write the text has the cell itself in his form, so nothing else can come back from
-        there. Whatever else looks like a cell, ours or not, is refused alike: it tells nothing.
+        Whatever else looks like a cell, ours or not, is refused alike: it tells nothing.
         """
         text, may = leaf.text.strip(), self._sight.may_write(exchange, spec)
         if not text:
@@ -188,6 +190,8 @@ class KeptFields:
             return
         if _CELL.search(text):
             await self._comes_back(exchange, leaf, spec, records, may=may, writes=writes)
+            return
+        if writes and len(records) == 1 and await self._put_back(exchange, leaf, spec, records[0], mask_char):
             return
         if _is_mask(text) and not decided(exchange).view.sees_everything:
             raise Refusal(MASK_RETURNED, fields=(spec.name,))
@@ -202,6 +206,27 @@ class KeptFields:
         else:
             (record,) = self._places(exchange, spec, records)
             await self._seal(exchange, leaf, spec, record)
+
+    async def _put_back(self, exchange: Exchange, leaf: Leaf, spec: FieldSpec, record: str, mask_char: str) -> bool:
+        """Whether the text is how this person sees what stands there; then it becomes that cell again.
+
+        It is no oracle: only what the person may see is compared.
+        """
+        standing = await self._cells.standing(exchange.tenant, spec.entity, spec.name, record)
+        if standing is None:
+            return False
+        text, form = leaf.text, await self._sight.form_at(exchange, spec, record)
+        same = text.strip() == PLACEHOLDER
+        if not same and form is not Form.HIDDEN:
+            (value,) = await self._cells.open(exchange.tenant, spec.entity, spec.name, [(standing, record)])
+            if isinstance(value, str) and form is Form.CLEAR:
+                same = _lines(value) == _lines(text)
+            elif isinstance(value, str) and spec.kind is not None:
+                same = mask.mask(str(spec.kind), value, char=mask_char) == text.strip()
+        if same:
+            leaf.new = standing
+            exchange.kept = (*exchange.kept, Kept(spec.entity, spec.name, record, cell=standing))
+        return same
 
     async def _seal(self, exchange: Exchange, leaf: Leaf, spec: FieldSpec, record: str) -> None:
         (made,) = await self._cells.seal(exchange.tenant, spec.entity, spec.name, [(leaf.text, None)])
@@ -223,7 +248,7 @@ class KeptFields:
         (value,) = await self._cells.open(tenant, spec.entity, spec.name, [(text, records[0])])
         if value is None:
             raise Refusal(MASK_RETURNED, fields=(spec.name,))
-        if not may and not await self._cells.stands(tenant, spec.entity, spec.name, records[0], text):
+        if not may and await self._cells.standing(tenant, spec.entity, spec.name, records[0]) != text:
             raise Refusal(FIELD_NOT_WRITABLE, fields=(spec.name,))
         if writes:
             exchange.kept = (*exchange.kept, Kept(spec.entity, spec.name, records[0], cell=text))
@@ -232,7 +257,7 @@ class KeptFields:
 
     async def _emptied(self, exchange: Exchange, spec: FieldSpec, records: Sequence[str], *, may: bool) -> None:
         for record in records:
-            if not await self._cells.stands(exchange.tenant, spec.entity, spec.name, record):
+            if await self._cells.standing(exchange.tenant, spec.entity, spec.name, record) is None:
                 continue
             if not may:
                 raise Refusal(FIELD_NOT_WRITABLE, fields=(spec.name,))
@@ -252,8 +277,10 @@ class KeptFields:
             return
         for one in exchange.kept:
             record = one.record or (made[1] if made is not None and made[0] == one.entity else "")
-            if not record:
+            if not record and (one.waiting or one.cell):
                 raise Refusal(RECORD_UNKNOWN, fields=(one.field,))
+            if not record:
+                continue
             if one.cell:
                 if not one.record:
                     await self._cells.bind(tenant, one.entity, one.field, record, [one.cell])
@@ -308,6 +335,11 @@ def _require_fitting(spec: FieldSpec, text: str) -> None:
     except validate.ValueRefused as fault:
         reason = VALUE_TOO_LONG if fault.problem == "too-long" else VALUE_INVALID
         raise Refusal(reason, detail=fault.problem, fields=(spec.name,)) from None
+
+
+def _lines(text: str) -> str:
+    """A text with one kind of line ends: forms write them their own way."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _is_mask(text: str) -> bool:

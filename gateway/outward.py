@@ -21,6 +21,7 @@ from gateway.installation import Installation
 from gateway.placed import Placed
 from gateway.refusal import ANSWER_NOT_RENDERABLE, Refusal
 from gateway.reveal import Reveal
+from gateway.unprotected import Unprotected
 from policies.profile import Action
 
 # Formats nobody can look into, which may hold what the CRM knows in clear.
@@ -37,8 +38,16 @@ _FILE_NAME = re.compile(r"""(;\s*filename\s*=\s*)(?:"([^"]*)"|([^\s;"]+))""", re
 class Outward:
     """Renders answers of one gateway; all methods take the exchange."""
 
-    def __init__(self, reveal: Reveal, binding: Binding, limits: Limits, placed: Placed | None = None) -> None:
+    def __init__(
+        self,
+        reveal: Reveal,
+        binding: Binding,
+        limits: Limits,
+        placed: Placed | None = None,
+        unprotected: Unprotected | None = None,
+    ) -> None:
         self._reveal = reveal
+        self._unprotected = unprotected
         self._binding = binding
         self._limits = limits
         self._placed = placed
@@ -54,11 +63,14 @@ class Outward:
         exchange.body = b""
         named = dict(fields)
         content_type, disposition = named.get("content-type", ""), named.get("content-disposition", "")
+        kind = media.sniff(content_type, disposition, body) if body else Media.OPAQUE
+        if self._unprotected is not None and body:
+            charset = media.charset_of(content_type, kind, body)
+            self._unprotected.look(exchange, profile, kind, body, charset)
         if not RENDERED_FIELDS.isdisjoint(named):
             fields = await self._render_fields(exchange, fields)
         if not body:
             return fields, body
-        kind = media.sniff(content_type, disposition, body)
         if kind in CLOSED:
             self._require_openable(exchange, kind)
         if (

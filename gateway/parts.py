@@ -4,7 +4,9 @@ The part finds values in the vault; the CRM is asked for their surrogates, one o
 person sees in clear: of a masked one every guessed sign would be confirmed. A whole value may be searched for as
 before where it is seen at least masked. Nothing that is typed reaches the CRM, except where a person who sees
 everything searches a CRM that is not fully protected yet (`migrated` is false) and so may hold it in clear, and in
-columns that hold unprotected text as well (`kinds`, `beside`), unless it is a recognised value or a known name.
+columns that hold unprotected text as well (`kinds`, `beside`), unless it is a recognised value or a known name. In a
+CRM that is not fully protected those columns are asked only for who sees all kinds in them: they may hold a value in
+clear that a search would confirm sign by sign.
 """
 
 import re
@@ -105,8 +107,9 @@ class PartSearch:
         where = question.rule.where
         if len(matches) > MOST_ASKED_FOR[where]:
             raise Refusal(SEARCH_TOO_WIDE)
-        clear = decided(exchange).view.sees_everything and not self._migrated(exchange.tenant)
-        if question.spec is None and recognised is None and not clear:
+        migrated = self._migrated(exchange.tenant)
+        clear = decided(exchange).view.sees_everything and not migrated
+        if question.spec is None and recognised is None and not clear and (migrated or _sees_all(exchange, kinds)):
             # Such a column also holds what is not protected (web sites, accounts elsewhere): ask for that as typed.
             clear = not await self._is_known(exchange, bare)
         reserved = no_match(recognised.kind if recognised is not None else kinds[0], scanner.shapes)
@@ -236,6 +239,8 @@ class PartSearch:
         if hidden is not None and question.how == "like":
             for one in (question.rule.spread or {}).get(column.text, (column.text,)):
                 others.append(narrow.in_clear(one, question.operator, leaf.text, hidden))
+            for one in (question.rule.spread_begins or {}).get(column.text, ()):
+                others.append(narrow.in_clear(one, question.operator, leaf.text.lstrip("%"), hidden))
         beside = (question.rule.beside or {}).get(column.text)
         if beside is not None and _CODE.match(bare) and recognise.whole(bare) is None:
             others.append([beside, question.operator, leaf.text.lstrip("%")])
@@ -259,6 +264,12 @@ def _may_see(exchange: Exchange, kind: str, fields: Fields) -> bool:
     rules = [view.by_kind.get(kind)]
     rules += [view.rule(spec.entity, spec.name, kind) for spec in fields.values() if spec.kind == kind]
     return any(rule is not None and Form.CLEAR in (rule.own, rule.other) for rule in rules)
+
+
+def _sees_all(exchange: Exchange, kinds: Sequence[str]) -> bool:
+    """Whether the role sees all values of these kinds in clear, so that a column of them in clear tells it nothing."""
+    rules = [decided(exchange).view.by_kind.get(one) for one in kinds]
+    return all(rule is not None and rule.own is rule.other is Form.CLEAR for rule in rules)
 
 
 def _stands(entry: VaultEntry, spec: FieldSpec) -> bool:

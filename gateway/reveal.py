@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 
-from gateway.body.layer import Finder
+from gateway import unprotected
+from gateway.body.layer import Finder, Net, Thorough
 from gateway.body.page import JsonPage, Page, json_body
 from gateway.body.shortcut import Ready, ready
 from gateway.cell_sight import CellSight, WithCells, cells_in
@@ -72,7 +73,7 @@ class Reveal:
 
     def _remembered(self, exchange: Exchange, body: bytes, found: Sequence[Hit], mask_char: str) -> bytes | None:
         """The body with what is remembered of all surrogates in it, None where anything has to be asked for."""
-        if exchange.decision is None or exchange.typed or exchange.own_words:
+        if exchange.decision is None or exchange.typed or exchange.own_words or exchange.unprotected:
             return None
         view, tenant = exchange.decision.view, exchange.tenant
         verdicts: Sequence[Verdict] = ()
@@ -88,7 +89,7 @@ class Reveal:
         prepared = [one[5] for one in verdicts]
         if None in prepared:
             prepared = [one[5] or self._spelled(one, exchange, mask_char) for one in verdicts]
-        net = None if view.sees_everything else partial(_net, exchange, view, mask_char)
+        net = _net_of(exchange, view, mask_char)
         rendered = json_body(body, found, prepared, net)
         if rendered is not None:
             counts = exchange.shown
@@ -106,7 +107,7 @@ class Reveal:
         texts = [one for one in found if one.startswith(CELL_PREFIX)]
         cells = await self._cells.of(exchange, texts, mask_char) if texts and self._cells is not None else {}
         entries = await self._entries(viewer, found.difference(cells))
-        net = None if viewer.view.sees_everything else partial(_net, exchange, viewer.view, viewer.mask_char)
+        net = _net_of(exchange, viewer.view, viewer.mask_char)
         if not entries and not cells and net is None and not exchange.own_words:
             return page.render(_unknown, None), bool(found)
         show = self._show(exchange, viewer, await self._verdicts.of(viewer, entries))
@@ -126,7 +127,7 @@ class Reveal:
             return text
         entries = await self._entries(viewer, {hit.canonical for hit in hits})
         show = self._show(exchange, viewer, await self._verdicts.of(viewer, entries))
-        net = None if viewer.view.sees_everything else partial(_net, exchange, viewer.view, viewer.mask_char)
+        net = _net_of(exchange, viewer.view, viewer.mask_char)
 
         def plain(start: int, end: int) -> str:
             part = data[start:end].decode("utf-8", "surrogateescape")
@@ -171,6 +172,29 @@ class Reveal:
             return shown if shown is not None else verdicts.shown(entry, form, exchange, viewer.mask_char)
 
         return show
+
+
+def _net_of(exchange: Exchange, view: FieldView, mask_char: str) -> Net | None:
+    """What catches clear values for this view; None for one that sees everything."""
+    if view.sees_everything:
+        return None
+    net = partial(_net, exchange, view, mask_char)
+    return Thorough(partial(_net_and_places, exchange, net)) if exchange.unprotected else net
+
+
+def _net_and_places(exchange: Exchange, net: Net, text: str) -> list[Replacement]:
+    """The same with what stands clear at declared places of this answer; of two that overlap the longer one."""
+    found: list[Replacement] = net(text)
+    for start, end, kind, shown in unprotected.find(exchange.unprotected, text):
+        exchange.caught[kind] = exchange.caught.get(kind, 0) + 1
+        found.append((start, end, shown))
+    chosen: list[Replacement] = []
+    at = 0
+    for one in sorted(found, key=lambda each: (each[0], -each[1])):
+        if one[0] >= at:
+            chosen.append(one)
+            at = one[1]
+    return chosen
 
 
 def _with_cells(exchange: Exchange, cells: Mapping[str, tuple[Shown, CellRow]], show: Show) -> Show:

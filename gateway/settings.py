@@ -102,7 +102,7 @@ class TenantSettings:
     policy: Path | None = setting(None, "policy file (CSV); without it the shipped one applies")
     posture: Posture = setting(Posture.SCAN, "reads that no profile rule matches: scan (shown after scanning) or deny")
     migrated: bool = setting(
-        False, "the CRM holds no value in clear any more: searches of people who see everything need not look for any"
+        False, "the CRM holds no value in clear any more, whether or not `crmgate protect verify` proved it"
     )
     allow_networks: tuple[Network, ...] = setting((), "networks people may come from; empty means any")
     upstream_ca: Path | None = setting(None, "PEM file with the CA of the CRM when it is not a public one")

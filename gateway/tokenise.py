@@ -336,7 +336,7 @@ class Tokeniser:
             names = work.names[row]
             first, last = names.get("first_name"), names.get("last_name")
             if first is not None and last is not None:
-                aliases += [(alias, last[1]) for alias in full_names(first[0], last[0])]
+                aliases += [(alias, last[1]) for alias in known.full_names(first[0], last[0])]
         if aliases:
             await self._vault.index_aliases(work.exchange.tenant, Kind.NAME, aliases)
 
@@ -472,11 +472,6 @@ def by_line(target: Target) -> list[Target]:
 
 def _apart(start: int, end: int, taken: Iterable[tuple[int, int]]) -> bool:
     return all(end <= at or start >= stop for at, stop in taken)
-
-
-def full_names(first: str, last: str) -> tuple[str, ...]:
-    """Ways a person's name is written in prose from its two parts, Chinese order without a space first."""
-    return (f"{last}{first}", f"{first} {last}", f"{last} {first}", f"{last}, {first}")
 
 
 def runs(text: str) -> bool:

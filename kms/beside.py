@@ -121,6 +121,10 @@ class Beside:
                 self.damaged += 1
         return opened
 
+    async def give_up(self, tenant: str, cells: Sequence[str]) -> None:
+        """Delete what waits under these cells, because the CRM did not take it; raises StoreUnavailable."""
+        await self._store.drop_waiting(tenant, cells)
+
     async def digits_under(self, tenant: str, entity: str, field: str, key: bytes) -> int:
         """In how many records a field stands in the CRM under an FF1 key; raises KeysUnavailable, StoreUnavailable.
 
@@ -138,10 +142,6 @@ class Beside:
                 count += isinstance(proof, str) and proof.startswith(key.hex())
             after = (rows[-1].record, rows[-1].cell)
         return count
-
-    async def give_up(self, tenant: str, cells: Sequence[str]) -> None:
-        """Delete what waits under these cells, because the CRM did not take it; raises StoreUnavailable."""
-        await self._store.drop_waiting(tenant, cells)
 
     async def forget(self, tenant: str, entity: str, field: str, record: str) -> None:
         """Delete what is kept for a field of a record; raises StoreUnavailable."""

@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from psycopg import sql
 
 from kms.store import OriginConflict, Store
+
+WAITS = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +145,46 @@ class CellStore(Store):
             )
             return {record: bytes(blob) for record, blob in await cursor.fetchall()}
 
+    async def drop_waiting(self, tenant: str, cells: Sequence[str]) -> None:
+        """Delete what still waits under these cells; raises StoreUnavailable."""
+        async with self.connection() as connection:
+            await connection.execute(
+                "DELETE FROM vault_beside WHERE tenant = %s AND cell = ANY(%s::text[]) AND record = ''",
+                (tenant, list(cells)),
+            )
+
+    async def sweep(self, now: datetime) -> None:
+        """Delete what waited for a record for a week, of all tenants: the answer it waited for never came."""
+        async with self.connection() as connection:
+            await connection.execute("DELETE FROM vault_beside WHERE record = '' AND written_at < %s", (now - WAITS,))
+
+    async def stand_cell(self, tenant: str, row: CellRow, cell: bytes | None, blob: bytes | None) -> None:
+        """Note which bound cell a field of a record holds from now on, None: none; raises StoreUnavailable."""
+        place = (tenant, row.entity, row.field, row.record)
+        async with self.connection() as connection, connection.transaction():
+            await connection.execute(
+                "UPDATE vault_cell SET blob = NULL"
+                " WHERE tenant = %s AND entity = %s AND field = %s AND record = %s AND blob IS NOT NULL",
+                place,
+            )
+            if cell is not None:
+                await connection.execute(
+                    "UPDATE vault_cell SET blob = %s"
+                    " WHERE tenant = %s AND entity = %s AND field = %s AND record = %s AND cell = %s",
+                    (blob, *place, cell),
+                )
+
+    async def standing_cell(self, tenant: str, row: CellRow) -> bytes | None:
+        """The envelope a field of a record holds now; raises StoreUnavailable."""
+        async with self.connection() as connection:
+            cursor = await connection.execute(
+                "SELECT blob FROM vault_cell"
+                " WHERE tenant = %s AND entity = %s AND field = %s AND record = %s AND blob IS NOT NULL",
+                (tenant, row.entity, row.field, row.record),
+            )
+            found = await cursor.fetchone()
+            return bytes(found[0]) if found is not None else None
+
     async def every_beside(
         self, tenant: str, entity: str, field_name: str, after: tuple[str, str], most: int
     ) -> list[BesideRow]:
@@ -168,41 +211,6 @@ class CellStore(Store):
             )
             row = await cursor.fetchone()
             return int(row[0]) if row is not None else 0
-
-    async def drop_waiting(self, tenant: str, cells: Sequence[str]) -> None:
-        """Delete what still waits under these cells; raises StoreUnavailable."""
-        async with self.connection() as connection:
-            await connection.execute(
-                "DELETE FROM vault_beside WHERE tenant = %s AND cell = ANY(%s::text[]) AND record = ''",
-                (tenant, list(cells)),
-            )
-
-    async def stand_cell(self, tenant: str, row: CellRow, cell: bytes | None) -> None:
-        """Note which bound cell a field of a record holds from now on, None: none; raises StoreUnavailable."""
-        place = (tenant, row.entity, row.field, row.record)
-        async with self.connection() as connection, connection.transaction():
-            await connection.execute(
-                "UPDATE vault_cell SET standing = false"
-                " WHERE tenant = %s AND entity = %s AND field = %s AND record = %s AND standing",
-                place,
-            )
-            if cell is not None:
-                await connection.execute(
-                    "UPDATE vault_cell SET standing = true"
-                    " WHERE tenant = %s AND entity = %s AND field = %s AND record = %s AND cell = %s",
-                    (*place, cell),
-                )
-
-    async def standing_cell(self, tenant: str, row: CellRow) -> bytes | None:
-        """The cell a field of a record holds now; raises StoreUnavailable."""
-        async with self.connection() as connection:
-            cursor = await connection.execute(
-                "SELECT cell FROM vault_cell"
-                " WHERE tenant = %s AND entity = %s AND field = %s AND record = %s AND standing",
-                (tenant, row.entity, row.field, row.record),
-            )
-            found = await cursor.fetchone()
-            return bytes(found[0]) if found is not None else None
 
     async def drop_beside(self, tenant: str, entity: str, field_name: str, record: str) -> None:
         """Delete the envelope of a field of a record; raises StoreUnavailable."""

@@ -126,15 +126,12 @@ class Cells:
         """
         blob = text_form.read(text)
         one = cell_id(blob) if blob is not None else None
-        await self._store.stand_cell(tenant, CellRow(entity, field, record), one)
+        await self._store.stand_cell(tenant, CellRow(entity, field, record), one, blob)
 
-    async def stands(self, tenant: str, entity: str, field: str, record: str, text: str | None = None) -> bool:
-        """Whether this field of this record holds this very cell now, or (text None) any; raises StoreUnavailable."""
-        standing = await self._store.standing_cell(tenant, CellRow(entity, field, record))
-        if standing is None or text is None:
-            return standing is not None
-        blob = text_form.read(text)
-        return blob is not None and cell_id(blob) == standing
+    async def standing(self, tenant: str, entity: str, field: str, record: str) -> str | None:
+        """The cell this field of this record holds now; raises StoreUnavailable."""
+        blob = await self._store.standing_cell(tenant, CellRow(entity, field, record))
+        return text_form.write(blob) if blob is not None else None
 
     async def places(self, tenant: str, texts: Iterable[str]) -> dict[str, CellRow]:
         """Where these cells belong, by text; those that are no cells or are not bound are absent.

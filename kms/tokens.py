@@ -179,12 +179,13 @@ class SurrogateVault(Lookups):
             await work.add_origins([row])
             await work.announce(self._sender, [surrogate])
 
-    async def retire_origin(self, tenant: str, origin: Origin, keep: Collection[str]) -> None:
-        """A field of a record now holds the surrogates in `keep` only; entries stay, the other origins end."""
-        if origin.record is None:
-            raise ValueError("only an origin with a record can be retired")
+    async def retire_origins(self, tenant: str, ended: Sequence[tuple[str, Origin]]) -> None:
+        """End these origins, each of one (surrogate, origin) pair; origins without a record stay. Entries stay, too."""
+        if not ended:
+            return
+        rows = [OriginRow(one, origin.entity, origin.field, origin.record) for one, origin in ended if origin.record]
         async with self._store.work(tenant) as work:
-            changed = await work.retire(origin.entity, origin.field, origin.record, list(keep))
+            changed = await work.end_origins(rows)
             await work.announce(self._sender, changed)
         self._opened.drop(tenant, changed)
 

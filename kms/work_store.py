@@ -290,16 +290,21 @@ class Work:
         await bind_holder(self._connection, self._tenant, cell, entity, record)
         return [one for (one,) in await cursor.fetchall()]
 
-    async def retire(self, entity: str, field_name: str, record: str, keep: Sequence[str]) -> list[str]:
-        """End the origins of a field of a record, except for the surrogates it still holds."""
+    async def end_origins(self, rows: Sequence[OriginRow]) -> list[str]:
+        """End origins that have a record; returns the surrogates of those that lived."""
+        ordered = sorted((row.surrogate, row.entity, row.field, row.record) for row in rows)
         cursor = await self._connection.execute(
             """
-            UPDATE vault_origin SET retired_at = now()
-            WHERE tenant = %s AND entity = %s AND field = %s AND record = %s AND record <> ''
-              AND (retired_at IS NULL OR retired_at = 'infinity') AND surrogate <> ALL(%s::text[])
-            RETURNING surrogate
+            WITH ended AS (
+                SELECT o.ctid FROM vault_origin o
+                JOIN unnest(%s::text[], %s::text[], %s::text[], %s::text[]) AS e (surrogate, entity, field, record)
+                USING (surrogate, entity, field, record)
+                WHERE o.tenant = %s AND o.record <> '' AND (o.retired_at IS NULL OR o.retired_at = 'infinity')
+                ORDER BY o.surrogate, o.entity, o.field, o.record FOR UPDATE OF o
+            )
+            UPDATE vault_origin o SET retired_at = now() FROM ended WHERE o.ctid = ended.ctid RETURNING o.surrogate
             """,
-            (self._tenant, entity, field_name, record, list(keep)),
+            (*([row[at] for row in ordered] for at in range(4)), self._tenant),
         )
         return [one for (one,) in await cursor.fetchall()]
 

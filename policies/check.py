@@ -238,11 +238,19 @@ def _notes(profile: Profile, operation: Operation) -> Iterator[str]:
 
 
 def _form(spec: FieldSpec) -> Iterator[str]:
-    name = f"field {spec.entity}.{spec.name}"
-    if spec.form is StorageForm.BESIDE:
-        yield f"{name}: kept beside the CRM, which holds {spec.placeholder}; it cannot be searched for or sorted by"
-    if spec.form is StorageForm.CELL:
-        yield f"{name}: sealed whole in its column; it cannot be searched for or sorted by"
+    if spec.form is not StorageForm.SURROGATE:
+        yield f"field {spec.entity}.{spec.name}: {form_in_words(spec)}"
+
+
+def form_in_words(spec: FieldSpec) -> str:
+    """What stands in the CRM instead of a value of this field, and what cannot be done with it."""
+    match spec.form:
+        case StorageForm.BESIDE:
+            return f"kept beside the CRM, which holds {spec.placeholder}; it cannot be searched for or sorted by"
+        case StorageForm.CELL:
+            return "sealed whole in its column; it cannot be searched for or sorted by"
+        case _:
+            return f"up to {spec.max_chars} characters"
 
 
 def _explained(operation: Operation, leaves: Mapping[tuple[str, ...], str]) -> Iterator[LeafExplained]:

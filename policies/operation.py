@@ -115,7 +115,8 @@ class SearchRule:
     lookup: the column's name in a condition that the CRM takes in another parameter (`Operation.extra["several"]`).
     kinds: columns that hold values of several kinds; begins: those of them that the CRM compares from the beginning on
     even where the text begins with a wild card. beside: columns that look into a clear column as well, by name. spread:
-    computed columns and those that they look into, asked for one by one while values may stand in clear.
+    computed columns and those that they look into, asked for one by one while values may stand in clear; spread_begins:
+    those of them that are compared from the beginning on.
     """
 
     where: Where
@@ -130,6 +131,7 @@ class SearchRule:
     begins: Mapping[str, tuple[Kind, ...]] | None = None
     beside: Mapping[str, str] | None = None
     spread: Mapping[str, tuple[str, ...]] | None = None
+    spread_begins: Mapping[str, tuple[str, ...]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from policies.operation import (
     Where,
     with_record,
 )
+from policies.places import Places
 from policies.requests import names_field, plain_id, record_ids, type_id
 from policies.rpc import RpcRules
 from policies.selector import rule_for
@@ -182,6 +183,7 @@ class Profile:
     template_count: int = 0
     walk: Walk | None = None
     shown_rules: tuple[ShownRule, ...] = ()
+    places: Places = field(default_factory=Places)
     source: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     # -- classification --------------------------------------------------------------------------------------

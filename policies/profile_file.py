@@ -27,6 +27,7 @@ from policies.operation import (
     UploadRule,
     Where,
 )
+from policies.places import compile_places
 from policies.profile import Profile, ProfileInvalid, ReadBack, Template, Whoami, label_key
 from policies.rpc import RpcRules, RpcTemplate
 from policies.taxonomy import Kind
@@ -99,6 +100,7 @@ class _Compiler:
             self._add_path(pages, template, entity)
         walk = compile_walk(source["walk"], self._field) if "walk" in source else None
         shown = tuple(rule for entry in source.get("shown", ()) for rule in self._shown(entry))
+        places = compile_places(source.get("places", {}), self._field)
         if self.problems:
             raise ProfileInvalid(self.problems)
         owner = source.get("owner", {})
@@ -140,6 +142,7 @@ class _Compiler:
             template_count=self.templates,
             walk=walk,
             shown_rules=shown,
+            places=places,
             source=source,
         )
 
@@ -230,6 +233,7 @@ class _Compiler:
                         _kinds(entry.get("begins", {})),
                         entry.get("beside", {}),
                         {column: tuple(names) for column, names in entry.get("spread", {}).items()},
+                        {column: tuple(names) for column, names in entry.get("spread_begins", {}).items()},
                     )
                 )
         return tuple(found)

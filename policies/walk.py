@@ -70,17 +70,27 @@ class WalkEntity:
 
 
 @dataclass(frozen=True, slots=True)
+class History:
+    """Old values that a CRM keeps by itself. table: where; map: the file in deploy/protect that walks it."""
+
+    table: str
+    map: str
+
+
+@dataclass(frozen=True, slots=True)
 class Walk:
     """The whole walk.
 
     sign_in: path and names (forms) or path and method (RPC). trims: the CRM drops white space around what it stores.
-    page: records a list shows at once. entities: in the order in which they are walked.
+    page: records a list shows at once. entities: in the order in which they are walked. history: where the CRM keeps
+    what its records held before, out of reach of its interface.
     """
 
     sign_in: Mapping[str, Any]
     entities: tuple[WalkEntity, ...]
     trims: bool = False
     page: int = 100
+    history: "History | None" = None
 
     def entity(self, name: str) -> WalkEntity:
         """The kind of record with this name; raises KeyError."""
@@ -103,6 +113,7 @@ def compile_walk(source: Mapping[str, Any], resolve: Resolve) -> Walk:
         entities=tuple(_entity(entry, resolve) for entry in source["entities"]),
         trims=source.get("trims", False),
         page=source.get("page", 100),
+        history=History(**source["history"]) if "history" in source else None,
     )
 
 

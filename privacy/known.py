@@ -230,3 +230,8 @@ def _runs_of(line: list[tuple[int, int, bool]], text: str) -> Iterator[Candidate
             yield start, end, text[start:end]
             if text[end - 1] == ".":  # the end of a sentence, or an initial
                 yield start, end - 1, text[start : end - 1]
+
+
+def full_names(first: str, last: str) -> tuple[str, ...]:
+    """Ways a person's name is written in prose from its two parts, Chinese order without a space first."""
+    return (f"{last}{first}", f"{first} {last}", f"{last} {first}", f"{last}, {first}")

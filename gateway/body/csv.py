@@ -78,7 +78,7 @@ def walk_csv(layer: Layer, hits: Sequence[Hit], walk: Walk) -> None:
             while index < len(hits) and hits[index][1] <= last:
                 mine.append(hits[index])
                 index += 1
-            if mine or (walk.net is not None and last - first > 4):
+            if mine or (walk.net is not None and last - first >= walk.least):
                 _cell(layer, cell, separator.decode("latin-1"), mine, walk)
             elif walk.net is None and index >= len(hits):
                 return

@@ -109,7 +109,8 @@ def _walk_attributes(
     values = {attribute.name: layer.data[attribute.start : attribute.end] for attribute in reversed(attributes)}
     for attribute in attributes:
         mine = pointer.within(attribute.start, attribute.end)
-        if mine or (walk.net is not None and attribute.end - attribute.start > 4 and not skipped(attribute.name)):
+        long = attribute.end - attribute.start >= walk.least
+        if mine or (walk.net is not None and long and not skipped(attribute.name)):
             walk_attribute(layer, element, attribute, values, mine, walk, walk_html)
 
 

@@ -34,7 +34,6 @@ _SINGLE = {
 
 # A string without escapes, markup, nested JSON or a URL: what it holds is text and nothing else.
 _SIMPLE = re.compile(rb"[^\\<&{\[/%:]*+")
-SHORTEST = 5  # characters; no recogniser knows anything shorter
 
 
 def unescape(escape: bytes) -> bytes:
@@ -61,7 +60,7 @@ def walk_json(layer: Layer, hits: Sequence[Hit], walk: Walk, *, context: Context
             continue
         start, end = start + 1, end - 1
         if pointer.next >= end:
-            if not busy or end - start < SHORTEST:
+            if not busy or end - start < walk.least:
                 continue
             mine: Sequence[Hit] = ()
         else:

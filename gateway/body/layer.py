@@ -18,8 +18,19 @@ Edit = tuple[int, int, bytes]
 Show = Callable[[str], Shown | None]
 Net = Callable[[str], list[tuple[int, int, str]]]
 _NOWHERE = 1 << 62
-_GAP = "\n\0\n"  # between texts given to the recognisers in one go: no pattern reaches across it
+GAP = "\n\0\n"  # between texts given to the recognisers in one go: no pattern reaches across it
 _MIN_NET_CHARS = 5  # no recogniser knows anything shorter
+
+
+class Thorough:
+    """A net that has to see every text, however short and wherever; others see what recognisers could know only."""
+
+    def __init__(self, find: Net) -> None:
+        self._find = find
+
+    def __call__(self, text: str) -> list[tuple[int, int, str]]:
+        """What is found in a text."""
+        return self._find(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +158,12 @@ class Walk:
     stops: offsets of the page, in order, outside of which the recognisers would find nothing; None if nobody looked.
     """
 
-    __slots__ = ("_spots", "charset", "edits", "inner", "net", "show", "stops")
+    __slots__ = ("_spots", "charset", "edits", "inner", "least", "net", "show", "stops")
 
     def __init__(self, show: Show, net: Net | None, charset: str, inner: "Inner") -> None:
         self.show = show
         self.net = net
+        self.least = 1 if isinstance(net, Thorough) else _MIN_NET_CHARS
         self.charset = charset
         self.inner = inner
         self.edits: list[Edit] = []
@@ -201,7 +213,7 @@ class Walk:
         """One stretch of plain text in a layer: its surrogates are rendered, the rest goes to the recognisers."""
         for hit in hits:
             self.put(layer, hit, context, wire=wire)
-        if self.net is not None and end - start >= _MIN_NET_CHARS:
+        if self.net is not None and end - start >= self.least:
             self.recognise(layer, start, end, hits, context)
 
     def recognise(self, layer: Layer, start: int, end: int, hits: Sequence[Hit], context: Context) -> None:
@@ -219,7 +231,7 @@ class Walk:
         """Asks the recognisers once about all collected texts and turns their findings into edits."""
         if self.net is None or not self._spots:
             return
-        findings = sorted(self.net(_GAP.join([spot[0] for spot in self._spots])))
+        findings = sorted(self.net(GAP.join([spot[0] for spot in self._spots])))
         base = index = 0
         text, layer, start, context = self._spots[0]
         at_char, at_byte = 0, start
@@ -228,8 +240,8 @@ class Walk:
             if first < done:
                 continue  # overlaps the one before
             done = last
-            while first >= base + len(text) + len(_GAP):
-                base += len(text) + len(_GAP)
+            while first >= base + len(text) + len(GAP):
+                base += len(text) + len(GAP)
                 index += 1
                 text, layer, start, context = self._spots[index]
                 at_char, at_byte = 0, start

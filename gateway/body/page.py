@@ -12,7 +12,7 @@ from gateway.body import charset as charsets
 from gateway.body.csv import walk_csv
 from gateway.body.html import splice_html, walk_html
 from gateway.body.json import walk_json
-from gateway.body.layer import Edit, Finder, Found, Hit, Layer, Net, Show, Spot, Walk, splice
+from gateway.body.layer import Edit, Finder, Found, Hit, Layer, Net, Show, Spot, Thorough, Walk, splice
 from gateway.body.limits import Limits
 from gateway.body.media import Media, charset_of, sniff
 from gateway.body.nested import walk_inner
@@ -122,7 +122,7 @@ class HtmlPage(TextualPage):
         """The page rendered; the recognisers see only what could hold something for them."""
         if net is None:
             return super().render(show, net)
-        self._stops = stops_of(self._data, self._found)
+        self._stops = None if isinstance(net, Thorough) else stops_of(self._data, self._found)
         if self._stops == []:
             net = None
         return charsets.from_utf8(self._walked(self._found, show, net, []), self._codec)

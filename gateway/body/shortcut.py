@@ -9,7 +9,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 from gateway.body.json import STRING, STRINGS, walk_string
-from gateway.body.layer import Found, Inner, Layer, Net, Spot, Walk
+from gateway.body.layer import Found, Inner, Layer, Net, Spot, Thorough, Walk
 from privacy.glimpse import places
 from privacy.render import Context, Shown
 
@@ -38,6 +38,8 @@ def render_json(
 
     prepared: for each hit what it becomes, None where it stays.
     """
+    if isinstance(net, Thorough):
+        return None
     # `parts` is the body cut at its surrogates: what stands between them at even places, what they become at odd ones.
     parts: list[bytes] = []
     add = parts.append

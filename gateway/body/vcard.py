@@ -24,6 +24,17 @@ _PHYSICAL = re.compile(rb"[^\r\n]*+(?:\r\n|\n|\r|\Z)")
 _ESCAPE = re.compile(rb"\\[\\,;:nN]")
 _HEAD = re.compile(rb'((?:[A-Za-z0-9-]+\.)?([A-Za-z0-9-]+)((?:;(?:[^":;]++|"[^"]*+")*)*)):')
 _QUOTED_PRINTABLE = re.compile(rb"(?:^|;)(?:ENCODING=)?QUOTED-PRINTABLE(?:;|$)", re.IGNORECASE)
+# Properties of a card (RFC 6350, section 6) as the column labels that mean the same.
+LABELS = {
+    "FN": "name",
+    "N": "name",
+    "NICKNAME": "name",
+    "TEL": "phone",
+    "EMAIL": "email",
+    "ADR": "address",
+    "ORG": "company",
+    "NOTE": "note",
+}
 _PARTS = {
     "N": ("family", "given", "additional", "prefix", "suffix"),
     "ADR": ("box", "extended", "street", "city", "region", "code", "country"),

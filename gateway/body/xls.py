@@ -59,6 +59,14 @@ class XlsPage:
                     self._found[text] = hits
         return {hit.canonical for hits in self._found.values() for hit in hits}
 
+    @property
+    def labelled(self) -> Iterator[tuple[str, str]]:
+        """Every text with the label of its column, the first row of its sheet."""
+        for _, rows in self._sheets:
+            labels = [_text(value) or "" for value in rows[0]] if rows else []
+            for row in rows[1:]:
+                yield from ((label, text) for label, value in zip(labels, row, strict=False) if (text := _text(value)))
+
     def _texts(self) -> Iterator[str]:
         for name, rows in self._sheets:
             yield name

@@ -128,6 +128,7 @@ DATA_KINDS: Mapping[str, str] = {
     "id_card": N_("ID card"),
     "bank_card": N_("Bank card"),
     "address": N_("Address"),
+    "birth_date": N_("Date of birth"),
 }
 
 KEY_SCOPES: Mapping[str, str] = {

@@ -18,6 +18,8 @@ from urllib.parse import urlencode, urljoin, urlsplit
 
 from selectolax.lexbor import LexborHTMLParser
 
+from gateway.body.control import successful
+
 Pairs = Sequence[tuple[str, str]]
 MAX_REDIRECTS = 10
 FRESH_S = 20.0  # how long a connection may rest; the gateway keeps idle ones for a minute
@@ -244,35 +246,6 @@ def forms(answer: Answer) -> list[Form]:
         attributes = node.attributes
         pairs: list[tuple[str, str]] = []
         for control in node.css("input, textarea, select, button"):
-            pairs += _successful(control)
+            pairs += successful(control)
         found.append(Form(attributes.get("action") or "", (attributes.get("method") or "get").lower(), tuple(pairs)))
     return found
-
-
-def _successful(control: Any) -> list[tuple[str, str]]:
-    """What a control adds to its form (HTML, 4.10.21.4); buttons only count when clicked, so never here."""
-    attributes = control.attributes
-    name = attributes.get("name")
-    if not name or "disabled" in attributes or control.tag == "button":
-        return []
-    if control.tag == "textarea":
-        # The parser of HTML drops one leading line break.
-        text = control.text(deep=True) or ""
-        return [(name, text.removeprefix("\n"))]
-    if control.tag == "select":
-        options = control.css("option")
-        chosen = [option for option in options if "selected" in option.attributes]
-        if not chosen and "multiple" not in attributes:
-            chosen = options[:1]
-        return [(name, _option_value(option)) for option in chosen]
-    kind = (attributes.get("type") or "text").lower()
-    if kind in ("submit", "button", "image", "reset", "file"):
-        return []
-    if kind in ("checkbox", "radio"):
-        return [(name, attributes.get("value") or "on")] if "checked" in attributes else []
-    return [(name, attributes.get("value") or "")]
-
-
-def _option_value(option: Any) -> str:
-    value = option.attributes.get("value")
-    return str(value if value is not None else option.text(deep=True).strip())

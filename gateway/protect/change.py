@@ -6,7 +6,8 @@ and is reported.
 """
 
 import hmac
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +19,6 @@ from gateway.protect.judge import SPELLING, Judged, Piece, State, judge, own_hit
 from gateway.protect.other_forms import OtherForms
 from gateway.protect.reading import Reading
 from gateway.protect.store import Row
-from gateway.tokenise import full_names
 from kms.envelope import DEFAULT, NONCE_BYTES, Context, FieldKey, Sealing, key_id, open_, seal
 from kms.keyring import Keyring
 from kms.normalise import normalise
@@ -32,6 +32,7 @@ from privacy import known
 
 PAD_TO = 64
 NAMED = (str(Kind.NAME), str(Kind.ADDRESS))
+CELL = "protect"  # every record is known here, so no origin waits in a cell
 
 
 class NotRestorable(Exception):  # noqa: N818 - names what is wrong
@@ -88,56 +89,77 @@ class Changer:
         found = {hit.canonical for text in texts for hit in self._scanner.find(text.encode("utf-8", "surrogatepass"))}
         return await self._vault.resolve(self.tenant, found) if found else {}
 
-    async def judge(self, reading: Reading, *, look_up: bool) -> dict[str, tuple[FieldSpec, Judged]]:
-        """What each declared field is. look_up: find known names in free text, too."""
-        specs = self.declared(reading)
-        texts = {name: reading.fields[name] for name in specs}
-        ours = await self.ours(list(texts.values()))
-        names = await self._names([texts[name] for name in specs if specs[name].kind is None]) if look_up else {}
-        judged = {}
-        for name, spec in specs.items():
-            if spec.form is not StorageForm.SURROGATE:
-                origin, limit = self._origin(reading, spec), reading.limits.get(name, 0)
-                judged[name] = spec, await self._others.judge(spec, origin, texts[name], limit)
-                continue
-            taken = spans(texts[name], own_hits(self._scanner, texts[name], ours))
-            limit = reading.limits.get(name, 0)
-            judged[name] = spec, judge(texts[name], spec, limit, taken, names, self._scanner.shapes)
-        return judged
+    async def judge(self, readings: Sequence[Reading], *, look_up: bool) -> list[dict[str, tuple[FieldSpec, Judged]]]:
+        """What each declared field of each record is. look_up: find known names in free text, too."""
+        declared = [self.declared(reading) for reading in readings]
+        told = [(reading.fields[name], spec) for reading, specs in zip(readings, declared, strict=True)
+                for name, spec in specs.items()]  # fmt: skip
+        ours = await self.ours([text for text, _ in told])
+        names = await self._names([text for text, spec in told if spec.kind is None]) if look_up else {}
+        return [
+            {name: (spec, await self._judged(reading, name, spec, ours, names)) for name, spec in specs.items()}
+            for reading, specs in zip(readings, declared, strict=True)
+        ]
 
-    async def index(self, reading: Reading) -> None:
-        """Put the names and addresses of a record into the vault, so that any note naming them finds them."""
-        judged = await self.judge(reading, look_up=False)
+    async def _judged(
+        self, reading: Reading, name: str, spec: FieldSpec, ours: Collection[str], names: Mapping[str, str]
+    ) -> Judged:
+        text = reading.fields[name]
+        if spec.form is not StorageForm.SURROGATE:
+            return await self._others.judge(spec, self._origin(reading, spec), text, reading.limits.get(name, 0))
+        taken = spans(text, own_hits(self._scanner, text, ours))
+        return judge(text, spec, reading.limits.get(name, 0), taken, names, self._scanner.shapes)
+
+    async def index(self, readings: Sequence[Reading]) -> None:
+        """Put the names and addresses of records into the vault, so that any note naming them finds them."""
         values: list[NewValue] = []
-        for spec, one in judged.values():
-            if spec.kind is not None and one.state is State.CLEAR:
-                origin = self._origin(reading, spec)
-                values += [NewValue(p.kind, p.clear, origin) for p in one.pieces if p.kind in NAMED]
+        owners: list[Reading] = []
+        for reading, judged in zip(readings, await self.judge(readings, look_up=False), strict=True):
+            for spec, one in judged.values():
+                if spec.kind is not None and one.state is State.CLEAR:
+                    origin = self._origin(reading, spec)
+                    values += [NewValue(p.kind, p.clear, origin) for p in one.pieces if p.kind in NAMED]
+            owners += [reading] * (len(values) - len(owners))
         if not values:
             return
-        placed = await self._vault.tokenise(self.tenant, values, _cell(reading))
-        await self._aliases(reading, dict(zip([value.origin.field for value in values], placed, strict=True)))
+        placed = await self._vault.tokenise(self.tenant, values, CELL)
+        last_names = {
+            id(reading): surrogate
+            for reading, value, surrogate in zip(owners, values, placed, strict=True)
+            if value.origin.field == "last_name"
+        }
+        aliases = [pair for reading in readings for pair in self._aliases(reading, last_names.get(id(reading), ""))]
+        if aliases:
+            await self._vault.index_aliases(self.tenant, str(Kind.NAME), aliases)
 
-    async def change(self, reading: Reading) -> Change:
-        """Place the values of a record in the vault and say what to write; raises KeysUnavailable, StoreUnavailable."""
-        made = Change(judged=await self.judge(reading, look_up=True))
-        clear: list[tuple[str, FieldSpec, Piece]] = []
-        before: dict[str, tuple[str, str]] = {}
+    async def change(self, readings: Sequence[Reading]) -> list[Change]:
+        """Place the values of records in the vault and say what to write; raises KeysUnavailable, StoreUnavailable."""
+        changes = [Change(judged=judged) for judged in await self.judge(readings, look_up=True)]
+        clear: list[tuple[Reading, FieldSpec, Piece]] = []
+        for reading, made in zip(readings, changes, strict=True):
+            for name, (spec, one) in made.judged.items():
+                if one.state is State.UNFIT:
+                    made.misfits[name] = one.why
+                elif one.state is State.CLEAR and spec.form is StorageForm.SURROGATE:
+                    clear += [(reading, spec, piece) for piece in one.pieces]
+        if clear:
+            await self._place(clear)
+        entries = await self._vault.resolve(self.tenant, {piece.surrogate for _, _, piece in clear}) if clear else {}
         key = await self._keyring.field_key(self.tenant, SCOPE, "equal")
+        for reading, made in zip(readings, changes, strict=True):
+            await self._write_down(reading, made, entries, key)
+        return changes
+
+    async def _write_down(
+        self, reading: Reading, made: Change, entries: Mapping[str, VaultEntry], key: FieldKey
+    ) -> None:
+        """The new texts of a record whose pieces have their surrogates, each proved by going back to the old one."""
+        before: dict[str, tuple[str, str]] = {}
         for name, (spec, one) in made.judged.items():
-            if one.state is State.UNFIT:
-                made.misfits[name] = one.why
-            elif one.state is State.CLEAR and spec.form is StorageForm.SURROGATE:
-                clear += [(name, spec, piece) for piece in one.pieces]
-            elif one.state is State.CLEAR:
+            if one.state is not State.CLEAR:
+                continue
+            if spec.form is not StorageForm.SURROGATE:
                 await self._change_other(reading, name, spec, key, made, before)
-        if not clear:
-            made.kept = await self._sealed(reading, before)
-            return made
-        await self._place(reading, [(spec, piece) for _, spec, piece in clear])
-        entries = await self._vault.resolve(self.tenant, {piece.surrogate for _, _, piece in clear})
-        for name, (spec, one) in made.judged.items():
-            if one.state is not State.CLEAR or spec.form is not StorageForm.SURROGATE:
                 continue
             text = reading.fields[name]
             new, places = written(text, one.pieces)
@@ -161,7 +183,6 @@ class Changer:
                 "parts": parts,
             }
         made.kept = await self._sealed(reading, before)
-        return made
 
     async def _change_other(
         self,
@@ -191,22 +212,23 @@ class Changer:
             **remembered,
         }
 
-    async def _place(self, reading: Reading, pieces: Sequence[tuple[FieldSpec, Piece]]) -> None:
-        """Give every piece its surrogate. Equal values that must keep two spellings go one after the other, declared
-        ones first, so that the vault sees the first when it is asked for the second."""
-        rounds: list[list[tuple[Piece, NewValue]]] = []
-        for spec, piece in sorted(pieces, key=lambda one: one[1].verbatim):
-            value = await self._new_value(reading, spec, piece)
-            same = (piece.kind, normalise(piece.kind, piece.clear))
-            for fitting in rounds:
-                if not value.verbatim or all(same != (p.kind, normalise(p.kind, p.clear)) for p, _ in fitting):
-                    fitting.append((piece, value))
-                    break
-            else:
-                rounds.append([(piece, value)])
+    async def _place(self, pieces: Sequence[tuple[Reading, FieldSpec, Piece]]) -> None:
+        """Give every piece its surrogate. Equal values of one record, or of what hangs on one, may have to keep two
+        spellings: they go one after the other, declared ones first, so that the vault sees the first when it is asked
+        for the second."""
+        rounds: list[list[tuple[Reading, FieldSpec, Piece]]] = []
+        met: Counter[tuple[str, str | None, str, str]] = Counter()
+        for reading, spec, piece in sorted(pieces, key=lambda one: one[2].verbatim):
+            origin = self._origin(reading, spec)
+            same = (origin.entity, origin.record, piece.kind, normalise(piece.kind, piece.clear))
+            if met[same] == len(rounds):
+                rounds.append([])
+            rounds[met[same]].append((reading, spec, piece))
+            met[same] += 1
         for fitting in rounds:
-            placed = await self._vault.tokenise(self.tenant, [value for _, value in fitting], _cell(reading))
-            for (piece, _), surrogate in zip(fitting, placed, strict=True):
+            values = [await self._new_value(reading, spec, piece) for reading, spec, piece in fitting]
+            placed = await self._vault.tokenise(self.tenant, values, CELL)
+            for (_, _, piece), surrogate in zip(fitting, placed, strict=True):
                 piece.surrogate = surrogate
 
     async def stands(self, row: Row, reading: Reading, name: str) -> str:
@@ -276,17 +298,15 @@ class Changer:
         mine = {surrogate for given in row.fields.values() for _, surrogate in given["parts"]}
         return sum(one in mine for name in row.fields for one in self.canonical(reading.fields.get(name, "")))
 
-    async def retire(self, row: Row) -> None:
-        """End the origins of a row whose values are in the CRM again."""
-        for given in row.fields.values():
-            if "form" in given:
-                await self._others.retire(given)
-                continue
-            mine = {surrogate for _, surrogate in given["parts"]}
-            origin = Origin(*given["field"])
-            held = await self._vault.at_origin(self.tenant, origin.entity, origin.field, origin.record or "")
-            keep = [entry.surrogate for entry in held if entry.surrogate not in mine]
-            await self._vault.retire_origin(self.tenant, origin, keep)
+    async def warm(self, rows: Sequence[Row]) -> None:
+        """Open what rows name in the vault at once; what is asked for one by one afterwards is in memory."""
+        await self._vault.resolve(self.tenant, {one for row in rows for one, _ in _named(row)})
+
+    async def retire(self, rows: Sequence[Row]) -> None:
+        """End the origins of rows whose values are in the CRM again, and forget what is kept beside it for them."""
+        for given in (given for row in rows for given in row.fields.values() if "form" in given):
+            await self._others.retire(given)
+        await self._vault.retire_origins(self.tenant, [pair for row in rows for pair in _named(row)])
 
     def _rebuilt(
         self, text: str, parts: Sequence[Sequence[Any]], entries: Mapping[str, VaultEntry], origin: Origin
@@ -332,12 +352,11 @@ class Changer:
                 kinds |= dict.fromkeys(await self._vault.find_known(self.tenant, kind, wanted), kind)
         return kinds
 
-    async def _aliases(self, reading: Reading, placed: Mapping[str, str]) -> None:
+    def _aliases(self, reading: Reading, placed: str) -> list[tuple[str, str]]:
+        """(full name, surrogate) pairs of a record; placed: the surrogate of its last name, or ""."""
         specs = {spec.name: reading.fields[name] for name, spec in self.declared(reading).items()}
         first, last = specs.get("first_name", "").strip(), specs.get("last_name", "").strip()
-        if first and last and "last_name" in placed:
-            aliases = [(alias, placed["last_name"]) for alias in full_names(first, last)]
-            await self._vault.index_aliases(self.tenant, str(Kind.NAME), aliases)
+        return [(alias, placed) for alias in known.full_names(first, last)] if first and last and placed else []
 
     async def _sealed(self, reading: Reading, before: Mapping[str, tuple[str, str]]) -> bytes | None:
         if not before:
@@ -361,8 +380,9 @@ def digest(key: FieldKey, reading: Reading, name: str, text: str) -> str:
     return f"{key.id.hex()}:{hmac.digest(key.secret, b'crmgate protect' + b''.join(parts), 'sha256').hex()}"
 
 
-def _cell(reading: Reading) -> str:
-    return f"protect:{reading.entity.entity}:{reading.record}"
+def _named(row: Row) -> list[tuple[str, Origin]]:
+    """The surrogates a row names and where each stands."""
+    return [(surrogate, Origin(*given["field"])) for given in row.fields.values() for _, surrogate in given["parts"]]
 
 
 def kept_place(tenant: str, entity: str, record: str) -> Context:

@@ -25,7 +25,7 @@ class Page:
 
 
 class CrmClient:
-    """Requests to one CRM under one session; not for several tasks at once."""
+    """Requests to one CRM under one session, for as many tasks at once as its pool has connections."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool

@@ -7,7 +7,7 @@ import contextlib
 import getpass
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,11 +32,12 @@ from gateway.protect.direct import Direct, dialect_of, open_engine
 from gateway.protect.html_forms import HtmlForms
 from gateway.protect.json_rpc import JsonRpc
 from gateway.protect.other_forms import OtherForms
+from gateway.protect.pace import steady
 from gateway.protect.reading import CrmDriver, CrmUnreachable
 from gateway.protect.run import RunJob, kind_of
 from gateway.protect.store import ProtectStore
 from gateway.protect.table_map import MapInvalid, read_map
-from gateway.protect.work import Work, steady
+from gateway.protect.work import Work
 from gateway.settings import Settings, TenantSettings
 from gateway.tls import client_context
 from gateway.upstream import Pool, Timeouts
@@ -86,20 +87,40 @@ class Desk:
             )
         )
 
-    async def driver(self, walk: Walk) -> CrmDriver:
-        """The CRM through its own interface, with the service credential; raises CredentialMissing, KeysUnavailable."""
+    async def prove(self, parts: Collection[str], runs: Sequence[str], held: int) -> None:
+        """Note that these parts of the CRM hold nothing in clear; in the trail first."""
+        for part in sorted(parts):
+            await self.trail("protect.proved", "", "", {"target": part, "detail": list(runs), "count": held})
+            await self.store.prove(self.tenant, part, getpass.getuser(), runs, held)
+
+    async def unprove(self, parts: Collection[str]) -> bool:
+        """These parts may hold clear values again; whether that is new."""
+        known = {one.part for one in (await self.store.proofs()).get(self.tenant, [])} & set(parts)
+        if known:
+            await self.trail("protect.unproved", "", "", {"detail": sorted(known)})
+            await self.store.unprove(self.tenant, sorted(known))
+        return bool(known)
+
+    async def driver(self, walk: Walk, at_once: int = 1) -> CrmDriver:
+        """The CRM through its own interface, with the service credential, so many calls at a time.
+
+        Raises CredentialMissing, KeysUnavailable.
+        """
 
         async def used() -> None:
             await self.trail("protect.sign_in", "", "", {})
 
         credential = await self.credentials.open(self.tenant, used)
-        client = CrmClient(_pool(self.settings))
+        client = CrmClient(_pool(self.settings, at_once))
         if self.profile.protocol == "json-rpc":
-            return JsonRpc(client, walk, credential)
-        return HtmlForms(client, self.profile, walk, credential)
+            return JsonRpc(client, walk, credential, at_once)
+        return HtmlForms(client, self.profile, walk, credential, at_once)
 
-    def direct(self, url: str, map_file: Path) -> tuple[Walk, Direct]:
-        """The CRM's own tables; url: of SQLAlchemy, or `@file` that holds it. Raises MapInvalid."""
+    def direct(self, url: str, map_file: Path, *, reading: bool = False) -> tuple[Walk, Direct]:
+        """The CRM's own tables; raises MapInvalid.
+
+        url: of SQLAlchemy, or `@file` that holds it; reading: see Direct.
+        """
         if url.startswith("@"):
             try:
                 url = Path(url[1:]).read_text(encoding="utf-8").strip()
@@ -111,7 +132,7 @@ class Desk:
             )
         engine = open_engine(url)
         walk, tables = read_map(map_file, self.profile, dialect_of(engine))
-        return walk, Direct(engine, walk, tables, self.settings.upstream)
+        return walk, Direct(engine, walk, tables, self.settings.upstream, reading=reading)
 
     def work(self, walk: Walk, driver: CrmDriver, rate: float) -> Work:
         """The steps over a driver."""
@@ -188,7 +209,7 @@ async def open_desk(settings: Settings, tenant: str, dsn: str) -> AsyncIterator[
         )
 
 
-def _pool(settings: TenantSettings) -> Pool:
+def _pool(settings: TenantSettings, size: int) -> Pool:
     tls = None
     if settings.upstream.startswith("https:"):
         try:
@@ -204,4 +225,4 @@ def _pool(settings: TenantSettings) -> Pool:
                 "a certificate, key or CA of the CRM's TLS cannot be used; crmgate check says which"
             ) from None
     timeouts = Timeouts(connect=settings.connect_timeout_s, read=settings.answer_timeout_s, idle=settings.keep_idle_s)
-    return Pool(settings.upstream, size=2, timeouts=timeouts, tls=tls)
+    return Pool(settings.upstream, size=size, timeouts=timeouts, tls=tls)

@@ -6,7 +6,7 @@ if it still holds what was read. JSON columns are taken apart into their strings
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -16,7 +16,7 @@ from sqlalchemy import column, select, table, text, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.protect.reading import CrmRefused, CrmUnreachable, Listed, Reading, RecordChanged
-from gateway.protect.table_map import MapInvalid, TableMap
+from gateway.protect.table_map import MapInvalid, TableMap, Through
 from policies.walk import Walk, WalkEntity
 
 _T = TypeVar("_T")
@@ -68,51 +68,88 @@ class _Raw:
 
 
 class Direct:
-    """The tables of one CRM; every page and every write looks first whether the CRM is still off."""
+    """The tables of one CRM; every page and every write looks first whether the CRM is still off.
 
-    def __init__(self, engine: sqlalchemy.Engine, walk: Walk, tables: Mapping[str, TableMap], upstream: str) -> None:
+    Writes that are asked for together go in one transaction: a commit costs more than all else. reading: pages are
+    listed even while the CRM runs; writing still needs it off.
+    """
+
+    at_once = 100
+    batch = 100
+
+    def __init__(
+        self,
+        engine: sqlalchemy.Engine,
+        walk: Walk,
+        tables: Mapping[str, TableMap],
+        upstream: str,
+        *,
+        reading: bool = False,
+    ) -> None:
+        self._reading = reading
         self._engine = engine
         self._walk = walk
         self._tables = tables
         self._upstream = upstream
         self._connection: sqlalchemy.Connection | None = None
         self._off_until = 0.0
+        self._asked: list[tuple[sqlalchemy.Update, asyncio.Future[bool]]] = []
+        self._committing: asyncio.Task[None] | None = None
         self._kinds: dict[str, tuple[bool, dict[str, int]]] = {}
+
+    @property
+    def tables(self) -> frozenset[str]:
+        """The tables of the map."""
+        return frozenset(one.table for one in self._tables.values())
 
     async def page(self, entity: WalkEntity, place: str) -> Listed:
         """Keys in their own order; place is the last key of the page before."""
-        await require_off(self._upstream)
+        if not self._reading:
+            await require_off(self._upstream)
         one = self._tables[entity.entity]
         numeric, _ = await self._known(one)
         key: sqlalchemy.ColumnClause[Any] = column(one.key)
         statement = select(key).select_from(table(one.table, key)).order_by(key).limit(self._walk.page)
         if one.where:
-            statement = statement.where(text(one.where.replace(":", "\\:")))
+            statement = statement.where(_plain(one.where))
+        if one.through is not None:
+            statement = statement.where(key.in_(_owners(one.through, column(one.through.column))))
+        for named, by in one.unless:
+            other: sqlalchemy.ColumnClause[Any] = column(by)
+            statement = statement.where(key.not_in(select(other).select_from(table(named)).where(other.is_not(None))))
         if place:
             statement = statement.where(key > (int(place) if numeric else place))
         found = [str(row[0]) for row in await self._run(lambda link: link.execute(statement).fetchall())]
         return Listed(found, found[-1] if len(found) >= self._walk.page else "")
 
     async def read(self, entity: WalkEntity, record: str) -> Reading | None:
-        """The mapped columns of a row that hold text."""
+        """The mapped columns of a row that are not empty; raises MapInvalid for one that holds anything but text."""
         one = self._tables[entity.entity]
         numeric, limits = await self._known(one)
         names = [*one.columns, *([one.parent] if one.parent else [])]
         statement: Any = select(*(column(name) for name in names)).select_from(table(one.table))
-        statement = statement.where(column(one.key) == (int(record) if numeric else record))
+        told_key = int(record) if numeric else record
+        statement = statement.where(column(one.key) == told_key)
         found = await self._run(lambda link: link.execute(statement).fetchone())
         if found is None:
             return None
         told = dict(zip(names, found, strict=True))
-        raw = {name: value for name in one.columns if isinstance(value := told[name], str)}
+        parent = told[one.parent] if one.parent else None
+        if one.through is not None:
+            through = one.through
+            owner = _owners(through, column(through.key)).where(column(through.column) == told_key).limit(1)
+            parent = await self._run(lambda link: link.execute(owner).scalar())
+        raw = {name: value for name in one.columns if (value := told[name]) is not None}
+        if odd := sorted(name for name, value in raw.items() if not isinstance(value, str)):
+            # Passing them over would leave them clear without a word.
+            raise MapInvalid(f"the column {odd[0]} of the table {one.table} holds values that are no text")
         fields: dict[str, str] = {}
         for name, value in raw.items():
             if name in one.json:
                 fields.update({f"{name}:{place}": leaf for place, leaf in _strings(value, one.json[name])})
             else:
                 fields[name] = value
-        parent = str(told[one.parent]) if one.parent and told[one.parent] is not None else ""
-        return Reading(entity, record, fields, limits, parent, state=_Raw(raw))
+        return Reading(entity, record, fields, limits, "" if parent is None else str(parent), state=_Raw(raw))
 
     async def write(self, reading: Reading, new: Mapping[str, str]) -> None:
         """Change columns, if they still hold what was read; raises RecordChanged."""
@@ -132,9 +169,29 @@ class Direct:
         statement = update(target).where(column(one.key) == (int(reading.record) if numeric else reading.record))
         for name in changed:
             statement = statement.where(column(name) == raw[name])
-        counted = await self._run(lambda link: _committed(link, statement.values(changed)))
-        if counted != 1:
+        if not await self._committed(statement.values(changed)):
             raise RecordChanged
+
+    async def _committed(self, statement: sqlalchemy.Update) -> bool:
+        """Change one row, together with what else is asked for by now; whether it still was what was read."""
+        done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._asked.append((statement, done))
+        if self._committing is None:
+            self._committing = asyncio.create_task(self._commit(), name="commit")
+        return await done
+
+    async def _commit(self) -> None:
+        await asyncio.sleep(0)  # whoever is about to write may still join
+        asked, self._asked, self._committing = self._asked, [], None
+        waiting = [(statement, done) for statement, done in asked if not done.done()]
+        try:
+            hits = await self._run(lambda link: _executed(link, [statement for statement, _ in waiting]))
+        except (CrmUnreachable, MapInvalid) as fault:
+            for _, done in waiting:
+                done.set_exception(fault)
+            return
+        for (_, done), hit in zip(waiting, hits, strict=True):
+            done.set_result(hit)
 
     async def create(self, entity: WalkEntity, values: Mapping[str, object]) -> str:
         """Never: a row that the CRM did not make itself may break it."""
@@ -193,13 +250,26 @@ class Direct:
             raise CrmUnreachable(f"the CRM's database does not do it ({type(fault).__name__})") from None
 
 
-def _committed(link: sqlalchemy.Connection, statement: sqlalchemy.Update) -> int:
-    done = link.execute(statement)
-    if done.rowcount == 1:
-        link.commit()
-    else:
+def _plain(condition: str) -> sqlalchemy.TextClause:
+    """A checked condition as it stands; a colon in it is no parameter."""
+    return text(condition.replace(":", "\\:"))
+
+
+def _owners(through: Through, wanted: sqlalchemy.ColumnClause[Any]) -> sqlalchemy.Select[Any]:
+    """A column of the table that says whose rows are."""
+    statement = select(wanted).select_from(table(through.table))
+    statement = statement.where(column(through.column).is_not(None))
+    return statement.where(_plain(through.where)) if through.where else statement
+
+
+def _executed(link: sqlalchemy.Connection, statements: Sequence[sqlalchemy.Update]) -> list[bool]:
+    """One transaction; which of the statements changed their row. Raises MapInvalid when one changes several."""
+    counted = [link.execute(statement).rowcount for statement in statements]
+    if any(number > 1 for number in counted):
         link.rollback()
-    return int(done.rowcount)
+        raise MapInvalid("the key of the map names several rows of a table at once")
+    link.commit()
+    return [number == 1 for number in counted]
 
 
 def _inspected(link: sqlalchemy.Connection, one: TableMap) -> tuple[bool, dict[str, int]]:
@@ -210,6 +280,13 @@ def _inspected(link: sqlalchemy.Connection, one: TableMap) -> tuple[bool, dict[s
     missing = {one.key, *one.columns, *([one.parent] if one.parent else [])} - types.keys()
     if missing:
         raise MapInvalid(f"the table {one.table} has no column {', '.join(sorted(missing))}")
+    others = [*one.unless, *([(one.through.table, one.through.column), (one.through.table, one.through.key)]
+                            if one.through is not None else [])]  # fmt: skip
+    for other, name in others:
+        if not told.has_table(other):
+            raise MapInvalid(f"the CRM's database has no table {other}")
+        if name not in {each["name"] for each in told.get_columns(other)}:
+            raise MapInvalid(f"the table {other} has no column {name}")
     link.rollback()
     lengths = {name: getattr(types[name], "length", None) for name in one.columns}
     numeric = isinstance(types[one.key], sqlalchemy.Integer)

@@ -6,13 +6,13 @@ carriage returns inside values are written as character references before parsin
 
 import re
 from dataclasses import dataclass, field
-from typing import Any
 
 from selectolax.lexbor import LexborHTMLParser
 
+from gateway.body.control import option_value, successful
+
 _AREA = re.compile(rb"(<textarea\b[^>]*>)(.*?)(</textarea)", re.IGNORECASE | re.DOTALL)
 _VALUE = re.compile(rb"=(?:\"[^\"]*\"|'[^']*')")
-_UNSENT = frozenset({"submit", "button", "image", "reset", "file"})
 _TEXTS = frozenset({"text", "email", "tel", "url", "search", "textarea"})
 
 
@@ -46,10 +46,10 @@ def read_form(body: bytes, mark: str, shown: str = "") -> EditForm | None:
         limits: dict[str, int] = {}
         choices: dict[str, str] = {}
         for control in controls:
-            sent = _successful(control)
+            sent = successful(control)
             pairs += sent
             if control.tag == "select":
-                real = (_option_value(option) for option in control.css("option"))
+                real = (option_value(option) for option in control.css("option"))
                 choices.setdefault(control.attributes.get("name") or "", next((one for one in real if one), ""))
             kind = "textarea" if control.tag == "textarea" else (control.attributes.get("type") or "text").lower()
             if sent and control.tag != "select" and kind in _TEXTS:
@@ -87,30 +87,3 @@ def _referenced(content: bytes) -> bytes:
     head = re.match(rb"\r\n|\r|\n|", content)
     lead = head[0] if head is not None else b""
     return (b"\n" if lead else b"") + content[len(lead) :].replace(b"\r", b"&#13;")
-
-
-def _successful(control: Any) -> list[tuple[str, str]]:
-    """What a control adds to its form (HTML, 4.10.21.4); buttons only count when clicked, so never here."""
-    attributes = control.attributes
-    name = attributes.get("name")
-    if not name or "disabled" in attributes:
-        return []
-    if control.tag == "textarea":
-        return [(name, control.text(deep=True) or "")]
-    if control.tag == "select":
-        options = control.css("option")
-        chosen = [option for option in options if "selected" in option.attributes]
-        if not chosen and "multiple" not in attributes:
-            chosen = options[:1]
-        return [(name, _option_value(option)) for option in chosen]
-    kind = (attributes.get("type") or "text").lower()
-    if kind in _UNSENT:
-        return []
-    if kind in ("checkbox", "radio"):
-        return [(name, attributes.get("value") or "on")] if "checked" in attributes else []
-    return [(name, attributes.get("value") or "")]
-
-
-def _option_value(option: Any) -> str:
-    value = option.attributes.get("value")
-    return str(value if value is not None else option.text(deep=True).strip())

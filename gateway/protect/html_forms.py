@@ -12,6 +12,7 @@ from gateway.protect.client import CrmClient, Page
 from gateway.protect.credential import Credential
 from gateway.protect.html_form import EditForm, attribute_values, read_form, refused_fields
 from gateway.protect.reading import CrmRefused, CrmSignInRefused, CrmUnreachable, Listed, Reading, RecordChanged
+from gateway.protect.session import Session
 from policies.profile import Profile
 from policies.walk import Walk, WalkEntity
 
@@ -28,12 +29,16 @@ class _Shown:
 class HtmlForms:
     """One signed-in session; errors as CrmDriver says."""
 
-    def __init__(self, client: CrmClient, profile: Profile, walk: Walk, credential: Credential) -> None:
+    def __init__(
+        self, client: CrmClient, profile: Profile, walk: Walk, credential: Credential, at_once: int = 1
+    ) -> None:
+        self.at_once = at_once
+        self.batch = 4 * at_once
         self._client = client
         self._profile = profile
         self._walk = walk
         self._credential = credential
-        self._signed_in = False
+        self._session = Session(self._sign_in)
 
     async def page(self, entity: WalkEntity, place: str) -> Listed:
         """One page of the list. A page that is not full is the last; some CRMs show the last one again behind it."""
@@ -112,23 +117,23 @@ class HtmlForms:
         raise CrmRefused("form" if answer.status == 200 else f"status-{answer.status}", named)
 
     async def _get(self, target: str) -> Page:
-        if not self._signed_in:
-            await self._sign_in()
+        number = await self._session.current()
         page = await self._client.get(target)
         if self._is_signed_out(page):
-            await self._sign_in()
+            await self._session.instead_of(number)
             page = await self._client.get(target)
             if self._is_signed_out(page):
                 raise CrmSignInRefused("the CRM does not keep the session of the service credential")
         return page
 
     async def _post(self, target: str, pairs: list[tuple[str, str]]) -> Page:
+        number = await self._session.current()
         token = self._token()
         if token and not any(name == token[0] for name, _ in pairs):
             pairs = [token, *pairs]
         answer = await self._client.post(target, urlencode(pairs).encode("ascii"), FORM)
         if self._is_signed_out(answer):
-            self._signed_in = False
+            self._session.ended(number)
             raise RecordChanged  # nothing was written; the next reading signs in again
         return answer
 
@@ -151,7 +156,6 @@ class HtmlForms:
         answer = await self._client.post(rules["path"], urlencode(pairs).encode("ascii"), FORM)
         if answer.status not in rules.get("accepted", (302,)):
             raise CrmSignInRefused("the CRM does not let the service credential in")
-        self._signed_in = True
         await self._credential.used()
 
     def _is_signed_out(self, page: Page) -> bool:

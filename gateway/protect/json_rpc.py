@@ -3,6 +3,7 @@
 A write names the time stamp of what was read, so the CRM itself refuses it when somebody was faster.
 """
 
+import contextlib
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import orjson
 from gateway.protect.client import CrmClient
 from gateway.protect.credential import Credential
 from gateway.protect.reading import CrmRefused, CrmSignInRefused, CrmUnreachable, Listed, Reading, RecordChanged
+from gateway.protect.session import Session
 from policies.walk import Walk, WalkEntity
 
 JSON = "application/json"
@@ -39,12 +41,14 @@ class _RpcFault(Exception):  # noqa: N818 - what the CRM said
 class JsonRpc:
     """One signed-in session; errors as CrmDriver says."""
 
-    def __init__(self, client: CrmClient, walk: Walk, credential: Credential) -> None:
+    def __init__(self, client: CrmClient, walk: Walk, credential: Credential, at_once: int = 1) -> None:
+        self.at_once = at_once
+        self.batch = 8 * at_once
         self._client = client
         self._walk = walk
         self._credential = credential
         self._path = str(walk.sign_in["path"]).replace("{db}", credential.extra.get("db", ""))
-        self._signed_in = False
+        self._session = Session(self._sign_in)
 
     async def page(self, entity: WalkEntity, place: str) -> Listed:
         """Ids in the order of their making, archived records too; place is the last id of the page before."""
@@ -96,24 +100,21 @@ class JsonRpc:
 
     async def close(self) -> None:
         """Sign out and end the connections."""
-        if self._signed_in:
-            try:
+        if self._session.number:
+            with contextlib.suppress(_RpcFault, CrmUnreachable, CrmSignInRefused):
                 await self._ask("common.db.logout", [])
-            except (_RpcFault, CrmUnreachable):
-                self._signed_in = False
         await self._client.close()
 
     def _is_parent(self, entity: WalkEntity, name: str) -> bool:
         return entity.parent is not None and name == entity.parent[1]
 
     async def _call(self, entity: WalkEntity, verb: str, params: list[Any]) -> Any:
-        if not self._signed_in:
-            await self._sign_in()
+        number = await self._session.current()
         try:
             try:
                 return await self._ask(f"{entity.object}.{verb}", params)
             except CrmSignInRefused:
-                await self._sign_in()
+                await self._session.instead_of(number)
                 return await self._ask(f"{entity.object}.{verb}", params)
         except _RpcFault as fault:
             raise CrmRefused(fault.kind) from None
@@ -129,7 +130,6 @@ class JsonRpc:
             raise CrmSignInRefused("the CRM does not let the service credential in")
         session = b64encode(f"{login}:{told[0]}:{told[1]}".encode()).decode()
         self._client.headers["authorization"] = f"Session {session}"
-        self._signed_in = True
         await self._credential.used()
 
     async def _ask(self, method: str, params: list[Any]) -> Any:

@@ -74,7 +74,7 @@ async def _count(plan: Plan, walk: Walk, changer: Changer, reading: Reading) -> 
         plan.skipped[entity] += 1
         return
     writes = False
-    for name, (spec, one) in (await changer.judge(reading, look_up=True)).items():
+    for name, (spec, one) in (await changer.judge([reading], look_up=True))[0].items():
         counted = plan.fields.setdefault((spec.entity, spec.name), FieldCount())
         counted.states[one.state.value] += 1
         if one.state is State.UNFIT:

@@ -67,7 +67,13 @@ class Listed:
 
 
 class CrmDriver(Protocol):
-    """A CRM as `protect` sees it; every method raises CrmUnreachable, CrmSignInRefused."""
+    """A CRM as `protect` sees it; every method raises CrmUnreachable, CrmSignInRefused.
+
+    at_once: how many calls of it may be under way together; batch: how many records are best worked on together.
+    """
+
+    at_once: int
+    batch: int
 
     async def page(self, entity: WalkEntity, place: str) -> "Listed":
         """Ids of the records of one page; place: "" for the first, then what the page before said."""

@@ -4,16 +4,18 @@ The cursor says which part of the run is under way; which records are still to d
 slice that is repeated finds what it did before.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from gateway.job import Job, Json, Slice
 from gateway.protect.reading import Listed
+from gateway.protect.store import Row
 from gateway.protect.work import Checked, Work
 
 INDEX, TODO, BACK = ("found",), ("indexed", "placed"), ("done", "placed", "undoing")
 ENDED = ("done", "refused", "gone", "skipped", "restored", "differs")
-BATCH = 25
+BATCHES = 8  # read from the progress table at once
+RETIRED = 500
 SLICE_S = 2.0
 ROUNDS = 20
 
@@ -48,11 +50,11 @@ class RunJob:
         if phase == "gather":
             return await self._gather(work, run, cursor)
         if phase == "index":
-            more = await self._each(work, run, INDEX, lambda row: work.index(run, row))
+            more = await self._each(work, run, INDEX, lambda rows: work.index(run, rows))
             if not more:
                 await work.store.move(work.tenant, run, "protecting")
             return {**cursor, "phase": "index" if more else "protect"}
-        if await self._each(work, run, TODO, lambda row: work.protect(run, row.entity, row.record)):
+        if await self._each(work, run, TODO, lambda rows: work.protect(run, rows)):
             return cursor
         if cursor.get("new") and int(cursor.get("round", 0)) + 1 < ROUNDS:
             return {"phase": "gather", "round": int(cursor.get("round", 0)) + 1}
@@ -79,30 +81,29 @@ class RunJob:
             await work.store.reopen(work.tenant, run)
             return {"phase": "undo"}
         if phase == "undo":
-            more = await self._each(work, run, BACK, lambda row: work.undo(run, row.entity, row.record))
+            more = await self._each(work, run, BACK, lambda rows: work.undo(run, rows))
             return {"phase": "undo"} if more else {"phase": "retire", "after": None}
         counts = await work.store.counts(work.tenant, run)
         if any("differs" in states for states in counts.values()):
             return None  # spellings hang on the origins, so they stay while anything is not back
         after = cursor.get("after")
-        rows = await work.store.after(work.tenant, run, ("restored",), after, BATCH * 4)
-        for row in rows:
-            await work.changer.retire(row)
+        rows = await work.store.after(work.tenant, run, ("restored",), after, RETIRED)
+        await work.changer.retire(rows)
         if rows:
             return {"phase": "retire", "after": [rows[-1].step, rows[-1].record]}
         await work.store.move(work.tenant, run, "undone")
         return None
 
     async def _each(
-        self, work: Work, run: str, states: tuple[str, ...], do: Callable[[Any], Awaitable[object]]
+        self, work: Work, run: str, states: tuple[str, ...], do: Callable[[Sequence[Row]], Awaitable[None]]
     ) -> bool:
         """The next records for about two seconds; whether there may be more."""
         until = self._clock() + SLICE_S
-        rows = await work.store.todo(work.tenant, run, states, BATCH)
+        rows = await work.store.todo(work.tenant, run, states, work.batch * BATCHES)
         if rows and states is INDEX:
             await work.trail("protect.read", rows[0].entity, "", {"count": len(rows)})
-        for row in rows:
-            await do(row)
+        for start in range(0, len(rows), work.batch):
+            await do(rows[start : start + work.batch])
             if self._clock() > until:
                 break
         return bool(rows)
@@ -117,6 +118,7 @@ async def verify_all(work: Work, runs: list[str]) -> Checked:
         total.held += checked.held
         total.changed += checked.changed
         total.clear += checked.clear
+        total.left += checked.left
         total.missing += checked.missing
         for place, number in checked.places.items():
             total.places[place] = total.places.get(place, 0) + number

@@ -28,6 +28,17 @@ class Run:
     ended_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A part of a CRM was read whole and held nothing in clear. part: "records", "history"; held: fields; by: login."""
+
+    part: str
+    at: datetime
+    by: str
+    runs: tuple[str, ...]
+    held: int
+
+
 @dataclass(slots=True)
 class Row:
     """One record of a run.
@@ -46,7 +57,7 @@ class Row:
 
 
 class ProtectStore:
-    """The tables crm_credential, protect_run and protect_record; every method raises StoreUnavailable."""
+    """The tables crm_credential, protect_run, protect_record, protect_proof; every method raises StoreUnavailable."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -117,17 +128,6 @@ class ProtectStore:
             )
             return [_row(row) for row in await cursor.fetchall()]
 
-    async def row(self, tenant: str, run: str, entity: str, record: str) -> Row | None:
-        """One record of a run."""
-        async with self._connection() as connection:
-            cursor = await connection.execute(
-                "SELECT step, entity, record, state, fields, misfits, kept FROM protect_record"
-                " WHERE tenant = %s AND run = %s AND entity = %s AND record = %s",
-                (tenant, run, entity, record),
-            )
-            found = await cursor.fetchone()
-            return _row(found) if found else None
-
     async def after(
         self, tenant: str, run: str, states: Sequence[str], place: Sequence[Any] | None, most: int
     ) -> list[Row]:
@@ -171,22 +171,26 @@ class ProtectStore:
                 (tenant, run),
             )
 
-    async def keep(self, tenant: str, run: str, row: Row, *, write: bool = False) -> None:
-        """Store a row as it is now; write: the CRM is about to be written, which is counted."""
+    async def keep(self, tenant: str, run: str, rows: Sequence[Row], *, write: bool = False) -> None:
+        """Store rows as they are now, all or none; write: the CRM is about to be written, which is counted."""
+        if not rows:
+            return
         async with self._connection() as connection:
             await connection.execute(
-                "UPDATE protect_record SET state = %s, fields = %s, misfits = %s, kept = %s, writes = writes + %s,"
-                " changed_at = now() WHERE tenant = %s AND run = %s AND entity = %s AND record = %s",
+                "UPDATE protect_record AS r SET state = g.state, fields = g.fields, misfits = g.misfits, kept = g.kept,"
+                " writes = writes + %s, changed_at = now() FROM unnest(%s::text[], %s::text[], %s::text[], %s::jsonb[],"
+                " %s::jsonb[], %s::bytea[]) AS g (entity, record, state, fields, misfits, kept)"
+                " WHERE r.tenant = %s AND r.run = %s AND r.entity = g.entity AND r.record = g.record",
                 (
-                    row.state,
-                    Jsonb(row.fields),
-                    Jsonb(row.misfits),
-                    row.kept,
                     int(write),
+                    [row.entity for row in rows],
+                    [row.record for row in rows],
+                    [row.state for row in rows],
+                    [Jsonb(row.fields) for row in rows],
+                    [Jsonb(row.misfits) for row in rows],
+                    [row.kept for row in rows],
                     tenant,
                     run,
-                    row.entity,
-                    row.record,
                 ),
             )
 
@@ -236,6 +240,35 @@ class ProtectStore:
             )
             found = await cursor.fetchone()
             return (int(found[0]), int(found[1]), int(found[2])) if found else (0, 0, 0)
+
+    async def prove(self, tenant: str, part: str, by: str, runs: Sequence[str], held: int) -> None:
+        """Note that a part of a CRM holds nothing in clear."""
+        async with self._connection() as connection:
+            await connection.execute(
+                "INSERT INTO protect_proof (tenant, part, proved_by, runs, held) VALUES (%s, %s, %s, %s, %s)"
+                " ON CONFLICT (tenant, part) DO UPDATE SET proved_at = now(), proved_by = excluded.proved_by,"
+                " runs = excluded.runs, held = excluded.held",
+                (tenant, part, by, list(runs), held),
+            )
+
+    async def unprove(self, tenant: str, parts: Sequence[str] = ("records", "history")) -> bool:
+        """These parts may hold clear values again; whether that was not so before."""
+        async with self._connection() as connection:
+            cursor = await connection.execute(
+                "DELETE FROM protect_proof WHERE tenant = %s AND part = ANY(%s::text[])", (tenant, list(parts))
+            )
+            return cursor.rowcount > 0
+
+    async def proofs(self) -> Mapping[str, list[Proof]]:
+        """Tenant → what was proved."""
+        async with self._connection() as connection:
+            cursor = await connection.execute(
+                "SELECT tenant, part, proved_at, proved_by, runs, held FROM protect_proof ORDER BY tenant, part"
+            )
+            found: dict[str, list[Proof]] = {}
+            for tenant, part, at, by, runs, held in await cursor.fetchall():
+                found.setdefault(tenant, []).append(Proof(part, at, by, tuple(runs), held))
+            return found
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[AsyncConnection[TupleRow]]:

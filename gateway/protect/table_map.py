@@ -1,9 +1,12 @@
 """A map of a CRM's own tables, for CRMs whose interface cannot do it: which columns hold which fields.
 
 YAML: `entities`, each with `entity`, `table`, `key` (its primary key, one column), `fields` (column → field of the
-profile, or "text"), and where needed `where` (a condition over columns of the table), `parent` (entity and column of
-the record a row belongs to) and `json` (column → "escaped" or "plain": the column holds JSON, every string in it is
-free text; says how characters beyond ASCII are written).
+profile, "text", or "kind:" and a kind for a whole value that the profile declares nowhere), and where needed `where` (a
+condition over columns of the table), `parent` (entity and column of the record a row belongs to) and `json` (column →
+"escaped" or "plain": the column holds JSON, every string in it is free text; says how characters beyond ASCII are
+written). Where a row does not say itself whose it is, `parent` names the table that does: `through: {table, column,
+where}`, whose `column` holds the key of the row and whose `key` is the record; rows that it does not name are left.
+`except` names columns (`{table, column}`) that hold keys of rows which another entry reaches.
 """
 
 from collections.abc import Mapping
@@ -16,8 +19,10 @@ import yaml
 from jsonschema import Draft202012Validator
 from sqlglot import expressions as exp
 
+from kms.surrogate import KINDS
 from policies.operation import FieldSpec
 from policies.profile import Profile
+from policies.taxonomy import Kind
 from policies.walk import TEXT_CHARS, UNDECLARED, Walk, WalkEntity, WalkField
 
 _NAME = {"type": "string", "minLength": 1, "maxLength": 128}
@@ -42,7 +47,26 @@ _SCHEMA = {
                         "type": "object",
                         "required": ["entity", "key"],
                         "additionalProperties": False,
-                        "properties": {"entity": _NAME, "key": _NAME},
+                        "properties": {
+                            "entity": _NAME,
+                            "key": _NAME,
+                            "through": {
+                                "type": "object",
+                                "required": ["table", "column"],
+                                "additionalProperties": False,
+                                "properties": {"table": _NAME, "column": _NAME, "where": _NAME},
+                            },
+                        },
+                    },
+                    "except": {
+                        "type": "array",
+                        "minItems": 1,
+                        "items": {
+                            "type": "object",
+                            "required": ["table", "column"],
+                            "additionalProperties": False,
+                            "properties": {"table": _NAME, "column": _NAME},
+                        },
                     },
                     "json": {"type": "object", "additionalProperties": {"enum": ["escaped", "plain"]}},
                     "fields": {"type": "object", "minProperties": 1, "additionalProperties": _NAME},
@@ -65,8 +89,20 @@ class MapInvalid(Exception):  # noqa: N818 - names what is wrong
 
 
 @dataclass(frozen=True, slots=True)
+class Through:
+    """The table that says whose a row is: its `column` names the row, its `key` the record; where: as of TableMap."""
+
+    table: str
+    column: str
+    key: str
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
 class TableMap:
-    """One table. where: a checked condition in the dialect of the database, or ""; json: column → how it is written."""
+    """One table. where: a checked condition in the dialect of the database, or ""; parent: a column of this table, or
+    "" when there is none or `through` knows it; json: column → how it is written; unless: (table, column) pairs that
+    name rows which are left."""
 
     table: str
     key: str
@@ -74,6 +110,8 @@ class TableMap:
     where: str
     parent: str
     json: Mapping[str, str]
+    through: Through | None = None
+    unless: tuple[tuple[str, str], ...] = ()
 
 
 def read_map(file: Path, profile: Profile, dialect: str) -> tuple[Walk, dict[str, TableMap]]:
@@ -100,7 +138,11 @@ def _entity(entry: Mapping[str, Any], profile: Profile) -> WalkEntity:
     fields = []
     for column, name in entry["fields"].items():
         spec = FieldSpec(entity, UNDECLARED, None, TEXT_CHARS)
-        if name != "text":
+        if name.startswith("kind:"):
+            if name[5:] not in KINDS:
+                raise MapInvalid(f"{entity}.{column}: there is no kind {name[5:]!r}")
+            spec = FieldSpec(entity, UNDECLARED, Kind(name[5:]), TEXT_CHARS)
+        elif name != "text":
             owner, _, short = name.rpartition(".")
             found = profile.field_specs.get((owner or entity, short))
             if found is None:
@@ -112,14 +154,24 @@ def _entity(entry: Mapping[str, Any], profile: Profile) -> WalkEntity:
 
 
 def _table(entry: Mapping[str, Any], dialect: str) -> TableMap:
-    parent = entry.get("parent")
+    parent = entry.get("parent", {})
+    through = parent.get("through")
     return TableMap(
         table=entry["table"],
         key=entry["key"],
         columns=tuple(entry["fields"]),
         where=_condition(entry["where"], dialect) if "where" in entry else "",
-        parent=parent["key"] if parent else "",
+        parent=parent["key"] if parent and not through else "",
         json=entry.get("json", {}),
+        through=Through(
+            through["table"],
+            through["column"],
+            parent["key"],
+            _condition(through["where"], dialect) if "where" in through else "",
+        )
+        if through
+        else None,
+        unless=tuple((one["table"], one["column"]) for one in entry.get("except", ())),
     )
 
 

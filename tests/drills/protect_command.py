@@ -1,5 +1,6 @@
 """Runs `crmgate protect` as a process of its own, to its end or to a SIGKILL."""
 
+import random
 import signal
 import subprocess
 import sys
@@ -45,3 +46,32 @@ class Commands:
                 child.send_signal(signal.SIGKILL)
                 child.wait()
         return child.returncode == -signal.SIGKILL
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A command that was killed on its way and finished in the end. seconds: of work, all attempts together."""
+
+    told: str
+    seconds: float
+
+
+class Kills:
+    """Ends commands so often at random points of their work. most_s: seconds of work until a kill at most."""
+
+    def __init__(self, commands: Commands, rng: random.Random, kills: int, most_s: float) -> None:
+        self._commands = commands
+        self._rng = rng
+        self._kills = kills
+        self._most_s = most_s
+        self.hits = 0
+        """Kills that met a running command."""
+
+    def run(self, *words: str) -> Done:
+        """Kill it so often, then let it finish."""
+        start = self._commands.start_s() if self._kills else 0.0
+        began = time.monotonic()
+        for _ in range(self._kills):
+            self.hits += self._commands.killed(start + self._rng.uniform(0.0, self._most_s), *words)
+        told = self._commands.protect(*words, code=None)
+        return Done(told, time.monotonic() - began)

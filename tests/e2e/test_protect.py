@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.drills.protect import Seeded, edits, forth_and_back, seeded
+from tests.drills.protect_creme import filled, there_and_back
 from tests.e2e.database import sql
 
 pytestmark = pytest.mark.real
@@ -38,6 +39,8 @@ def test_creme_is_protected_by_its_own_forms_and_put_back_byte_for_byte() -> Non
         assert counted(plan, "contact.email") == [2, 0, 0, 0, 0]
         assert counted(plan, "contact.mobile") == [2, 0, 0, 0, 0]
         assert counted(plan, "contact.fax") == [0, 0, 2, 0, 0]
+        assert re.search(r"This run would add [34] lines with clear values", plan)
+        assert "creme-history.yaml" in plan
         assert ready.dump() == before
         assert len(ready.leaks()) > 5  # the scan sees what is there
         told = ready.protect("run", "--rate", "0", code=1)
@@ -62,11 +65,25 @@ def history_there_and_back(ready: Seeded) -> None:
     assert ready.seeker().find(str(lines).encode())  # what the interface leaves behind
     ready.protect("run", "--rate", "0", *offline, code=1)
     assert "switch it off" in ready.said[-1]
+    assert "history:" in ready.protect("plan", *offline)  # counting is possible while Creme runs
     ready.server.child.stop()
     ready.protect("run", "--rate", "0", *offline)
     assert ready.seeker().find(ready.file.read_bytes()) == set()  # every table, index and free page
+    proved = ready.protect("verify", *offline)
+    assert "history: nothing in clear" in proved
+    assert "records: not proved yet" in proved  # one of Creme's own organisations takes no edit
     ready.protect("undo", "--rate", "0", *offline)
+    assert "history: not proved yet" in ready.protect("status", code=None)
     assert ready.query("SELECT id, value FROM creme_core_historyline ORDER BY id") == lines
+
+
+@pytest.mark.timeout(900)
+def test_creme_is_protected_by_its_tables_after_a_kill_each_way_and_its_database_is_the_same_again() -> None:
+    """Meanwhile nothing is clear in any table, file or free page, history included, and Creme starts on it."""
+    with filled(10) as ready:
+        assert there_and_back(ready, 1, most_s=4.0) == []
+        assert "This CRM counts as migrated" in "".join(ready.said)
+        assert "records: not proved yet" in ready.protect("status", code=None)  # undone
 
 
 @pytest.mark.timeout(900)

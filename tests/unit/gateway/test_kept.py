@@ -26,6 +26,7 @@ from gateway.verdict import PLACEHOLDER as BULLETS
 from kms.keyring import KeysUnavailable
 from kms.store import StoreUnavailable
 from policies.enforcer import DEFAULT_POLICY
+from tests.real.celled import celled_profile
 from tests.unit.gateway.glue import ANNA, BORIS, PERSON, SECRET, TENANT, FastProvider, Glue, open_glue
 
 PLACEHOLDER = "1900-01-01"
@@ -42,29 +43,6 @@ p, blind, *, op:*, *, any
 p, blind, *, kind:*, write, any
 p, locked, *, op:*, *, any
 """
-
-
-def profile_text() -> str:
-    """The shipped profile with the note of a contact as a cell."""
-    text = (DEFAULT_POLICY.parent / "profiles" / "creme.yaml").read_text(encoding="utf-8")
-    for old, new in (
-        ("    description: {kind: text, labels: [Desc", "    description: {kind: text, form: cell, labels: [Desc"),
-        (
-            "\nshown:\n",
-            """
-shown:
-  - {field: contact.description, pages: [contact.read], css: "[data-key=regular_field-description] .brick-tile-value"}
-  - {field: contact.description, pages: ["contact.*"], css: "textarea[name=description]"}
-  - field: contact.description
-    pages: [contact.list]
-    row: {css: tr.lv-row, id: "input[name=entity_id]", attribute: value}
-    css: "td[name=regular_field-description] .lv-cell-value"
-""",
-        ),
-    ):
-        assert text.count(old) == 1
-        text = text.replace(old, new)
-    return text
 
 
 class Breakable(FastProvider):
@@ -143,7 +121,7 @@ class Crm:
 @pytest.fixture
 async def crm(pool: Pool, keyring_path: Path, tmp_path: Path) -> AsyncIterator[Crm]:
     profile, policy = tmp_path / "creme.yaml", tmp_path / "policy.csv"
-    profile.write_text(profile_text(), encoding="utf-8")
+    profile.write_text(celled_profile(), encoding="utf-8")
     policy.write_text(DEFAULT_POLICY.read_text(encoding="utf-8") + POLICY, encoding="utf-8")
     provider = Breakable(keyring_path, SECRET)
     async with open_glue(pool, keyring_path, str(profile), policy, provider) as glue:
@@ -300,6 +278,13 @@ async def test_an_emptied_date_is_forgotten(crm: Crm) -> None:
     assert (await crm.form_of("5", "manager"))["birthday"] == PLACEHOLDER
 
 
+async def test_a_placeholder_in_a_new_record_never_shows_what_was_kept_under_its_number(crm: Crm) -> None:
+    await crm.create("5", birthday=BORN)
+    await crm.create("5", "clerk", birthday=PLACEHOLDER)
+    assert (await crm.form_of("5", "manager"))["birthday"] == PLACEHOLDER
+    assert "1987" not in await crm.page_of("5", "manager")
+
+
 async def test_values_that_could_be_given_to_no_record_are_refused(crm: Crm) -> None:
     await crm.create("5", birthday=BORN)
     await refused(
@@ -340,7 +325,7 @@ async def test_a_whole_text_is_sealed_and_shown_by_role(crm: Crm) -> None:
         assert cell not in page
         assert BULLETS in page
         assert (await crm.form_of("5", role))["description"] == cell
-    assert (await crm.form_of("5", "reader"))["description"] == cell  # what he may not write comes back as it is
+    assert (await crm.form_of("5", "reader"))["description"] == NOTE
     assert "Calls after six" in await crm.page_of("5", "reader")
 
 
@@ -387,6 +372,11 @@ async def test_only_the_cell_that_stands_there_may_come_back(crm: Crm) -> None:
     old = crm.held["5"]["description"]
     for role in ("blind", "locked", "reader"):
         await crm.save("5", role, description=old)
+        assert crm.held["5"]["description"] == old
+    for role, shown in (("manager", NOTE), ("reader", NOTE), ("locked", BULLETS), ("clerk", BULLETS)):
+        await crm.save("5", role, description=shown)
+        assert crm.held["5"]["description"] == old, role
+    await refused(crm.save("5", "locked", description=NOTE), FIELD_NOT_WRITABLE)  # it is no oracle
     await crm.save("5", "manager", description="new")
     assert (await crm.form_of("5", "manager"))["description"] == "new"
     for role in ("locked", "reader"):
@@ -396,9 +386,9 @@ async def test_only_the_cell_that_stands_there_may_come_back(crm: Crm) -> None:
     for role in ("manager", "blind", "locked"):
         for pasted in (crm.held["6"]["description"], old + "x", "see " + old, "~G1." + "A" * 60):
             await refused(crm.save("5", role, description=pasted), MASK_RETURNED)
-    await refused(crm.save("5", "blind", description=BULLETS), MASK_RETURNED)
     assert (await crm.form_of("5", "manager"))["description"] == "new"
     await crm.save("5", "manager", description="")
+    await refused(crm.save("5", "blind", description=BULLETS), MASK_RETURNED)
     assert crm.held["5"]["description"] == ""
     await crm.save("5", "locked", description="")
 

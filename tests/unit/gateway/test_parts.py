@@ -330,6 +330,27 @@ async def test_a_clause_with_more_behind_its_operand_keeps_it(tryton: Glue) -> N
     assert await clause(tryton, "name", "ilike", "%张%", "party.party") == ["name", "in", both, "party.party"]
 
 
+async def test_identifiers_in_clear_are_compared_from_the_beginning_as_tryton_does(tryton: Glue) -> None:
+    tryton.search = Search(tryton.vault, tryton.records, lambda _: False)
+    tryton.inward = Inward(tryton.tokeniser, tryton.search, {TENANT: tryton.scanner}.__getitem__, tryton.limits)
+    found = await clause(tryton, "rec_name", "ilike", "%21%")
+    assert isinstance(found, list)
+    identifiers = next(one for one in found[1:] if one[0] == "identifiers")
+    assert identifiers[1:2] == ["where"]
+    assert identifiers[2][0] == ["code", "ilike", "21%"]
+
+
+async def test_a_half_protected_tryton_tells_a_role_nothing_about_values_in_clear(tryton: Glue) -> None:
+    """Each guessed beginning of a clear number would be confirmed; who sees all of them may ask."""
+    column = "contact_mechanisms.value"
+    for migrated, asked in ((True, True), (False, False)):
+        tryton.search = Search(tryton.vault, tryton.records, lambda _, now=migrated: now)  # type: ignore[misc]
+        tryton.inward = Inward(tryton.tokeniser, tryton.search, {TENANT: tryton.scanner}.__getitem__, tryton.limits)
+        for operator, text in (("ilike", "%example%"), ("=", "wechat: zw")):
+            found = await clause(tryton, column, operator, text, role="sales")
+            assert ("example" in str(found) or "wechat" in str(found)) is asked, (migrated, operator)
+
+
 async def test_an_unprotected_rest_of_tryton_is_searched_in_clear(tryton: Glue) -> None:
     tryton.search = Search(tryton.vault, tryton.records, lambda _: False)
     tryton.inward = Inward(tryton.tokeniser, tryton.search, {TENANT: tryton.scanner}.__getitem__, tryton.limits)

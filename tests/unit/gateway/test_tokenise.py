@@ -9,7 +9,7 @@ import pytest
 from gateway.body.leaf import Leaf
 from gateway.database import Pool
 from gateway.refusal import FIELD_NOT_WRITABLE, VALUE_INVALID, VALUE_TOO_LONG, Refusal
-from gateway.tokenise import Target, Tokeniser, Treatment, full_names, runs
+from gateway.tokenise import Target, Tokeniser, Treatment, runs
 from kms.provider import KeysUnavailable
 from kms.tokens import StoreUnavailable
 from tests.unit.gateway.glue import ANNA, BORIS, FORM, PERSON, TENANT, Broken, Glue, open_glue
@@ -287,10 +287,6 @@ async def test_the_exchange_keeps_kinds_and_no_values(creme: Glue) -> None:
     kept = repr((exchange.written, exchange.searched, exchange.shown, exchange.caught))
     assert not any(value in kept for value in (*PERSONAL, *(sent[name] for name in ("phone", "email"))))
     assert await creme.vault.find(TENANT, "phone", PERSON["phone"]) == [sent["phone"]]
-
-
-def test_full_names_are_known_in_chinese_and_western_order() -> None:
-    assert full_names("伟明", "张")[:2] == ("张伟明", "伟明 张")
 
 
 @pytest.mark.parametrize(("text", "running"), [("13800138000", False), (" a ", False), ("a b", True), ("张三", True)])

@@ -1,7 +1,7 @@
 """Dates and FF1 digits by record on a real PostgreSQL: right values, nothing moved opens."""
 
 import asyncio
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
@@ -136,3 +136,19 @@ async def test_binding_needs_a_cell_and_a_record(beside: Beside, cell: str, reco
         await beside.bind(T, cell, "contact", record)
     with pytest.raises(ValueError, match="cell"):
         await beside.keep(T, *BORN, date(1976, 2, 29), record=None, cell="")
+
+
+async def test_what_the_crm_did_not_take_is_given_up_and_what_waited_too_long_is_swept(
+    beside: Beside, pool: Pool
+) -> None:
+    store = CellStore(pool)
+    for cell in ("x1", "x2", "x3"):
+        await beside.keep(T, *BORN, date(1987, 6, 5), record=None, cell=cell)
+    await beside.keep(T, *BORN, date(1987, 6, 5), record="9", cell="")
+    await beside.give_up(T, ["x1"])
+    await beside.bind(T, "x1", "contact", "1")
+    await store.sweep(datetime.now(UTC))
+    await beside.bind(T, "x2", "contact", "2")
+    await store.sweep(datetime.now(UTC) + timedelta(days=8))
+    await beside.bind(T, "x3", "contact", "3")
+    assert set(await beside.read(T, *BORN, ["1", "2", "3", "9"])) == {"2", "9"}

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.database import Pool
 from kms import cell as text_form
-from kms.cell_store import CellStore
+from kms.cell_store import CellRow, CellStore
 from kms.cells import Cells
 from kms.envelope import Sealing, SuiteRetired, cell_id
 from kms.keyring import Keyring
@@ -185,3 +185,21 @@ async def test_the_store_holds_ids_only(cells: Cells, pool: Pool) -> None:
 async def test_binding_needs_a_record(cells: Cells) -> None:
     with pytest.raises(ValueError, match="record"):
         await cells.bind(T, *AT, "", [])
+
+
+async def test_one_bound_cell_of_a_field_stands_at_a_time(cells: Cells) -> None:
+    first, second, other = await cells.seal(T, *AT, [("a", None), ("b", None), ("c", None)])
+    await cells.bind(T, *AT, "1", [first, second])
+    await cells.bind(T, *AT, "2", [other])
+    for given, stands in ((None, None), (first, first), (second, second), (other, None), (first, first), ("", None)):
+        if given is not None:
+            await cells.stand(T, *AT, "1", given)  # `other` belongs to another record
+        assert await cells.standing(T, *AT, "1") == stands
+        assert await cells.standing(T, *AT, "2") is None
+
+
+async def test_a_cell_tells_where_it_belongs_once_it_is_bound(cells: Cells) -> None:
+    bound, loose = await cells.seal(T, *AT, [("a", None), ("b", None)])
+    await cells.bind(T, *AT, "1", [bound])
+    assert await cells.places(T, [bound, loose, "~G1.nothing", "text"]) == {bound: CellRow(*AT, "1")}
+    assert await cells.places("jia", [bound]) == {}

@@ -287,7 +287,7 @@ async def test_binding_where_the_origin_stands_already_keeps_one(vault: Surrogat
 
 async def test_a_retired_origin_is_gone_and_the_entry_stays(vault: SurrogateVault) -> None:
     a, b = await one(vault, new("phone", "13800138000", "1")), await one(vault, new("phone", "13800138001", "1"))
-    await vault.retire_origin(T, at("1"), {b})
+    await vault.retire_origins(T, [(a, at("1"))])
     entries = await vault.resolve(T, [a, b])
     assert (entries[a].origins, entries[b].origins) == ((), (at("1"),))
     assert [entry.surrogate for entry in await vault.at_origin(T, "contact", "phone", "1")] == [b]
@@ -314,7 +314,7 @@ async def test_a_field_holds_what_was_written_last_and_old_values_keep_their_rig
     await one(vault, new("phone", "13800138000", "1"))
     assert await held() == [a]
     await vault.hold(T, {place: set()})
-    await vault.retire_origin(T, at("1"), set())
+    await vault.retire_origins(T, [(a, at("1")), (b, at("1"))])
     assert (await vault.resolve(T, [a]))[a].origins == (at("2"),)
     await vault.hold(T, {place: {a}})
     assert await held() == []  # what is retired for good does not come back by itself

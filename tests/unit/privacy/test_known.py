@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.demo.people import make_organisations, make_people
-from privacy.known import CANDIDATES_MAX, choose, known_candidates
+from privacy.known import CANDIDATES_MAX, choose, full_names, known_candidates
 
 
 @pytest.mark.parametrize(
@@ -91,3 +91,7 @@ def test_the_longest_hit_wins_and_then_the_leftmost() -> None:
     assert choose([(0, 2, "ab"), (1, 3, "bc")]) == [(0, 2, "ab")]
     assert choose([(0, 2, "ab"), (1, 5, "bcde"), (5, 7, "fg")]) == [(1, 5, "bcde"), (5, 7, "fg")]
     assert choose([]) == []
+
+
+def test_full_names_are_known_in_chinese_and_western_order() -> None:
+    assert full_names("伟明", "张")[:2] == ("张伟明", "伟明 张")

@@ -38,6 +38,8 @@ class Bench:
     changer: Changer
     store: ProtectStore
     vault: SurrogateVault
+    beside: Beside
+    pool: Pool
     trail: list[tuple[str, str, str]] = field(default_factory=list)
 
     def work(self, driver: CrmDriver, walk: Walk = WALK) -> Work:
@@ -50,6 +52,15 @@ class Bench:
             return None
 
         return Work(T, walk, driver, self.changer, self.store, write, Pace(0, lambda: 0.0, sleep))
+
+    async def others_held(self) -> int:
+        """How many values are kept beside the CRM, or stand in it as cells."""
+        async with self.pool.connection() as connection:
+            cursor = await connection.execute(
+                "SELECT (SELECT count(*) FROM vault_beside) + (SELECT count(*) FROM vault_cell WHERE blob IS NOT NULL)"
+            )
+            row = await cursor.fetchone()
+            return int(row[0]) if row is not None else 0
 
     async def carry_out(self, work: Work, run: str, *, undo: bool = False) -> None:
         """All slices of a job, as the durable queue calls them."""
@@ -90,8 +101,9 @@ async def bench(pool: Pool, keyring_path: Path) -> AsyncIterator[Bench]:
     vault = SurrogateVault(pool, keyring, clock=lambda: 0.0, value_s=300)
     scanner = await vault.start(T)
     store = CellStore(pool)
-    others = OtherForms(T, Beside(store, keyring, lambda _: DEFAULT), Cells(store, keyring, lambda _: DEFAULT))
-    yield Bench(Changer(T, vault, keyring, scanner, os.urandom, others), ProtectStore(pool), vault)
+    beside = Beside(store, keyring, lambda _: DEFAULT)
+    others = OtherForms(T, beside, Cells(store, keyring, lambda _: DEFAULT))
+    yield Bench(Changer(T, vault, keyring, scanner, os.urandom, others), ProtectStore(pool), vault, beside, pool)
     await vault.close()
     await keyring.close()
 

@@ -21,6 +21,9 @@ class MemoryCrm:
     """Records by id. store: what becomes of a text that is written; refuse: fields that are refused; hook: called
     before and after each write with "before" or "after"."""
 
+    at_once = 1  # so that what a hook sees does not depend on the order of tasks
+    batch = 2
+
     def __init__(self, records: Mapping[str, Mapping[str, str]]) -> None:
         self.records = {key: dict(fields) for key, fields in records.items()}
         self.writes: dict[str, int] = {}

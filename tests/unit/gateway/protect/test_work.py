@@ -4,8 +4,11 @@ import copy
 
 import pytest
 
-from gateway.protect.reading import CrmUnreachable
+from gateway.protect.pace import Pace
+from gateway.protect.reading import CrmUnreachable, Reading
+from gateway.protect.store import Row
 from kms.tokens import Origin
+from policies.profile import load_profile
 from tests.unit.gateway.protect.conftest import Bench, T
 from tests.unit.gateway.protect.crm import ENTITY, Killed, MemoryCrm
 
@@ -274,3 +277,57 @@ async def test_a_trail_that_fails_stops_the_write(bench: Bench) -> None:
         await bench.carry_out(work, "r1")
     assert crm.records == PEOPLE
     assert ENTITY.entity == "contact"
+
+
+async def test_one_number_in_two_spellings_of_one_person_keeps_both_though_they_are_placed_together(
+    bench: Bench,
+) -> None:
+    walk = load_profile("tryton").walk
+    assert walk is not None
+    entity = walk.entity("mechanism")
+    spelled = ("13800138000", "138-0013-8000", "13800138000")
+    readings = [
+        Reading(entity, str(number), {"type": "mobile", "value": text}, parent="7")
+        for number, text in enumerate(spelled, 1)
+    ]
+    changes = await bench.changer.change(readings)
+    assert [made.misfits for made in changes] == [{}, {}, {}]
+    for reading, made, text in zip(readings, changes, spelled, strict=True):
+        row = Row(0, entity.entity, reading.record, "placed", made.fields)
+        stored = Reading(entity, reading.record, {"type": "mobile", **made.new}, parent="7")
+        assert await bench.changer.before(row, stored, "value") == (text, True)
+
+
+async def test_a_batch_that_dies_in_the_middle_leaves_every_record_to_be_mended_by_itself(bench: Bench) -> None:
+    """Two records of a batch are written, the process dies before either is noted as done."""
+    crm = people()
+    crm.batch = 3
+    written = 0
+
+    def die(when: str) -> None:
+        nonlocal written
+        written += when == "after"
+        if written == 2:
+            raise Killed
+
+    crm.hook = die
+    await bench.store.begin(T, "r1", "interface", 0)
+    with pytest.raises(Killed):
+        await bench.carry_out(bench.work(crm), "r1")
+    assert {row.state for row in await bench.store.todo(T, "r1", ("placed", "done"), 10)} == {"placed"}
+    crm.hook = lambda _: None
+    work = bench.work(crm)
+    await bench.carry_out(work, "r1")
+    assert crm.writes == {"1": 1, "2": 1, "3": 1}
+    assert (await work.verify("r1")).changed == 0
+    await bench.carry_out(work, "r1", undo=True)
+    assert crm.records == PEOPLE
+
+
+async def test_a_slow_rate_makes_small_batches(bench: Bench) -> None:
+    crm = people()
+    crm.batch = 50
+    for rate, batch in ((0.0, 50), (0.2, 1), (10.0, 10), (200.0, 50)):
+        work = bench.work(crm)
+        work._pace = Pace(rate, lambda: 0.0, work._pace._sleep)
+        assert work.batch == batch

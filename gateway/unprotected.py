@@ -1,0 +1,271 @@
+"""Clear values at declared places of an answer, while a CRM may hold values that are not protected yet.
+
+A surrogate says itself what it is; a clear name or address does not. So for people who may not see everything, the
+places where the profile says that declared fields are shown are read first: cells, links to records, controls of
+forms, keys of JSON, columns of tables, properties of cards. What stands there in clear is shown in the form that the
+person's role has for the field of a record of somebody else, there and wherever else it stands in the same answer.
+"""
+
+import json as stdlib_json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import orjson
+from selectolax.lexbor import LexborHTMLParser
+
+from gateway.body import charset as charsets
+from gateway.body import csv, vcard, xlsx
+from gateway.body.leaf import Leaf
+from gateway.body.limits import Limits
+from gateway.body.media import Media
+from gateway.body.xls import XlsPage
+from gateway.exchange import Exchange
+from gateway.verdict import PLACEHOLDER
+from kms.scanner import Scanner
+from policies.decision import FieldView, Form
+from policies.operation import FieldSpec, Operation, StorageForm
+from policies.profile import Profile
+from policies.selector import rule_for
+from policies.taxonomy import Kind
+from privacy import mask
+from privacy.known import full_names
+
+Word = tuple[str, str, str]
+"""A clear text, its kind, and what is shown instead."""
+FORM = "application/x-www-form-urlencoded"
+_TYPED = frozenset({"text", "email", "tel", "search", "url", "hidden", ""})
+_SEGMENT = re.compile("[^\0\n;]+")  # a card writes the parts of a name with semicolons between them
+_LONG_HAN, _LONG = 2, 4
+_BLANK = frozenset({"", "\u2014", "-", "\u2013"})
+
+
+class Unprotected:
+    """Looks for clear values in answers; one per process. migrated: whether a tenant's CRM holds none any more."""
+
+    def __init__(
+        self, scanner: Callable[[str], Scanner], migrated: Callable[[str], bool], limits: Limits | None = None
+    ) -> None:
+        self._scanner = scanner
+        self._migrated = migrated
+        self._limits = limits or Limits()
+
+    def look(self, exchange: Exchange, profile: Profile, kind: Media, body: bytes, charset: str) -> None:
+        """Note in the exchange what has to be hidden in its answer; raises BodyFault for what cannot be read."""
+        decision, operation = exchange.decision, exchange.operation
+        if decision is None or operation is None or decision.view.sees_everything or self._migrated(exchange.tenant):
+            return
+        scanner = self._scanner(exchange.tenant)
+        words: dict[str, tuple[str, str]] = {}
+        for text, spec in _places(profile, operation, exchange.head.path, kind, body, charset, self._limits):
+            clear = text.strip()
+            if (
+                spec.kind is None
+                or spec.form is not StorageForm.SURROGATE
+                or clear in _BLANK
+                or clear == PLACEHOLDER
+                or mask.looks_masked(clear)
+            ):
+                continue
+            if scanner.find(clear.encode("utf-8", "surrogatepass")):
+                continue
+            for spelled in _spellings(spec, clear):
+                shown = _shown(decision.view, spec, spelled, profile.mask_char)
+                if shown is not None:
+                    words[spelled] = (str(spec.kind), shown)
+        exchange.unprotected = tuple(
+            (clear, kind_, shown) for clear, (kind_, shown) in sorted(words.items(), key=lambda one: -len(one[0]))
+        )
+
+
+def find(words: Sequence[Word], text: str) -> Iterator[tuple[int, int, str, str]]:
+    """(start, end, kind, what is shown) of every one of these words in a text; a text may be several (see layer.GAP).
+
+    What is short counts only where it is a whole text; two that overlap: the longer one.
+    """
+    known = {clear: (kind, shown) for clear, kind, shown in words}
+    for segment in _SEGMENT.finditer(text):
+        whole = segment[0].strip()
+        if whole in known:
+            start = segment.start() + segment[0].index(whole)
+            yield start, start + len(whole), *known[whole]
+    for clear, kind, shown in words:
+        if not _is_long(clear):
+            continue
+        # Some pages escape what they hold once more than it is read (JSON inside JSON).
+        for spelled in {clear, clear.upper(), stdlib_json.dumps(clear)[1:-1]}:
+            at = text.find(spelled)
+            while at >= 0:
+                end = at + len(spelled)
+                if _apart(text, at, end):
+                    yield at, end, kind, shown
+                at = text.find(spelled, at + 1)
+
+
+def _spellings(spec: FieldSpec, clear: str) -> set[str]:
+    """A text as it stands, and a name of two parts in every order that prose has for it."""
+    parts = clear.split()
+    if spec.kind is not Kind.NAME or len(parts) != 2:
+        return {clear}
+    return {clear, *full_names(*parts), *full_names(*reversed(parts))}
+
+
+def _shown(view: FieldView, spec: FieldSpec, clear: str, mask_char: str) -> str | None:
+    """What is shown instead of a clear value of somebody else's record; None when it may be seen."""
+    form = view.form(spec.entity, spec.name, str(spec.kind), bound=True, owned=False)
+    if form is Form.CLEAR:
+        return None
+    return mask.mask(str(spec.kind), clear, char=mask_char) if form is Form.MASKED else PLACEHOLDER
+
+
+def _places(
+    profile: Profile, operation: Operation, path: str, kind: Media, body: bytes, charset: str, limits: Limits
+) -> Iterator[tuple[str, FieldSpec]]:
+    match kind:
+        case Media.HTML:
+            codec = charsets.codec_of(charset) if charset else "utf-8"
+            tree = LexborHTMLParser(charsets.to_utf8(body, codec))
+            yield from _links(tree, profile)
+            yield from _cells(tree, profile, operation)
+            yield from _controls(tree, profile, path)
+        case Media.JSON:
+            yield from _json(body, profile, operation)
+        case Media.CSV:
+            yield from _columns(csv.open_csv(body, charset, limits).leaves, profile, {})
+        case Media.XLSX:
+            yield from _columns(xlsx.open_xlsx(body, limits).leaves, profile, {})
+        case Media.XLS:
+            leaves = [Leaf((label,), text) for label, text in XlsPage(body, limits).labelled]
+            yield from _columns(leaves, profile, {})
+        case Media.VCARD:
+            yield from _columns(vcard.open_vcard(body, charset, limits).leaves, profile, vcard.LABELS)
+        case _:
+            return
+
+
+def _links(tree: LexborHTMLParser, profile: Profile) -> Iterator[tuple[str, FieldSpec]]:
+    rules = profile.places.links
+    if not rules.fields:
+        return
+    named = {node.mem_id for node in tree.css(rules.css)} if rules.css else set()
+    for node in tree.css("a[href]"):
+        spec = _record_page(profile, node.attributes.get("href") or "")
+        if spec is None:
+            continue
+        yield node.attributes.get("title") or "", spec
+        if node.mem_id in named:
+            yield from ((text, spec) for text in _own_texts(node))
+
+
+def _record_page(profile: Profile, address: str) -> FieldSpec | None:
+    found = profile.record_pages.find(urlsplit(address).path)
+    return profile.places.links.fields.get(found[0]) if found is not None else None
+
+
+def _own_texts(node: Any) -> list[str]:
+    """The texts right inside an element, not those of its children."""
+    return [text for child in node.iter(include_text=True) if child.tag == "-text" and (text := child.text().strip())]
+
+
+def _cells(tree: LexborHTMLParser, profile: Profile, operation: Operation) -> Iterator[tuple[str, FieldSpec]]:
+    for cell in profile.places.cells:
+        if cell.entity and cell.entity != operation.entity:
+            continue
+        for node in tree.css(cell.css):
+            if cell.within:
+                found = re.search(cell.within, node.text(deep=True))
+                if found is not None:
+                    yield found[1], cell.field
+                continue
+            yield from ((text, cell.field) for text in _texts(node))
+
+
+def _texts(node: Any) -> Iterator[str]:
+    """Every text in an element, but for those of buttons."""
+    for child in node.iter(include_text=True):
+        if child.tag == "-text":
+            if text := child.text().strip():
+                yield text
+        elif "data-action" not in child.attributes and child.tag != "script":
+            yield from _texts(child)
+
+
+def _controls(tree: LexborHTMLParser, profile: Profile, path: str) -> Iterator[tuple[str, FieldSpec]]:
+    """Values of controls that the request a form makes would declare."""
+    for form in tree.css("form"):
+        action = urlsplit(urljoin(path, form.attributes.get("action") or path))
+        method = (form.attributes.get("method") or "get").upper()
+        rules = profile.classify(method, action.path, action.query, b"", FORM).rules
+        names: dict[str, str] = {}
+        for node in form.css("input, textarea") if rules else ():
+            found = rule_for(rules, (node.attributes.get("name") or "",))
+            if found is None or found[1] is None or (node.attributes.get("type") or "").lower() not in _TYPED:
+                continue
+            spec = found[1]
+            text = node.text(deep=True) if node.tag == "textarea" else node.attributes.get("value") or ""
+            names.setdefault(spec.name, text.strip())
+            yield text, spec
+            yield from ((line, spec) for line in text.splitlines())
+        first, last = names.get("first_name", ""), names.get("last_name", "")
+        if first and last:
+            spec = profile.field_specs[next(key for key in profile.field_specs if key[1] == "last_name")]
+            yield from ((name, spec) for name in (*full_names(first, last), f"{first} {last}"))
+
+
+def _json(body: bytes, profile: Profile, operation: Operation) -> Iterator[tuple[str, FieldSpec]]:
+    if not profile.places.keys and not profile.places.links.url:
+        return
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return  # several documents, or none: recognisers alone
+    yield from _members(value, "", profile, operation)
+
+
+def _members(value: Any, outer: str, profile: Profile, operation: Operation) -> Iterator[tuple[str, FieldSpec]]:
+    if isinstance(value, list):
+        for one in value:
+            yield from _members(one, outer, profile, operation)
+    if not isinstance(value, dict):
+        return
+    links, keys = profile.places.links, profile.places.keys
+    address = value.get(links.url) if links.url else None
+    if isinstance(address, str) and isinstance(value.get(links.label), str):
+        spec = _record_page(profile, address)
+        if spec is not None:
+            yield value[links.label], spec
+    for key, inner in value.items():
+        if isinstance(inner, str):
+            for name in (f"{outer}/{key}", key):
+                spec = keys.get((operation.entity, name)) or keys.get(("", name))
+                if spec is not None:
+                    yield inner, spec
+                    yield from ((line, spec) for line in inner.splitlines())
+        else:
+            yield from _members(inner, key, profile, operation)
+
+
+def _columns(leaves: Sequence[Leaf], profile: Profile, names: Mapping[str, str]) -> Iterator[tuple[str, FieldSpec]]:
+    for leaf in leaves:
+        label = leaf.path[0] if leaf.path else ""
+        spec = profile.field_for_label(names.get(label, label)) if label else None
+        if spec is not None:
+            yield leaf.text, spec
+            yield from ((line, spec) for line in leaf.text.splitlines())
+
+
+def _is_long(text: str) -> bool:
+    han = sum("\u3400" <= char <= "\u9fff" or char >= "\U00020000" for char in text)
+    return han >= _LONG_HAN or sum(char.isalnum() for char in text) >= _LONG
+
+
+def _apart(text: str, start: int, end: int) -> bool:
+    """Whether no word goes on at either end; scripts without spaces have no such ends."""
+    before, first = text[start - 1 : start], text[start]
+    last, after = text[end - 1], text[end : end + 1]
+    return not (_joins(before) and _joins(first)) and not (_joins(last) and _joins(after))
+
+
+def _joins(char: str) -> bool:
+    return bool(char) and char.isalnum() and not ("\u2e80" <= char <= "\u9fff" or char >= "\U00020000")

@@ -1,0 +1,69 @@
+"""Where an answer shows declared fields, so that values which are still clear there are known for what they are.
+
+Only needed while a CRM holds values that are not protected yet: a surrogate says itself what it is, a clear name does
+not.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from policies.operation import FieldSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A place in a page. css: selects elements; field: what their text is; entity: only on pages about it, or "";
+    within: what of the text it is, the first group of a pattern, or "" for each of its pieces."""
+
+    css: str
+    field: FieldSpec
+    entity: str = ""
+    within: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Texts of links to records.
+
+    css: which links (the title of any is looked at); url, label: keys of a JSON object that means the same; fields:
+    entity of the record → what the text is.
+    """
+
+    css: str = ""
+    url: str = ""
+    label: str = ""
+    fields: Mapping[str, FieldSpec] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """All places. keys: (entity or "", key of a JSON object) → field; a key inside objects is written `outer/key`."""
+
+    cells: tuple[Cell, ...] = ()
+    links: Links = field(default_factory=Links)
+    keys: Mapping[tuple[str, str], FieldSpec] = field(default_factory=dict)
+
+
+Resolve = Callable[[str | None, str, str], FieldSpec | None]
+
+
+def compile_places(source: Mapping[str, Any], resolve: Resolve) -> Places:
+    """The places of a validated profile source; `resolve` looks fields up and notes what does not exist."""
+
+    def spec(name: str, entity: str) -> FieldSpec:
+        return resolve(name, entity, "places") or FieldSpec(entity, name, None, 0)
+
+    cells = tuple(
+        Cell(css, spec(name, group.get("entity", "")), group.get("entity", ""), group.get("within", ""))
+        for group in source.get("cells", ())
+        for css, name in group["fields"].items()
+    )
+    links = source.get("links", {})
+    keys = {
+        (group.get("entity", ""), key): spec(name, group.get("entity", ""))
+        for group in source.get("keys", ())
+        for key, name in group["fields"].items()
+    }
+    titles = {entity: spec(name, entity) for entity, name in links.get("fields", {}).items()}
+    return Places(cells, Links(links.get("css", ""), links.get("url", ""), links.get("label", ""), titles), keys)
