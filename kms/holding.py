@@ -12,7 +12,7 @@ from kms.holder_store import (
     WrapRow,
 )
 from kms.person import HOLDER_BYTES
-from kms.persons import Persons
+from kms.persons import Found, Persons
 from kms.provider import KeysUnavailable
 from kms.store import Store
 from kms.value_key import NONCE_BYTES, unwrap, value_place, wrap
@@ -62,47 +62,42 @@ class Holding:
         Raises KeysUnavailable, also with `person-key-missing`: a key is gone and nobody erased its holder.
         """
         found = ValueKeys()
-        left = {one: rows for one, rows in wraps.items() if not self._from_memory(tenant, one, rows, found)}
-        erased: set[bytes] = set()
-        missing: set[bytes] = set()
-        for asked in (slice(1), slice(1, None)):  # mostly the first holder will do
-            if not left:
-                break
-            await self._ask(tenant, {row.holder for rows in left.values() for row in rows[asked]}, erased, missing)
-            left = {one: rows for one, rows in left.items() if not self._from_memory(tenant, one, rows, found)}
-        more: list[str] = []
-        for one, rows in left.items():
-            if any(row.holder in missing for row in rows):
-                message = "a person key is not in the store of person keys, and nobody erased its holder"
-                raise KeysUnavailable("person-key-missing", message)
-            if rows and all(row.holder in erased for row in rows):
-                if len(rows) == WRAPS_AT_ONCE:
-                    more.append(one)
-                else:
-                    found.erased.add(one)
-        return await self._rest(tenant, more, found) if more else found
-
-    async def _rest(self, tenant: str, surrogates: list[str], found: ValueKeys) -> ValueKeys:
-        """Entries with more wrappings than were read at first, all of those of erased holders."""
-        rest = await self.value_keys(tenant, await self._store.wraps(tenant, surrogates, _EVERY))
-        found.keys.update(rest.keys)
-        found.until.update(rest.until)
-        found.erased.update(rest.erased)
+        closed = await self._open(tenant, wraps, found)
+        # Of these more wrappings may be stored than were read.
+        more = [one for one in closed if len(wraps[one]) == WRAPS_AT_ONCE]
+        if more:
+            closed -= set(more)
+            closed |= await self._open(tenant, await self._store.wraps(tenant, more, _EVERY), found)
+        found.erased.update(closed)
         return found
 
-    async def _ask(self, tenant: str, holders: Iterable[bytes], erased: set[bytes], missing: set[bytes]) -> None:
-        answer = await self.persons.keys(tenant, holders)
-        erased |= answer.erased
-        missing |= answer.missing
+    async def _open(self, tenant: str, wraps: Wraps, found: ValueKeys) -> set[str]:
+        """Open what can be opened; those whose holders are all erased."""
+        asked = Found({}, set(), set())
+        left = {one: rows for one, rows in wraps.items() if not self._opened(tenant, one, rows, asked.keys, found)}
+        for some in (slice(1), slice(1, None)):  # mostly the first holder will do
+            if not left:
+                break
+            answer = await self.persons.keys(tenant, {row.holder for rows in left.values() for row in rows[some]})
+            asked.keys.update(answer.keys)
+            asked.erased.update(answer.erased)
+            asked.missing.update(answer.missing)
+            left = {one: rows for one, rows in left.items() if not self._opened(tenant, one, rows, asked.keys, found)}
+        if any(row.holder in asked.missing for rows in left.values() for row in rows):
+            message = "a person key is not in the store of person keys, and nobody erased its holder"
+            raise KeysUnavailable("person-key-missing", message)
+        return {one for one, rows in left.items() if rows and all(row.holder in asked.erased for row in rows)}
 
-    def _from_memory(self, tenant: str, surrogate: str, rows: Sequence[WrapRow], found: ValueKeys) -> bool:
-        """Open a value key with person keys that are in memory."""
+    def _opened(
+        self, tenant: str, surrogate: str, rows: Sequence[WrapRow], keys: Mapping[bytes, bytes], found: ValueKeys
+    ) -> bool:
+        """Open a value key with person keys that are in memory, or that were read just now and may not be kept."""
         for row in rows:
             held = self.persons.held(tenant, row.holder)
-            if held is None:
-                continue
-            key = unwrap(held[0], row.wrapped, value_place(tenant, row.holder, surrogate))
-            if key is not None:
+            if held is None and row.holder in keys:
+                held = (keys[row.holder], 0.0)
+            key = None if held is None else unwrap(held[0], row.wrapped, value_place(tenant, row.holder, surrogate))
+            if held is not None and key is not None:
                 found.keys[surrogate], found.until[surrogate] = key, held[1]
                 return True
         return False
@@ -131,7 +126,8 @@ class Holding:
         wraps = await work.wraps(surrogates)
         values = await self.value_keys(tenant, {one: wraps.get(one, []) for one in surrogates})
         if values.erased:
-            raise EntriesErased(values.erased, {row.holder for one in values.erased for row in wraps[one]})
+            every = await self._store.wraps(tenant, sorted(values.erased), _EVERY)
+            raise EntriesErased(values.erased, {row.holder for rows in every.values() for row in rows})
         return values.keys, wraps
 
     async def erase_again(self, tenant: str, met: EntriesErased) -> None:

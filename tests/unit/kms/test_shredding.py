@@ -324,6 +324,33 @@ async def test_what_is_kept_beside_the_crm_is_deleted_and_what_stands_in_it_is_c
     assert await sql(pool, "SELECT record FROM vault_beside") == [("2",)]
 
 
+@pytest.mark.parametrize("holders", [16, 17, 40])
+async def test_a_value_opens_through_whoever_is_left_of_many(process: Process, holders: int) -> None:
+    for number in range(holders):
+        (shared,) = await process.write(str(number), phone="13800138001")
+    ids = [row.holder for row in (await process.store.wraps(T, [shared], 1000))[shared]]
+    # As after a restore of the main database: its rows know nothing of the tombstones.
+    await process.persons.store.destroy(T, ids[:-1], now())
+    assert await process.read([shared]) == ["13800138001"]
+    await process.persons.store.destroy(T, ids, now())
+    assert await process.read([shared]) == [None]
+    assert process.vault.damaged == 0
+    (again,) = await process.write("x", phone="13800138001")
+    assert await process.read([again]) == ["13800138001"]
+
+
+async def test_what_may_not_be_kept_in_memory_opens_all_the_same(process: Process) -> None:
+    made = [(await process.write(str(number), name=f"Lin {number}"))[0] for number in range(5)]
+    process.persons._most = 1
+    assert await process.read(made) == [f"Lin {number}" for number in range(5)]
+    keep = process.persons._keep
+    process.persons._keep = lambda *_: None  # type: ignore[method-assign]
+    assert await process.read(made) == [f"Lin {number}" for number in range(5)]
+    assert len(await process.write("1", phone="13800138001", name="Lin 1")) == 2
+    process.persons._keep = keep  # type: ignore[method-assign]
+    assert process.vault.damaged == 0
+
+
 # Entries of before person keys
 
 
