@@ -22,7 +22,16 @@ import psycopg
 
 from gateway.certificate import read_certificate
 from gateway.opening import embedded_folder, open_keys, own_dsn, public_hosts
-from gateway.settings import ConsoleSettings, KeyStore, ListenerSettings, SealSuite, Settings, TenantSettings
+from gateway.person_keys import open_persons
+from gateway.settings import (
+    ConsoleSettings,
+    KeyStore,
+    ListenerSettings,
+    PersonStoreKind,
+    SealSuite,
+    Settings,
+    TenantSettings,
+)
 from gateway.tls import URGENT_DAYS, WARN_DAYS, Expiry, client_context, end_of, weak_ciphers
 from gateway.toml_tree import SettingInvalid
 from kms.provider import KeysUnavailable
@@ -75,6 +84,7 @@ async def check(settings: Settings, now: datetime) -> list[Finding]:
         found += _port(section, listener)
     found += await asyncio.to_thread(_database, settings)
     found += await _keys(settings)
+    found += await _persons(settings)
     found += _legacy(settings)
     return found
 
@@ -330,6 +340,28 @@ async def _key_section(settings: Settings, section: str, tenant: str) -> Finding
     finally:
         await provider.close()
     return _finding("keys-fine", Weight.FINE, place, provider=provider.name)
+
+
+async def _persons(settings: Settings) -> list[Finding]:
+    """Whether the store of person keys answers, and the keepers of its epochs open the current one."""
+    place = "persons.path" if settings.persons.store is PersonStoreKind.SQLITE else "persons.dsn_file"
+    if settings.persons.store is PersonStoreKind.SQLITE and not settings.person_store_path.exists():
+        return [_finding("persons-none", Weight.FINE, place, file=settings.person_store_path)]
+    try:
+        persons = open_persons(settings)
+    except (SettingInvalid, KeysUnavailable) as fault:
+        return [_finding("persons-unavailable", Weight.PROBLEM, place, problem=fault)]
+    keys = 0
+    try:
+        for tenant in settings.tenants:
+            if await persons.store.epochs(tenant):
+                await persons.current(tenant)
+                keys += (await persons.store.counts(tenant)).keys
+    except KeysUnavailable as fault:
+        return [_finding("persons-unavailable", Weight.PROBLEM, place, problem=fault)]
+    finally:
+        await persons.close()
+    return [_finding("persons-fine", Weight.FINE, place, keys=keys)]
 
 
 def _legacy(settings: Settings) -> Iterator[Finding]:

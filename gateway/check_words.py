@@ -144,6 +144,15 @@ SENTENCES: Mapping[str, tuple[str, str]] = MappingProxyType(
             "请把 suite 设为 aes-256-gcm 或 sm4-gcm，并设 legacy_3des = false。",
         ),
         "keys-fine": ("The keys can be opened ({provider}).", "密钥可以打开（{provider}）。"),
+        "persons-none": (
+            "There are no keys of data subjects yet; the first value makes {file}.",
+            "还没有数据主体的密钥；写入第一个值时会创建 {file}。",
+        ),
+        "persons-unavailable": (
+            "The keys of data subjects cannot be used: {problem}.",
+            "数据主体的密钥无法使用：{problem}。",
+        ),
+        "persons-fine": ("The keys of data subjects can be opened ({keys}).", "数据主体的密钥可以打开（{keys} 个）。"),
     }
 )
 

@@ -52,7 +52,7 @@ def request(
     """Ask for the destruction of keys; somebody else has to approve."""
     if bool(scope) == whole:
         raise quit_with(2, "Say either --field KIND or --all.")
-    given = _credentials(login)
+    given = credentials(login)
 
     async def work(at: Desk) -> None:
         made = await at.destroying.request(scope, given)
@@ -67,7 +67,7 @@ def approve(
     number: Number, login: Login, token_file: TokenOption = None, tenant: TenantOption = "", config: FileOption = None
 ) -> None:
     """Approve what somebody else has asked for; the wait begins."""
-    given = _credentials(login)
+    given = credentials(login)
 
     async def work(at: Desk) -> None:
         found = await at.destroying.approve(number, given)
@@ -87,7 +87,7 @@ def cancel(
     number: Number, login: Login, token_file: TokenOption = None, tenant: TenantOption = "", config: FileOption = None
 ) -> None:
     """Take a destruction back before it is executed."""
-    given = _credentials(login)
+    given = credentials(login)
 
     async def work(at: Desk) -> None:
         found = await at.destroying.cancel(number, given)
@@ -152,7 +152,8 @@ def _time(one: Destruction) -> str:
     return "" if one.due_at is None else f"{one.due_at:%Y-%m-%d %H:%M}"
 
 
-def _credentials(login: str) -> Credentials:
+def credentials(login: str) -> Credentials:
+    """Ask for password and code at the terminal."""
     password = typer.prompt("Password", hide_input=True)
     return Credentials(login, password, typer.prompt("Code of the authenticator app"))
 
@@ -178,14 +179,15 @@ def _run(config: Path | None, tenant: str, token_file: Path | None, work: Work) 
         try:
             asyncio.run(_with_destroying(settings, name, database.dsn, token_file, work))
         except Attempt as attempt:
-            raise quit_with(PROBLEM, _said(attempt)) from None
+            raise quit_with(PROBLEM, said(attempt)) from None
         except (DestructionRefused, CustodyRefused, NotAllowed) as refused:
             raise quit_with(PROBLEM, f"Not done: {refused}.") from None
         finally:
             database.close()
 
 
-def _said(attempt: Attempt) -> str:
+def said(attempt: Attempt) -> str:
+    """Why somebody was not admitted, in words."""
     if isinstance(attempt.outcome, Locked):
         return f"Too many attempts; wait {attempt.outcome.wait_s} s."
     return "Login, password or code is not right, or no authenticator app is set up."

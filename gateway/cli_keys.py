@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from gateway import cli_destroy, cli_rotation
+from gateway import cli_destroy, cli_person, cli_rotation
 from gateway.cli_shell import (
     PROBLEM,
     UNUSABLE,
@@ -30,10 +30,13 @@ from gateway.cli_shell import (
 from gateway.database import open_pool
 from gateway.key_custody import open_custody
 from gateway.opening import open_database, open_keyring
+from gateway.person_keys import open_persons
 from gateway.settings import KeySettings, Settings
 from kms.custody import CustodyRefused, RootKey, RootState, read_key
 from kms.envelope import SUITES
 from kms.keyring import KeyringStatus
+from kms.person import EpochState
+from kms.persons import Persons
 from kms.provider import KeysUnavailable
 from kms.store import Store
 from kms.vault import TransitProvider
@@ -41,6 +44,7 @@ from kms.vault_login import LoginStatus
 
 app = typer.Typer(help="Encryption keys.", no_args_is_help=True)
 app.add_typer(cli_destroy.app, name="destroy")
+app.add_typer(cli_person.app, name="person")
 cli_rotation.register(app)
 
 _KEY_FILE_LIMIT = 4096
@@ -68,12 +72,13 @@ def keys_status(tenant: TenantOption = "", config: FileOption = None) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What there is of one CRM; sealed: number of the suite → stored values."""
+    """What there is of one CRM; sealed: number of the suite → stored values; persons: of data subjects' keys."""
 
     status: KeyringStatus
     root: RootKey | None
     login: LoginStatus | None
     sealed: Mapping[int, int]
+    persons: str
 
 
 def _show(tenant: str, found: Found, keys: KeySettings) -> None:
@@ -92,6 +97,7 @@ def _show(tenant: str, found: Found, keys: KeySettings) -> None:
         derived = "" if root.derived or status.provider == "local" else ", not derived"
         out.print(f"  key {root.name}: {root.state}, {versions}, {_ORIGINS[root.origin]}{derived}", markup=False)
     _print_suites(keys, found.sealed)
+    out.print(f"keys of data subjects: {found.persons}", markup=False)
     table = Table("key", "scope", "purpose", "age", "state", box=None)
     for key in status.keys:
         state = "destroyed" if key.destroyed else "retired" if key.retired else "live"
@@ -122,6 +128,7 @@ def _print_suites(keys: KeySettings, sealed: Mapping[int, int]) -> None:
 async def _key_status(settings: Settings, tenants: list[str], dsn: str) -> dict[str, Found]:
     pool = await open_pool(dsn, max_size=2)
     keyring = open_keyring(settings, pool)
+    persons = open_persons(settings)
     found: dict[str, Found] = {}
     try:
         for tenant in tenants:
@@ -133,11 +140,23 @@ async def _key_status(settings: Settings, tenants: list[str], dsn: str) -> dict[
             if isinstance(provider, TransitProvider) and root is not None:
                 login = provider.login_status()
             await provider.close()
-            found[tenant] = Found(status, root, login, await Store(pool).suites(tenant))
+            persons_state = await _persons_state(persons, tenant)
+            found[tenant] = Found(status, root, login, await Store(pool).suites(tenant), persons_state)
     finally:
+        await persons.close()
         await keyring.close()
         await pool.close()
     return found
+
+
+async def _persons_state(persons: Persons, tenant: str) -> str:
+    """What there is of them, in words; a store that does not answer is told instead of raised."""
+    try:
+        counts, epochs = await persons.store.counts(tenant), await persons.store.epochs(tenant)
+    except KeysUnavailable as fault:
+        return str(fault)
+    current = next((str(one.number) for one in epochs if one.state is EpochState.CURRENT), "none yet")
+    return f"{counts.keys} in their store, epoch {current}; {counts.erased} erased"
 
 
 @app.command("import")

@@ -174,7 +174,7 @@ async def _follow(wait: Callable[..., Awaitable[Job]], begun: Sequence[Job]) -> 
         ended = list(await asyncio.gather(*(wait(job.id, show) for job in begun)))
     for job in sorted(ended, key=_title):
         style = {State.DONE: "green", State.PAUSED: "yellow"}.get(job.state, "red")
-        told = f", {_old_key(job)}" if job.state is State.DONE and job.kind == KINDS[0] else ""
+        told = f", {old_key(job)}" if job.state is State.DONE and job.kind == KINDS[0] else ""
         out.print(f"{_title(job)}: {job.state}{_because(job)}{told}", style=style, markup=False)
     return 0 if all(job.state in (State.DONE, State.PAUSED) for job in ended) else PROBLEM
 
@@ -189,13 +189,13 @@ def _because(job: Job) -> str:
     return f", {job.problem}; see: crmgate keys rotation status" if job.problem else ""
 
 
-def _old_key(job: Job) -> str:
+def old_key(job: Job) -> str:
     """What became of the old key of a rotation that ended, and what is under it."""
     told = job.cursor if isinstance(job.cursor, dict) else {}
     end, left = str(told.get("end", "")), told.get("left", 0)
     if not end:
         return ""
-    return _ENDS[end].format("what" if left == -1 else f"{left} of what")
+    return _ENDS[end].format("what" if left == -1 else f"{left} known of what")
 
 
 _ENDS = {
@@ -217,7 +217,7 @@ def _row(job: Job) -> list[str]:
         f"{job.speed:.0f}" if job.speed else "",
         f"{left:.0f} s" if left is not None else "",
         job.problem,
-        _old_key(job) if job.kind == KINDS[0] else "",
+        old_key(job) if job.kind == KINDS[0] else "",
     ]
 
 

@@ -52,6 +52,7 @@ from gateway.network import Allowlist, Network, Tenant
 from gateway.opening import open_keyring, sealing_of
 from gateway.origin import Origins
 from gateway.outward import Outward
+from gateway.person_keys import open_persons
 from gateway.placed import Placed
 from gateway.records import Records
 from gateway.reveal import Reveal
@@ -60,6 +61,7 @@ from gateway.scanners import Scanners
 from gateway.sealing import KeyringSealer
 from gateway.search import Search
 from gateway.settings import Posture, Settings, TenantSettings
+from gateway.shredding import kept_erased
 from gateway.sight import Sight
 from gateway.store import RecordStore
 from gateway.tokenise import Tokeniser
@@ -73,6 +75,8 @@ from kms.cell_store import CellStore
 from kms.cells import Cells
 from kms.keyring import Keyring
 from kms.scanner import Scanner
+from kms.shredding import Shredder
+from kms.store import Store as VaultStore
 from kms.tokens import SurrogateVault
 from policies.enforcer import DEFAULT_POLICY, Bundle, Enforcer
 from policies.profile import load_profile
@@ -181,7 +185,10 @@ async def open_app(settings: Settings, dsn: str) -> AsyncIterator[App]:
         stack.push_async_callback(audit.close)
         keyring = open_keyring(settings, database)
         stack.push_async_callback(keyring.close)
-        vault = SurrogateVault(database, keyring, value_s=settings.keys.cache_s, sealing=partial(sealing_of, settings))
+        persons = open_persons(settings)
+        stack.push_async_callback(persons.close)
+        sealing = partial(sealing_of, settings)
+        vault = SurrogateVault(database, keyring, value_s=settings.keys.cache_s, sealing=sealing, persons=persons)
         stack.push_async_callback(vault.close)
         scanners = Scanners(vault, list(settings.tenants))
         stack.push_async_callback(scanners.close)
@@ -191,7 +198,9 @@ async def open_app(settings: Settings, dsn: str) -> AsyncIterator[App]:
         app = await _assemble(
             stack, settings, dsn, database, audit, vault, keyring, scanners, installations, bundles, accounts
         )
-        async with open_durable(settings, dsn, database, keyring, audit):
+        shredder = Shredder(VaultStore(database), persons, utc_now)
+        await stack.enter_async_context(kept_erased(shredder, list(settings.tenants)))
+        async with open_durable(settings, dsn, database, keyring, persons, audit):
             yield app
 
 

@@ -13,6 +13,7 @@ from gateway.database import open_pool
 from gateway.durable import Durable
 from gateway.job_store import JobStore
 from gateway.opening import open_keyring, sealing_of
+from gateway.person_keys import open_persons
 from gateway.rewrap import TenantKeyWork
 from gateway.rotation import FieldKeyWork
 from gateway.rotation_desk import RotationDesk, recorder
@@ -25,6 +26,7 @@ from kms.index_rotation import IndexMover
 from kms.keyring import Keyring
 from kms.local import LocalProvider
 from kms.local_turn import LocalTurn
+from kms.persons import Persons
 from kms.rotation import Rotation
 from kms.standing import CrmMover
 from kms.store import Store as VaultStore
@@ -37,18 +39,18 @@ _OPENED = 1000  # entries in memory while their terms are made anew
 COMMAND_POLL_S = 0.2  # a command waits for its work; a server has time
 
 
-def rotation_of(settings: Settings, database: Database, keyring: Keyring) -> Rotation:
+def rotation_of(settings: Settings, database: Database, keyring: Keyring, persons: Persons) -> Rotation:
     """Rotation of every field key."""
     how, store, sealed = partial(sealing_of, settings), CellStore(database), SealedStore(database)
     # Reads entries as they are stored, so it needs neither notices nor much of a memory.
-    vault = SurrogateVault(database, keyring, most=_OPENED, sealing=how)
+    vault = SurrogateVault(database, keyring, most=_OPENED, sealing=how, persons=persons)
     movers = (
         IndexMover(vault.index, vault),
         SealedMover(sealed, keyring, secrets.token_bytes, how),
         DigestMover(sealed),
         CrmMover(store, Beside(store, keyring, how)),
     )
-    return Rotation(VaultStore(database), keyring, secrets.token_bytes, how, movers)
+    return Rotation(VaultStore(database), keyring, secrets.token_bytes, how, movers, persons)
 
 
 def tenant_keys_of(database: Database, keyring: Keyring) -> TenantKeys:
@@ -66,12 +68,18 @@ def tenant_keys_of(database: Database, keyring: Keyring) -> TenantKeys:
 
 @asynccontextmanager
 async def open_durable(
-    settings: Settings, dsn: str, database: Database, keyring: Keyring, audit: AuditLog, poll_s: float = 1.0
+    settings: Settings,
+    dsn: str,
+    database: Database,
+    keyring: Keyring,
+    persons: Persons,
+    audit: AuditLog,
+    poll_s: float = 1.0,
 ) -> AsyncIterator[Durable]:
     """Durable work of this process, with every kind of job it can do; raises WorkflowsUnavailable."""
     durable = Durable(dsn, database, poll_s=poll_s)
     record = recorder(audit, secrets.token_bytes, "crmgate")
-    durable.register(rotation.KIND, FieldKeyWork(rotation_of(settings, database, keyring), record).slice)
+    durable.register(rotation.KIND, FieldKeyWork(rotation_of(settings, database, keyring, persons), record).slice)
     durable.register(rewrap.KIND, TenantKeyWork(tenant_keys_of(database, keyring), record).slice)
     try:
         await durable.start()
@@ -91,14 +99,16 @@ async def open_desk(settings: Settings, dsn: str, tenant: str, actor: str, login
 async def open_jobs(settings: Settings, dsn: str, tenant: str, actor: str, login: str) -> AsyncIterator[RotationDesk]:
     """A desk in a process that does the work, too; raises WorkflowsUnavailable as well."""
     async with AsyncExitStack() as stack:
-        desk, database, keyring, audit = await _open_desk(stack, settings, dsn, tenant, actor, login)
-        durable = await stack.enter_async_context(open_durable(settings, dsn, database, keyring, audit, COMMAND_POLL_S))
+        desk, database, keyring, persons, audit = await _open_desk(stack, settings, dsn, tenant, actor, login)
+        durable = await stack.enter_async_context(
+            open_durable(settings, dsn, database, keyring, persons, audit, COMMAND_POLL_S)
+        )
         yield replace(desk, working=durable)
 
 
 async def _open_desk(
     stack: AsyncExitStack, settings: Settings, dsn: str, tenant: str, actor: str, login: str
-) -> tuple[RotationDesk, Database, Keyring, AuditLog]:
+) -> tuple[RotationDesk, Database, Keyring, Persons, AuditLog]:
     database = await open_pool(dsn, max_size=4)
     stack.push_async_callback(database.close)
     audit = AuditLog(dsn)
@@ -106,7 +116,9 @@ async def _open_desk(
     stack.push_async_callback(audit.close)
     keyring = open_keyring(settings, database)
     stack.push_async_callback(keyring.close)
+    persons = open_persons(settings)
+    stack.push_async_callback(persons.close)
     record = recorder(audit, secrets.token_bytes, actor, login)
     turned = tenant_keys_of(database, keyring)
-    desk = RotationDesk(tenant, JobStore(database), rotation_of(settings, database, keyring), turned, record)
-    return desk, database, keyring, audit
+    desk = RotationDesk(tenant, JobStore(database), rotation_of(settings, database, keyring, persons), turned, record)
+    return desk, database, keyring, persons, audit

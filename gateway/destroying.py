@@ -62,6 +62,29 @@ class Trail(Protocol):
         ...
 
 
+async def prove(
+    tenant: str,
+    given: Credentials,
+    action: str,
+    proving: Proving,
+    policy: Policy,
+    refused: Callable[[Person, str], Awaitable[object]],
+) -> Person:
+    """Who this is, with the right to the step; refused: told of everybody else. Raises Attempt, NotAllowed."""
+    try:
+        user = await proving.prove(tenant, given.login, given.password, given.code, CLIENT)
+    except Attempt as attempt:
+        known = attempt.user  # what was typed as a login of nobody may be a password and is not written down
+        who = Person("", "") if known is None else Person(known.id, known.login)
+        await refused(who, type(attempt.outcome).__name__)
+        raise
+    person = Person(user.id, user.login)
+    if not policy.may(tenant, user.roles, OPERATION, action):
+        await refused(person, f"{OPERATION}.{action}")
+        raise NotAllowed(f"{user.login} does not have the right {OPERATION} {action}")
+    return person
+
+
 class Destroying:
     """The steps for one tenant. operator: name of the account at the machine, for steps that need no sign-in."""
 
@@ -164,17 +187,10 @@ class Destroying:
             raise
 
     async def _prove(self, given: Credentials, action: str) -> Person:
-        try:
-            user = await self._proving.prove(self._tenant, given.login, given.password, given.code, CLIENT)
-        except Attempt as attempt:
-            known = attempt.user  # what was typed as a login of nobody may be a password and is not written down
-            who = Person("", "") if known is None else Person(known.id, known.login)
-            await self._note("refused", "", "", who, [type(attempt.outcome).__name__])
-            raise
-        if not self._policy.may(self._tenant, user.roles, OPERATION, action):
-            await self._note("refused", "", "", Person(user.id, user.login), [f"{OPERATION}.{action}"])
-            raise NotAllowed(f"{user.login} does not have the right {OPERATION} {action}")
-        return Person(user.id, user.login)
+        def refused(who: Person, why: str) -> Awaitable[None]:
+            return self._note("refused", "", "", who, [why])
+
+        return await prove(self._tenant, given, action, self._proving, self._policy, refused)
 
     async def _note(
         self, reason: str, destruction_id: str, scope: str, person: Person, detail: list[str] | None = None

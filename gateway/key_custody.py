@@ -18,7 +18,7 @@ from gateway.access.sign_in import SignIn
 from gateway.access.store import UserStore
 from gateway.access.tokens import new_id
 from gateway.accounts import utc_now
-from gateway.database import open_pool
+from gateway.database import Pool, open_pool
 from gateway.destroying import Destroying
 from gateway.opening import open_keyring, open_keys, open_transit, sealing_of
 from gateway.sealing import KeyringSealer
@@ -26,6 +26,7 @@ from gateway.settings import KeyStore, Settings
 from kms.custody import KeyCustody
 from kms.destruction import Destructions
 from kms.destruction_store import DestructionStore
+from kms.keyring import Keyring
 from kms.local import LocalProvider
 from kms.local_custody import LocalCustody
 from kms.vault import TransitProvider
@@ -56,6 +57,24 @@ def wait_of(settings: Settings) -> timedelta:
     return max(timedelta(hours=settings.keys.destroy_after_hours), timedelta(seconds=2 * settings.keys.cache_s))
 
 
+def sign_in_of(settings: Settings, pool: Pool, keyring: Keyring) -> SignIn:
+    """Checks both factors of whoever takes a step at the command line."""
+    sessions = Sessions(
+        SessionStore(pool),
+        clock=utc_now,
+        randomness=secrets.token_bytes,
+        timeouts=Timeouts(idle=timedelta(minutes=1), absolute=timedelta(minutes=1)),
+    )
+    return SignIn(
+        UserStore(pool),
+        sessions,
+        passwords=Passwords(),
+        sealer=KeyringSealer(keyring, secrets.token_bytes, partial(sealing_of, settings)),
+        clock=utc_now,
+        randomness=secrets.token_bytes,
+    )
+
+
 @contextlib.asynccontextmanager
 async def open_destroying(
     settings: Settings, tenant: str, dsn: str, token_file: Path | None = None
@@ -79,20 +98,7 @@ async def open_destroying(
         await log.start()
         provider, custody = open_custody(settings, tenant, token_file)
         stack.push_async_callback(provider.close)
-        sessions = Sessions(
-            SessionStore(pool),
-            clock=utc_now,
-            randomness=secrets.token_bytes,
-            timeouts=Timeouts(idle=timedelta(minutes=1), absolute=timedelta(minutes=1)),
-        )
-        sign_in = SignIn(
-            UserStore(pool),
-            sessions,
-            passwords=Passwords(),
-            sealer=KeyringSealer(keyring, secrets.token_bytes, partial(sealing_of, settings)),
-            clock=utc_now,
-            randomness=secrets.token_bytes,
-        )
+        sign_in = sign_in_of(settings, pool, keyring)
         store = DestructionStore(pool)
         steps = Destructions(store, custody, provider.name, wait=wait_of(settings), clock=utc_now)
         yield (

@@ -75,14 +75,18 @@ def open_keys(settings: Settings, tenant: str = "") -> KeyProvider:
     """
     keys = settings.keys_of(tenant)
     if keys.provider is KeyStore.LOCAL:
-        path = keys.passphrase_file or settings.passphrase_path
-        try:
-            secret = path.read_bytes()
-        except OSError as fault:
-            message = f"the passphrase of the keyring cannot be read from {path}: {fault.strerror}"
-            raise KeyringLocked("passphrase-unreadable", message) from None
-        return LocalProvider(keys.path or settings.keyring_path, secret)
+        return LocalProvider(keys.path or settings.keyring_path, read_passphrase(settings, keys))
     return open_transit(keys)
+
+
+def read_passphrase(settings: Settings, keys: KeySettings) -> bytes:
+    """The passphrase of a local keyring; raises KeyringLocked."""
+    path = keys.passphrase_file or settings.passphrase_path
+    try:
+        return path.read_bytes()
+    except OSError as fault:
+        message = f"the passphrase of the keyring cannot be read from {path}: {fault.strerror}"
+        raise KeyringLocked("passphrase-unreadable", message) from None
 
 
 def open_transit(keys: KeySettings, token_file: Path | None = None) -> TransitProvider:

@@ -181,6 +181,28 @@ class KeySettings:
     )
 
 
+class PersonStoreKind(StrEnum):
+    """What keeps the keys of data subjects."""
+
+    SQLITE = "sqlite"
+    POSTGRESQL = "postgresql"
+
+
+@dataclass(frozen=True, slots=True)
+class PersonSettings:
+    """[persons]: where the keys of data subjects are, apart from the main database and from its backups."""
+
+    store: PersonStoreKind = setting(PersonStoreKind.SQLITE, "sqlite (a file of its own) or postgresql")
+    path: Path | None = setting(None, "sqlite: the file; default: persons.db in the state folder")
+    dsn_file: Path | None = setting(None, "postgresql: file holding the connection string of a database of its own")
+    epochs: Path | None = setting(
+        None, "local keys: sealed file of the epoch keys; default: persons.keyring in the state folder"
+    )
+    backup_days: int = setting(
+        30, "days that backups of OpenBao, or of the file of the epoch keys, are kept; certificates count them", least=0
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class AccessSettings:
     """[access]: sign-in and sessions."""
@@ -241,6 +263,7 @@ class Settings:
     database: DatabaseSettings = field(default_factory=DatabaseSettings)
     keys: KeySettings = field(default_factory=KeySettings)
     tenant_keys: Mapping[str, KeySettings] = field(default_factory=lambda: MappingProxyType({}))
+    persons: PersonSettings = field(default_factory=PersonSettings)
     access: AccessSettings = field(default_factory=AccessSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
     audit: AuditSettings = field(default_factory=AuditSettings)
@@ -266,6 +289,16 @@ class Settings:
         return self.keys.passphrase_file or self.state / "keyring.pass"
 
     @property
+    def person_store_path(self) -> Path:
+        """File of the keys of data subjects, where they are in one."""
+        return self.persons.path or self.state / "persons.db"
+
+    @property
+    def epochs_path(self) -> Path:
+        """Sealed file of the epoch keys above them, for CRMs with local keys."""
+        return self.persons.epochs or self.state / "persons.keyring"
+
+    @property
     def checkpoint_key_path(self) -> Path:
         """File of the key that signs the audit trail's checkpoints."""
         return self.audit.checkpoint_key or self.state / "audit.key"
@@ -284,6 +317,7 @@ SECTIONS: Mapping[str, type[Any]] = MappingProxyType(
         "network": NetworkSettings,
         "database": DatabaseSettings,
         "keys": KeySettings,
+        "persons": PersonSettings,
         "access": AccessSettings,
         "limits": LimitSettings,
         "audit": AuditSettings,

@@ -12,7 +12,17 @@ from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
 from gateway.egress.config import read_egress
-from gateway.settings import SECTIONS, CrmDatabase, KeyLogin, KeySettings, KeyStore, SealSuite, Settings, TenantSettings
+from gateway.settings import (
+    SECTIONS,
+    CrmDatabase,
+    KeyLogin,
+    KeySettings,
+    KeyStore,
+    PersonStoreKind,
+    SealSuite,
+    Settings,
+    TenantSettings,
+)
 from gateway.tls import require_ciphers
 from gateway.toml_tree import SettingInvalid, read_section, setting
 
@@ -124,6 +134,8 @@ def _check(settings: Settings) -> None:
     for name, keys in settings.tenant_keys.items():
         _check_keys(f"tenant.{name}.keys", keys)
     _check_dsn(settings.database.dsn)
+    if (settings.persons.store is PersonStoreKind.POSTGRESQL) != (settings.persons.dsn_file is not None):
+        raise SettingInvalid("persons.dsn_file", 'goes together with store = "postgresql"')
     for section, listener in (("gateway", settings.gateway), ("console", settings.console)):
         if (listener.tls_certificate is None) != (listener.tls_key is None):
             raise SettingInvalid(f"{section}.tls_key", "tls_certificate and tls_key go together")

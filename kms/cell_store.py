@@ -37,7 +37,7 @@ class CellStore(Store):
 
     async def cells(self, tenant: str, cells: Sequence[bytes]) -> dict[bytes, CellRow]:
         """Where these cells belong; those never seen are absent. Raises StoreUnavailable."""
-        async with self._connection() as connection:
+        async with self.connection() as connection:
             cursor = await connection.execute(
                 "SELECT cell, entity, field, record FROM vault_cell WHERE tenant = %s AND cell = ANY(%s::bytea[])",
                 (tenant, list(cells)),
@@ -46,7 +46,7 @@ class CellStore(Store):
 
     async def note_cell(self, tenant: str, cell: bytes, row: CellRow) -> None:
         """Note a new cell before anything is sealed for it; raises OriginConflict if there is one with this id."""
-        async with self._connection() as connection:
+        async with self.connection() as connection:
             cursor = await connection.execute(
                 "INSERT INTO vault_cell (tenant, cell, entity, field, record) VALUES (%s, %s, %s, %s, %s)"
                 " ON CONFLICT DO NOTHING RETURNING 1",
@@ -57,7 +57,7 @@ class CellStore(Store):
 
     async def settle_cells(self, tenant: str, cells: Sequence[bytes], entity: str, record: str) -> None:
         """Give noted cells of an entity their record, if they have none; raises StoreUnavailable."""
-        async with self._connection() as connection:
+        async with self.connection() as connection:
             await connection.execute(
                 "UPDATE vault_cell SET record = %s"
                 " WHERE tenant = %s AND cell = ANY(%s::bytea[]) AND entity = %s AND record = ''",
@@ -69,7 +69,7 @@ class CellStore(Store):
         # One order for all writers, so that two of them can wait for each other but never lock each other up.
         ordered = sorted(rows.items())
         cells = [cell for cell, _ in ordered]
-        async with self._connection() as connection, connection.transaction():
+        async with self.connection() as connection, connection.transaction():
             await connection.execute(
                 "INSERT INTO vault_cell (tenant, cell, entity, field, record) SELECT %s, *"
                 " FROM unnest(%s::bytea[], %s::text[], %s::text[], %s::text[]) ON CONFLICT DO NOTHING",
@@ -92,7 +92,7 @@ class CellStore(Store):
     async def keep_beside(self, tenant: str, rows: Sequence[BesideRow]) -> None:
         """Keep envelopes, each in the place of what its field held before; raises StoreUnavailable."""
         ordered = sorted(rows, key=lambda row: (row.entity, row.field, row.record, row.cell))
-        async with self._connection() as connection, connection.transaction():
+        async with self.connection() as connection, connection.transaction():
             for row in ordered:
                 place = "record" if row.record else "cell"
                 await connection.execute(
@@ -107,7 +107,7 @@ class CellStore(Store):
 
     async def waiting_beside(self, tenant: str, cell: str, entity: str) -> list[BesideRow]:
         """Envelopes of an exchange that have no record yet; raises StoreUnavailable."""
-        async with self._connection() as connection:
+        async with self.connection() as connection:
             cursor = await connection.execute(
                 "SELECT entity, field, record, cell, seal_key, blob FROM vault_beside"
                 " WHERE tenant = %s AND cell = %s AND entity = %s AND record = ''",
@@ -120,7 +120,7 @@ class CellStore(Store):
 
     async def settle_beside(self, tenant: str, rows: Sequence[BesideRow]) -> None:
         """Put waiting envelopes, sealed anew for their record, in the place of the waiting ones, all or none."""
-        async with self._connection() as connection, connection.transaction():
+        async with self.connection() as connection, connection.transaction():
             for row in rows:
                 await connection.execute(
                     "WITH gone AS (DELETE FROM vault_beside WHERE tenant = %s AND entity = %s AND field = %s"
@@ -137,7 +137,7 @@ class CellStore(Store):
 
     async def beside(self, tenant: str, entity: str, field_name: str, records: Sequence[str]) -> dict[str, bytes]:
         """Envelopes of a field by record; records without one are absent. Raises StoreUnavailable."""
-        async with self._connection() as connection:
+        async with self.connection() as connection:
             cursor = await connection.execute(
                 "SELECT record, blob FROM vault_beside"
                 " WHERE tenant = %s AND entity = %s AND field = %s AND record = ANY(%s::text[]) AND record <> ''",
@@ -147,7 +147,7 @@ class CellStore(Store):
 
     async def drop_waiting(self, tenant: str, cells: Sequence[str]) -> None:
         """Delete what still waits under these cells; raises StoreUnavailable."""
-        async with self._connection() as connection:
+        async with self.connection() as connection:
             await connection.execute(
                 "DELETE FROM vault_beside WHERE tenant = %s AND cell = ANY(%s::text[]) AND record = ''",
                 (tenant, list(cells)),
@@ -155,13 +155,13 @@ class CellStore(Store):
 
     async def sweep(self, now: datetime) -> None:
         """Delete what waited for a record for a week, of all tenants: the answer it waited for never came."""
-        async with self._connection() as connection:
+        async with self.connection() as connection:
             await connection.execute("DELETE FROM vault_beside WHERE record = '' AND written_at < %s", (now - WAITS,))
 
     async def stand_cell(self, tenant: str, row: CellRow, cell: bytes | None, blob: bytes | None) -> None:
         """Note which bound cell a field of a record holds from now on, None: none; raises StoreUnavailable."""
         place = (tenant, row.entity, row.field, row.record)
-        async with self._connection() as connection, connection.transaction():
+        async with self.connection() as connection, connection.transaction():
             await connection.execute(
                 "UPDATE vault_cell SET blob = NULL"
                 " WHERE tenant = %s AND entity = %s AND field = %s AND record = %s AND blob IS NOT NULL",
@@ -176,7 +176,7 @@ class CellStore(Store):
 
     async def standing_cell(self, tenant: str, row: CellRow) -> bytes | None:
         """The envelope a field of a record holds now; raises StoreUnavailable."""
-        async with self._connection() as connection:
+        async with self.connection() as connection:
             cursor = await connection.execute(
                 "SELECT blob FROM vault_cell"
                 " WHERE tenant = %s AND entity = %s AND field = %s AND record = %s AND blob IS NOT NULL",
@@ -189,7 +189,7 @@ class CellStore(Store):
         self, tenant: str, entity: str, field_name: str, after: tuple[str, str], most: int
     ) -> list[BesideRow]:
         """The next envelopes of a field behind a (record, cell), waiting ones too; raises StoreUnavailable."""
-        async with self._connection() as connection:
+        async with self.connection() as connection:
             cursor = await connection.execute(
                 "SELECT record, cell, seal_key, blob FROM vault_beside WHERE tenant = %s AND entity = %s AND field = %s"
                 " AND (record, cell) > (%s, %s) ORDER BY record, cell LIMIT %s",
@@ -202,7 +202,7 @@ class CellStore(Store):
 
     async def cells_before(self, tenant: str, entity: str, field_name: str, key: bytes) -> int:
         """Cells of a field that were noted before a key was replaced; raises StoreUnavailable."""
-        async with self._connection() as connection:
+        async with self.connection() as connection:
             cursor = await connection.execute(
                 "SELECT count(*) FROM vault_cell c JOIN kms_key k ON k.tenant = c.tenant AND k.id = %s"
                 " WHERE c.tenant = %s AND c.entity = %s AND c.field = %s"
@@ -214,7 +214,7 @@ class CellStore(Store):
 
     async def drop_beside(self, tenant: str, entity: str, field_name: str, record: str) -> None:
         """Delete the envelope of a field of a record; raises StoreUnavailable."""
-        async with self._connection() as connection:
+        async with self.connection() as connection:
             await connection.execute(
                 "DELETE FROM vault_beside WHERE tenant = %s AND entity = %s AND field = %s AND record = %s"
                 " AND record <> ''",

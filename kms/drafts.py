@@ -12,13 +12,18 @@ from kms import index
 from kms import surrogate as shapes_of
 from kms.entry import NewValue, Origin
 from kms.envelope import DEFAULT, NONCE_BYTES, Context, FieldKey, Sealing, key_id, seal
+from kms.holder_store import LOOSE, Place
 from kms.index import IndexRow
 from kms.normalise import VERSION, exact, folded, normalise
 from kms.rotation_store import RenewedValue, SealedRow, TermRow
-from kms.store import EntryRow, OriginRow
 from kms.surrogate import DETERMINISTIC, EMAIL, SERIALS, Shapes
+from kms.value_key import KEY_BYTES
+from kms.value_key import sealing as sealing_key
+from kms.work_store import EntryRow, OriginRow, StoredRow
 
 _PAD_TO = 16
+NO_CELL = "-"
+"""Instead of the exchange where there is none: such origins are never bound."""
 EXACT, FOLDED, NORMALISED, SPELLED = "exact", "folded", "normalised", "spelled"
 
 
@@ -37,7 +42,8 @@ class Draft:
     """One value on its way into the vault; `surrogate` and `blob` are set once it has a place there.
 
     found_by: the term that an entry which was there already is found by; aside: terms of this very spelling, for a
-    mention that must stay as it is written; apart: they count now.
+    mention that must stay as it is written; apart: they count now. places: whom it is written for; held: the entry is
+    sealed with its value key, too.
     """
 
     kind: str
@@ -51,10 +57,18 @@ class Draft:
     found_by: bytes = b""
     aside: tuple[bytes, ...] = ()
     apart: bool = False
+    places: list[Place] = field(default_factory=list)
+    held: bool = False
+    value_key: bytes | None = field(default=None, repr=False)
+
+    def take(self, found: StoredRow) -> None:
+        """There is an entry of an equal value already."""
+        self.surrogate, self.blob, self.held, self.found_by = found.surrogate, found.blob, found.held, found.term
 
     def set_apart(self) -> None:
         """The stored value is spelled otherwise: look for, or make, an entry of this spelling alone."""
         self.terms, self.aside, self.apart, self.surrogate, self.blob = self.aside, (), True, "", b""
+        self.held, self.value_key = False, None
 
     @property
     def deterministic(self) -> bool:
@@ -84,8 +98,15 @@ def written_terms(key: FieldKey, kind: str, clear: str) -> list[bytes]:
     return [equality_term(key, kind, EXACT, exact(clear)), equality_term(key, kind, FOLDED, folded(clear))]
 
 
-def draft(values: Sequence[NewValue], keys: dict[str, KindKeys]) -> list[Draft]:
-    """Drafts of these values; `numbers` says which values each one is for."""
+def place_of(origin: Origin, cell: str, *, index_only: bool = False) -> Place:
+    """Whose value it is that stands there; cell: the exchange that writes it."""
+    if origin.record:
+        return Place(origin.entity, origin.record, "")
+    return LOOSE if index_only else Place(origin.entity, "", cell or NO_CELL)
+
+
+def draft(values: Sequence[NewValue], keys: dict[str, KindKeys], cell: str) -> list[Draft]:
+    """Drafts of these values; `numbers` says which values each one is for. cell: the exchange that writes them."""
     drafts: dict[object, Draft] = {}
     for number, value in enumerate(values):
         kind, origin = value.kind, value.origin
@@ -103,6 +124,7 @@ def draft(values: Sequence[NewValue], keys: dict[str, KindKeys]) -> list[Draft]:
         if made is None:
             made = drafts[place] = Draft(kind, value.clear, terms, [], [], aside=aside)
         made.numbers.append(number)
+        made.places.append(place_of(origin, cell, index_only=value.index_only))
         if not value.index_only:
             made.origins.append((origin, value.clear))
     return list(drafts.values())
@@ -133,7 +155,7 @@ def sealed_text(clear: str, key: FieldKey, place: Context, entropy: Callable[[in
 class Maker:
     """Makes candidate surrogates and seals values; one a call.
 
-    entropy: n random bytes; below: a random integer below its argument.
+    entropy: n random bytes; below: a random integer below its argument; held: new entries get a value key.
     """
 
     tenant: str
@@ -142,14 +164,25 @@ class Maker:
     entropy: Callable[[int], bytes]
     below: Callable[[int], int]
     sealing: Sealing = DEFAULT
+    held: bool = False
 
     def entry(self, one: Draft) -> EntryRow:
         """Give a draft a fresh candidate surrogate and its sealed value."""
         keys = self.keys[one.kind]
         one.surrogate = self._candidate(one, keys.token.secret)
-        one.blob = self.sealed(one.clear, keys.seal, value_context(self.tenant, one.kind, one.surrogate))
+        one.held, one.value_key = self.held, self.entropy(KEY_BYTES) if self.held else None
+        key = sealing_key(keys.seal, one.value_key)
+        one.blob = self.sealed(one.clear, key, value_context(self.tenant, one.kind, one.surrogate))
         return EntryRow(
-            one.surrogate, one.kind, one.deterministic, one.terms[0], keys.equal[0].id, VERSION, keys.seal.id, one.blob
+            one.surrogate,
+            one.kind,
+            one.deterministic,
+            one.terms[0],
+            keys.equal[0].id,
+            VERSION,
+            keys.seal.id,
+            one.blob,
+            one.held,
         )
 
     @property
@@ -175,14 +208,16 @@ class Maker:
             return None
         blob = one.blob
         if key_id(blob) != keys.seal.id:
-            blob = self.sealed(stored, keys.seal, value_context(self.tenant, one.kind, one.surrogate))
+            key = sealing_key(keys.seal, one.value_key)
+            blob = self.sealed(stored, key, value_context(self.tenant, one.kind, one.surrogate))
         was = SealedRow(one.surrogate, one.deterministic, one.found_by, keys.equal[at].id, one.blob)
         return RenewedValue(was, blob, keys.seal.id, one.terms[0], keys.equal[0].id)
 
-    def alias(self, kind: str, alias: str, surrogate: str) -> list[TermRow]:
+    def alias(self, kind: str, alias: str, surrogate: str, value_key: bytes | None) -> list[TermRow]:
         """Rows by which an alias finds an entry; its text is kept sealed, or no new key could ever find it."""
         key = self.keys[kind].equal[0]
-        blob = self.sealed(alias, self.keys[kind].seal, alias_context(self.tenant, kind, surrogate))
+        sealing = sealing_key(self.keys[kind].seal, value_key)
+        blob = self.sealed(alias, sealing, alias_context(self.tenant, kind, surrogate))
         return [TermRow(kind, term, surrogate, key.id, blob) for term in written_terms(key, kind, alias)]
 
     def sealed(self, clear: str, key: FieldKey, place: Context) -> bytes:
@@ -198,16 +233,16 @@ class Maker:
 
     def origins(self, one: Draft, stored: str, cell: str) -> list[OriginRow]:
         """Origin rows of a draft; a spelling is sealed where it differs from the stored one."""
-        return [self.origin(one.kind, one.surrogate, origin, clear, stored, cell) for origin, clear in one.origins]
+        return [self._origin(one, origin, clear, stored, cell) for origin, clear in one.origins]
 
-    def origin(self, kind: str, surrogate: str, origin: Origin, clear: str, stored: str, cell: str) -> OriginRow:
+    def _origin(self, one: Draft, origin: Origin, clear: str, stored: str, cell: str) -> OriginRow:
         """One origin row; a bound origin keeps no cell."""
         spelling = None
         if clear != stored:
-            place = spelling_context(self.tenant, kind, surrogate, origin.entity, origin.field)
-            spelling = self.sealed(clear, self.keys[kind].seal, place)
-        bound = origin.record is not None
-        return OriginRow(surrogate, origin.entity, origin.field, origin.record or "", "" if bound else cell, spelling)
+            place = spelling_context(self.tenant, one.kind, one.surrogate, origin.entity, origin.field)
+            spelling = self.sealed(clear, sealing_key(self.keys[one.kind].seal, one.value_key), place)
+        cell = "" if origin.record is not None else cell
+        return OriginRow(one.surrogate, origin.entity, origin.field, origin.record or "", cell, spelling)
 
     def _candidate(self, one: Draft, secret: bytes) -> str:
         if one.kind == EMAIL:

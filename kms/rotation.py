@@ -31,8 +31,10 @@ from kms.drafts import (
     value_context,
 )
 from kms.envelope import DEFAULT, Context, EnvelopeInvalid, FieldKey, Sealing, key_id, open_
+from kms.held_page import HeldPage, HeldPages
 from kms.keyring import Keyring
 from kms.normalise import exact, folded, normalise
+from kms.persons import Persons
 from kms.provider import KeysUnavailable
 from kms.rotation_store import (
     NotRotatable,
@@ -112,7 +114,8 @@ class _Change:
 class Rotation:
     """Rotates field keys: itself those that values of the vault are sealed and found under, others by `movers`.
 
-    entropy: n random bytes; sealing: how a tenant seals what is new; what moves to a new key moves to that suite, too.
+    entropy: n random bytes; sealing: how a tenant seals what is new; what moves to a new key moves to that suite, too;
+    persons: person keys, which entries of before them get on the way.
     """
 
     def __init__(
@@ -122,7 +125,9 @@ class Rotation:
         entropy: Callable[[int], bytes],
         sealing: Callable[[str], Sealing] = lambda _: DEFAULT,
         movers: Sequence[Mover] = (),
+        persons: Persons | None = None,
     ) -> None:
+        self._held = HeldPages(store, keyring, persons, entropy, sealing)
         self._movers = movers
         self._vault = store
         self._store = RotationStore(store)
@@ -181,6 +186,8 @@ class Rotation:
 
     async def _renew_kind(self, tenant: str, kind: str, purpose: str, after: str, most: int) -> Renewed:
         page = await self._store.page(tenant, kind, after, most)
+        if await self._held.upgrade(tenant, kind, page):
+            page = await self._store.page(tenant, kind, after, most)
         if not page.values:
             return Renewed(None, 0, 0, 0, 0)
         for _ in range(_KEY_CHANGES):
@@ -217,17 +224,18 @@ class Rotation:
 
     async def _write(self, tenant: str, kind: str, purpose: str, page: Page) -> tuple[int, _Change]:
         current = await self._keyring.field_key(tenant, kind, purpose)
+        held = await self._held.open(tenant, page)
         if purpose == SEAL:
-            change = await self._sealed_anew(tenant, kind, current, page)
+            change = await self._sealed_anew(tenant, kind, current, page, held)
         else:
-            change = await self._termed_anew(tenant, kind, current, page)
+            change = await self._termed_anew(tenant, kind, current, page, held)
         async with self._vault.work(tenant) as work:
             check = await work.under({current.id})
             done = await work.replace(change.values, change.spellings, change.terms)
             await check()
         return done, change
 
-    async def _sealed_anew(self, tenant: str, kind: str, key: FieldKey, page: Page) -> _Change:
+    async def _sealed_anew(self, tenant: str, kind: str, key: FieldKey, page: Page, held: HeldPage) -> _Change:
         change, sealing = _Change([], [], [], set()), self._sealing(tenant)
         values = [row for row in page.values if key_id(row.blob) != key.id]
         spellings = [row for row in page.spellings if key_id(row.spelling) != key.id]
@@ -238,7 +246,8 @@ class Rotation:
 
         def anew(surrogate: str, blob: bytes, place: Context) -> bytes | None:
             try:
-                return sealed_text(_text(open_(keys, blob, place)), key, place, self._entropy, sealing)
+                clear = _text(open_(held.opening(surrogate, keys), blob, place))
+                return sealed_text(clear, held.sealing(surrogate, key), place, self._entropy, sealing)
             except EnvelopeInvalid:
                 change.damaged.add(surrogate)
                 return None
@@ -257,7 +266,7 @@ class Rotation:
                 change.terms.append((term, TermRow(kind, term.term, term.surrogate, term.key, blob)))
         return change
 
-    async def _termed_anew(self, tenant: str, kind: str, key: FieldKey, page: Page) -> _Change:
+    async def _termed_anew(self, tenant: str, kind: str, key: FieldKey, page: Page, held: HeldPage) -> _Change:
         change = _Change([], [], [], set())
         values = [row for row in page.values if row.equal_key != key.id]
         terms = [row for row in page.terms if row.key != key.id]
@@ -269,7 +278,8 @@ class Rotation:
         clears: dict[str, str] = {}
         for number, (surrogate, blob) in enumerate(blobs.items()):
             try:
-                clears[surrogate] = _text(open_(keys, blob, value_context(tenant, kind, surrogate)))
+                place = value_context(tenant, kind, surrogate)
+                clears[surrogate] = _text(open_(held.opening(surrogate, keys), blob, place))
             except EnvelopeInvalid:
                 change.damaged.add(surrogate)
             if number % _BREATH == _BREATH - 1:
@@ -285,19 +295,20 @@ class Rotation:
         for term_row in terms:
             if term_row.surrogate in change.damaged:
                 continue
-            now = self._term(tenant, term_row, clears[term_row.surrogate], keys, key)
+            now = self._term(tenant, term_row, clears[term_row.surrogate], keys, key, held)
             change.lost += now is None
             change.terms.append((term_row, now))
         return change
 
     def _term(
-        self, tenant: str, row: TermRow, clear: str, keys: dict[bytes, FieldKey], key: FieldKey
+        self, tenant: str, row: TermRow, clear: str, keys: dict[bytes, FieldKey], key: FieldKey, held: HeldPage
     ) -> TermRow | None:
         """A term row under another key; None when nobody knows any more what it was made from."""
         texts = [clear]
         if row.alias is not None:
             try:
-                texts = [_text(open_(keys, row.alias, alias_context(tenant, row.kind, row.surrogate)))]
+                place = alias_context(tenant, row.kind, row.surrogate)
+                texts = [_text(open_(held.opening(row.surrogate, keys), row.alias, place))]
             except EnvelopeInvalid:
                 return None
         old = keys.get(row.key)

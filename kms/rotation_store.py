@@ -42,6 +42,7 @@ class SealedRow:
     equal_term: bytes
     equal_key: bytes
     blob: bytes
+    held: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,12 +292,12 @@ class RotationStore:
         async with self._connections.connection() as connection:
             await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             cursor = await connection.execute(
-                "SELECT surrogate, deterministic, equal_term, equal_key, blob FROM vault"
+                "SELECT surrogate, deterministic, equal_term, equal_key, blob, held FROM vault"
                 " WHERE tenant = %s AND kind = %s AND surrogate > %s ORDER BY surrogate LIMIT %s",
                 (tenant, kind, after, most),
             )
             values = [
-                SealedRow(row[0], row[1], bytes(row[2]), bytes(row[3]), bytes(row[4]))
+                SealedRow(row[0], row[1], bytes(row[2]), bytes(row[3]), bytes(row[4]), row[5])
                 for row in await cursor.fetchall()
             ]
             names = [row.surrogate for row in values]

@@ -10,36 +10,33 @@ import contextlib
 import os
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-from kms import index, nominate
-from kms.blind import BlindIndex
-from kms.drafts import Draft, KindKeys, Maker, draft, equality_terms, spelling_context, value_context
+from kms import nominate
+from kms.drafts import Draft, draft, place_of
 from kms.entry import NewValue, Origin, VaultEntry
-from kms.envelope import DEFAULT, Context, EnvelopeInvalid, FieldKey, Sealing, key_id, open_
-from kms.index import IndexRow
+from kms.envelope import DEFAULT, EnvelopeInvalid, Sealing
 from kms.keyring import Keyring
-from kms.normalise import exact
+from kms.kind_keys import TOKEN_SCOPE
+from kms.lookups import Lookups
+from kms.notice_store import EVERYTHING, KEYS, PERSONS
 from kms.opened import OpenedEntries
+from kms.persons import Persons
+from kms.placing import Placing, SurrogateSpaceFull
 from kms.provider import KeysUnavailable
-from kms.rotation_store import RenewedValue, TermRow
+from kms.reader import Reader
 from kms.scanner import Scanner
 from kms.store import (
-    EVERYTHING,
-    KEYS,
-    KeysChanged,
     OriginConflict,
     OriginRow,
     Pool,
-    SealedEntry,
-    Store,
     StoreUnavailable,
-    Work,
 )
-from kms.surrogate import DETERMINISTIC, KINDS, SHAPES, KindUnknown, Shapes
+from kms.surrogate import KINDS, SHAPES, Shapes
+from kms.upgrade import Upgrade
 
 __all__ = [
+    "TOKEN_SCOPE",
     "NewValue",
     "Origin",
     "OriginConflict",
@@ -49,24 +46,15 @@ __all__ = [
     "VaultEntry",
 ]
 
-_ATTEMPTS = 64
-_KEY_CHANGES = 4  # keys may change while a value is written; more often than this in a row they do not
-_T = TypeVar("_T")
 _RETRY_S = (0.2, 1.0, 5.0)
-TOKEN_SCOPE = "surrogate"  # noqa: S105 - a name, not a secret
 
 
-class SurrogateSpaceFull(Exception):  # noqa: N818 - names what is wrong
-    """No free surrogate of a kind was met in many attempts: its block is (nearly) used up."""
-
-    permanent = True
-
-
-class SurrogateVault:
+class SurrogateVault(Lookups):
     """Surrogates and their values for all tenants; one per process.
 
     most, value_s, origin_s, unknown_s: the cache of opened entries (see kms.opened); clock: monotonic seconds;
-    entropy and below: randomness, replaced by tests only; sealing: how a tenant seals what is new.
+    entropy and below: randomness, replaced by tests only; sealing: how a tenant seals what is new; persons: person
+    keys, without which values are sealed under field keys alone.
     """
 
     def __init__(
@@ -83,27 +71,26 @@ class SurrogateVault:
         entropy: Callable[[int], bytes] = os.urandom,
         below: Callable[[int], int] = secrets.randbelow,
         sealing: Callable[[str], Sealing] = lambda _: DEFAULT,
+        persons: Persons | None = None,
     ) -> None:
-        self._store = Store(pool)
-        self._keyring = keyring
-        self.index = BlindIndex(self._store, keyring)
-        """What values are found by when only a part of them is known."""
-        self._shapes = shapes
-        self._entropy = entropy
-        self._below = below
-        self._sealing = sealing
-        self._clock = clock
+        super().__init__(pool, keyring, shapes, entropy, below, sealing, persons)
+        self._upgrade = None
+        if self._holding is not None:
+            self._upgrade = Upgrade(self._store, keyring, self._holding, entropy, sealing)
         self._nominator = nominate.nominator(shapes)
         self._opened = OpenedEntries(
             most=most, value_s=min(value_s, 300.0), origin_s=origin_s, unknown_s=unknown_s, clock=clock
         )
+        self._reader = Reader(self._store, keyring, self._holding, self._opened, clock)
         self._sender = secrets.token_hex(8)  # whose notices need not be heard: ours
         self._listener: asyncio.Task[None] | None = None
         self._scanners: dict[str, list[Scanner]] = {}
         self._learning: set[asyncio.Task[None]] = set()
-        self._reading: dict[tuple[str, str], asyncio.Future[None]] = {}
-        self.damaged = 0
+
+    @property
+    def damaged(self) -> int:
         """Entries met that did not open; each stayed a surrogate."""
+        return self._reader.damaged
 
     async def start(self, tenant: str) -> Scanner:
         """Load (or make) the keys of a tenant and return its scanner; raises KeysUnavailable, StoreUnavailable."""
@@ -142,6 +129,7 @@ class SurrogateVault:
             return []
         drafts = await self._with_current_keys(tenant, lambda: self._written(tenant, values, cell))
         self._opened.drop(tenant, [one.surrogate for one in drafts])
+        await self._upgrade_met(tenant, drafts)
         placed = [("", False)] * len(values)
         for one in drafts:
             for number in one.numbers:
@@ -150,44 +138,46 @@ class SurrogateVault:
 
     async def _written(self, tenant: str, values: Sequence[NewValue], cell: str) -> list[Draft]:
         maker = await self._maker(tenant, {value.kind for value in values})
-        drafts = draft(values, maker.keys)
+        drafts = draft(values, maker.keys, cell)
         async with self._store.work(tenant) as work:
-            # The first rows read bring the answer along. With old keys a value may not be found that is there, and then
-            # no surrogate would be free for it.
-            check = await work.under(maker.key_ids)
-            await self._find_placed(tenant, work, drafts)
-            await check()
-            await self._place(work, drafts, maker)
-            await self._write_origins(tenant, work, drafts, maker, cell)
+            await Placing(self._keyring, self._holding, maker, work).run(drafts, cell, self._sender)
         return drafts
 
-    async def _with_current_keys(self, tenant: str, attempt: Callable[[], Awaitable[_T]]) -> _T:
-        """Try again with the keys of now while a change of keys comes in between; raises KeysUnavailable."""
-        for _ in range(_KEY_CHANGES):
-            try:
-                return await attempt()
-            except KeysChanged:
-                self._keyring.refresh(tenant)
-        raise KeysUnavailable("keys-changing", "the keys change faster than values can be written")
+    async def _upgrade_met(self, tenant: str, drafts: Sequence[Draft]) -> None:
+        """Give value keys to entries of before person keys that were written again."""
+        if self._upgrade is None:
+            return
+        for kind in {one.kind for one in drafts if not one.held}:
+            # They are as good as before if that fails now; a rotation comes by as well.
+            with contextlib.suppress(KeysUnavailable, StoreUnavailable, EnvelopeInvalid):
+                met = {one.surrogate for one in drafts if not one.held and one.kind == kind}
+                await self._upgrade.entries(tenant, kind, met)
 
     async def bind(self, tenant: str, cell: str, entity: str, record: str) -> None:
         """Give all origins of a cell and entity their record; raises OriginConflict when they have another."""
-        await self._bind(tenant, cell, entity, record, None)
-
-    async def bind_surrogates(
-        self, tenant: str, cell: str, entity: str, record: str, surrogates: Collection[str]
-    ) -> None:
-        """Give the origins of these surrogates in a cell their record; raises OriginConflict."""
-        if surrogates:
-            await self._bind(tenant, cell, entity, record, list(surrogates))
+        if not cell or not record:
+            raise ValueError("binding needs a cell and a record")
+        async with self._store.work(tenant) as work:
+            changed = await work.bind(cell, entity, record)
+            await work.announce(self._sender, changed)
+        self._opened.drop(tenant, changed)
 
     async def add_origin(self, tenant: str, surrogate: str, origin: Origin, cell: str) -> None:
         """Note that a surrogate was written somewhere else too; whether the writer may is decided before."""
+        await self._with_current_keys(tenant, lambda: self._add_origin(tenant, surrogate, origin, cell))
+        self._opened.drop(tenant, [surrogate])
+
+    async def _add_origin(self, tenant: str, surrogate: str, origin: Origin, cell: str) -> None:
         row = OriginRow(surrogate, origin.entity, origin.field, origin.record or "", "" if origin.record else cell)
+        place = place_of(origin, cell)
         async with self._store.work(tenant) as work:
+            asked = await self._holding.ask(work, [place]) if self._holding is not None else None
+            values = await self._value_keys(tenant, work, [surrogate])
+            if surrogate in values and self._holding is not None and asked is not None:
+                held = await self._holding.opened(tenant, asked)
+                await work.add_wraps(self._holding.wraps(tenant, held, surrogate, values[surrogate], [place]))
             await work.add_origins([row])
             await work.announce(self._sender, [surrogate])
-        self._opened.drop(tenant, [surrogate])
 
     async def retire_origin(self, tenant: str, origin: Origin, keep: Collection[str]) -> None:
         """A field of a record now holds the surrogates in `keep` only; entries stay, the other origins end."""
@@ -220,252 +210,11 @@ class SurrogateVault:
 
         An entry that was changed in the store is absent as well, so it stays a surrogate; `damaged` counts it.
         """
-        found, missing = self.cached(tenant, dict.fromkeys(surrogates))
-        reading = {self._reading[tenant, one] for one in missing if (tenant, one) in self._reading}
-        if reading:
-            # Another exchange reads them just now; what it may not keep is read again, by each for itself.
-            await asyncio.wait(reading)
-            fresh, missing = self.cached(tenant, missing)
-            found |= fresh
-        if not missing:
-            return found
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        mine = [(tenant, one) for one in missing if (tenant, one) not in self._reading]
-        self._reading |= dict.fromkeys(mine, done)
-        try:
-            return found | await self._read(tenant, missing)
-        finally:
-            for key in mine:
-                del self._reading[key]
-            done.set_result(None)
+        return await self._reader.resolve(tenant, surrogates)
 
     async def read(self, tenant: str, surrogates: Sequence[str]) -> dict[str, VaultEntry]:
         """`resolve` with what the store has now, whatever is in memory: for work that must miss no spelling."""
-        return await self._read(tenant, list(surrogates))
-
-    async def _read(self, tenant: str, missing: Sequence[str]) -> dict[str, VaultEntry]:
-        """Entries as the store has them now."""
-        found: dict[str, VaultEntry] = {}
-        generation = self._opened.generation
-        sealed = await self._store.entries(tenant, missing)
-        names = {key_id(entry.blob) for entry in sealed.values()}
-        names |= {key_id(row.spelling) for entry in sealed.values() for row in entry.origins if row.spelling}
-        gone: set[bytes] = set()
-        keys = await self._keyring.by_id(tenant, names, gone) if names else {}
-        for surrogate in missing:
-            entry = sealed.get(surrogate)
-            current = self._opened.may_keep(tenant, surrogate, generation)
-            if entry is None or (gone and key_id(entry.blob) in gone):  # its key was destroyed: a surrogate for ever
-                if current:
-                    self._opened.keep_unknown(tenant, surrogate)
-                continue
-            opened = self._open(tenant, entry, keys, keep=current)
-            if opened is not None:
-                found[surrogate] = opened
-        return found
-
-    async def at_origin(
-        self, tenant: str, entity: str, field_name: str, record: str, *, unless: str = ""
-    ) -> list[VaultEntry]:
-        """Entries a field of a record holds now, the newest first.
-
-        unless: beginning of cells; what is older than an open origin of this field in such a cell is left out.
-        """
-        held = await self._store.at_origin(tenant, entity, field_name, record, unless)
-        opened = await self.resolve(tenant, held) if held else {}
-        return [opened[one] for one in held if one in opened]
-
-    async def find(self, tenant: str, kind: str, clear: str) -> list[str]:
-        """Surrogates of values equal after normalising (names: case folded, aliases too), at most 200."""
-        _, pairs = await self._known(tenant, kind, lambda keys: dict.fromkeys(equality_terms(keys, kind, clear), clear))
-        return list(dict.fromkeys(surrogate for _, surrogate in pairs))[:200]
-
-    async def search(self, tenant: str, kind: str, how: str, text: str, most: int = 5000) -> list[VaultEntry]:
-        """Entries of a kind that a part of a value finds, whatever its case, width and (numbers) separators.
-
-        how: "equals", "prefix", "suffix", "contains" or "like" (see kms.index). Raises SearchTooShort, SearchTooWide
-        (more than `most` fit), IndexUnfinished, KeysUnavailable, StoreUnavailable, KindUnknown.
-        """
-        if kind not in KINDS:
-            raise KindUnknown(kind)
-        return await self.index.search(self, tenant, kind, index.pattern(how, text), most)
-
-    async def find_known(self, tenant: str, kind: str, candidates: Sequence[str]) -> dict[str, list[str]]:
-        """Which candidates are known values in exactly this case, with their surrogates (at most 200 each)."""
-        if not candidates:
-            return {}
-        spelled = {one: exact(one) for one in candidates}
-        of_term, pairs = await self._known(
-            tenant,
-            kind,
-            lambda keys: {
-                term: text for text in set(spelled.values()) for term in equality_terms(keys, kind, text, fold=False)
-            },
-        )
-        found: dict[str, list[str]] = {}
-        for term, surrogate in pairs:
-            found.setdefault(of_term[term], []).append(surrogate)
-        return {one: found[text] for one, text in spelled.items() if text in found}
-
-    async def _known(
-        self, tenant: str, kind: str, made: Callable[[tuple[FieldKey, ...]], dict[bytes, str]]
-    ) -> tuple[dict[bytes, str], list[tuple[bytes, str]]]:
-        """Terms (with what each is for) under all live keys of one moment, and the (term, surrogate) pairs found."""
-
-        async def ask() -> tuple[dict[bytes, str], list[tuple[bytes, str]]]:
-            keys = await self._equal_keys(tenant, kind)
-            terms = made(keys)
-            ids = [key.id for key in keys]
-            pairs = await self._store.known(tenant, kind, list(terms), ids, deterministic=kind in DETERMINISTIC)
-            return terms, pairs
-
-        return await self._with_current_keys(tenant, ask)
-
-    async def index_alias(self, tenant: str, kind: str, alias: str, surrogate: str) -> None:
-        """Make a value findable by another spelling, too; the alias is kept sealed beside its terms."""
-        await self.index_aliases(tenant, kind, [(alias, surrogate)])
-
-    async def index_aliases(self, tenant: str, kind: str, aliases: Sequence[tuple[str, str]]) -> None:
-        """The same for many (alias, surrogate) pairs at once."""
-
-        async def write() -> None:
-            maker = await self._maker(tenant, {kind})
-            rows = [row for alias, surrogate in aliases for row in maker.alias(kind, alias, surrogate)]
-            async with self._store.work(tenant) as work:
-                check = await work.under(maker.key_ids)
-                await work.add_terms(rows)
-                await check()
-
-        await self._with_current_keys(tenant, write)
-
-    async def complete(self, tenant: str, prefixes: Collection[str]) -> dict[str, str]:
-        """Surrogates by a beginning that only one of them has (for `Scanner.find_truncated`)."""
-        found = await self._store.starting_with(tenant, list(prefixes)) if prefixes else {}
-        return {prefix: matches[0] for prefix, matches in found.items() if len(matches) == 1}
-
-    async def _maker(self, tenant: str, kinds: Iterable[str]) -> Maker:
-        keys = {kind: await self._kind_keys(tenant, kind) for kind in kinds}
-        return Maker(tenant, keys, self._shapes, self._entropy, self._below, self._sealing(tenant))
-
-    async def _kind_keys(self, tenant: str, kind: str) -> KindKeys:
-        equal = await self._equal_keys(tenant, kind)
-        seal = await self._keyring.field_key(tenant, kind, "seal")
-        token = await self._keyring.field_key(tenant, TOKEN_SCOPE, "token")
-        return KindKeys(seal, equal, token, await self.index.current(tenant, kind))
-
-    async def _equal_keys(self, tenant: str, kind: str) -> tuple[FieldKey, ...]:
-        if kind not in KINDS:
-            raise KindUnknown(kind)
-        return await self._keyring.field_keys(tenant, kind, "equal")
-
-    async def _place(self, work: Work, drafts: list[Draft], maker: Maker) -> None:
-        """Insert what was not found; several processes may do so at once."""
-        for _ in range(_ATTEMPTS):
-            wanted = [one for one in drafts if not one.surrogate]
-            if not wanted:
-                return
-            # One of equal values goes first: what must stay as it is written finds out afterwards whether it does.
-            wanted = list(
-                {one.terms[0] if one.deterministic else number: one for number, one in enumerate(wanted)}.values()
-            )
-            inserted = await work.add_entries([maker.entry(one) for one in wanted])
-            for one in wanted:
-                one.new = one.surrogate in inserted
-                if not one.new:
-                    one.surrogate = ""
-            missing = [one for one in drafts if not one.surrogate and one.deterministic]
-            await self._find_placed(maker.tenant, work, missing)
-        kinds = {one.kind for one in drafts if not one.surrogate}
-        raise SurrogateSpaceFull(f"no free surrogate found for {', '.join(sorted(kinds))}")
-
-    async def _find_placed(self, tenant: str, work: Work, drafts: list[Draft]) -> None:
-        equal = [one for one in drafts if one.deterministic]
-        at = [
-            (number, one.kind, term, OriginRow("", origin.entity, origin.field, origin.record or ""))
-            for number, one in enumerate(drafts)
-            if not one.deterministic
-            for origin, _ in one.origins[:1]
-            if origin.record is not None
-            for term in one.terms
-        ]
-        values, places = await work.placed([(one.kind, term) for one in equal for term in one.terms], at)
-        for one in equal:
-            for term in one.terms:
-                if (found := values.get((one.kind, term))) is not None:
-                    one.surrogate, one.blob = found
-                    one.found_by = term
-                    break
-        for number, at_place in places.items():
-            drafts[number].surrogate, drafts[number].blob, drafts[number].found_by = at_place
-        apart = [one for one in equal if one.aside and one.surrogate and await self._stored(tenant, one) != one.clear]
-        if apart:
-            for one in apart:
-                one.set_apart()
-            await self._find_placed(tenant, work, apart)
-
-    async def _write_origins(self, tenant: str, work: Work, drafts: list[Draft], maker: Maker, cell: str) -> None:
-        rows: list[OriginRow] = []
-        terms: list[TermRow] = []
-        parts: list[IndexRow] = []
-        renewed: list[RenewedValue] = []
-        for one in drafts:
-            stored = one.clear if one.new else await self._stored(tenant, one)
-            rows += maker.origins(one, stored, cell)
-            parts += maker.index(one, stored)
-            if one.new:
-                terms += maker.terms(one)
-            elif (newer := maker.renewed(one, stored)) is not None:
-                renewed.append(newer)
-        await work.add_terms(terms)
-        await work.add_index(parts)
-        await work.add_origins(rows)
-        await work.renew(renewed)
-        await work.announce(self._sender, [one.surrogate for one in drafts if not one.new])
-
-    async def _stored(self, tenant: str, one: Draft) -> str:
-        """The clear text the entry of an equal value holds; it may be spelled differently."""
-        keys = await self._keyring.by_id(tenant, {key_id(one.blob)})
-        return open_(keys, one.blob, value_context(tenant, one.kind, one.surrogate)).decode("utf-8", "surrogatepass")
-
-    async def _bind(self, tenant: str, cell: str, entity: str, record: str, only: list[str] | None) -> None:
-        if not cell or not record:
-            raise ValueError("binding needs a cell and a record")
-        async with self._store.work(tenant) as work:
-            changed = await work.bind(cell, entity, record, only)
-            await work.announce(self._sender, changed)
-        self._opened.drop(tenant, changed)
-
-    def _open(self, tenant: str, sealed: SealedEntry, keys: dict[bytes, FieldKey], *, keep: bool) -> VaultEntry | None:
-        """Open an entry, with what is still in memory of it; None when it was changed in the store."""
-        now = self._clock()
-        before = self._opened.stale(tenant, sealed.surrogate)
-        same = before is not None and before.blob == sealed.blob
-        spelled = dict(before.spellings) if before is not None and same else {}
-        try:
-            if before is not None and before.entry is not None and same:
-                clear, until = before.entry.clear, before.until
-            else:
-                clear = _opened_text(keys, sealed.blob, value_context(tenant, sealed.kind, sealed.surrogate))
-                until = self._keyring.until(tenant, key_id(sealed.blob))
-            spellings: dict[tuple[str, str, str], str] = {}
-            for row in sealed.origins:
-                if row.spelling is None:
-                    continue
-                if row.spelling not in spelled:
-                    place = spelling_context(tenant, sealed.kind, sealed.surrogate, row.entity, row.field)
-                    spelled[row.spelling] = _opened_text(keys, row.spelling, place)
-                spellings[(row.entity, row.field, row.record)] = spelled[row.spelling]
-        except EnvelopeInvalid:
-            self.damaged += 1
-            return None
-        origins = dict.fromkeys(Origin(row.entity, row.field, row.record or None) for row in sealed.origins)
-        entry = VaultEntry(sealed.surrogate, sealed.kind, clear, tuple(origins), spellings)
-        if before is not None and before.entry == entry:
-            entry = before.entry  # nothing changed: what was derived from it still holds
-        if keep:
-            kept = {row.spelling: spelled[row.spelling] for row in sealed.origins if row.spelling is not None}
-            self._opened.keep(tenant, entry, sealed.blob, kept, now, until)
-        return entry
+        return await self._reader.read(tenant, surrogates)
 
     async def _listen(self) -> None:
         """Follow the notices of other processes; whenever the connection is new, everything may have changed."""
@@ -475,6 +224,8 @@ class SurrogateVault:
             nonlocal failures
             failures = 0
             self._opened.drop_all()
+            if self._holding is not None:
+                self._holding.persons.forget()
             for tenant in self._scanners:
                 self.keys_changed(tenant)
 
@@ -485,12 +236,20 @@ class SurrogateVault:
             failures += 1
 
     def _heard(self, tenant: str, surrogates: list[str]) -> None:
-        if KEYS in surrogates:
+        if PERSONS in surrogates:
+            self.persons_changed(tenant)
+        elif KEYS in surrogates:
             self.keys_changed(tenant)
         elif EVERYTHING in surrogates:
             self._opened.drop_all(tenant)
         else:
             self._opened.drop(tenant, surrogates)
+
+    def persons_changed(self, tenant: str) -> None:
+        """Forget what was opened with person keys, and these themselves: somebody was erased."""
+        if self._holding is not None:
+            self._holding.persons.forget(tenant)
+        self._opened.drop_all(tenant)
 
     def keys_changed(self, tenant: str) -> None:
         """Use the keys a tenant has now; its scanner learns them, too."""
@@ -509,7 +268,3 @@ class SurrogateVault:
                 return
             if wait is not None:
                 await asyncio.sleep(wait)
-
-
-def _opened_text(keys: dict[bytes, FieldKey], blob: bytes, context: Context) -> str:
-    return open_(keys, blob, context).decode("utf-8", "surrogatepass")

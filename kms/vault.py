@@ -119,7 +119,7 @@ class TransitProvider:
 
     def key_name(self, tenant: str) -> str:
         """Name of the transit key that wraps for this tenant."""
-        return self._key or _key_name(tenant)
+        return self._key or tenant_key_name(tenant)
 
     @property
     def external(self) -> bool:
@@ -273,7 +273,7 @@ class TransitProvider:
             raise ValueError
 
 
-def _key_name(tenant: str) -> str:
+def tenant_key_name(tenant: str) -> str:
     """Name of a tenant's transit key; names the API cannot carry are hashed."""
     if _PLAIN_NAME.match(tenant):
         return f"crmgate-{tenant}"

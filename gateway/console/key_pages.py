@@ -127,6 +127,7 @@ class KeyPages(ConsolePages):
             "page": "keys",
             "jobs": sorted(jobs, key=lambda job: job.state in (State.DONE, State.CANCELLED)),
             "job_states": words.JOB_STATES,
+            "key_ends": words.KEY_ENDS,
             "tenant_key": rewrap.KIND,
             "part": _part,
             "may_steer": self._may(principal, CHANGE_KEYS),

@@ -173,6 +173,13 @@ JOB_STATES: Mapping[str, tuple[str, str]] = {
     "done": ("good", N_("Done")),
 }
 
+KEY_ENDS: Mapping[str, str] = {
+    "retired": N_("nothing is left under the old key"),
+    "verify": N_("the old key only confirms what was made under it"),
+    "standing": N_("the old key stays in use for what stands in the CRM itself"),
+}
+"""What became of the old key when a rotation ended (kms.rotation.End)."""
+
 DESTRUCTION_STATES: Mapping[str, tuple[str, str]] = {
     "requested": ("warning", N_("Waits for a second person")),
     "approved": ("warning", N_("Approved, waits for its day")),

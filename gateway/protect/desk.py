@@ -24,6 +24,7 @@ from gateway.durable import Durable, ask
 from gateway.job import Job, State, Wanted
 from gateway.job_store import JobStore
 from gateway.opening import open_keyring, sealing_of
+from gateway.person_keys import open_persons
 from gateway.protect.change import Changer
 from gateway.protect.client import CrmClient
 from gateway.protect.credential import Credential, Credentials
@@ -167,7 +168,9 @@ async def open_desk(settings: Settings, tenant: str, dsn: str) -> AsyncIterator[
         await log.start()
         stack.push_async_callback(log.close)
         sealing = partial(sealing_of, settings)
-        vault = SurrogateVault(pool, keyring, value_s=settings.keys.cache_s, sealing=sealing)
+        persons = open_persons(settings)
+        stack.push_async_callback(persons.close)
+        vault = SurrogateVault(pool, keyring, value_s=settings.keys.cache_s, sealing=sealing, persons=persons)
         stack.push_async_callback(vault.close)
         scanner = await vault.start(tenant)
         store, cell_store = ProtectStore(pool), CellStore(pool)

@@ -190,6 +190,17 @@ class ProtectStore:
                 ),
             )
 
+    async def forget(self, tenant: str, records: Sequence[tuple[str, str]]) -> int:
+        """Take away what was kept of these records, (entity, record), in every run; how many rows had something."""
+        async with self._connection() as connection:
+            cursor = await connection.execute(
+                "UPDATE protect_record p SET kept = NULL, changed_at = now()"
+                " FROM unnest(%s::text[], %s::text[]) AS w (entity, record)"
+                " WHERE p.tenant = %s AND p.entity = w.entity AND p.record = w.record AND p.kept IS NOT NULL",
+                ([entity for entity, _ in records], [record for _, record in records], tenant),
+            )
+            return cursor.rowcount
+
     async def counts(self, tenant: str, run: str) -> Mapping[str, Mapping[str, int]]:
         """Entity → state → records."""
         async with self._connection() as connection:

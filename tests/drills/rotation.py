@@ -28,6 +28,7 @@ from gateway.database import EmbeddedPostgres, migrate, open_pool
 from gateway.demo.people import make_people
 from gateway.first_steps import Start, write_files
 from gateway.opening import embedded_folder, open_keys
+from gateway.person_keys import open_persons
 from gateway.settings import Settings
 from gateway.settings_file import read_settings
 from kms.keyring import Keyring
@@ -151,7 +152,8 @@ async def drill(count: int, kills: int, seed: int = SEED, edit: Callable[[str], 
     with place(edit) as where:
         pool = await open_pool(where.dsn, max_size=4)
         keyring = Keyring(open_keys(where.settings), Store(pool), clock=time.monotonic)
-        vault = SurrogateVault(pool, keyring)
+        persons = open_persons(where.settings)
+        vault = SurrogateVault(pool, keyring, persons=persons)
         try:
             await vault.start(TENANT)
             values = values_of(rng, count)
@@ -174,6 +176,7 @@ async def drill(count: int, kills: int, seed: int = SEED, edit: Callable[[str], 
             _prove(where, [bytes(row[0]) for row in old], len(values), outcome)  # type: ignore[arg-type]
         finally:
             await vault.close()
+            await persons.close()
             await keyring.close()
             await pool.close()
     return outcome

@@ -384,7 +384,7 @@ def main() -> int:
     parser.add_argument("--story", choices=("entered", "before", "both"), default="both")
     parser.add_argument("--people", type=int, default=120)
     parser.add_argument("--migrated", action="store_true", help="entered: the gateway is told that nothing is clear")
-    parser.add_argument("--each", type=int, default=12, help="searches of each class and column")
+    parser.add_argument("--each", type=int, default=12, help="searches of each class and column; before: half of it")
     given = parser.parse_args()
     console = Console(highlight=False, width=150)
     different = 0
@@ -397,7 +397,7 @@ def main() -> int:
                 lines = compared(
                     name,
                     count=given.people,
-                    each=given.each,
+                    each=max(1, given.each // 2) if story == "before" else given.each,
                     hooks=STAGES if story == "before" else (),
                     settings_extra=MIGRATED if given.migrated and story == "entered" else UNMIGRATED,
                     before=story == "before",

@@ -22,6 +22,7 @@ from gateway.cli import app
 from gateway.database import open_pool
 from gateway.first_steps import ensure_secrets
 from gateway.opening import Database, open_database, open_keyring
+from gateway.person_keys import open_persons
 from gateway.settings import Settings
 from gateway.settings_file import read_settings
 from kms.provider import KeyDestroyed
@@ -91,26 +92,30 @@ class Place:
 async def _write(place: Place, tenant: str, kind: str, clear: str) -> str:
     pool = await open_pool(place.database.dsn, max_size=2)
     keyring = open_keyring(place.settings, pool)
-    vault = SurrogateVault(pool, keyring)
+    persons = open_persons(place.settings)
+    vault = SurrogateVault(pool, keyring, persons=persons)
     try:
         (surrogate,) = await vault.tokenise(tenant, [NewValue(kind, clear, Origin("contact", kind, "1"))], "c")
         return surrogate
     finally:
         await keyring.close()
         await vault.close()
+        await persons.close()
         await pool.close()
 
 
 async def _read(place: Place, tenant: str, surrogate: str) -> str:
     pool = await open_pool(place.database.dsn, max_size=2)
     keyring = open_keyring(place.settings, pool)
-    vault = SurrogateVault(pool, keyring)
+    persons = open_persons(place.settings)
+    vault = SurrogateVault(pool, keyring, persons=persons)
     try:
         found = await vault.resolve(tenant, [surrogate])
         return found[surrogate].clear if surrogate in found else surrogate
     finally:
         await keyring.close()
         await vault.close()
+        await persons.close()
         await pool.close()
 
 

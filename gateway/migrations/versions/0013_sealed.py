@@ -8,7 +8,7 @@ one and nobody comes after it. A key that the table does not know is none of its
 from alembic import op
 
 revision = "0013"
-down_revision = "0010"
+down_revision = "0012"
 branch_labels = None
 depends_on = None
 

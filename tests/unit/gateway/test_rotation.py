@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from audit.log import AuditUnavailable
 from gateway.accounts import utc_now
 from gateway.cli import app
+from gateway.cli_rotation import old_key
 from gateway.first_steps import Start, write_files
 from gateway.job import Job, Json, Slice, State, Wanted
 from gateway.rotation import MOST_PASSES, FieldKeyWork, ValuesLeft
@@ -150,6 +151,21 @@ async def test_without_the_audit_trail_nothing_begins_and_nothing_ends() -> None
     one, _ = await step(work(vault, Trail()), one)
     with pytest.raises(AuditUnavailable):
         await work(vault, Trail(broken=True)).slice(one)
+
+
+@pytest.mark.parametrize(
+    ("cursor", "told"),
+    [
+        (None, ""),
+        ({"phase": "walk"}, ""),
+        ({"end": "retired", "left": 0}, "0 left under the old key"),
+        ({"end": "verify", "left": -1}, "the old key goes on confirming what was made under it"),
+        ({"end": "standing", "left": 3}, "the old key stays live for 3 known of what stands in the CRM under it"),
+        ({"end": "standing", "left": 0}, "the old key stays live for 0 known of what stands in the CRM under it"),
+    ],
+)
+def test_what_became_of_the_old_key_is_told(cursor: Json, told: str) -> None:
+    assert old_key(replace(job(), cursor=cursor)) == told
 
 
 @pytest.fixture

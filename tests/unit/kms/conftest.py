@@ -1,7 +1,9 @@
 """A keyring over a real local provider and a real PostgreSQL, for what seals values."""
 
+import asyncio
+import shutil
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,9 @@ import pytest
 from gateway.database import Pool
 from kms.keyring import Keyring
 from kms.local import LocalProvider
+from kms.local_epochs import LocalEpochs
+from kms.person_store import sqlite_store
+from kms.persons import Persons
 from kms.store import Store
 
 PASSPHRASE = b"correct horse battery staple"
@@ -19,6 +24,40 @@ def keyring_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("keyring") / "keyring"
     LocalProvider.create(path, PASSPHRASE)
     return path
+
+
+@pytest.fixture(scope="session")
+def epochs_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of epochs with a first one of the tenant `acme`: making one takes a while on purpose."""
+    path = tmp_path_factory.mktemp("epochs") / "persons.keyring"
+    asyncio.run(LocalEpochs(path, PASSPHRASE).begin("acme"))
+    return path
+
+
+MakePersons = Callable[[Callable[[], float]], Persons]
+
+
+@pytest.fixture
+async def make_persons(epochs_file: Path, tmp_path: Path) -> AsyncIterator[MakePersons]:
+    """Person keys in one SQLite file and one file of epochs, for as many processes as are asked for; takes a clock."""
+    own = tmp_path / "persons.keyring"
+    shutil.copy(epochs_file, own)
+    made: list[Persons] = []
+
+    def make(clock: Callable[[], float]) -> Persons:
+        keeper = LocalEpochs(own, PASSPHRASE)
+        made.append(Persons(sqlite_store(tmp_path / "persons.db"), lambda _: keeper, clock=clock))
+        return made[-1]
+
+    yield make
+    for one in made:
+        await one.close()
+
+
+@pytest.fixture
+def persons(make_persons: MakePersons) -> Persons:
+    """Those of one process."""
+    return make_persons(time.monotonic)
 
 
 class Failing(LocalProvider):

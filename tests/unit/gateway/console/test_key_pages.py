@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.console.key_pages import arrange
-from gateway.job import Slice, State
+from gateway.job import Json, Slice, State
 from kms.provider import KeysUnavailable
 from tests.unit.gateway.console.stage import ASKED, KEYS, Browser, Stage, destroyed, rotation
 
@@ -65,6 +65,21 @@ async def test_a_rotation_is_watched_paused_and_resumed(stage: Stage, admin: Bro
     assert job is not None
     assert job.state is State.RUNNING
     assert [reason for _, reason, _ in await stage.reasons()][-2:] == ["rotation-paused", "rotation-resumed"]
+
+
+async def test_a_rotation_that_ended_tells_what_became_of_the_old_key(stage: Stage, admin: Browser) -> None:
+    jobs = await rotation(stage, "rotate-3")
+    for end, left, said in (
+        ("retired", 0, "nothing is left under the old key"),
+        ("verify", -1, "the old key only confirms what was made under it"),
+        ("standing", 3, "the old key stays in use for what stands in the CRM itself (3 known)"),
+    ):
+        name = f"rotate-{end}"
+        job = await jobs.add(name, "rotate", "t1", {"scope": "email", "purpose": "seal", "old": end}, 1, None)
+        cursor: dict[str, Json] = {"end": end, "left": left}
+        assert await jobs.save(job, Slice(cursor, 1, 1, finished=True), 1.0)
+        text = " ".join((await admin.get("/keys/rotations?lang=en")).text.split())
+        assert said in text
 
 
 async def test_what_has_ended_stays_as_it_is_and_the_page_says_so(stage: Stage, admin: Browser) -> None:

@@ -1,0 +1,344 @@
+"""SQL of holders and of the value keys wrapped for them; the mapping only, no key.
+
+A write locks the holders it writes for (`FOR SHARE`) and the entries it found (`FOR KEY SHARE`, kms.work_store); who
+erases marks the holder first, which waits for such writes, and only then destroys its key. So no value is ever wrapped
+for somebody who is erased already.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import psycopg
+from psycopg.rows import TupleRow
+
+from kms.connections import Connection
+from kms.connections import Connections as Database
+
+_LOCK_WAIT = "SET LOCAL lock_timeout = '300ms'"  # shorter than PostgreSQL's deadlock_timeout: writers never lose to us
+WRAPS_AT_ONCE = 16
+
+
+class Place(NamedTuple):
+    """Whom a value belongs to: a record of an entity, or while that is not known the exchange that makes it."""
+
+    entity: str
+    record: str
+    cell: str
+
+
+LOOSE = Place("", "", "#loose")
+"""Of values that stand nowhere: what somebody searched for. Whoever is erased, this holder is erased as well."""
+
+
+class WrapRow(NamedTuple):
+    """A value key wrapped for a holder."""
+
+    surrogate: str
+    holder: bytes
+    wrapped: bytes
+
+
+class HoldersChanged(Exception):  # noqa: N818 - a state, not a fault
+    """A holder was erased while it was written for; nothing was written, again with a new holder helps."""
+
+    permanent = False
+
+
+class EntriesErased(Exception):  # noqa: N818 - a state, not a fault
+    """Entries were met whose holders are all erased; they have to be removed before the value can be written anew."""
+
+    permanent = False
+
+    def __init__(self, surrogates: Collection[str], holders: Collection[bytes]) -> None:
+        super().__init__("entries of erased holders are still stored")
+        self.surrogates = list(surrogates)
+        self.holders = list(holders)
+
+
+class Asked:
+    """Holders that were asked for in a transaction, to be fetched when their answer is needed."""
+
+    def __init__(
+        self, made: psycopg.AsyncCursor[TupleRow], found: Sequence[tuple[list[Place], psycopg.AsyncCursor[TupleRow]]]
+    ) -> None:
+        self._made = made
+        self._found = found
+
+    async def fetch(self) -> tuple[dict[Place, bytes], set[bytes]]:
+        """The holder of each place, and which of them are new; raises HoldersChanged."""
+        new = {bytes(one) for (one,) in await self._made.fetchall()}
+        holders: dict[Place, bytes] = {}
+        for places, cursor in self._found:
+            rows = {number: bytes(one) for number, one in await cursor.fetchall()}
+            if len(rows) != len(places):
+                raise HoldersChanged("a holder was erased just now")
+            holders |= {place: rows[number] for number, place in enumerate(places)}
+        return holders, new & set(holders.values())
+
+
+async def ask_holders(connection: Connection, tenant: str, places: Sequence[Place], ids: Sequence[bytes]) -> Asked:
+    """Find, or make under these fresh ids, the holder of each place, and keep it from being erased until the end."""
+    ordered = sorted(set(places))
+    made = await connection.execute(
+        """
+        INSERT INTO vault_holder (tenant, id, entity, record, cell)
+        SELECT %s, w.* FROM unnest(%s::bytea[], %s::text[], %s::text[], %s::text[]) AS w (id, entity, record, cell)
+        WHERE w.record = '' OR NOT EXISTS (
+            SELECT 1 FROM vault_holder h WHERE h.tenant = %s AND h.entity = w.entity AND h.record = w.record
+            AND h.record <> '' AND h.erased_at IS NULL)
+        ON CONFLICT DO NOTHING RETURNING id
+        """,
+        (
+            tenant,
+            list(ids[: len(ordered)]),
+            [place.entity for place in ordered],
+            [place.record for place in ordered],
+            ["" if place.record else place.cell for place in ordered],
+            tenant,
+        ),
+    )
+    found: list[tuple[list[Place], psycopg.AsyncCursor[TupleRow]]] = []
+    if known := [place for place in ordered if place.record]:
+        cursor = await connection.execute(
+            """
+            SELECT w.n, f.id FROM unnest(%s::int[], %s::text[], %s::text[]) AS w (n, entity, record)
+            CROSS JOIN LATERAL (
+                SELECT id FROM vault_holder h WHERE h.tenant = %s AND h.entity = w.entity AND h.record = w.record
+                AND h.record <> '' AND h.erased_at IS NULL ORDER BY h.created_at, h.id LIMIT 1 FOR SHARE) f
+            ORDER BY w.n
+            """,
+            (list(range(len(known))), [one.entity for one in known], [one.record for one in known], tenant),
+        )
+        found.append((known, cursor))
+    if open_ := [place for place in ordered if not place.record]:
+        cursor = await connection.execute(
+            """
+            SELECT w.n, f.id FROM unnest(%s::int[], %s::text[], %s::text[]) AS w (n, entity, cell)
+            CROSS JOIN LATERAL (
+                SELECT id FROM vault_holder h WHERE h.tenant = %s AND h.entity = w.entity AND h.cell = w.cell
+                AND h.cell <> '' AND h.erased_at IS NULL FOR SHARE) f
+            ORDER BY w.n
+            """,
+            (list(range(len(open_))), [one.entity for one in open_], [one.cell for one in open_], tenant),
+        )
+        found.append((open_, cursor))
+    return Asked(made, found)
+
+
+async def wraps_of(
+    connection: Connection, tenant: str, surrogates: Sequence[str], most: int = WRAPS_AT_ONCE
+) -> psycopg.AsyncCursor[TupleRow]:
+    """Ask for the value keys of entries, at most so many wrappings each: (surrogate, holder, wrapped)."""
+    return await connection.execute(
+        """
+        SELECT w.surrogate, f.holder, f.wrapped FROM unnest(%s::text[]) AS w (surrogate) CROSS JOIN LATERAL (
+            SELECT holder, wrapped FROM vault_wrap WHERE tenant = %s AND surrogate = w.surrogate LIMIT %s) f
+        """,
+        (list(surrogates), tenant, most),
+    )
+
+
+async def read_wraps(cursor: psycopg.AsyncCursor[TupleRow]) -> dict[str, list[WrapRow]]:
+    """What `wraps_of` asked for, by surrogate."""
+    found: dict[str, list[WrapRow]] = {}
+    for surrogate, holder, wrapped in await cursor.fetchall():
+        found.setdefault(surrogate, []).append(WrapRow(surrogate, bytes(holder), bytes(wrapped)))
+    return found
+
+
+async def add_wraps(connection: Connection, tenant: str, rows: Sequence[WrapRow]) -> None:
+    """Keep wrapped value keys; one that is there already stays."""
+    ordered = sorted({(row.surrogate, row.holder): row for row in rows}.values())
+    if ordered:
+        await connection.execute(
+            "INSERT INTO vault_wrap (tenant, surrogate, holder, wrapped)"
+            " SELECT %s, * FROM unnest(%s::text[], %s::bytea[], %s::bytea[]) ON CONFLICT DO NOTHING",
+            (
+                tenant,
+                [row.surrogate for row in ordered],
+                [row.holder for row in ordered],
+                [row.wrapped for row in ordered],
+            ),
+        )
+
+
+async def bind_holder(connection: Connection, tenant: str, cell: str, entity: str, record: str) -> None:
+    """The record of what an exchange made is known now."""
+    await connection.execute(
+        "UPDATE vault_holder SET record = %s WHERE tenant = %s AND entity = %s AND cell = %s AND cell <> ''"
+        " AND record = '' AND erased_at IS NULL",
+        (record, tenant, entity, cell),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What went with some holders: entries nobody else holds, entries that others hold too."""
+
+    entries: int
+    shared: int
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """Holders of some records, marked as erased; unheld: entries of before person keys that stood nowhere else."""
+
+    holders: list[bytes]
+    unheld: int
+    changed: list[str]
+
+
+class HolderStore:
+    """What erasing asks of the tables of this package; every method raises StoreUnavailable and may be repeated."""
+
+    def __init__(self, connections: Database) -> None:
+        self._connections = connections
+
+    async def mark(self, tenant: str, records: Sequence[tuple[str, str]]) -> Marked:
+        """Mark the holders of records as erased and end their origins, once whoever writes for them is done."""
+        entities, names = [one for one, _ in records], [one for _, one in records]
+        async with self._connections.connection() as connection:
+            await connection.execute(_LOCK_WAIT)
+            cursor = await connection.execute(
+                """
+                WITH w AS (SELECT * FROM unnest(%s::text[], %s::text[]) AS w (entity, record)),
+                mine AS (
+                    SELECT h.id FROM vault_holder h WHERE h.tenant = %s AND h.erased_at IS NULL AND (
+                        (h.record <> '' AND EXISTS (SELECT 1 FROM w WHERE w.entity = h.entity AND w.record = h.record))
+                        OR (h.entity = %s AND h.cell = %s)) ORDER BY h.id FOR NO KEY UPDATE)
+                UPDATE vault_holder h SET erased_at = clock_timestamp() FROM mine
+                WHERE h.tenant = %s AND h.id = mine.id RETURNING h.id
+                """,
+                (entities, names, tenant, LOOSE.entity, LOOSE.cell, tenant),
+            )
+            holders = [bytes(one) for (one,) in await cursor.fetchall()]
+            cursor = await connection.execute(
+                """
+                WITH w AS (SELECT * FROM unnest(%s::text[], %s::text[]) AS w (entity, record)),
+                mine AS (
+                    SELECT o.ctid FROM vault_origin o JOIN w USING (entity, record) WHERE o.tenant = %s AND record <> ''
+                    ORDER BY o.surrogate, o.entity, o.field, o.record FOR UPDATE OF o)
+                DELETE FROM vault_origin o USING mine WHERE o.ctid = mine.ctid RETURNING o.surrogate
+                """,
+                (entities, names, tenant),
+            )
+            changed = sorted({one for (one,) in await cursor.fetchall()})
+            cursor = await connection.execute(
+                """
+                DELETE FROM vault v WHERE v.tenant = %s AND v.surrogate = ANY(%s::text[]) AND NOT v.held
+                AND NOT EXISTS (SELECT 1 FROM vault_origin o WHERE o.tenant = v.tenant AND o.surrogate = v.surrogate
+                                AND (o.retired_at IS NULL OR o.retired_at = 'infinity'))
+                """,
+                (tenant, changed),
+            )
+            unheld = cursor.rowcount
+            await connection.commit()
+            return Marked(holders, unheld, changed)
+
+    async def remark(self, tenant: str, holders: Sequence[bytes]) -> list[bytes]:
+        """Mark holders that were erased before this database was restored; those that were not marked."""
+        async with self._connections.connection() as connection:
+            await connection.execute(_LOCK_WAIT)
+            cursor = await connection.execute(
+                """
+                WITH mine AS (SELECT id FROM vault_holder WHERE tenant = %s AND id = ANY(%s::bytea[])
+                              AND erased_at IS NULL ORDER BY id FOR NO KEY UPDATE)
+                UPDATE vault_holder h SET erased_at = clock_timestamp() FROM mine
+                WHERE h.tenant = %s AND h.id = mine.id RETURNING h.id, h.entity, h.record
+                """,
+                (tenant, list(holders), tenant),
+            )
+            rows = await cursor.fetchall()
+            await connection.execute(
+                """
+                DELETE FROM vault_origin o USING unnest(%s::text[], %s::text[]) AS w (entity, record)
+                WHERE o.tenant = %s AND o.entity = w.entity AND o.record = w.record AND o.record <> ''
+                """,
+                ([row[1] for row in rows], [row[2] for row in rows], tenant),
+            )
+            await connection.commit()
+            return [bytes(row[0]) for row in rows]
+
+    async def marked(self, tenant: str, after: bytes, most: int) -> list[bytes]:
+        """Erased holders after one, in order."""
+        async with self._connections.connection() as connection:
+            cursor = await connection.execute(
+                "SELECT id FROM vault_holder WHERE tenant = %s AND erased_at IS NOT NULL AND id > %s"
+                " ORDER BY id LIMIT %s",
+                (tenant, after, most),
+            )
+            return [bytes(one) for (one,) in await cursor.fetchall()]
+
+    async def holding_still(self, tenant: str) -> list[bytes]:
+        """Erased holders for whom value keys are still stored."""
+        async with self._connections.connection() as connection:
+            cursor = await connection.execute(
+                "SELECT DISTINCT w.holder FROM vault_wrap w"
+                " JOIN vault_holder h ON h.tenant = w.tenant AND h.id = w.holder"
+                " WHERE w.tenant = %s AND h.erased_at IS NOT NULL",
+                (tenant,),
+            )
+            return [bytes(one) for (one,) in await cursor.fetchall()]
+
+    async def remove(self, tenant: str, holders: Sequence[bytes], most: int) -> Removed | None:
+        """Take away what was wrapped for erased holders, of at most so many entries; None: nothing is left.
+
+        An entry that no living holder has goes with its terms, index rows and origins.
+        """
+        async with self._connections.connection() as connection:
+            await connection.execute(_LOCK_WAIT)
+            cursor = await connection.execute(
+                "SELECT v.surrogate FROM vault v WHERE v.tenant = %s AND v.surrogate IN (SELECT w.surrogate FROM"
+                " vault_wrap w WHERE w.tenant = %s AND w.holder = ANY(%s::bytea[]) ORDER BY w.surrogate LIMIT %s)"
+                " ORDER BY v.surrogate FOR UPDATE OF v",
+                (tenant, tenant, list(holders), most),
+            )
+            concerned = [one for (one,) in await cursor.fetchall()]
+            if not concerned:
+                return None
+            gone = await _delete_unheld(connection, tenant, concerned)
+            await connection.execute(
+                "DELETE FROM vault_wrap WHERE tenant = %s AND surrogate = ANY(%s::text[])"
+                " AND holder = ANY(%s::bytea[])",
+                (tenant, concerned, list(holders)),
+            )
+            await connection.commit()
+            return Removed(gone, len(concerned) - gone)
+
+    async def purge(self, tenant: str, surrogates: Sequence[str]) -> None:
+        """Take entries away that no living holder has, so that their value can be written anew."""
+        async with self._connections.connection() as connection:
+            await connection.execute(_LOCK_WAIT)
+            await connection.execute(
+                "SELECT 1 FROM vault WHERE tenant = %s AND surrogate = ANY(%s::text[]) ORDER BY surrogate FOR UPDATE",
+                (tenant, list(surrogates)),
+            )
+            await _delete_unheld(connection, tenant, surrogates)
+            await connection.commit()
+
+    async def counts(self, tenant: str) -> tuple[int, int, int, int]:
+        """Holders that live, holders erased, entries held, entries of before person keys."""
+        async with self._connections.connection() as connection:
+            cursor = await connection.execute(
+                "SELECT (SELECT count(*) FROM vault_holder WHERE tenant = %s AND erased_at IS NULL),"
+                " (SELECT count(*) FROM vault_holder WHERE tenant = %s AND erased_at IS NOT NULL),"
+                " (SELECT count(*) FROM vault WHERE tenant = %s AND held),"
+                " (SELECT count(*) FROM vault WHERE tenant = %s AND NOT held)",
+                (tenant,) * 4,
+            )
+            row = await cursor.fetchone()
+            assert row is not None
+            return row[0], row[1], row[2], row[3]
+
+
+async def _delete_unheld(connection: Connection, tenant: str, surrogates: Sequence[str]) -> int:
+    cursor = await connection.execute(
+        """
+        DELETE FROM vault v WHERE v.tenant = %s AND v.surrogate = ANY(%s::text[]) AND v.held AND NOT EXISTS (
+            SELECT 1 FROM vault_wrap w JOIN vault_holder h ON h.tenant = w.tenant AND h.id = w.holder
+            WHERE w.tenant = v.tenant AND w.surrogate = v.surrogate AND h.erased_at IS NULL)
+        """,
+        (tenant, list(surrogates)),
+    )
+    return cursor.rowcount

@@ -1,0 +1,360 @@
+"""The person store in a SQLite file of its own, or in a PostgreSQL other than the main one.
+
+Whoever keeps copies of the main database must not get this one with it. SQLite overwrites what is deleted
+(`secure_delete`) and keeps no write-ahead log; PostgreSQL does neither, so there only the turn of the epoch ends a key
+for good. Calls block, so they run in threads of their own under a time limit.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psycopg
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import QueuePool
+
+from kms.person import Epoch, EpochChanged, EpochState, PersonCounts, PersonRow
+from kms.provider import KeysUnavailable
+
+_THREADS = 4
+_BUSY_MS = 5000
+_AT_ONCE = 5000
+_T = TypeVar("_T")
+
+_tables = sa.MetaData()
+_epoch = sa.Table(
+    "person_epoch",
+    _tables,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("wrapped", sa.LargeBinary, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("begun_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("closed_at", sa.DateTime(timezone=True)),
+)
+_key = sa.Table(
+    "person_key",
+    _tables,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("holder", sa.LargeBinary(16), primary_key=True),
+    sa.Column("epoch", sa.Integer, nullable=False),
+    sa.Column("wrapped", sa.LargeBinary, nullable=False),
+    sa.Column("made_at", sa.DateTime(timezone=True), nullable=False),
+)
+sa.Index("person_key_epoch", _key.c.tenant, _key.c.epoch)
+_tombstone = sa.Table(
+    "person_tombstone",
+    _tables,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("holder", sa.LargeBinary(16), primary_key=True),
+    sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+)
+_READS = {"crmgate_reads": True}
+
+
+def sqlite_engine(path: Path) -> sa.Engine:
+    """An engine over a file for its owner only, made at first use."""
+    engine = sa.create_engine(
+        "sqlite+pysqlite://",
+        creator=lambda: _open_file(path),
+        poolclass=QueuePool,
+        pool_size=_THREADS,
+        hide_parameters=True,
+    )
+
+    # The driver would begin late and deferred: two writers could then lock each other out half way.
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        reads = connection.get_execution_options().get("crmgate_reads")
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _open_file(path: Path) -> Any:
+    import sqlite3
+
+    # Never opened and closed beside SQLite: closing a file gives up every lock that this process has on it.
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=_BUSY_MS / 1000)
+    for pragma in ("secure_delete = ON", "journal_mode = DELETE", "synchronous = EXTRA", "temp_store = MEMORY"):
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
+
+
+def sqlite_store(path: Path) -> "PersonTables":
+    """The store in a file; a lock file stands beside it."""
+    return PersonTables(sqlite_engine(path), path.with_name(f"{path.name}.lock"))
+
+
+def postgres_engine(dsn: str) -> sa.Engine:
+    """An engine over a connection string as libpq reads it."""
+    return sa.create_engine(
+        "postgresql+psycopg://",
+        creator=lambda: psycopg.connect(dsn, connect_timeout=5),
+        poolclass=QueuePool,
+        pool_size=_THREADS,
+        pool_pre_ping=True,
+        hide_parameters=True,
+    )
+
+
+class PersonTables:
+    """The person store over an engine; see kms.person.PersonStore.
+
+    queue: a file that calls of all processes queue at, for SQLite, which serves whoever happens to ask at the right
+    moment; timeout_s: one call, all told.
+    """
+
+    def __init__(self, engine: sa.Engine, queue: Path | None = None, *, timeout_s: float = 10.0) -> None:
+        self._engine = engine
+        self._queue = queue
+        self._timeout_s = timeout_s
+        self._threads = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="persons")
+        self._made = False
+
+    async def epochs(self, tenant: str) -> list[Epoch]:
+        """Every epoch, the oldest first."""
+        query = sa.select(_epoch).where(_epoch.c.tenant == tenant).order_by(_epoch.c.number)
+        rows = await self._call(lambda connection: connection.execute(query).fetchall(), reads=True)
+        return [
+            Epoch(row.number, bytes(row.wrapped), EpochState(row.state), _aware(row.begun_at), _aware(row.closed_at))
+            for row in rows
+        ]
+
+    async def begin(self, tenant: str, first: Epoch, at: datetime) -> None:
+        """Keep the first epoch, unless there is one already."""
+
+        def work(connection: sa.Connection) -> None:
+            self._alone(connection, tenant)
+            if connection.execute(sa.select(_epoch.c.number).where(_epoch.c.tenant == tenant).limit(1)).first() is None:
+                connection.execute(_epoch.insert().values(**_new(tenant, first, at)))
+
+        await self._call(work)
+
+    async def read(self, tenant: str, holders: Collection[bytes]) -> tuple[dict[bytes, PersonRow], set[bytes]]:
+        """Keys of these holders, and who of them was erased; one question."""
+        wanted = list(holders)
+
+        def work(connection: sa.Connection) -> list[Any]:
+            found: list[Any] = []
+            for at in range(0, len(wanted), _AT_ONCE):
+                some = wanted[at : at + _AT_ONCE]
+                keys = sa.select(_key.c.holder, _key.c.epoch, _key.c.wrapped).where(
+                    _key.c.tenant == tenant, _key.c.holder.in_(some)
+                )
+                gone = sa.select(_tombstone.c.holder, sa.literal(0), sa.cast(sa.null(), sa.LargeBinary)).where(
+                    _tombstone.c.tenant == tenant, _tombstone.c.holder.in_(some)
+                )
+                found += connection.execute(sa.union_all(keys, gone)).fetchall()
+            return found
+
+        rows: dict[bytes, PersonRow] = {}
+        erased: set[bytes] = set()
+        for holder, epoch, wrapped in await self._call(work, reads=True):
+            if wrapped is None:
+                erased.add(bytes(holder))
+            else:
+                rows[bytes(holder)] = PersonRow(bytes(holder), epoch, bytes(wrapped))
+        for one in erased:  # a restored key of somebody who was erased is none
+            rows.pop(one, None)
+        return rows, erased
+
+    async def add(self, tenant: str, epoch: int, rows: Sequence[PersonRow], at: datetime) -> None:
+        """Keep new keys, durable when this returns; raises EpochChanged unless their epoch is the current one."""
+
+        def work(connection: sa.Connection) -> bool:
+            # The lock of the row is what a switch waits for (SQLite: the whole file is ours since the beginning).
+            current = sa.select(_epoch.c.number).where(
+                _epoch.c.tenant == tenant, _epoch.c.number == epoch, _epoch.c.state == EpochState.CURRENT
+            )
+            if connection.execute(current.with_for_update(read=True)).first() is None:
+                return False
+            values = [
+                {"tenant": tenant, "holder": row.holder, "epoch": epoch, "wrapped": row.wrapped, "made_at": at}
+                for row in rows
+            ]
+            if values:
+                connection.execute(self._insert(_key), values)
+            return True
+
+        if not await self._call(work):
+            raise EpochChanged("the epoch of person keys is another one now")
+
+    async def destroy(self, tenant: str, holders: Collection[bytes], at: datetime) -> int:
+        """Delete keys for good and note that these holders are erased; how many keys went. Again changes nothing."""
+        gone = list(holders)
+
+        def work(connection: sa.Connection) -> int:
+            count = 0
+            for start in range(0, len(gone), _AT_ONCE):
+                some = gone[start : start + _AT_ONCE]
+                connection.execute(
+                    self._insert(_tombstone), [{"tenant": tenant, "holder": one, "at": at} for one in some]
+                )
+                done = connection.execute(_key.delete().where(_key.c.tenant == tenant, _key.c.holder.in_(some)))
+                count += done.rowcount
+            return count
+
+        return await self._call(work) if gone else 0
+
+    async def erased(self, tenant: str, after: bytes, most: int) -> list[bytes]:
+        """Erased holders after one, in order."""
+        query = (
+            sa.select(_tombstone.c.holder)
+            .where(_tombstone.c.tenant == tenant, _tombstone.c.holder > after)
+            .order_by(_tombstone.c.holder)
+            .limit(most)
+        )
+        rows = await self._call(lambda connection: connection.execute(query).fetchall(), reads=True)
+        return [bytes(row.holder) for row in rows]
+
+    async def switch(self, tenant: str, old: int, made: Epoch, at: datetime) -> bool:
+        """Make another epoch current once whoever adds keys under the old one is done; False: it was not current."""
+
+        def work(connection: sa.Connection) -> bool:
+            ended = connection.execute(
+                _epoch.update()
+                .where(_epoch.c.tenant == tenant, _epoch.c.number == old, _epoch.c.state == EpochState.CURRENT)
+                .values(state=EpochState.OLD)
+            )
+            if ended.rowcount:
+                connection.execute(_epoch.insert().values(**_new(tenant, made, at)))
+            return bool(ended.rowcount)
+
+        return await self._call(work)
+
+    async def page(self, tenant: str, below: int, most: int) -> list[PersonRow]:
+        """Some keys that are under epochs before this one."""
+        query = (
+            sa.select(_key.c.holder, _key.c.epoch, _key.c.wrapped)
+            .where(_key.c.tenant == tenant, _key.c.epoch < below)
+            .order_by(_key.c.holder)
+            .limit(most)
+        )
+        rows = await self._call(lambda connection: connection.execute(query).fetchall(), reads=True)
+        return [PersonRow(bytes(row.holder), row.epoch, bytes(row.wrapped)) for row in rows]
+
+    async def rewrap(self, tenant: str, rows: Sequence[tuple[PersonRow, PersonRow]]) -> int:
+        """Replace keys that are still what they were; how many."""
+
+        def work(connection: sa.Connection) -> int:
+            return sum(
+                connection.execute(
+                    _key.update()
+                    .where(
+                        _key.c.tenant == tenant,
+                        _key.c.holder == was.holder,
+                        _key.c.epoch == was.epoch,
+                        _key.c.wrapped == was.wrapped,
+                    )
+                    .values(epoch=now.epoch, wrapped=now.wrapped)
+                ).rowcount
+                for was, now in rows
+            )
+
+        return await self._call(work) if rows else 0
+
+    async def left(self, tenant: str, below: int) -> int:
+        """How many keys are under epochs before this one."""
+        query = sa.select(sa.func.count()).select_from(_key).where(_key.c.tenant == tenant, _key.c.epoch < below)
+        return await self._call(lambda connection: int(connection.execute(query).scalar_one()), reads=True)
+
+    async def close_epochs(self, tenant: str, below: int, at: datetime) -> None:
+        """Note that epochs before this one open nothing any more, and forget their keys. Again changes nothing."""
+        ended = (
+            _epoch.update()
+            .where(_epoch.c.tenant == tenant, _epoch.c.number < below, _epoch.c.state != EpochState.CLOSED)
+            .values(state=EpochState.CLOSED, wrapped=b"", closed_at=at)
+        )
+        await self._call(lambda connection: connection.execute(ended))
+
+    async def counts(self, tenant: str) -> PersonCounts:
+        """How many there are."""
+
+        def work(connection: sa.Connection) -> PersonCounts:
+            keys, gone = (
+                int(
+                    connection.execute(
+                        sa.select(sa.func.count()).select_from(table).where(table.c.tenant == tenant)
+                    ).scalar_one()
+                )
+                for table in (_key, _tombstone)
+            )
+            return PersonCounts(keys, gone)
+
+        return await self._call(work, reads=True)
+
+    async def close(self) -> None:
+        """Let go of connections and threads."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._engine.dispose()
+
+    def _alone(self, connection: sa.Connection, what: str) -> None:
+        """Nobody else begins an epoch of this tenant, or makes the tables, meanwhile (SQLite: nobody writes at all)."""
+        if self._engine.dialect.name == "postgresql":
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(what, 0))))
+
+    def _insert(self, table: sa.Table) -> Any:
+        """An insert that leaves what is there as it is."""
+        make = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
+        return make(table).on_conflict_do_nothing()
+
+    def _run(self, work: Callable[[sa.Connection], _T], reads: bool) -> _T:
+        if not self._made:
+            with self._queued(reads=False), self._engine.begin() as connection:
+                self._alone(connection, "tables")
+                _tables.create_all(connection)
+            self._made = True
+        with (
+            self._queued(reads),
+            self._engine.connect().execution_options(**(_READS if reads else {})) as connection,
+            connection.begin(),
+        ):
+            return work(connection)
+
+    @contextlib.contextmanager
+    def _queued(self, reads: bool) -> Iterator[None]:
+        if self._queue is None:
+            yield
+            return
+        descriptor = os.open(self._queue, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH if reads else fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    async def _call(self, work: Callable[[sa.Connection], _T], *, reads: bool = False) -> _T:
+        """Run a piece of work in a thread; whatever goes wrong becomes KeysUnavailable without foreign text."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await loop.run_in_executor(self._threads, self._run, work, reads)
+        except (SQLAlchemyError, psycopg.Error, OSError, TimeoutError, RuntimeError) as fault:
+            kind = type(fault).__name__
+            raise KeysUnavailable("person-store", f"the store of person keys does not answer ({kind})") from None
+
+
+def _new(tenant: str, epoch: Epoch, at: datetime) -> dict[str, Any]:
+    return {
+        "tenant": tenant,
+        "number": epoch.number,
+        "wrapped": epoch.wrapped,
+        "state": EpochState.CURRENT,
+        "begun_at": at,
+    }
+
+
+def _aware(at: datetime | None) -> datetime | None:
+    """SQLite gives times without a zone; they were written in UTC."""
+    return at.replace(tzinfo=UTC) if at is not None and at.tzinfo is None else at

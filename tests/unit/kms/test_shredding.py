@@ -1,0 +1,342 @@
+"""Erasing a person: what only they had opens nowhere, what others share stays theirs, copies of before are dead."""
+
+import asyncio
+import os
+import shutil
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from gateway.database import Pool
+from kms.epoch_turn import EpochTurn
+from kms.keyring import Keyring
+from kms.local import LocalProvider
+from kms.person import EPOCH_CLOSED
+from kms.persons import Persons
+from kms.provider import KeysUnavailable
+from kms.rotation import Rotation
+from kms.shredding import Shredder
+from kms.store import Store
+from kms.tokens import NewValue, Origin, SurrogateVault
+from tests.unit.kms.conftest import PASSPHRASE, MakePersons
+
+T = "acme"
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass
+class Process:
+    """One process over the shared stores."""
+
+    vault: SurrogateVault
+    persons: Persons
+    keyring: Keyring
+    store: Store
+
+    @property
+    def shredder(self) -> Shredder:
+        return Shredder(self.store, self.persons, now)
+
+    @property
+    def turn(self) -> EpochTurn:
+        return EpochTurn(self.persons, now, page=3)
+
+    async def write(self, record: str | None, cell: str = "", **fields: str) -> list[str]:
+        values = [NewValue(kind, clear, Origin("contact", kind, record)) for kind, clear in fields.items()]
+        return await self.vault.tokenise(T, values, cell)
+
+    async def read(self, surrogates: list[str]) -> list[str | None]:
+        """Clear values as a process reads them that has nothing in memory."""
+        self.vault._opened.drop_all()
+        self.persons.forget()
+        found = await self.vault.resolve(T, surrogates)
+        return [found[one].clear if one in found else None for one in surrogates]
+
+
+@pytest.fixture
+async def another(
+    pool: Pool, keyring_file: Path, make_persons: MakePersons
+) -> AsyncIterator[Callable[[bool], Process]]:
+    made: list[Process] = []
+
+    def make(with_persons: bool = True) -> Process:
+        persons = make_persons(time.monotonic)
+        store = Store(pool)
+        keyring = Keyring(LocalProvider(keyring_file, PASSPHRASE), store, clock=time.monotonic)
+        vault = SurrogateVault(pool, keyring, persons=persons if with_persons else None)
+        made.append(Process(vault, persons, keyring, store))
+        return made[-1]
+
+    yield make
+    for one in made:
+        await one.vault.close()
+        await one.keyring.close()
+
+
+@pytest.fixture
+def process(another: Callable[[bool], Process]) -> Process:
+    return another(True)
+
+
+async def sql(pool: Pool, statement: str) -> list[tuple[object, ...]]:
+    async with pool.connection() as connection:
+        cursor = await connection.execute(statement)  # type: ignore[call-overload]
+        return list(await cursor.fetchall()) if cursor.description else []
+
+
+async def test_what_only_an_erased_person_had_opens_nowhere_and_is_not_found(process: Process, pool: Pool) -> None:
+    gone = await process.write("1", name="Lin Yu", email="lin@a.example", phone="13800138001")
+    stays = await process.write("2", name="Ma Li", email="ma@a.example")
+    erased = await process.shredder.erase(T, [("contact", "1")])
+    assert (erased.keys, erased.entries, erased.shared, erased.unheld) == (1, 3, 0, 0)
+    assert await process.read([*gone, *stays]) == [None, None, None, "Ma Li", "ma@a.example"]
+    assert await process.vault.find(T, "email", "lin@a.example") == []
+    assert await sql(
+        pool,
+        "SELECT count(*) FROM vault_wrap WHERE holder IN (SELECT id FROM vault_holder WHERE erased_at IS NOT NULL)",
+    ) == [(0,)]
+
+
+async def test_a_shared_value_stays_with_the_others_without_the_erased_origin(process: Process) -> None:
+    (shared,) = await process.write("1", phone="13800138001")
+    assert await process.write("2", phone="138 0013 8001") == [shared]
+    erased = await process.shredder.erase(T, [("contact", "1")])
+    assert (erased.entries, erased.shared) == (0, 1)
+    assert await process.read([shared]) == ["13800138001"]
+    entry = (await process.vault.resolve(T, [shared]))[shared]
+    assert entry.origins == (Origin("contact", "phone", "2"),)
+    assert entry.spellings == {("contact", "phone", "2"): "138 0013 8001"}
+    assert (await process.shredder.erase(T, [("contact", "2")])).entries == 1
+    assert await process.read([shared]) == [None]
+
+
+async def test_what_a_create_wrote_is_erased_with_the_record_it_was_bound_to(process: Process) -> None:
+    made = await process.write(None, "exchange-1", name="Lin Yu", phone="13800138001")
+    other = await process.write(None, "exchange-2", name="Ma Li")
+    await process.vault.bind(T, "exchange-1", "contact", "1")
+    await process.shredder.erase(T, [("contact", "1")])
+    assert await process.read([*made, *other]) == [None, None, "Ma Li"]
+
+
+async def test_a_record_that_was_made_twice_is_erased_whole(process: Process) -> None:
+    before = await process.write("1", name="Lin Yu")
+    made = await process.write(None, "exchange-1", phone="13800138001")
+    await process.vault.bind(T, "exchange-1", "contact", "1")
+    after = await process.write("1", email="lin@a.example")
+    await process.shredder.erase(T, [("contact", "1")])
+    assert await process.read([*before, *made, *after]) == [None, None, None]
+
+
+async def test_a_surrogate_pasted_elsewhere_belongs_to_that_record_too(process: Process) -> None:
+    (pasted,) = await process.write("1", name="Lin Yu")
+    await process.vault.add_origin(T, pasted, Origin("contact", "name", "2"), "c")
+    await process.shredder.erase(T, [("contact", "1")])
+    assert await process.read([pasted]) == ["Lin Yu"]
+    await process.shredder.erase(T, [("contact", "2")])
+    assert await process.read([pasted]) == [None]
+
+
+async def test_an_erased_record_can_be_written_again(process: Process) -> None:
+    (old,) = await process.write("1", email="lin@a.example")
+    await process.shredder.erase(T, [("contact", "1")])
+    (new,) = await process.write("1", email="lin@a.example")
+    assert await process.read([new]) == ["lin@a.example"]
+    assert new == old  # an e-mail surrogate comes from its value
+    await process.shredder.erase(T, [("contact", "1")])
+    assert await process.read([new]) == [None]
+
+
+async def test_what_was_only_searched_for_goes_with_the_next_person(process: Process) -> None:
+    value = NewValue("email", "lin@a.example", Origin("contact", "", None), index_only=True)
+    (searched,) = await process.vault.tokenise(T, [value], "exchange-9")
+    assert await process.write("1", email="lin@a.example") == [searched]
+    await process.shredder.erase(T, [("contact", "1")])
+    assert await process.read([searched]) == [None]
+
+
+async def test_nothing_opened_before_survives_in_another_process(
+    process: Process, another: Callable[[bool], Process]
+) -> None:
+    other = another(True)
+    await other.vault.start(T)
+    heard = asyncio.Event()
+    changed = other.vault.persons_changed
+    other.vault.persons_changed = lambda tenant: (changed(tenant), heard.set())[0]  # type: ignore[method-assign]
+    (gone,) = await process.write("1", name="Lin Yu")
+    assert (await other.vault.resolve(T, [gone]))[gone].clear == "Lin Yu"
+    holder = next(iter(name for _, name in other.persons._held))
+    heard.clear()
+    await process.shredder.erase(T, [("contact", "1")])
+    await asyncio.wait_for(heard.wait(), 20)
+    assert other.vault.cached(T, [gone]) == ({}, [gone])
+    assert other.persons.held(T, holder) is None
+    assert await other.vault.resolve(T, [gone]) == {}
+
+
+# Copies of before
+
+
+async def copies(pool: Pool) -> list[list[tuple[object, ...]]]:
+    tables = ("vault", "vault_holder", "vault_wrap", "vault_origin")
+    return [await sql(pool, f"SELECT * FROM {table}") for table in tables]
+
+
+async def restore(pool: Pool, rows: list[list[tuple[object, ...]]]) -> None:
+    async with pool.connection() as connection:
+        await connection.execute("TRUNCATE vault, vault_holder, vault_wrap, vault_origin, vault_term, vault_index")
+        for table, found in zip(("vault", "vault_holder", "vault_wrap", "vault_origin"), rows, strict=True):
+            for row in found:
+                await connection.execute(f"INSERT INTO {table} VALUES ({', '.join(['%s'] * len(row))})", row)  # type: ignore[call-overload]
+
+
+async def test_an_old_copy_of_the_database_brings_nobody_back(process: Process, pool: Pool) -> None:
+    gone = await process.write("1", name="Lin Yu", email="lin@a.example")
+    stays = await process.write("2", name="Ma Li")
+    before = await copies(pool)
+    await process.shredder.erase(T, [("contact", "1")])
+    await process.turn.run(T)
+    await restore(pool, before)
+    assert await process.read([*gone, *stays]) == [None, None, "Ma Li"]
+    assert process.vault.damaged == 0
+    # A value that came back dead can be written anew, by another record and by the same one.
+    (again,) = await process.write("3", email="lin@a.example")
+    assert await process.read([again]) == ["lin@a.example"]
+    await process.write("1", name="Lin Yu")
+    assert [await process.shredder.again(T) for _ in range(2)] == [1, 0]  # the old name stood there still
+
+
+async def test_tombstones_are_carried_to_a_restored_database(process: Process, pool: Pool) -> None:
+    gone = await process.write("1", name="Lin Yu")
+    before = await copies(pool)
+    await process.shredder.erase(T, [("contact", "1")])
+    await restore(pool, before)
+    assert await process.shredder.again(T) == 1
+    assert await sql(pool, "SELECT count(*) FROM vault") == [(0,)]
+    assert await process.read(gone) == [None]
+    assert await process.shredder.again(T) == 0
+
+
+async def test_tombstones_are_carried_to_a_restored_person_store(
+    process: Process, another: Callable[[bool], Process], tmp_path: Path
+) -> None:
+    await process.write("1", name="Lin Yu")
+    stays = await process.write("2", name="Ma Li")
+    await process.persons.store.close()
+    shutil.copy(tmp_path / "persons.db", tmp_path / "copy.db")
+    second = another(True)
+    await second.shredder.erase(T, [("contact", "1")])
+    await second.persons.store.close()
+    shutil.copy(tmp_path / "copy.db", tmp_path / "persons.db")
+    third = another(True)
+    assert (await third.shredder.counts(T)).persons.keys == 2
+    assert await third.shredder.again(T) == 1
+    assert (await third.shredder.counts(T)).persons.keys == 1
+    assert await third.read(stays) == ["Ma Li"]
+
+
+async def test_a_copy_of_the_person_store_from_before_the_turn_opens_nothing(
+    process: Process, another: Callable[[bool], Process], pool: Pool, tmp_path: Path
+) -> None:
+    gone = await process.write("1", name="Lin Yu")
+    stays = await process.write("2", name="Ma Li")
+    before = await copies(pool)
+    await process.persons.store.close()
+    shutil.copy(tmp_path / "persons.db", tmp_path / "copy.db")
+    second = another(True)
+    await second.shredder.erase(T, [("contact", "1")])
+    turned = await second.turn.run(T)
+    assert (turned.epoch, turned.survivors) == (2, 1)
+    assert await second.read([*gone, *stays]) == [None, "Ma Li"]
+    await second.persons.store.close()
+    shutil.copy(tmp_path / "copy.db", tmp_path / "persons.db")
+    await restore(pool, before)
+    third = another(True)
+    for one in (*gone, *stays):
+        with pytest.raises(KeysUnavailable) as refused:
+            await third.read([one])
+        assert refused.value.problem == EPOCH_CLOSED
+
+
+async def test_a_person_key_that_is_missing_without_a_tombstone_is_a_fault(process: Process) -> None:
+    stays = await process.write("1", name="Lin Yu")
+    await process.persons.store._call(  # type: ignore[attr-defined]
+        lambda connection: connection.exec_driver_sql("DELETE FROM person_key")
+    )
+    process.persons.forget()
+    for attempt in (lambda: process.read(stays), lambda: process.write("1", phone="13800138001")):
+        with pytest.raises(KeysUnavailable) as refused:
+            await attempt()
+        assert refused.value.problem == "person-key-missing"
+
+
+# Entries of before person keys
+
+
+async def test_entries_of_before_person_keys_stay_readable_and_are_upgraded_when_written_again(
+    another: Callable[[bool], Process], pool: Pool
+) -> None:
+    old, process = another(False), another(True)
+    (shared,) = await old.write("1", phone="13800138001")
+    await old.write("2", phone="138 0013 8001")
+    (alone,) = await old.write("3", name="Ma Li")
+    await old.vault.index_alias(T, "name", "Li Ma", alone)
+    assert await process.read([shared, alone]) == ["13800138001", "Ma Li"]
+    await process.write("4", phone="13800138001")
+    await process.write("3", name="Ma Li")
+    assert await sql(pool, "SELECT count(*) FROM vault WHERE NOT held") == [(0,)]
+    assert await process.read([shared, alone]) == ["13800138001", "Ma Li"]
+    entry = (await process.vault.resolve(T, [shared]))[shared]
+    assert entry.spellings == {("contact", "phone", "2"): "138 0013 8001"}
+    assert await process.vault.find(T, "name", "li ma") == [alone]
+    for record, left in (("1", "13800138001"), ("4", "13800138001"), ("2", None)):
+        await process.shredder.erase(T, [("contact", record)])
+        assert await process.read([shared]) == [left]
+
+
+async def test_a_rotation_gives_value_keys_to_what_has_none_and_keeps_those_there_are(
+    another: Callable[[bool], Process], pool: Pool
+) -> None:
+    old, process = another(False), another(True)
+    (before,) = await old.write("1", name="Lin Yu")
+    await old.vault.index_alias(T, "name", "Yu Lin", before)
+    (held,) = await process.write("2", name="Ma Li")
+    await process.vault.index_alias(T, "name", "Li Ma", held)
+    rotation = Rotation(process.store, process.keyring, os.urandom, persons=process.persons)
+    for purpose in ("seal", "equal"):
+        key = await rotation.current(T, "name", purpose)
+        await rotation.switch(T, "name", purpose, key)
+        done = await rotation.renew(T, "name", purpose, "", 100)
+        assert (done.damaged, done.lost) == (0, 0)
+        assert await rotation.left(T, "name", purpose, key) == 0
+    assert await sql(pool, "SELECT count(*) FROM vault WHERE NOT held") == [(0,)]
+    assert await process.read([before, held]) == ["Lin Yu", "Ma Li"]
+    assert await process.vault.find(T, "name", "yu lin") == [before]
+    assert await process.vault.find(T, "name", "li ma") == [held]
+    await process.shredder.erase(T, [("contact", "1")])
+    assert await process.read([before, held]) == [None, "Ma Li"]
+
+
+async def test_erasing_deletes_rows_of_before_person_keys_and_counts_them(another: Callable[[bool], Process]) -> None:
+    old, process = another(False), another(True)
+    (gone,) = await old.write("1", name="Lin Yu")
+    (shared,) = await old.write("1", phone="13800138001")
+    await old.write("2", phone="13800138001")
+    erased = await process.shredder.erase(T, [("contact", "1")])
+    assert (erased.keys, erased.entries, erased.unheld) == (0, 0, 1)
+    assert await process.read([gone, shared]) == [None, "13800138001"]
+
+
+async def test_held_values_are_refused_where_no_person_store_is_open(another: Callable[[bool], Process]) -> None:
+    process, without = another(True), another(False)
+    stays = await process.write("1", phone="13800138001")
+    for attempt in (lambda: without.read(stays), lambda: without.write("2", phone="13800138001")):
+        with pytest.raises(KeysUnavailable) as refused:
+            await attempt()
+        assert refused.value.problem == "person-store-unset"
