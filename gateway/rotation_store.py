@@ -1,7 +1,7 @@
 """SQL of rotating what the gateway itself keeps sealed: pages of a column, compare-and-set of what is new, counts.
 
 Which columns those are says gateway.rotation_sealed. That nothing is written under a key once it was replaced is a
-trigger on each of them (migration 0013), whoever writes.
+trigger on each of them (migration 0011), whoever writes.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence

@@ -6,7 +6,7 @@ Old cells keep their record, so that pages which still show them open; they mere
 from alembic import op
 
 revision = "0012"
-down_revision = "0010"
+down_revision = "0011"
 branch_labels = None
 depends_on = None
 

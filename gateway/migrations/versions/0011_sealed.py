@@ -7,7 +7,7 @@ one and nobody comes after it. A key that the table does not know is none of its
 
 from alembic import op
 
-revision = "0013"
+revision = "0011"
 down_revision = "0010"
 branch_labels = None
 depends_on = None
