@@ -37,6 +37,7 @@ REASONS: Mapping[str, str] = {
     "not-allowed": N_("Role does not allow it"),
     "write-not-granted": N_("Change not granted to the role"),
     "field-not-writable": N_("Field may not be changed"),
+    "text-part-not-writable": N_("Personal details in a text may not be changed"),
     "field-not-searchable": N_("Field may not be searched"),
     "search-ambiguous": N_("Search could mean several values"),
     "search-too-short": N_("Search text too short"),
