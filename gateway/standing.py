@@ -18,9 +18,9 @@ IMPORTED = "import."  # begins the cells of imports, whose rows name no records
 PASTED = "pasted."  # the cell of surrogates that somebody who does not see their values has put somewhere
 
 
-def cell_of(exchange: Exchange) -> str:
-    """Under which origins without a record are kept until the answer tells it."""
-    imports = exchange.operation is not None and exchange.operation.action is Action.IMPORT
+def cell_of(exchange: Exchange, *, table: bool = False) -> str:
+    """Under which origins without a record are kept until the answer tells it; table: rows of one, which name none."""
+    imports = table or (exchange.operation is not None and exchange.operation.action is Action.IMPORT)
     return IMPORTED + exchange.id if imports else exchange.id
 
 

@@ -301,12 +301,17 @@ class Tokeniser:
         await self._records.load(work.exchange.tenant, records_of([entry]), work.exchange.received_at)
         return self._form(work, entry)
 
-    async def _placed(self, work: Work, values: Sequence[NewValue]) -> list[str]:
+    async def _placed(self, work: Work, given: Sequence[tuple[Target, NewValue]]) -> list[str]:
         """Surrogates of new values; what may be shown again as it was typed is remembered."""
-        exchange = work.exchange
-        placed = await self._vault.place(exchange.tenant, values, cell_of(exchange))
-        await remember(self._vault, exchange, placed, partial(self._loaded_form, work))
-        return [surrogate for surrogate, _ in placed]
+        exchange, surrogates = work.exchange, [""] * len(given)
+        for table in (False, True):
+            mine = [number for number, (target, _) in enumerate(given) if (target.records == ()) is table]
+            values = [given[number][1] for number in mine]
+            placed = await self._vault.place(exchange.tenant, values, cell_of(exchange, table=table))
+            await remember(self._vault, exchange, placed, partial(self._loaded_form, work))
+            for number, (surrogate, _) in zip(mine, placed, strict=True):
+                surrogates[number] = surrogate
+        return surrogates
 
     def _share(self, work: Work, target: Target, entry: VaultEntry, spec: FieldSpec) -> None:
         """A surrogate written into a field gets that origin only if the writer sees the value in clear.
@@ -352,7 +357,7 @@ class Tokeniser:
         if not work.values:
             return
         exchange = work.exchange
-        surrogates = await self._placed(work, [value for _, _, value in work.values])
+        surrogates = await self._placed(work, [(target, value) for target, _, value in work.values])
         named: set[int] = set()
         for (target, spec, value), surrogate in zip(work.values, surrogates, strict=True):
             target.leaf.new = surrogate
@@ -492,7 +497,7 @@ class Tokeniser:
     async def _write_pieces(self, work: Work, prose: Sequence[Prose]) -> None:
         flat = [(one, piece) for one in prose for piece in one.pieces if not piece.surrogate]
         exchange = work.exchange
-        surrogates = await self._placed(work, [piece.value for _, piece in flat])
+        surrogates = await self._placed(work, [(one.target, piece.value) for one, piece in flat])
         for (one, piece), surrogate in zip(flat, surrogates, strict=True):
             piece.surrogate = surrogate
             origin = piece.value.origin

@@ -363,9 +363,16 @@ class HolderStore:
 
 
 async def _delete_beside(connection: Connection, tenant: str, entities: list[str], records: list[str]) -> int:
+    """What is kept beside the CRM, and copies of cells that stand in it; how many of the first."""
     cursor = await connection.execute(
         "DELETE FROM vault_beside b USING unnest(%s::text[], %s::text[]) AS w (entity, record)"
         " WHERE b.tenant = %s AND b.entity = w.entity AND b.record = w.record AND b.record <> ''",
+        (entities, records, tenant),
+    )
+    await connection.execute(
+        "UPDATE vault_cell c SET blob = NULL FROM unnest(%s::text[], %s::text[]) AS w (entity, record)"
+        " WHERE c.tenant = %s AND c.entity = w.entity AND c.record = w.record AND c.record <> ''"
+        " AND c.blob IS NOT NULL",
         (entities, records, tenant),
     )
     return cursor.rowcount

@@ -203,7 +203,8 @@ def around(seen: Snapshot, name: str, rng: random.Random) -> Said:
         plain = same(text, value) or (seen.way == "csv" and same(unguarded(text), value))
         meant = {torn} if plain else {value[1:], value[:-1]} if name == "note" else {value}
         return Said(torn, frozenset(meant), "one sign deleted")
-    return Said(f"{before}{text}{after}", frozenset({f"{before}{value}{after}"}), "text around")
+    guarded = {f"{before}{text}{after}"} if seen.way == "csv" and same(unguarded(text), value) else set()
+    return Said(f"{before}{text}{after}", frozenset({f"{before}{value}{after}"} | guarded), "text around")
 
 
 def pasted(other: Snapshot, name: str, into: str, now: Values) -> Said:

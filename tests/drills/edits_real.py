@@ -130,7 +130,7 @@ def edit_many(stack: Stack, edits: int, rng: random.Random) -> Result:
                 result.faults.append(
                     f"#{number} {how} {name}: {wanted!r} became {value!r}, posted {changes.get(name)!r}"
                 )
-        if how in ("saved as it was", "new") and not accepted and shown is not None and then == truth[record]:
+        if how in ("saved as it was", "new", "text") and not accepted and shown is not None and then == truth[record]:
             result.faults.append(f"#{number} {how}: refused without a reason")
         truth[record] = read
     return result
@@ -148,6 +148,16 @@ def _made_up(
     email = next((name for name in shown if name.startswith("email")), "name")
     name = rng.choice((mobile, email))
     dice = rng.random()
+    if "description" in shown and rng.random() < 0.2:
+        # Sales see hidden values of a text as surrogates, masked ones as wire masks: they come back inside the text.
+        before, after = rng.choice(
+            (("", " later"), ("met: ", ""), ("", f"\r\ncall {one.phone}"), ("", f" {one.email}"))
+        )
+        return (
+            "text",
+            {"description": f"{before}{shown['description']}{after}"},
+            {"description": f"{before}{then['description']}{after}"},
+        )
     if dice < 0.35:
         return "saved as it was", {one: shown[one] for one in shown}, dict(then)
     if dice < 0.6:

@@ -30,6 +30,7 @@ from tests.real.servers import creme, tryton
 
 SEED = 20261122
 KINDS = ("e-mail", "phone", "ID", "card", "name", "address")
+AT_WORK = ("sales", "other_sales", "manager")  # roles with an account in the CRM
 UNDECLARED = "undeclared name in prose"
 
 
@@ -131,7 +132,7 @@ def walk_as(stack: Stack, role: str, seeded: Seeded, limit: int) -> Finding:
 
 def _walk(stack: Stack, role: str, seeded: Seeded, clear: list[str], limit: int, see: object) -> Walk:
     name = stack.crm.crm.name
-    if role in ("sales", "manager"):
+    if role in AT_WORK:
         driver: Driver = stack.at_work(role)
         browser = driver.browser
     else:
@@ -140,7 +141,7 @@ def _walk(stack: Stack, role: str, seeded: Seeded, clear: list[str], limit: int,
     try:
         if name == "creme":
             return walk_creme(browser, seeded.records, clear, limit, see)  # type: ignore[arg-type]
-        if role in ("sales", "manager"):
+        if role in AT_WORK:
             assert isinstance(driver, TrytonDriver)
             return walk_tryton(driver, clear, limit, see)  # type: ignore[arg-type]
         walk = Walk()

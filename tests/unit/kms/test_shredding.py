@@ -311,10 +311,12 @@ async def test_what_is_kept_beside_the_crm_is_deleted_and_what_stands_in_it_is_c
     for record in ("1", "2"):
         await beside.keep(T, "contact", "birthday", date(1990, 2, 3), record=record, cell="")
         await CellStore(pool).note_cell(T, record.encode() * 8, CellRow("contact", "note", record))
+    await sql(pool, "UPDATE vault_cell SET blob = 'sealed'")
     await process.write("1", name="Lin Yu")
     before = await sql(pool, "SELECT * FROM vault_beside WHERE record = '1'")
     erased = await process.shredder.erase(T, [("contact", "1")])
     assert (erased.beside, erased.cells) == (1, 1)
+    assert await sql(pool, "SELECT record FROM vault_cell WHERE blob IS NOT NULL") == [("2",)]
     assert await sql(pool, "SELECT record FROM vault_beside") == [("2",)]
     # A copy of before brings holder and row back; the tombstone takes both away again.
     async with pool.connection() as connection:
