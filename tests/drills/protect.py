@@ -23,7 +23,7 @@ from gateway.demo.browser import Browser, forms
 from gateway.demo.driver import make_driver
 from gateway.demo.people import Organisation, Person, make_organisations, make_people
 from tests.drills.protect_command import Commands
-from tests.drills.protect_creme import filled, installation, there_and_back
+from tests.drills.protect_creme import filled, installation, there_and_back, twice
 from tests.drills.seek import Seeker, Sought
 from tests.real.servers import CrmServer, creme, tryton
 
