@@ -23,7 +23,7 @@ from gateway.demo.browser import Browser, forms
 from gateway.demo.driver import make_driver
 from gateway.demo.people import Organisation, Person, make_organisations, make_people
 from tests.drills.protect_command import Commands
-from tests.drills.protect_creme import filled, installation, there_and_back
+from tests.drills.protect_creme import filled, installation, there_and_back, twice
 from tests.drills.seek import Seeker, Sought
 from tests.real.servers import CrmServer, creme, tryton
 
@@ -169,8 +169,8 @@ def forth_and_back(ready: Seeded, kills: int, rng: random.Random, *, rate: str =
     ran = time.monotonic() - began
     if found := ready.leaks():
         problems.append(f"{len(found)} seeded values are clear after the run ({sorted({one.kind for one in found})})")
-    if ready.name == "creme" and (twice := {record: number for record, number in edits(ready).items() if number > 1}):
-        problems.append(f"{len(twice)} records were written twice")
+    if ready.name == "creme" and (often := {record: number for record, number in edits(ready).items() if number > 1}):
+        problems.append(f"{len(often)} records were written twice")
     verified = ready.protect("verify", code=None)
     problems += [] if " 0 changed since" in verified else [f"verify: {verified}"]
     if ready.name == "tryton":
