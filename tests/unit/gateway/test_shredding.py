@@ -133,11 +133,7 @@ async def test_what_a_protect_run_kept_of_the_record_goes_too(site: Site) -> Non
         await site.protect.found(T, "r-1", 0, "contact", [record])
         await site.protect.keep(T, "r-1", [Row(0, "contact", record, "placed", kept=b"sealed")])
     await site.shredding.erase([("contact", "12")], "CASE-7", BY)
-    kept = {}
-    for record in ("12", "13"):
-        row = await site.protect.row(T, "r-1", "contact", record)
-        assert row is not None
-        kept[record] = row.kept
+    kept = {row.record: row.kept for row in await site.protect.todo(T, "r-1", ["placed"])}
     assert kept == {"12": None, "13": b"sealed"}
 
 
