@@ -128,6 +128,26 @@ async def test_what_a_create_wrote_is_erased_with_the_record_it_was_bound_to(pro
     assert await process.read([*made, *other]) == [None, None, "Ma Li"]
 
 
+async def test_what_an_import_brought_belongs_to_its_record_once_it_is_bound(process: Process, pool: Pool) -> None:
+    first, second = await process.write(None, "import-1", email="lin@a.example", phone="13800138001")
+    shared = (await process.write("2", phone="13800138001"))[0]
+    assert shared == second
+    await process.vault.bind_surrogates(T, "import-1", "contact", "1", [first, second])
+    await process.shredder.erase(T, [("contact", "1")])
+    assert await process.read([first, second]) == [None, "13800138001"]
+    assert await sql(pool, "SELECT count(*) FROM vault_wrap") == [(1,)]
+
+
+async def test_what_still_waits_in_an_import_is_not_bound_with_another_record(process: Process) -> None:
+    first, second = await process.write(None, "import-2", email="ma@a.example", phone="13800138002")
+    await process.vault.bind_surrogates(T, "import-2", "contact", "1", [first])
+    await process.shredder.erase(T, [("contact", "1")])
+    assert await process.read([first, second]) == [None, "13800138002"]
+    await process.vault.bind_surrogates(T, "import-2", "contact", "3", [second])
+    await process.shredder.erase(T, [("contact", "3")])
+    assert await process.read([second]) == [None]
+
+
 async def test_a_record_that_was_made_twice_is_erased_whole(process: Process) -> None:
     before = await process.write("1", name="Lin Yu")
     made = await process.write(None, "exchange-1", phone="13800138001")
