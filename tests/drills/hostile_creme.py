@@ -30,6 +30,7 @@ COLUMNS = ("last_name", "first_name", "skype", "birthday", "billing_address__add
 CLEAR_COLUMNS = ("Videoconference", "Description")  # free text: only known or recognised values in it are replaced
 FORMULA = "=+-@\t\r"
 _NUMBER = re.compile(r"[+-]?[0-9][0-9 ().,/-]*")
+_VIEW = re.compile(r'value="(creme_core-userhf_[^"]+)"')
 # Wakes every script that waits for a mouse or the focus, on everything that carries a text of its own.
 _HOVER = """() => {
   const some = 'a, [title], [data-tooltip], [aria-label], td, .fc-event, .history-line, .ui-creme-widget, img';
@@ -226,15 +227,17 @@ def as_shown(text: str) -> str:
 
 def own_view(browser: Browser) -> tuple[str, str]:
     """A view with every hostile column and one to sort by; number of the type, id of the view."""
-    found = re.search(r"/creme_core/mass_import/(\d+)", browser.get("/persons/contacts").text)
+    listed = browser.get("/persons/contacts").text
+    found = re.search(r"/creme_core/mass_import/(\d+)", listed)
     if found is None:
         raise BrowserFault("the list of contacts names no type")
+    before = set(_VIEW.findall(listed))
     cells = ",".join(f"regular_field-{name}" for name in COLUMNS)
     fill(browser, f"/creme_core/header_filter/add/{found[1]}", {"name": "Hostile", "cells": cells}, "cells").expect(302)
-    view = re.search(r'value="(creme_core-userhf_[^"]+)"', browser.get("/persons/contacts").text)
-    if view is None:
+    made = set(_VIEW.findall(browser.get("/persons/contacts").text)) - before
+    if len(made) != 1:
         raise BrowserFault("the view was not made")
-    return found[1], view[1]
+    return found[1], made.pop()
 
 
 def exports(browser: Browser, records: Sequence[Record], tally: Tally) -> None:
