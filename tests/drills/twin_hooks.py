@@ -14,7 +14,7 @@ from tests.drills.protect_command import Commands
 from tests.drills.stack import Stack
 from tests.e2e.database import sql
 
-WAIT_S = 300.0
+WAIT_S = 900.0
 _HOLD_RECORDS = """
 CREATE FUNCTION drill_hold() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
     IF NEW.state = 'done' AND OLD.state <> 'done' AND (SELECT 2 * count(*) FILTER (WHERE state = 'done') >= count(*)
@@ -48,7 +48,8 @@ def half_protected(house: Stack) -> str:
     """`crmgate protect run`, killed when half of the records are done; says how many."""
     sql(house.settings, _HOLD_RECORDS)
     try:
-        child = _started(house, "protect", "run", "--rate", "0")
+        # At one write a second records go one by one; a batch that the trigger stops would be undone as a whole.
+        child = _started(house, "protect", "run", "--rate", "1")
         try:
             _until(lambda: _is_held(house), child)
         finally:
