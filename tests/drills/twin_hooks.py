@@ -103,7 +103,11 @@ def rotated(house: Stack) -> str:
 
 
 def _records(house: Stack) -> tuple[int, int]:
-    rows = sql(house.settings, "SELECT count(*) FILTER (WHERE state = 'done'), count(*) FROM protect_record")
+    """Records done and all records of the run; what the gateway's own look at new records noted is not of it."""
+    rows = sql(
+        house.settings,
+        "SELECT count(*) FILTER (WHERE state = 'done'), count(*) FROM protect_record WHERE run <> 'arrivals'",
+    )
     return int(rows[0][0]), int(rows[0][1])
 
 
