@@ -18,8 +18,9 @@ from gateway.access.sign_in import Attempt
 from gateway.access.throttle import Locked
 from gateway.accounts import utc_now
 from gateway.cli_shell import PROBLEM, FileOption, TenantOption, out, quit_with, settings_of, tenant_of, told_plainly
-from gateway.destroying import Credentials, Destroying, NotAllowed, record_name
+from gateway.destroying import Destroying
 from gateway.key_custody import open_destroying
+from gateway.key_step import Credentials, NotAllowed, record_name
 from gateway.opening import open_database
 from gateway.settings import Settings
 from kms.custody import CustodyRefused
@@ -132,14 +133,7 @@ def record(number: Number, tenant: TenantOption = "", config: FileOption = None)
         found = await at.store.find(at.tenant, number)
         if found is None or found.state is not State.DESTROYED:
             raise DestructionRefused("destruction-state", f"there is no record of {number}: nothing was destroyed")
-        verifier = read_signer(at.settings.checkpoint_key_path).verifier
-        name = record_name(at.tenant)
-        try:
-            verifier.open(found.record, name)
-        except NoteInvalid as fault:
-            raise quit_with(PROBLEM, f"The stored record was changed: {fault}") from None
-        out.print(found.record, markup=False, end="")
-        out.print(f"\nSigned by {verifier.vkey(name)}", markup=False)
+        print_signed(at.settings, at.tenant, "record", found.record)
 
     _run(config, tenant, None, work)
 
@@ -150,6 +144,17 @@ def _login(one: Destruction) -> str:
 
 def _time(one: Destruction) -> str:
     return "" if one.due_at is None else f"{one.due_at:%Y-%m-%d %H:%M}"
+
+
+def print_signed(settings: Settings, tenant: str, what: str, text: str) -> None:
+    """Print a signed text after checking its signature; ends the command when it is not whole."""
+    verifier, name = read_signer(settings.checkpoint_key_path).verifier, record_name(tenant)
+    try:
+        verifier.open(text, name)
+    except NoteInvalid as fault:
+        raise quit_with(PROBLEM, f"The stored {what} was changed: {fault}") from None
+    out.print(text, markup=False, end="")
+    out.print(f"\nSigned by {verifier.vkey(name)}", markup=False)
 
 
 def credentials(login: str) -> Credentials:

@@ -14,9 +14,8 @@ import typer
 from rich.progress import Progress, TextColumn
 from rich.table import Table
 
-from audit.note import NoteInvalid, read_signer
 from gateway.access.sign_in import Attempt
-from gateway.cli_destroy import Login, TokenOption, credentials, said
+from gateway.cli_destroy import Login, TokenOption, credentials, print_signed, said
 from gateway.cli_shell import (
     PROBLEM,
     FileOption,
@@ -28,7 +27,7 @@ from gateway.cli_shell import (
     tenant_of,
     told_plainly,
 )
-from gateway.destroying import Credentials, NotAllowed, record_name
+from gateway.key_step import Credentials, NotAllowed
 from gateway.opening import open_database
 from gateway.settings import Settings
 from gateway.shredding import OrderRefused
@@ -130,13 +129,7 @@ def certificate(
             raise quit_with(
                 PROBLEM, f"There is no certificate of {number} yet: it is signed when the epoch was turned."
             )
-        verifier, name = read_signer(at.settings.checkpoint_key_path).verifier, record_name(at.tenant)
-        try:
-            verifier.open(found.certificate, name)
-        except NoteInvalid as fault:
-            raise quit_with(PROBLEM, f"The stored certificate was changed: {fault}") from None
-        out.print(found.certificate, markup=False, end="")
-        out.print(f"\nSigned by {verifier.vkey(name)}", markup=False)
+        print_signed(at.settings, at.tenant, "certificate", found.certificate)
 
     _run(config, tenant, None, work)
 

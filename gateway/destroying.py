@@ -5,84 +5,28 @@ fail. The record is a signed note (Ed25519, the key of the checkpoints) that nam
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
 
-from audit.entry import AuditEntry
 from audit.note import Signer
-from gateway.access.sign_in import Attempt
-from gateway.access.user import AppUser
+from gateway.key_step import (
+    APPROVE,
+    CANCEL,
+    CLIENT,
+    REQUEST,
+    Credentials,
+    Policy,
+    Proving,
+    Trail,
+    entry,
+    prove,
+    record_name,
+    stamp,
+    text_of,
+)
 from kms.custody import CustodyRefused, KeyCustody, RootKey
 from kms.destruction import WHOLE_TENANT, Destruction, DestructionRefused, Destructions, Person, State
 from kms.provider import KeysUnavailable
 from kms.store import StoreUnavailable
-
-OPERATION = "console.keys"
-REQUEST, APPROVE, CANCEL = "create", "update", "delete"
-CLIENT = "command-line"
-
-
-class NotAllowed(Exception):  # noqa: N818 - an outcome the person reads
-    """The policy does not give this person the right to the step."""
-
-    permanent = True
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """What a person gives to identify, for one step only."""
-
-    login: str
-    password: str
-    code: str
-
-
-class Proving(Protocol):
-    """Checks both factors (gateway.access.sign_in.SignIn)."""
-
-    async def prove(self, tenant: str, login: str, password: str, code: str, client: str) -> AppUser:
-        """Who this is. Raises Attempt around the outcome, KeysUnavailable, StoreUnavailable."""
-        ...
-
-
-class Policy(Protocol):
-    """Who may (policies.enforcer.Bundle)."""
-
-    def may(self, tenant: str, roles: tuple[str, ...], operation: str, action: str) -> bool:
-        """Whether one of these roles has the right."""
-        ...
-
-
-class Trail(Protocol):
-    """The audit log."""
-
-    def append(self, entry: AuditEntry) -> Awaitable[int]:
-        """Durable when this returns. Raises AuditUnavailable."""
-        ...
-
-
-async def prove(
-    tenant: str,
-    given: Credentials,
-    action: str,
-    proving: Proving,
-    policy: Policy,
-    refused: Callable[[Person, str], Awaitable[object]],
-) -> Person:
-    """Who this is, with the right to the step; refused: told of everybody else. Raises Attempt, NotAllowed."""
-    try:
-        user = await proving.prove(tenant, given.login, given.password, given.code, CLIENT)
-    except Attempt as attempt:
-        known = attempt.user  # what was typed as a login of nobody may be a password and is not written down
-        who = Person("", "") if known is None else Person(known.id, known.login)
-        await refused(who, type(attempt.outcome).__name__)
-        raise
-    person = Person(user.id, user.login)
-    if not policy.may(tenant, user.roles, OPERATION, action):
-        await refused(person, f"{OPERATION}.{action}")
-        raise NotAllowed(f"{user.login} does not have the right {OPERATION} {action}")
-    return person
 
 
 class Destroying:
@@ -198,22 +142,10 @@ class Destroying:
         fields: dict[str, object] = {"target": scope or self._tenant, "change": "field" if scope else "tenant"}
         if detail:
             fields["detail"] = detail
-        await self._trail.append(
-            AuditEntry(
-                actor=person.id,
-                actor_login=person.login,
-                at=self._clock(),
-                client=CLIENT,
-                entity="key",
-                fields=fields,
-                id=self._new_id("a"),
-                kind="keys",
-                operation="keys.destroy",
-                reason=reason,
-                record=destruction_id,
-                tenant=self._tenant,
-            )
+        step = entry(
+            self._tenant, "keys.destroy", reason, destruction_id, person, fields, self._clock(), self._new_id("a")
         )
+        await self._trail.append(step)
 
     def _record(self, done: Destruction, about: RootKey, ids: list[bytes]) -> str:
         if done.approved_by is None or done.approved_at is None or done.due_at is None:
@@ -227,26 +159,17 @@ class Destroying:
             f"scope: {scope}",
             f"provider: {self._provider}, key {about.name}" + (", destroyed" if whole else ", kept"),
             f"field keys: {' '.join(one.hex() for one in ids) or 'none'}",
-            f"requested: {_stamp(done.requested_at)} by {_who(done.requested_by)}",
-            f"approved: {_stamp(done.approved_at)} by {_who(done.approved_by)}",
-            f"waited until: {_stamp(done.due_at)}",
-            f"destroyed: {_stamp(self._clock())} by the operator {self._operator}",
+            f"requested: {stamp(done.requested_at)} by {_who(done.requested_by)}",
+            f"approved: {stamp(done.approved_at)} by {_who(done.approved_by)}",
+            f"waited until: {stamp(done.due_at)}",
+            f"destroyed: {stamp(self._clock())} by the operator {self._operator}",
             f"still readable with: {_COPIES_WHOLE if whole else _COPIES_FIELD}",
         ]
-        return "".join("".join(letter for letter in line if letter >= " ") + "\n" for line in lines)
+        return text_of(lines)
 
 
 _COPIES_WHOLE = "copies of the key store (server storage or keyring file) made before, while they are kept"
 _COPIES_FIELD = "copies of the database made before together with the key of the tenant, while they are kept"
-
-
-def record_name(tenant: str) -> str:
-    """The key name records of a tenant are signed under."""
-    return f"crmgate-keys/{tenant}"
-
-
-def _stamp(at: datetime) -> str:
-    return f"{at:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _who(person: Person) -> str:

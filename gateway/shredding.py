@@ -11,9 +11,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from audit.entry import AuditEntry
 from audit.note import Signer
-from gateway.destroying import CLIENT, Trail, record_name
+from gateway.key_step import Trail, entry, record_name, stamp, text_of
 from gateway.protect.store import ProtectStore
 from gateway.shredding_store import Order, ShreddingStore
 from kms.custody import CustodyRefused
@@ -163,22 +162,8 @@ class Shredding:
             fields["detail"] = [detail]
         if count:
             fields["count"] = count
-        await self._trail.append(
-            AuditEntry(
-                actor=by.id,
-                actor_login=by.login,
-                at=self._clock(),
-                client=CLIENT,
-                entity="key",
-                fields=fields,
-                id=self._new_id("a"),
-                kind="keys",
-                operation="keys.person",
-                reason=reason,
-                record=order,
-                tenant=self._tenant,
-            )
-        )
+        step = entry(self._tenant, "keys.person", reason, order, by, fields, self._clock(), self._new_id("a"))
+        await self._trail.append(step)
 
     def _certificate(self, order: Order, closed_at: datetime) -> str:
         counts = order.counts
@@ -186,22 +171,22 @@ class Shredding:
             "crmgate certificate of erasure by destroyed keys",
             f"tenant: {self._tenant}",
             f"order: {order.id}, reason {order.reason}",
-            f"ordered: {_stamp(order.begun_at)} by {order.by.login} ({order.by.id})",
+            f"ordered: {stamp(order.begun_at)} by {order.by.login} ({order.by.id})",
             f"records: {' '.join(order.records)}",
             f"person keys destroyed: {counts.get('keys', 0)} at least, in epoch {order.epoch},"
-            f" until {_stamp(order.destroyed_at or closed_at)}",
+            f" until {stamp(order.destroyed_at or closed_at)}",
             f"values that nothing opens any more: {counts.get('entries', 0)} at least",
             f"values that stay because other records hold them as well: {counts.get('shared', 0)}",
             f"values of before person keys, rows deleted: {counts.get('unheld', 0)}; {_UNHELD}",
             f"dates and digits kept beside the CRM, rows deleted: {counts.get('beside', 0)}; {_UNHELD}",
             f"cells and sealed files of these records in the CRM: {counts.get('cells', 0)}; {_CELLS}",
             f"originals kept for taking protection back, deleted: {counts.get('kept', 0)}",
-            f"epoch closed: {_stamp(closed_at)}, by {self._keeper}; {_SURVIVORS}",
-            f"unreadable in every copy from: {_stamp(closed_at + self._backup)}, when the last backup of"
+            f"epoch closed: {stamp(closed_at)}, by {self._keeper}; {_SURVIVORS}",
+            f"unreadable in every copy from: {stamp(closed_at + self._backup)}, when the last backup of"
             f" {self._keeper} from before has ended ({self._backup.days} days)",
             f"still possible: {_GUESSES}",
         ]
-        return "".join("".join(letter for letter in line if letter >= " ") + "\n" for line in lines)
+        return text_of(lines)
 
 
 _UNHELD = "copies of the main database made before open them with the field keys until these are destroyed"
@@ -211,10 +196,6 @@ _GUESSES = (
     "with a copy of the main database from before and its equality or index keys, a guessed value can be confirmed"
     " until those keys are rotated and destroyed"
 )
-
-
-def _stamp(at: datetime) -> str:
-    return f"{at:%Y-%m-%dT%H:%M:%SZ}"
 
 
 @contextlib.asynccontextmanager

@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from audit.entry import AuditEntry
 from audit.log import AuditLog
 from audit.note import ensure_signer
 from gateway.access.tokens import new_id
 from gateway.accounts import utc_now
 from gateway.database import open_pool
-from gateway.destroying import APPROVE, CLIENT, Credentials, Policy, Proving, Trail, prove
 from gateway.key_custody import sign_in_of
+from gateway.key_step import APPROVE, Credentials, Policy, Proving, Trail, entry, prove
 from gateway.opening import open_keyring
 from gateway.person_keys import open_persons
 from gateway.protect.store import ProtectStore
@@ -49,22 +48,9 @@ class ShreddingDesk:
         return self.proved
 
     def _refused(self, who: Person, why: str) -> Awaitable[int]:
-        return self.trail.append(
-            AuditEntry(
-                actor=who.id,
-                actor_login=who.login,
-                at=utc_now(),
-                client=CLIENT,
-                entity="key",
-                fields={"target": self.tenant, "detail": [why]},
-                id=new_id("a", secrets.token_bytes),
-                kind="keys",
-                operation="keys.person",
-                reason="refused",
-                record="",
-                tenant=self.tenant,
-            )
-        )
+        fields = {"target": self.tenant, "detail": [why]}
+        name = new_id("a", secrets.token_bytes)
+        return self.trail.append(entry(self.tenant, "keys.person", "refused", "", who, fields, utc_now(), name))
 
 
 @contextlib.asynccontextmanager

@@ -13,7 +13,8 @@ from audit.note import Signer
 from gateway.access.passwords import PasswordWrong
 from gateway.access.sign_in import Attempt
 from gateway.access.user import AppUser
-from gateway.destroying import Credentials, Destroying, NotAllowed, record_name
+from gateway.destroying import Destroying
+from gateway.key_step import Credentials, NotAllowed, record_name
 from kms.custody import RootKey, RootState
 from kms.destruction import Destruction, DestructionRefused, Person, State
 from kms.provider import KeysUnavailable

@@ -11,7 +11,7 @@ import pytest
 from audit.entry import AuditEntry
 from audit.note import Signer, ensure_signer
 from gateway.database import Pool
-from gateway.destroying import record_name
+from gateway.key_step import record_name
 from gateway.protect.store import ProtectStore, Row
 from gateway.shredding import OrderRefused, Shredding, kept_erased
 from gateway.shredding_store import ShreddingStore

@@ -1,0 +1,112 @@
+"""What every step on keys that a person takes at the command line shares: who takes it, the trail, the signed text."""
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from audit.entry import AuditEntry
+from gateway.access.sign_in import Attempt
+from gateway.access.user import AppUser
+from kms.destruction import Person
+
+OPERATION = "console.keys"
+REQUEST, APPROVE, CANCEL = "create", "update", "delete"
+CLIENT = "command-line"
+
+
+class NotAllowed(Exception):  # noqa: N818 - an outcome the person reads
+    """The policy does not give this person the right to the step."""
+
+    permanent = True
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a person gives to identify, for one step only."""
+
+    login: str
+    password: str
+    code: str
+
+
+class Proving(Protocol):
+    """Checks both factors (gateway.access.sign_in.SignIn)."""
+
+    async def prove(self, tenant: str, login: str, password: str, code: str, client: str) -> AppUser:
+        """Who this is. Raises Attempt around the outcome, KeysUnavailable, StoreUnavailable."""
+        ...
+
+
+class Policy(Protocol):
+    """Who may (policies.enforcer.Bundle)."""
+
+    def may(self, tenant: str, roles: tuple[str, ...], operation: str, action: str) -> bool:
+        """Whether one of these roles has the right."""
+        ...
+
+
+class Trail(Protocol):
+    """The audit log."""
+
+    def append(self, entry: AuditEntry) -> Awaitable[int]:
+        """Durable when this returns. Raises AuditUnavailable."""
+        ...
+
+
+async def prove(
+    tenant: str,
+    given: Credentials,
+    action: str,
+    proving: Proving,
+    policy: Policy,
+    refused: Callable[[Person, str], Awaitable[object]],
+) -> Person:
+    """Who this is, with the right to the step; refused: told of everybody else. Raises Attempt, NotAllowed."""
+    try:
+        user = await proving.prove(tenant, given.login, given.password, given.code, CLIENT)
+    except Attempt as attempt:
+        known = attempt.user  # what was typed as a login of nobody may be a password and is not written down
+        who = Person("", "") if known is None else Person(known.id, known.login)
+        await refused(who, type(attempt.outcome).__name__)
+        raise
+    person = Person(user.id, user.login)
+    if not policy.may(tenant, user.roles, OPERATION, action):
+        await refused(person, f"{OPERATION}.{action}")
+        raise NotAllowed(f"{user.login} does not have the right {OPERATION} {action}")
+    return person
+
+
+def entry(
+    tenant: str, operation: str, reason: str, record: str, by: Person, fields: dict[str, Any], at: datetime, name: str
+) -> AuditEntry:
+    """The entry of a step; record: the id of what is worked on, or ""; name: a fresh id."""
+    return AuditEntry(
+        actor=by.id,
+        actor_login=by.login,
+        at=at,
+        client=CLIENT,
+        entity="key",
+        fields=fields,
+        id=name,
+        kind="keys",
+        operation=operation,
+        reason=reason,
+        record=record,
+        tenant=tenant,
+    )
+
+
+def record_name(tenant: str) -> str:
+    """The key name records of a tenant are signed under."""
+    return f"crmgate-keys/{tenant}"
+
+
+def stamp(at: datetime) -> str:
+    """A time as signed texts write it."""
+    return f"{at:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def text_of(lines: Iterable[str]) -> str:
+    """The text that is signed: what a provider or a person called something adds no line to it."""
+    return "".join("".join(letter for letter in line if letter >= " ") + "\n" for line in lines)
