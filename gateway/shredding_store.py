@@ -1,20 +1,16 @@
 """SQL of orders to erase: what was asked for, what it came to, and its certificate."""
 
-import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-import psycopg
 from psycopg import sql
 from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb
 
+from kms.connections import Connections, Pool
 from kms.destruction import Person
-from kms.store import Pool, StoreUnavailable
 
-_TIMEOUT_S = 10.0
 _COLUMNS = sql.SQL(
     "id, actor, actor_login, reason, records, holders, counts, begun_at, destroyed_at, epoch, closed_at, certificate"
 )
@@ -41,13 +37,13 @@ class ShreddingStore:
     """The table `kms_shredding`; every method raises StoreUnavailable."""
 
     def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+        self._connections = Connections(pool)
 
     async def begin(
         self, tenant: str, order: str, by: Person, reason: str, records: Sequence[str], at: datetime
     ) -> None:
         """Note an order before anything is done."""
-        async with self._connection() as connection:
+        async with self._connections.connection() as connection:
             await connection.execute(
                 "INSERT INTO kms_shredding (tenant, id, actor, actor_login, reason, records, begun_at)"
                 " VALUES (%s, %s, %s, %s, %s, %s, %s)",
@@ -64,7 +60,7 @@ class ShreddingStore:
         at: datetime,
     ) -> None:
         """The keys are destroyed; what an attempt before came to is added."""
-        async with self._connection() as connection:
+        async with self._connections.connection() as connection:
             await connection.execute(
                 "UPDATE kms_shredding SET holders = %s, counts = %s, epoch = %s, destroyed_at = %s"
                 " WHERE tenant = %s AND id = %s AND destroyed_at IS NULL",
@@ -73,7 +69,7 @@ class ShreddingStore:
 
     async def certify(self, tenant: str, order: str, closed_at: datetime, certificate: str) -> None:
         """The epoch is closed; the end of an order."""
-        async with self._connection() as connection:
+        async with self._connections.connection() as connection:
             await connection.execute(
                 "UPDATE kms_shredding SET closed_at = %s, certificate = %s"
                 " WHERE tenant = %s AND id = %s AND certificate = ''",
@@ -83,17 +79,9 @@ class ShreddingStore:
     async def every(self, tenant: str) -> list[Order]:
         """All orders, the oldest first."""
         query = sql.SQL("SELECT {} FROM kms_shredding WHERE tenant = %s ORDER BY begun_at, id")
-        async with self._connection() as connection:
+        async with self._connections.connection() as connection:
             cursor = await connection.execute(query.format(_COLUMNS), (tenant,))
             return [_order(row) for row in await cursor.fetchall()]
-
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[psycopg.AsyncConnection[TupleRow]]:
-        try:
-            async with asyncio.timeout(_TIMEOUT_S), self._pool.connection(timeout=_TIMEOUT_S) as connection:
-                yield connection
-        except (psycopg.Error, TimeoutError, OSError) as fault:
-            raise StoreUnavailable(f"the store does not answer ({type(fault).__name__})") from None
 
 
 def _order(row: TupleRow) -> Order:

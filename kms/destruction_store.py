@@ -1,20 +1,18 @@
 """SQL of destructions: each step is one statement that only succeeds from the state it starts in."""
 
-import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from datetime import datetime
 
 import psycopg
 from psycopg import sql
 from psycopg.rows import TupleRow
 
+from kms.connections import Connections, Pool
 from kms.destruction import Destruction, Person, State
 from kms.index_store import forget_keys
 from kms.keyring import WrappedKey
-from kms.store import CHANNEL, KEYS, NOTICE_SPLIT, Pool, StoreUnavailable
+from kms.store import CHANNEL, KEYS, NOTICE_SPLIT
 
-_TIMEOUT_S = 10.0
 _COLUMNS = sql.SQL(
     "tenant, id, scope, state, requested_by, requested_login, requested_at, approved_by, approved_login, approved_at,"
     " due_at, suspended, key_ids, ended_at, record"
@@ -25,7 +23,7 @@ class DestructionStore:
     """The table `kms_destruction`, and the mark on `kms_key`."""
 
     def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+        self._connections = Connections(pool)
 
     async def find(self, tenant: str, destruction_id: str) -> Destruction | None:
         """One destruction."""
@@ -34,13 +32,13 @@ class DestructionStore:
     async def every(self, tenant: str) -> list[Destruction]:
         """All destructions of a tenant, the newest first."""
         query = sql.SQL("SELECT {} FROM kms_destruction WHERE tenant = %s ORDER BY requested_at DESC, id")
-        async with self._connection() as connection:
+        async with self._connections.connection() as connection:
             cursor = await connection.execute(query.format(_COLUMNS), (tenant,))
             return [_destruction(row) for row in await cursor.fetchall()]
 
     async def open_request(self, tenant: str, destruction_id: str, scope: str, by: Person, at: datetime) -> bool:
         """Write a request; False when one for the same keys is open."""
-        async with self._connection() as connection:
+        async with self._connections.connection() as connection:
             cursor = await connection.execute(
                 "INSERT INTO kms_destruction (tenant, id, scope, state, requested_by, requested_login, requested_at)"
                 " VALUES (%s, %s, %s, 'requested', %s, %s, %s) ON CONFLICT DO NOTHING",
@@ -71,7 +69,7 @@ class DestructionStore:
         )
         columns = sql.SQL(", ").join(sql.SQL("d.") + sql.SQL(one.strip()) for one in _COLUMNS.as_string().split(","))
         given = {"tenant": tenant, "id": destruction_id, "by": by.id, "login": by.login, "at": at, "due": due_at}
-        async with self._connection() as connection:
+        async with self._connections.connection() as connection:
             # As in a rotation: every transaction that writes under the old key is over, and none begins.
             await connection.execute(
                 "SELECT pg_advisory_xact_lock(hashtextextended('crmgate keys ' || %s, 0))", (tenant,)
@@ -113,7 +111,7 @@ class DestructionStore:
         What was only found by its parts is found no more: the terms of values under these keys end with them.
         """
         chosen = None if ids is None else list(ids)
-        async with self._connection() as connection:
+        async with self._connections.connection() as connection:
             await forget_keys(connection, tenant, chosen)
             await connection.execute(
                 "UPDATE kms_key SET wrapped = '', commitment = '', state = 'destroyed', destroyed_at = %s,"
@@ -142,7 +140,7 @@ class DestructionStore:
 
     async def due(self, tenant: str, at: datetime) -> list[str]:
         """Ids of destructions that may be executed now."""
-        async with self._connection() as connection:
+        async with self._connections.connection() as connection:
             cursor = await connection.execute(
                 "SELECT id FROM kms_destruction WHERE tenant = %s AND state IN ('approved', 'executing')"
                 " AND due_at <= %s ORDER BY due_at, id",
@@ -152,7 +150,7 @@ class DestructionStore:
 
     async def scopes(self, tenant: str) -> list[str]:
         """Scopes that have keys which are not destroyed."""
-        async with self._connection() as connection:
+        async with self._connections.connection() as connection:
             cursor = await connection.execute(
                 "SELECT DISTINCT scope FROM kms_key WHERE tenant = %s AND destroyed_at IS NULL ORDER BY scope",
                 (tenant,),
@@ -161,7 +159,7 @@ class DestructionStore:
 
     async def keys_of_others(self, tenant: str, provider: str) -> list[tuple[str, WrappedKey]]:
         """Stored keys of all other tenants that this provider wrapped."""
-        async with self._connection() as connection:
+        async with self._connections.connection() as connection:
             cursor = await connection.execute(
                 "SELECT tenant, id, scope, purpose, provider, wrapped, commitment, created_at, retired_at IS NOT NULL"
                 " FROM kms_key WHERE tenant <> %s AND provider = %s AND destroyed_at IS NULL",
@@ -177,7 +175,7 @@ class DestructionStore:
             ]
 
     async def _one(self, query: str, *parameters: object) -> Destruction | None:
-        async with self._connection() as connection:
+        async with self._connections.connection() as connection:
             cursor = await connection.execute(sql.SQL(query).format(_COLUMNS), parameters)
             row = await cursor.fetchone()
             return None if row is None else _destruction(row)
@@ -185,14 +183,6 @@ class DestructionStore:
     async def _announce(self, connection: psycopg.AsyncConnection[TupleRow], tenant: str) -> None:
         """Tell every process, with the commit, that the tenant has other keys than before."""
         await connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, NOTICE_SPLIT.join(("", tenant, KEYS))))
-
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[psycopg.AsyncConnection[TupleRow]]:
-        try:
-            async with asyncio.timeout(_TIMEOUT_S), self._pool.connection(timeout=_TIMEOUT_S) as connection:
-                yield connection
-        except (psycopg.Error, TimeoutError, OSError) as fault:
-            raise StoreUnavailable(f"the store does not answer ({type(fault).__name__})") from None
 
 
 def _destruction(row: TupleRow) -> Destruction:
