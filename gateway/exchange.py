@@ -14,6 +14,7 @@ from policies.profile import Operation
 if TYPE_CHECKING:
     from gateway.block import Block
     from gateway.showing import Showing
+    from gateway.unprotected import Words
 
 
 class Head:
@@ -152,7 +153,7 @@ class Exchange:
         self.posted: dict[str, str] = {}
         self.held: dict[tuple[str, str, str], set[str]] = {}
         self.typed: set[str] = set()
-        self.unprotected: tuple[tuple[str, str, str], ...] = ()
+        self.unprotected: Words | None = None
         self.echoes: dict[str, tuple[str, str]] = {}
         self.own_words: dict[str, str] = {}
         self.files: tuple[bytes, ...] = ()

@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 
-from gateway import unprotected
 from gateway.body.layer import Finder, Net, Thorough
 from gateway.body.page import JsonPage, Page, json_body
 from gateway.body.shortcut import Ready, ready
 from gateway.cell_sight import CellSight, WithCells, cells_in
 from gateway.exchange import Exchange
 from gateway.records import Records
+from gateway.unprotected import Words
 from gateway.verdict import PLACEHOLDER, Verdict, Verdicts, Viewer
 from kms.cell import PREFIX as CELL_PREFIX
 from kms.cell_store import CellRow
@@ -179,13 +179,14 @@ def _net_of(exchange: Exchange, view: FieldView, mask_char: str) -> Net | None:
     if view.sees_everything:
         return None
     net = partial(_net, exchange, view, mask_char)
-    return Thorough(partial(_net_and_places, exchange, net)) if exchange.unprotected else net
+    words = exchange.unprotected
+    return net if words is None else Thorough(partial(_net_and_places, exchange, net, words))
 
 
-def _net_and_places(exchange: Exchange, net: Net, text: str) -> list[Replacement]:
+def _net_and_places(exchange: Exchange, net: Net, words: Words, text: str) -> list[Replacement]:
     """The same with what stands clear at declared places of this answer; of two that overlap the longer one."""
     found: list[Replacement] = net(text)
-    for start, end, kind, shown in unprotected.find(exchange.unprotected, text):
+    for start, end, kind, shown in words.find(text):
         exchange.caught[kind] = exchange.caught.get(kind, 0) + 1
         found.append((start, end, shown))
     chosen: list[Replacement] = []

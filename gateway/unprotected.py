@@ -32,13 +32,45 @@ from policies.taxonomy import Kind
 from privacy import mask
 from privacy.known import full_names
 
-Word = tuple[str, str, str]
-"""A clear text, its kind, and what is shown instead."""
 FORM = "application/x-www-form-urlencoded"
 _TYPED = frozenset({"text", "email", "tel", "search", "url", "hidden", ""})
 _SEGMENT = re.compile("[^\0\n;]+")  # a card writes the parts of a name with semicolons between them
 _LONG_HAN, _LONG = 2, 4
 _BLANK = frozenset({"", "\u2014", "-", "\u2013"})
+
+
+class Words:
+    """Clear texts of one answer. shown: text → its kind and what is shown instead."""
+
+    __slots__ = ("_long", "_shown")
+
+    def __init__(self, shown: Mapping[str, tuple[str, str]]) -> None:
+        self._shown = shown
+        # Some pages escape what they hold once more than it is read (JSON inside JSON).
+        self._long = [
+            (spelled, *shown[clear])
+            for clear in sorted(shown, key=len, reverse=True)
+            if _is_long(clear)
+            for spelled in {clear, clear.upper(), stdlib_json.dumps(clear)[1:-1]}
+        ]
+
+    def find(self, text: str) -> Iterator[tuple[int, int, str, str]]:
+        """(start, end, kind, what is shown) of every one of these texts in another; that may be several (layer.GAP).
+
+        What is short counts only where it is a whole text. Two may overlap.
+        """
+        for segment in _SEGMENT.finditer(text):
+            whole = segment[0].strip()
+            if whole in self._shown:
+                start = segment.start() + segment[0].index(whole)
+                yield start, start + len(whole), *self._shown[whole]
+        for spelled, kind, shown in self._long:
+            at = text.find(spelled)
+            while at >= 0:
+                end = at + len(spelled)
+                if _apart(text, at, end):
+                    yield at, end, kind, shown
+                at = text.find(spelled, at + 1)
 
 
 class Unprotected:
@@ -74,33 +106,7 @@ class Unprotected:
                 shown = _shown(decision.view, spec, spelled, profile.mask_char)
                 if shown is not None:
                     words[spelled] = (str(spec.kind), shown)
-        exchange.unprotected = tuple(
-            (clear, kind_, shown) for clear, (kind_, shown) in sorted(words.items(), key=lambda one: -len(one[0]))
-        )
-
-
-def find(words: Sequence[Word], text: str) -> Iterator[tuple[int, int, str, str]]:
-    """(start, end, kind, what is shown) of every one of these words in a text; a text may be several (see layer.GAP).
-
-    What is short counts only where it is a whole text; two that overlap: the longer one.
-    """
-    known = {clear: (kind, shown) for clear, kind, shown in words}
-    for segment in _SEGMENT.finditer(text):
-        whole = segment[0].strip()
-        if whole in known:
-            start = segment.start() + segment[0].index(whole)
-            yield start, start + len(whole), *known[whole]
-    for clear, kind, shown in words:
-        if not _is_long(clear):
-            continue
-        # Some pages escape what they hold once more than it is read (JSON inside JSON).
-        for spelled in {clear, clear.upper(), stdlib_json.dumps(clear)[1:-1]}:
-            at = text.find(spelled)
-            while at >= 0:
-                end = at + len(spelled)
-                if _apart(text, at, end):
-                    yield at, end, kind, shown
-                at = text.find(spelled, at + 1)
+        exchange.unprotected = Words(words) if words else None
 
 
 def _spellings(spec: FieldSpec, clear: str) -> set[str]:

@@ -9,11 +9,10 @@ import openpyxl
 import pytest
 import xlwt  # type: ignore[import-untyped]
 
-from gateway import unprotected
 from gateway.body.limits import Limits as BodyLimits
 from gateway.outward import Outward
 from gateway.refusal import MASK_RETURNED, Refusal
-from gateway.unprotected import Unprotected
+from gateway.unprotected import Unprotected, Words
 from gateway.verdict import PLACEHOLDER
 from policies.decision import Form
 from tests.unit.gateway.glue import ANNA, BORIS, Glue
@@ -182,9 +181,9 @@ async def test_what_is_escaped_once_more_is_hidden_too(creme: Glue) -> None:
 
 
 def test_short_words_count_only_where_they_are_a_whole_text_and_the_longer_of_two_wins() -> None:
-    words = (("Luc Ostal", "name", "A"), ("Ostal", "name", "B"), ("Li", "name", "C"), ("孔", "name", "D"))
+    words = Words({"Luc Ostal": ("name", "A"), "Ostal": ("name", "B"), "Li": ("name", "C"), "孔": ("name", "D")})
     text = "Luc Ostal\n\0\n Li \n\0\nLift 孔子\n\0\n孔\n\0\nOstalgie, OSTAL"
-    found = {(text[start:end], shown) for start, end, _, shown in unprotected.find(words, text)}
+    found = {(text[start:end], shown) for start, end, _, shown in words.find(text)}
     assert found == {("Luc Ostal", "A"), ("Ostal", "B"), ("OSTAL", "B"), ("Li", "C"), ("孔", "D")}
 
 
