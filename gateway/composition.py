@@ -34,7 +34,7 @@ from gateway.binding import Binding
 from gateway.body.limits import Limits as BodyLimits
 from gateway.cell_sight import CellSight
 from gateway.collaborators import Limits
-from gateway.composition_arrivals import lookouts_of
+from gateway.composition_arrivals import ArrivalNeeds, lookouts_of
 from gateway.composition_durable import open_durable
 from gateway.composition_egress import EgressNeeds, egress_of
 from gateway.console.app import make_console_app
@@ -291,7 +291,7 @@ async def _assemble(
             cell_store.sweep,
         ),
         lookouts=lookouts_of(
-            settings, database, vault, keyring, audit, scanners, records, installations, beside, cells
+            ArrivalNeeds(settings, database, vault, keyring, audit, scanners, records, beside, cells), installations
         ),
         egress=egress_of(
             EgressNeeds(

@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -41,24 +42,28 @@ REFUSED_S = 300.0  # a CRM that does not let the credential in is left alone for
 log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class ArrivalNeeds:
+    """What the lookouts of all tenants share with the rest of the server."""
+
+    settings: Settings
+    database: Database
+    vault: SurrogateVault
+    keyring: Keyring
+    audit: AuditLog
+    scanners: Mapping[str, Scanner]
+    records: Records
+    beside: Beside
+    cells: Cells
+
+
 def lookouts_of(
-    settings: Settings,
-    database: Database,
-    vault: SurrogateVault,
-    keyring: Keyring,
-    audit: AuditLog,
-    scanners: Mapping[str, Scanner],
-    records: Records,
-    installations: Mapping[str, Installation],
-    beside: Beside,
-    cells: Cells,
+    needs: ArrivalNeeds, installations: Mapping[str, Installation]
 ) -> list[Callable[[], Coroutine[Any, Any, None]]]:
     """What runs in the background of a server, none where it is switched off or the profile has no walk."""
     return [
-        Lookout(
-            name, settings, database, vault, keyring, audit, scanners, records, installations[name], beside, cells
-        ).run
-        for name, tenant in settings.tenants.items()
+        Lookout(name, needs, installations[name]).run
+        for name, tenant in needs.settings.tenants.items()
         if tenant.arrivals_s > 0 and installations[name].current.walk is not None
     ]
 
@@ -66,36 +71,16 @@ def lookouts_of(
 class Lookout:
     """Looks at one CRM again and again; signs in anew after a fault."""
 
-    def __init__(
-        self,
-        tenant: str,
-        settings: Settings,
-        database: Database,
-        vault: SurrogateVault,
-        keyring: Keyring,
-        audit: AuditLog,
-        scanners: Mapping[str, Scanner],
-        records: Records,
-        installation: Installation,
-        beside: Beside,
-        cells: Cells,
-    ) -> None:
+    def __init__(self, tenant: str, needs: ArrivalNeeds, installation: Installation) -> None:
         self._tenant = tenant
-        self._settings = settings
-        self._vault = vault
-        self._keyring = keyring
-        self._audit = audit
-        self._scanners = scanners
-        self._records = records
+        self._needs = needs
         self._installation = installation
-        self._beside = beside
-        self._cells = cells
-        self._store = ProtectStore(database)
+        self._store = ProtectStore(needs.database)
         self._driver: NewestFirst | None = None
 
     async def run(self) -> None:
         """Look every `arrivals_s` seconds until cancelled; what fails is tried again."""
-        pause = self._settings.tenants[self._tenant].arrivals_s
+        pause = self._needs.settings.tenants[self._tenant].arrivals_s
         try:
             while True:
                 await asyncio.sleep(pause)
@@ -105,7 +90,7 @@ class Lookout:
 
     async def _turn(self) -> float:
         """Seconds until the next look."""
-        usual = self._settings.tenants[self._tenant].arrivals_s
+        usual = self._needs.settings.tenants[self._tenant].arrivals_s
         try:
             async with self._store.alone(self._tenant, RUN) as alone:
                 if alone:
@@ -129,32 +114,36 @@ class Lookout:
         assert profile.walk is not None
         if self._driver is None:
             self._driver = await self._signed_in()
-        sealing = partial(sealing_of, self._settings)(self._tenant)
-        scanner = self._scanners[self._tenant]
-        others = OtherForms(self._tenant, self._beside, self._cells)
-        changer = Changer(self._tenant, self._vault, self._keyring, scanner, secrets.token_bytes, others, sealing)
+        sealing = partial(sealing_of, self._needs.settings)(self._tenant)
+        scanner = self._needs.scanners[self._tenant]
+        others = OtherForms(self._tenant, self._needs.beside, self._needs.cells)
+        changer = Changer(
+            self._tenant, self._needs.vault, self._needs.keyring, scanner, secrets.token_bytes, others, sealing
+        )
         work = Work(self._tenant, profile.walk, self._driver, changer, self._store, self._trail, steady(RATE))
-        arrivals = Arrivals(work, self._driver, self._vault, self._records, utc_now, single=profile.global_record_ids)
+        arrivals = Arrivals(
+            work, self._driver, self._needs.vault, self._needs.records, utc_now, single=profile.global_record_ids
+        )
         new = await arrivals.turn()
         if new:
             log.info("arrivals", tenant=self._tenant, records=new)
 
     async def _signed_in(self) -> NewestFirst:
-        profile, sealing = self._installation.current, partial(sealing_of, self._settings)
+        profile, sealing = self._installation.current, partial(sealing_of, self._needs.settings)
         assert profile.walk is not None
-        credentials = Credentials(self._store, self._keyring, secrets.token_bytes, sealing)
+        credentials = Credentials(self._store, self._needs.keyring, secrets.token_bytes, sealing)
 
         async def used() -> None:
             await self._trail("arrivals.sign_in", "", "", {})
 
         credential = await credentials.open(self._tenant, used)
-        client = CrmClient(pool_of(self._settings.tenants[self._tenant]))
+        client = CrmClient(pool_of(self._needs.settings.tenants[self._tenant]))
         if profile.protocol == "json-rpc":
             return JsonRpc(client, profile.walk, credential)
         return HtmlForms(client, profile, profile.walk, credential)
 
     async def _trail(self, operation: str, entity: str, record: str, fields: Mapping[str, Any]) -> None:
-        await self._audit.append(
+        await self._needs.audit.append(
             AuditEntry(
                 id=new_id("a", secrets.token_bytes),
                 at=utc_now(),
