@@ -22,7 +22,8 @@ from gateway.files import Files
 from gateway.parts import Question
 from gateway.refusal import BODY_UNREADABLE, Refusal
 from gateway.search import Operand, Search
-from gateway.tokenise import UNDECLARED, Target, Tokeniser, Treatment
+from gateway.tokenise import Tokeniser
+from gateway.treatment import UNDECLARED, Target, Treatment
 from kms.scanner import Scanner
 from policies import selector
 from policies.operation import StorageForm, with_record

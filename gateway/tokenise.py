@@ -5,13 +5,9 @@ name already known. What the profile declares is judged as a whole value; what n
 whole text is a recognised value, or, in running text, where a recogniser or a known name stands (DESIGN, section 1).
 """
 
-import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from enum import Enum
 from functools import partial
 
-from gateway.body.leaf import Leaf
 from gateway.exchange import Exchange
 from gateway.kept import KeptFields
 from gateway.records import Records
@@ -19,12 +15,12 @@ from gateway.refusal import FIELD_NOT_WRITABLE, TEXT_PART_NOT_WRITABLE, VALUE_IN
 from gateway.reveal import PLACEHOLDER
 from gateway.settle import records_of, settle
 from gateway.standing import IMPORTED, PASTED, Place, cell_of, holds, is_filled, note_held, note_text, standing
+from gateway.treatment import UNDECLARED, Prose, Target, Treatment, Work, by_line, in_other_form, is_lines
 from gateway.typed import only_asks, remember, writes_to_records
 from gateway.unchanged import parts_of, says_the_same, shown_text
 from gateway.wording import Piece, keep_parts, locked_kinds
 from gateway.writeback import (
     WIRE,
-    Returned,
     hides_surrogate,
     holds_edited_surrogate,
     holds_wire_mask,
@@ -37,81 +33,9 @@ from kms.scanner import Scanner
 from kms.surrogate import DETERMINISTIC
 from kms.tokens import NewValue, Origin, SurrogateVault, VaultEntry
 from policies.decision import Form
-from policies.operation import StorageForm
 from policies.profile import FieldSpec
 from policies.taxonomy import Kind
 from privacy import known, mask, recognise, validate
-
-UNDECLARED = "undeclared"  # field name of origins that no profile declares
-LINE_ROOM = 16  # characters of the surrogate of an address
-_LINE_BREAK = re.compile("(\r\n|\r|\n)")
-SOME_RECORD = "record"  # entity of operations that work on records of any type
-
-
-class Treatment(Enum):
-    """What happens to one leaf."""
-
-    LEAVE = "leave"
-    VALUE = "value"
-    TEXT = "text"
-    WHOLE = "whole"
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """One leaf with its treatment; spec is None for undeclared leaves.
-
-    records: the records this very leaf is written to, where they are not those of the whole operation. alone: whether
-    the leaf is all that its field holds, by a rule of the profile that names one place.
-    """
-
-    leaf: Leaf
-    treatment: Treatment
-    spec: FieldSpec | None = None
-    records: tuple[str, ...] | None = None
-    alone: bool = False
-
-
-@dataclass(slots=True)
-class Prose:
-    """One text on its way in; text changes while masks are put back."""
-
-    target: Target
-    text: str
-    pieces: list[Piece] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class Work:
-    """What one body needs from the vault: filled by reading, emptied by writing.
-
-    names: (row, field) → clear text and surrogate of the names of one person, new ones and those that came back.
-    """
-
-    exchange: Exchange
-    records: tuple[str, ...]
-    mask_char: str
-    returned: Returned = field(default_factory=Returned)
-    values: list[tuple[Target, FieldSpec, NewValue]] = field(default_factory=list)
-    shared: list[tuple[str, Origin]] = field(default_factory=list)
-    pasted: dict[str, Origin] = field(default_factory=dict)
-    names: dict[int, dict[str, tuple[str, str]]] = field(default_factory=dict)
-
-    @property
-    def entity(self) -> str:
-        """Entity of the operation, or "" when nothing matched."""
-        return self.exchange.operation.entity if self.exchange.operation is not None else ""
-
-    def places(self, target: Target) -> tuple[str, ...]:
-        """Records a leaf is written to; none where the number in the request is that of another entity's record."""
-        if target.records is not None:
-            return target.records
-        foreign = target.spec is not None and target.spec.entity != self.entity and self.entity != SOME_RECORD
-        return () if foreign else self.records
-
-    def stands(self, target: Target, spec: FieldSpec) -> list[Place]:
-        """The field of each record a leaf is written to."""
-        return [(spec.entity, spec.name, record) for record in self.places(target)]
 
 
 class Tokeniser:
@@ -512,34 +436,6 @@ class Tokeniser:
             text = "".join(out) + one.text[at:]
             if text != one.target.leaf.text:
                 one.target.leaf.new = text
-
-
-def in_other_form(target: Target) -> bool:
-    """Whether the profile declares another form than surrogates for this leaf."""
-    spec = target.spec
-    return spec is not None and spec.form is not StorageForm.SURROGATE and target.treatment is not Treatment.LEAVE
-
-
-def is_lines(target: Target) -> bool:
-    """Whether this is an address of several lines that has room for a surrogate in each."""
-    spec, text = target.spec, target.leaf.text
-    if target.treatment is not Treatment.VALUE or spec is None or spec.kind != Kind.ADDRESS:
-        return False
-    lines = _LINE_BREAK.split(text)
-    room = sum(len(line) if line.isspace() else max(len(line), LINE_ROOM) for line in lines)
-    return len(lines) > 1 and (spec.max_chars <= 0 or room <= spec.max_chars)
-
-
-def by_line(target: Target) -> list[Target]:
-    """An address line by line, so that the CRM breaks, joins and counts the lines of surrogates as it would theirs."""
-    return [
-        replace(
-            target,
-            leaf=Leaf(target.leaf.path, part, siblings=target.leaf.siblings),
-            treatment=Treatment.LEAVE if not part.strip() else Treatment.VALUE,
-        )
-        for part in _LINE_BREAK.split(target.leaf.text)
-    ]
 
 
 def _apart(start: int, end: int, taken: Iterable[tuple[int, int]]) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from gateway.body.leaf import Leaf
-from gateway.tokenise import Target, Treatment, is_lines
+from gateway.treatment import Target, Treatment, is_lines
 from kms.scanner import Hit, Scanner
 from kms.surrogate import SHAPES, Shapes, no_match
 from policies.profile import FieldSpec

@@ -9,7 +9,8 @@ import pytest
 from gateway.body.leaf import Leaf
 from gateway.database import Pool
 from gateway.refusal import FIELD_NOT_WRITABLE, VALUE_INVALID, VALUE_TOO_LONG, Refusal
-from gateway.tokenise import Target, Tokeniser, Treatment, runs
+from gateway.tokenise import Tokeniser, runs
+from gateway.treatment import Target, Treatment
 from kms.provider import KeysUnavailable
 from kms.tokens import StoreUnavailable
 from tests.unit.gateway.glue import ANNA, BORIS, FORM, PERSON, TENANT, Broken, Glue, open_glue
