@@ -92,12 +92,8 @@ class Lookups(VaultKeys, ABC):
 
         return await self._with_current_keys(tenant, ask)
 
-    async def index_alias(self, tenant: str, kind: str, alias: str, surrogate: str) -> None:
-        """Make a value findable by another spelling, too; the alias is kept sealed beside its terms."""
-        await self.index_aliases(tenant, kind, [(alias, surrogate)])
-
     async def index_aliases(self, tenant: str, kind: str, aliases: Sequence[tuple[str, str]]) -> None:
-        """The same for many (alias, surrogate) pairs at once."""
+        """Make values findable by (alias, surrogate) pairs, too; an alias is kept sealed beside its terms."""
 
         async def write() -> None:
             maker = await self._maker(tenant, {kind})

@@ -221,7 +221,7 @@ async def test_a_rotation_meanwhile_saves_nothing_from_an_approved_destruction(s
     vault = site.vault()
     phone = await written(vault, T, "phone", "13800138000")
     name = await written(vault, T, "name", "Li Wei")
-    await vault.index_alias(T, "name", "Wei Li", name)
+    await vault.index_aliases(T, "name", [("Wei Li", name)])
     for number, scope in enumerate(["phone", "name"]):
         await site.steps.request(T, f"d{number}", scope, MA)
         await site.steps.approve(T, f"d{number}", SUN)

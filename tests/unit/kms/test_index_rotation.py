@@ -1,67 +1,26 @@
 """Rotation of the keys of the blind index on a real PostgreSQL: a part finds each value at every point of it."""
 
 import asyncio
-import os
-import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from gateway.database import Pool, open_pool
+from gateway.database import Pool
 from kms.destruction import Person
 from kms.destruction_store import DestructionStore
 from kms.index import PURPOSES
-from kms.index_rotation import IndexMover
-from kms.keyring import Keyring
-from kms.local import LocalProvider
-from kms.rotation import End, Renewed, Rotation
-from kms.store import Store
+from kms.rotation import End, Renewed
 from kms.tokens import NewValue, Origin, SurrogateVault
+from tests.unit.kms.process import Process, T, process
 
-SECRET = b"correct horse battery staple"
-T = "acme"
 COUNT = 20
 
 
-@pytest.fixture(scope="session")
-def keyring_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("keys") / "keyring"
-    LocalProvider.create(path, SECRET)
-    return path
-
-
-@dataclass
-class Process:
-    """What one process has."""
-
-    keyring: Keyring
-    vault: SurrogateVault
-    rotation: Rotation
-
-
-@asynccontextmanager
-async def process(dsn: str, path: Path, *, deaf: bool = False) -> AsyncIterator[Process]:
-    """A process of its own; a deaf one hears no notice, so it knows the keys it once read."""
-    pool = await open_pool(dsn, max_size=6)
-    store = Store(pool)
-    keyring = Keyring(LocalProvider(path, SECRET), store, clock=time.monotonic)
-    vault = SurrogateVault(pool, keyring)
-    if not deaf:
-        await vault.start(T)
-    movers = (IndexMover(vault.index, vault),)
-    yield Process(keyring, vault, Rotation(store, keyring, os.urandom, movers=movers))
-    await vault.close()
-    await keyring.close()
-    await pool.close()
-
-
 @pytest.fixture
-async def here(dsn: str, keyring_path: Path) -> AsyncIterator[Process]:
-    async with process(dsn, keyring_path) as made:
+async def here(dsn: str, keyring_file: Path) -> AsyncIterator[Process]:
+    async with process(dsn, keyring_file, parts=True) as made:
         yield made
 
 
@@ -96,11 +55,11 @@ async def renewed(one: Process, purpose: str, pages: int = 10**6, most: int = 6)
     return total
 
 
-async def test_every_part_finds_every_value_at_every_point(here: Process, dsn: str, keyring_path: Path) -> None:
+async def test_every_part_finds_every_value_at_every_point(here: Process, dsn: str, keyring_file: Path) -> None:
     """At 0, 50 and 100 %, also in a process that has not heard of the new keys and of values written under them."""
     await filled(here.vault)
     assert here.rotation.end("phone", "prefix") is End.RETIRED
-    async with process(dsn, keyring_path, deaf=True) as stranger:
+    async with process(dsn, keyring_file, deaf=True, parts=True) as stranger:
         assert await found(stranger.vault, "contains", "0013") == COUNT  # it knows the old keys now
         olds = {purpose: await switched(here, purpose) for purpose in PURPOSES}
         await here.vault.tokenise(T, [phone("13800130999", "new")], "c")
@@ -123,10 +82,10 @@ async def test_every_part_finds_every_value_at_every_point(here: Process, dsn: s
 
 
 async def test_a_process_that_first_searches_after_the_terms_moved_finds_them(
-    here: Process, dsn: str, keyring_path: Path
+    here: Process, dsn: str, keyring_file: Path
 ) -> None:
     await filled(here.vault)
-    async with process(dsn, keyring_path, deaf=True) as stranger:
+    async with process(dsn, keyring_file, deaf=True, parts=True) as stranger:
         for purpose in PURPOSES:
             await stranger.keyring.field_keys(T, "phone", purpose)  # it knows the old keys, and has not searched yet
         for purpose in PURPOSES:
@@ -179,9 +138,12 @@ async def test_what_is_written_while_a_page_is_made_is_kept(here: Process) -> No
 
 
 async def test_writers_that_hear_late_leave_nothing_under_the_old_keys(
-    here: Process, dsn: str, keyring_path: Path
+    here: Process, dsn: str, keyring_file: Path
 ) -> None:
-    async with process(dsn, keyring_path, deaf=True) as deaf, process(dsn, keyring_path) as other:
+    async with (
+        process(dsn, keyring_file, deaf=True, parts=True) as deaf,
+        process(dsn, keyring_file, parts=True) as other,
+    ):
         await deaf.vault.tokenise(T, [phone("13900130000", "first")], "c")
 
         async def write(one: Process, mark: str) -> None:

@@ -1,63 +1,25 @@
 """Rotation of field keys on a real PostgreSQL: nothing lost or done twice, search and uniqueness right meanwhile."""
 
 import asyncio
-import os
-import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from gateway.database import Pool, open_pool
+from gateway.database import Pool
 from kms.drafts import KindKeys
-from kms.keyring import Keyring
 from kms.local import LocalProvider
 from kms.provider import KeysUnavailable
-from kms.rotation import End, Renewed, Rotation
+from kms.rotation import End, Renewed
 from kms.rotation_store import NotRotatable
 from kms.store import Store, StoreUnavailable
 from kms.tokens import NewValue, Origin, SurrogateVault
-
-SECRET = b"correct horse battery staple"
-T = "acme"
-
-
-@pytest.fixture(scope="session")
-def keyring_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("keys") / "keyring"
-    LocalProvider.create(path, SECRET)
-    return path
-
-
-@dataclass
-class Process:
-    """What one process has: keyring, vault, rotation."""
-
-    keyring: Keyring
-    vault: SurrogateVault
-    rotation: Rotation
-
-
-@asynccontextmanager
-async def process(dsn: str, path: Path, *, deaf: bool = False) -> AsyncIterator[Process]:
-    """A process of its own; a deaf one hears no notice, so it knows the keys it once read."""
-    pool = await open_pool(dsn, max_size=6)
-    store = Store(pool)
-    keyring = Keyring(LocalProvider(path, SECRET), store, clock=time.monotonic)
-    vault = SurrogateVault(pool, keyring)
-    if not deaf:
-        await vault.start(T)
-    yield Process(keyring, vault, Rotation(store, keyring, os.urandom))
-    await vault.close()
-    await keyring.close()
-    await pool.close()
+from tests.unit.kms.process import Process, T, process
 
 
 @pytest.fixture
-async def here(dsn: str, keyring_path: Path) -> AsyncIterator[Process]:
-    async with process(dsn, keyring_path) as made:
+async def here(dsn: str, keyring_file: Path) -> AsyncIterator[Process]:
+    async with process(dsn, keyring_file) as made:
         yield made
 
 
@@ -118,11 +80,11 @@ async def finds_all(vault: SurrogateVault, kind: str, values: dict[str, str]) ->
 @pytest.mark.parametrize("purpose", ["seal", "equal"])
 @pytest.mark.parametrize("kind", ["email", "phone", "name"])
 async def test_every_value_moves_to_the_new_key_and_stays_what_it_was(
-    here: Process, dsn: str, keyring_path: Path, kind: str, purpose: str
+    here: Process, dsn: str, keyring_file: Path, kind: str, purpose: str
 ) -> None:
     """At 0, 50 and 100 %: every value opens to its text, is found, and written again it is the same surrogate."""
     values = await filled(here.vault, kind, 30)
-    async with process(dsn, keyring_path, deaf=True) as stranger:
+    async with process(dsn, keyring_file, deaf=True) as stranger:
         await finds_all(stranger.vault, kind, values)  # it knows the old keys now
         old, done = await rotate(here, kind, purpose, pages=0)
         for pages in (0, 2, 10**6):
@@ -192,10 +154,10 @@ async def test_writing_a_value_again_renews_it_without_the_bulk_work(here: Proce
 
 
 async def test_two_who_write_an_equal_value_while_the_key_changes_get_one_surrogate(
-    here: Process, dsn: str, keyring_path: Path
+    here: Process, dsn: str, keyring_file: Path
 ) -> None:
     """One knows the old key only, the other the new one: neither index nor look-up alone would see it."""
-    async with process(dsn, keyring_path, deaf=True) as stranger:
+    async with process(dsn, keyring_file, deaf=True) as stranger:
         await stranger.vault.tokenise(T, [value("email", "first@example.com", "1")], "c")
         for n in range(5):
             await rotate(here, "email", "equal", pages=0)
@@ -205,11 +167,11 @@ async def test_two_who_write_an_equal_value_while_the_key_changes_get_one_surrog
 
 
 async def test_many_writers_during_rotations_share_surrogates_and_leave_nothing_under_old_keys(
-    here: Process, dsn: str, keyring_path: Path, pool: Pool
+    here: Process, dsn: str, keyring_file: Path, pool: Pool
 ) -> None:
     """Writers that hear late, writers that hear, and pages, all at once."""
     clears = [spelled("email", n) for n in range(60)]
-    async with process(dsn, keyring_path, deaf=True) as deaf, process(dsn, keyring_path) as other:
+    async with process(dsn, keyring_file, deaf=True) as deaf, process(dsn, keyring_file) as other:
 
         async def write(one: Process, order: int) -> list[str]:
             given: dict[str, str] = {}
@@ -242,7 +204,7 @@ async def test_many_writers_during_rotations_share_surrogates_and_leave_nothing_
 async def test_a_name_is_found_by_its_alias_after_both_keys_changed(here: Process) -> None:
     """The alias itself is kept sealed, so that its terms can be made anew."""
     surrogate = (await here.vault.tokenise(T, [value("name", "Zhang", "1")], "c"))[0]
-    await here.vault.index_alias(T, "name", "Wei Zhang", surrogate)
+    await here.vault.index_aliases(T, "name", [("Wei Zhang", surrogate)])
     for purpose in ("seal", "equal", "seal"):
         old, done = await rotate(here, "name", purpose)
         assert (done.damaged, done.lost) == (0, 0)
@@ -258,7 +220,7 @@ async def test_a_name_is_found_by_its_alias_after_both_keys_changed(here: Proces
 async def test_a_term_that_nobody_can_make_anew_is_counted_as_lost(here: Process, pool: Pool) -> None:
     """It is said, not passed over: aliases from before their text was kept."""
     surrogate = (await here.vault.tokenise(T, [value("name", "Zhang", "1")], "c"))[0]
-    await here.vault.index_alias(T, "name", "Wei Zhang", surrogate)
+    await here.vault.index_aliases(T, "name", [("Wei Zhang", surrogate)])
     async with pool.connection() as connection:
         await connection.execute("UPDATE vault_term SET alias = NULL")
     old, done = await rotate(here, "name", "equal")
@@ -294,11 +256,11 @@ async def test_a_damaged_entry_is_left_counted_and_holds_the_old_key(here: Proce
 
 
 async def test_surrogates_of_an_old_token_key_are_recognised_for_ever_and_new_ones_everywhere(
-    here: Process, dsn: str, keyring_path: Path
+    here: Process, dsn: str, keyring_file: Path
 ) -> None:
     """They stand in the CRM, where nobody can change their checks."""
     old_one = (await here.vault.tokenise(T, [value("email", "old@example.com", "1")], "c"))[0]
-    async with process(dsn, keyring_path) as other:
+    async with process(dsn, keyring_file) as other:
         scanner = await other.vault.start(T)
         old = await here.rotation.current(T, "surrogate", "token")
         assert await here.rotation.switch(T, "surrogate", "token", old)
@@ -372,11 +334,11 @@ async def test_a_writer_that_never_gets_the_keys_of_now_is_refused(
 
 
 async def test_a_key_whose_destruction_was_approved_is_not_written_under_and_a_destroyed_one_not_asked_for(
-    here: Process, dsn: str, keyring_path: Path, pool: Pool
+    here: Process, dsn: str, keyring_file: Path, pool: Pool
 ) -> None:
     """By nobody, also not by who has not heard of it; and the search for what is left goes on."""
     values = await filled(here.vault, "email", 3)
-    async with process(dsn, keyring_path, deaf=True) as stranger:
+    async with process(dsn, keyring_file, deaf=True) as stranger:
         await finds_all(stranger.vault, "email", values)
         approve = "UPDATE kms_key SET retired_at = now() WHERE scope = 'email' AND purpose IN ('seal', 'equal')"
         destroy = "UPDATE kms_key SET destroyed_at = now(), wrapped = '', commitment = '' WHERE retired_at IS NOT NULL"

@@ -383,7 +383,7 @@ async def test_entries_of_before_person_keys_stay_readable_and_are_upgraded_when
     (shared,) = await old.write("1", phone="13800138001")
     await old.write("2", phone="138 0013 8001")
     (alone,) = await old.write("3", name="Ma Li")
-    await old.vault.index_alias(T, "name", "Li Ma", alone)
+    await old.vault.index_aliases(T, "name", [("Li Ma", alone)])
     assert await process.read([shared, alone]) == ["13800138001", "Ma Li"]
     await process.write("4", phone="13800138001")
     await process.write("3", name="Ma Li")
@@ -402,9 +402,9 @@ async def test_a_rotation_gives_value_keys_to_what_has_none_and_keeps_those_ther
 ) -> None:
     old, process = another(False), another(True)
     (before,) = await old.write("1", name="Lin Yu")
-    await old.vault.index_alias(T, "name", "Yu Lin", before)
+    await old.vault.index_aliases(T, "name", [("Yu Lin", before)])
     (held,) = await process.write("2", name="Ma Li")
-    await process.vault.index_alias(T, "name", "Li Ma", held)
+    await process.vault.index_aliases(T, "name", [("Li Ma", held)])
     rotation = Rotation(process.store, process.keyring, os.urandom, persons=process.persons)
     for purpose in ("seal", "equal"):
         key = await rotation.current(T, "name", purpose)

@@ -375,7 +375,7 @@ async def test_known_names_are_found_in_exactly_their_case(vault: SurrogateVault
 
 async def test_an_alias_finds_the_value(vault: SurrogateVault) -> None:
     name = await one(vault, new("name", "张"))
-    await vault.index_alias(T, "name", "张伟", name)
+    await vault.index_aliases(T, "name", [("张伟", name)])
     assert await vault.find(T, "name", "张伟") == [name]
     assert await vault.find_known(T, "name", ["张伟", "王伟"]) == {"张伟": [name]}
 
