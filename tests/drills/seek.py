@@ -33,7 +33,11 @@ READINGS = (
     "UTF-16 read",
     "unpacked",
 )
-_JSON_ESCAPE = re.compile(rb"\\u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})|\\([\"\\/nrtbf'])")
+# A character beyond the basic plane is written as a pair of escapes, which only together are a character.
+_JSON_ESCAPE = re.compile(
+    rb"\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})"
+    rb"|\\u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})|\\([\"\\/nrtbf'])"
+)
 _TAG = re.compile(rb"<[^<>]{0,400}>")
 _SEPARATORS = re.compile(
     rb"(?:[ \t\r\n\-.()/\xa0']|\xc2\xa0|\xe2\x80[\x80-\x95\xaf]|\xe3\x80\x80|&nbsp;|&#8209;)+(?=[0-9])"
@@ -134,11 +138,14 @@ def _once(body: bytes) -> Iterator[bytes]:
 
 
 def _unescaped(match: re.Match[bytes]) -> bytes:
-    if match.group(1):
-        return chr(int(match.group(1), 16)).encode("utf-8", "replace")
-    if match.group(2):
-        return bytes.fromhex(match.group(2).decode())
-    return match.group(3) if match.group(3) in b"\"\\/'" else b" "
+    high, low, unit, byte, sign = match.groups()
+    if high:
+        return bytes.fromhex((high + low).decode()).decode("utf-16-be").encode()
+    if unit:
+        return chr(int(unit, 16)).encode("utf-8", "replace")
+    if byte:
+        return bytes.fromhex(byte.decode())
+    return sign if sign in b"\"\\/'" else b" "
 
 
 def _decoded(body: bytes) -> Iterator[bytes]:

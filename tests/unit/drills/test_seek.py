@@ -14,7 +14,7 @@ from tests.drills.seek import Seeker, Sought
 
 PHONE = Sought("13800138000", "phone")
 EMAIL = Sought("mei.test@example.org", "e-mail")
-NAME = Sought("司马波湖", "name")
+NAME = Sought("司马波𠮷", "name")
 SEEKER = Seeker([PHONE, EMAIL, NAME])
 EVERYTHING = {PHONE, EMAIL, NAME}
 TEXT = f"x {NAME.value} {EMAIL.value} {PHONE.value} y"
@@ -36,6 +36,7 @@ def _zipped() -> bytes:
         html.escape("".join(f"&#{ord(char)};" for char in TEXT)).encode(),
         quote(TEXT, safe="").encode(),
         json.dumps(TEXT).encode(),
+        json.dumps(TEXT).upper().replace("\\U", "\\u").encode(),
         b'{"data":"' + base64.b64encode(TEXT.encode()) + b'"}',
         b"abc" + base64.b64encode(b"q" + TEXT.encode()),
         gzip.compress(TEXT.encode()),
@@ -53,7 +54,7 @@ def test_reformatted_phone_is_found(written: str) -> None:
 
 
 def test_value_split_by_tags_is_found() -> None:
-    assert SEEKER.find("<b>mei</b>.test<wbr>@example.org 司马<i>波</i>湖".encode()) == {EMAIL, NAME}
+    assert SEEKER.find("<b>mei</b>.test<wbr>@example.org 司马<i>波</i>𠮷".encode()) == {EMAIL, NAME}
 
 
 def test_masked_values_are_not_found() -> None:
