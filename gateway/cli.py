@@ -11,22 +11,19 @@ from typing import Annotated
 import typer
 import uvloop
 from rich.markup import escape
-from rich.tree import Tree
 
 from gateway import check as checks
-from gateway import cli_audit, cli_evidence, cli_keys, cli_protect, cli_users
+from gateway import cli_audit, cli_evidence, cli_keys, cli_profile, cli_protect, cli_users
 from gateway.accounts import utc_now
 from gateway.check_words import LANGUAGES, WEIGHTS, say
 from gateway.cli_shell import (
     PROBLEM,
     UNUSABLE,
     FileOption,
-    TenantOption,
     err,
     out,
     quit_with,
     settings_of,
-    tenant_of,
     told_plainly,
 )
 from gateway.finding import Weight
@@ -34,8 +31,6 @@ from gateway.first_steps import Start, guess_profile, write_files
 from gateway.opening import open_certificate
 from gateway.settings import FILE_NAME, Settings
 from gateway.toml_tree import SettingInvalid
-from policies.check import form_in_words
-from policies.profile import load_profile
 
 app = typer.Typer(
     name="crmgate",
@@ -44,13 +39,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-profile_app = typer.Typer(help="What crmgate knows about a CRM.", no_args_is_help=True)
 app.add_typer(cli_users.app, name="user")
 app.add_typer(cli_audit.app, name="audit")
 app.add_typer(cli_evidence.app, name="evidence")
 app.add_typer(cli_keys.app, name="keys")
 app.add_typer(cli_protect.app, name="protect")
-app.add_typer(profile_app, name="profile")
+app.add_typer(cli_profile.app, name="profile")
 
 _STYLES = {Weight.FINE: "green", Weight.WARNING: "yellow", Weight.PROBLEM: "red"}
 
@@ -70,7 +64,7 @@ def init(
         if chosen is None:
             err.print("The CRM does not answer, or it is none that crmgate knows by itself.", style="yellow")
             raise quit_with(UNUSABLE, "Say which it is with --profile (creme, tryton, or the path of a profile file).")
-        load_profile_plainly(chosen)
+        cli_profile.load_profile_plainly(chosen)
         try:
             settings = write_files(file, Start(upstream, chosen, public_url, console_url))
         except FileExistsError as exists:
@@ -87,14 +81,6 @@ def init(
     )
     out.print("without them nothing stored can ever be read again.")
     out.print("\nNext:\n  crmgate check\n  crmgate user add YOU --role administrator --here\n  crmgate serve")
-
-
-def load_profile_plainly(name: str) -> None:
-    """Load a profile or exit with what is wrong."""
-    try:
-        load_profile(name)
-    except OSError:
-        raise quit_with(UNUSABLE, f'There is no CRM profile "{name}".') from None
 
 
 @app.command()
@@ -135,40 +121,6 @@ def _run_server(settings: Settings) -> None:
     from gateway.serving import serve as serve_app
 
     uvloop.run(serve_app(settings))
-
-
-@profile_app.command("explain")
-def profile_explain(
-    name: Annotated[
-        str, typer.Argument(help="A shipped profile or the path of one; else the one in the settings.")
-    ] = "",
-    tenant: TenantOption = "",
-    config: FileOption = None,
-) -> None:
-    """Say what a CRM profile protects, where it looks, and what it knows it cannot do."""
-    with told_plainly():
-        if not name:
-            settings = settings_of(config)
-            name = settings.tenants[tenant_of(settings, tenant)].profile
-        load_profile_plainly(name)
-        profile = load_profile(name)
-    tree = Tree(f"[bold]{escape(profile.title)}[/] {escape(profile.version)} ({escape(profile.name)})")
-    fields = tree.add("protected fields")
-    entities: dict[str, list[str]] = {}
-    for spec in profile.field_specs.values():
-        kind = "free text" if spec.kind is None else spec.kind.value
-        entities.setdefault(spec.entity, []).append(f"{spec.name} ({kind}, {form_in_words(spec)})")
-    for entity, lines in sorted(entities.items()):
-        branch = fields.add(escape(entity))
-        for line in sorted(lines):
-            branch.add(escape(line))
-    cookies = ", ".join(sorted(profile.session_cookies)) or "none; it uses the Authorization header"
-    tree.add(escape(f"session cookies of the CRM: {cookies}"))
-    tree.add(escape(f"operations it tells apart: {len(profile.operation_ids)}"))
-    limits = tree.add("known limits")
-    for sentence in profile.known_limits:
-        limits.add(escape(sentence))
-    out.print(tree, soft_wrap=False)  # a tree that is wrapped by the terminal alone is cut instead
 
 
 def main() -> None:

@@ -7,13 +7,11 @@ explanation is a structure of names, it never repeats a value of the request.
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl
-
-import orjson
 
 from policies.enforcer import Bundle, Enforcer, covers
 from policies.operation import CONSOLE_OPERATIONS, Action, FieldSpec, Operation, StorageForm, Where
 from policies.profile import Profile
+from policies.requests import leaves_of
 from policies.rows import Grant, Inheritance, PolicyInvalid, parse_rows
 from policies.selector import Treatment, search_operands, treatment
 from policies.taxonomy import Kind
@@ -188,7 +186,7 @@ def explain(
     """What a request would mean: operation, fields and search operands found, and (with a bundle) the decision."""
     path, _, query = target.partition("?")
     operation = profile.classify(method.upper(), path, query, body or None, content_type)
-    leaves = _leaves(body, content_type)
+    leaves = leaves_of(body, content_type)
     return Explanation(
         operation=operation.id,
         entity=operation.entity,
@@ -265,9 +263,7 @@ def _explained(operation: Operation, leaves: Mapping[tuple[str, ...], str]) -> I
 
 
 def _searched(operation: Operation, leaves: Mapping[tuple[str, ...], str], query: str) -> Iterator[LeafExplained]:
-    parameters: dict[tuple[str, ...], str] = {
-        (name,): value for name, value in parse_qsl(query, max_num_fields=1000, errors="replace")
-    }
+    parameters = leaves_of(query.encode("utf-8", "replace"), "application/x-www-form-urlencoded")
     for where in Where:
         for path, operator, spec, _ in search_operands(
             operation, where, parameters if where is Where.QUERY else leaves
@@ -275,27 +271,3 @@ def _searched(operation: Operation, leaves: Mapping[tuple[str, ...], str], query
             field = "" if spec is None else f"{spec.entity}.{spec.name}"
             kind = spec.kind.value if spec is not None and spec.kind is not None else ""
             yield LeafExplained(".".join(path), operator, field, kind)
-
-
-def _leaves(body: bytes, content_type: str) -> dict[tuple[str, ...], str]:
-    if content_type.partition(";")[0].strip().lower() == "application/json":
-        try:
-            return dict(_walk((), orjson.loads(body)))
-        except orjson.JSONDecodeError:
-            return {}
-    try:
-        pairs = parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=5000)
-    except ValueError:
-        return {}
-    return {(name,): value for name, value in pairs}
-
-
-def _walk(path: tuple[str, ...], value: Any) -> Iterator[tuple[tuple[str, ...], str]]:
-    if isinstance(value, str):
-        yield path, value
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from _walk((*path, key), item)
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _walk((*path, str(index)), item)

@@ -13,7 +13,6 @@ from gateway.cli import app
 from gateway.database import EmbeddedPostgres
 from gateway.opening import embedded_folder
 from gateway.settings_file import read_settings
-from policies.profile import load_profile
 
 RUNNER = CliRunner()
 
@@ -109,21 +108,6 @@ def test_accounts(installation: Path) -> None:
     assert code == 0
     assert "new values: 3des-cbc-hmac, each with a commitment to its key" in said
     assert "legacy_3des is on" in said
-
-
-def test_profile_explain() -> None:
-    code, said = run("profile", "explain", "creme")
-    assert code == 0
-    assert "contact" in said
-    assert run("profile", "explain", "nonsense")[0] == 2
-
-
-@pytest.mark.parametrize("name", ["creme", "tryton", "generic"])
-def test_profile_explain_tells_every_limit_whole(name: str) -> None:
-    _, said = run("profile", "explain", name)
-    told = " ".join(said.translate(str.maketrans("│├└─", "    ")).split())
-    for limit in load_profile(name).known_limits:
-        assert " ".join(limit.split()) in told
 
 
 def test_help_without_an_installation(tmp_path: Path) -> None:

@@ -1,0 +1,164 @@
+"""Recorded requests with what a profile must make of them: the specification of a profile, for anybody to run.
+
+A file of cases stands beside its profile (`creme.cases.yaml`). Requests are synthetic. What is compared is what the
+gateway goes by: the operation, what is done with each leaf of the body, and which texts are operands of a search.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import orjson
+import yaml
+from jsonschema import Draft202012Validator
+
+from policies.operation import Operation, Where
+from policies.profile import Profile, ProfileInvalid
+from policies.profile_file import PROFILES
+from policies.requests import leaves_of
+from policies.selector import search_operands, treatment
+
+FORM, JSON = "application/x-www-form-urlencoded", "application/json"
+SUFFIX = ".cases.yaml"
+_OF_OPERATION = ("id", "entity", "record", "binds", "left_alone")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One request and what is expected of it.
+
+    expect: what the operation must be. treated: leaf → treatment and field. searched: operand → field, "" where the
+    operand itself decides. Steps of the path to a leaf of JSON are joined by slashes.
+    """
+
+    name: str
+    method: str
+    path: str
+    query: str
+    body: bytes
+    content_type: str
+    expect: Mapping[str, Any]
+    treated: Mapping[str, str] = field(default_factory=dict)
+    searched: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CaseFile:
+    """All cases of one profile; types: type id of the installation they were recorded on → entity."""
+
+    types: Mapping[str, str]
+    cases: Sequence[Case]
+
+
+def cases_path(name_or_path: str | Path) -> Path:
+    """Where the cases of a profile stand that is named like this: beside it."""
+    path = Path(name_or_path)
+    if path.suffix not in {".yaml", ".yml"}:
+        return PROFILES / f"{name_or_path}{SUFFIX}"
+    return path.with_name(path.name.removesuffix(path.suffix) + SUFFIX)
+
+
+def read_cases(path: Path) -> CaseFile:
+    """The cases in a file. Raises: OSError when it cannot be read, ProfileInvalid when it is no file of cases."""
+    try:
+        source = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ProfileInvalid([f"the file of cases is not valid YAML: {getattr(error, 'problem', error)}"]) from error
+    problems = [
+        f"{'.'.join(map(str, error.absolute_path)) or 'top level'}: {error.message}"
+        for error in _validator().iter_errors(source)
+    ]
+    if problems:
+        raise ProfileInvalid(sorted(problems)[:50])
+    calls = source.get("calls", "/")
+    return CaseFile(source.get("types", {}), [_case(entry, calls) for entry in source["cases"]])
+
+
+@lru_cache(maxsize=1)
+def _validator() -> Draft202012Validator:
+    return Draft202012Validator(json.loads((PROFILES / "cases.schema.json").read_text(encoding="utf-8")))
+
+
+def _case(entry: Mapping[str, Any], calls: str) -> Case:
+    asked = entry.get("request", {})
+    body, content_type = urlencode(entry.get("form", {}), doseq=True).encode(), FORM
+    if "call" in entry:
+        body, content_type = orjson.dumps({"id": 1, "method": entry["call"], "params": entry["params"]}), JSON
+        asked = {"method": "POST", "path": calls}
+    elif "json" in entry:
+        body, content_type = orjson.dumps(entry["json"]), JSON
+    return Case(
+        entry["name"],
+        asked["method"],
+        asked["path"],
+        asked.get("query", ""),
+        body,
+        asked.get("content_type", content_type),
+        entry["expect"],
+        entry.get("leaves", {}),
+        entry.get("searches", {}),
+    )
+
+
+def differences(profile: Profile, case: Case) -> list[str]:
+    """What the profile makes of a request otherwise than expected, in plain words; empty when it is right."""
+    needed = case.body if profile.needs_body(case.method, case.path) else None
+    operation = profile.classify(case.method, case.path, case.query, needed, case.content_type)
+    leaves = leaves_of(case.body, case.content_type)
+    found = _operation(operation, case.expect)
+    if operation.id not in profile.operation_ids:
+        found["known"] = (True, False)
+    by_name = {_named(path): path for path in leaves}
+    for name, wanted in case.treated.items():
+        path = by_name.get(name)
+        found[f"leaf {name}"] = (wanted, "not in the body" if path is None else _treated(operation, path, leaves))
+    if case.searched:
+        operands = _operands(operation, case.query, leaves)
+        names = dict.fromkeys((*case.searched, *operands))
+        found |= {f"search in {name}": (case.searched.get(name), operands.get(name)) for name in names}
+    if "owner" in case.expect:
+        flat = {path[0]: text for path, text in leaves.items() if len(path) == 1}
+        found["owner"] = (case.expect["owner"], profile.owner_from_body(operation, flat))
+    if "columns" in case.expect:
+        flat = {path[0]: text for path, text in leaves.items() if len(path) == 1}
+        columns = {f"{spec.entity}.{spec.name}": number for spec, number in profile.import_columns(operation, flat)}
+        found["columns"] = (case.expect["columns"], columns)
+    return [f"{what}: {got!r} instead of {wanted!r}" for what, (wanted, got) in found.items() if got != wanted]
+
+
+def _operation(operation: Operation, expect: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Name → (expected, found) of everything that is expected of the operation."""
+    found: dict[str, tuple[Any, Any]] = {
+        name: (expect[name], getattr(operation, name)) for name in _OF_OPERATION if name in expect
+    }
+    if "action" in expect:
+        found["action"] = (expect["action"], operation.action.value)
+    if "granted" in expect:
+        found["granted"] = (expect["granted"], operation.granted_write)
+    found |= {name: (expect[name], list(getattr(operation, name))) for name in ("records", "touched") if name in expect}
+    if "uploads" in expect:
+        found["uploads"] = (expect["uploads"], {upload.part: upload.data for upload in operation.uploads})
+    return found
+
+
+def _treated(operation: Operation, path: tuple[str, ...], leaves: Mapping[tuple[str, ...], str]) -> str:
+    siblings = {key[-1]: value for key, value in leaves.items() if key[:-1] == path[:-1] and key != path}
+    what, spec = treatment(operation, path, siblings, text=leaves[path], leaves=leaves)
+    return f"{what.value} {spec.entity}.{spec.name}" if spec is not None else what.value
+
+
+def _operands(operation: Operation, query: str, leaves: Mapping[tuple[str, ...], str]) -> dict[str, str]:
+    parameters = leaves_of(query.encode(), FORM)
+    return {
+        _named(path): "" if spec is None else f"{spec.entity}.{spec.name}"
+        for where in Where
+        for path, _, spec, _ in search_operands(operation, where, parameters if where is Where.QUERY else leaves)
+    }
+
+
+def _named(path: Sequence[str]) -> str:
+    return "/".join(path)
