@@ -79,7 +79,7 @@ def edit_crm() -> Iterator[EditCrm]:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    # Head and body of an answer leave in one piece: in two, each answer waits 40 ms for an acknowledgement of the first.
+    # Head and body of an answer leave in one piece: in two, each waits 40 ms for an acknowledgement of the first.
     wbufsize = -1
     disable_nagle_algorithm = True
 

@@ -221,6 +221,12 @@ def pasted(other: Snapshot, name: str, into: str, now: Values) -> Said:
     return Said(text, frozenset({mine} if fits else ()), "pasted mask")
 
 
+def guessed(role: str, name: str, said: Said) -> bool:
+    """Whether somebody without the right typed a value of a field that he does not see in clear."""
+    blind = name in DECLARED and name not in WRITES[role] and SEES[role].get(name) != "clear"
+    return blind and said.how == "new" and bool(said.text)
+
+
 def judge(
     world: World,
     number: int,
