@@ -254,7 +254,8 @@ async def _assemble(
     trail = TrailReader(database, dsn, signer.verifier, settings.checkpoint_folder)
     console = console_deps(settings, access, database, trail, keyring, bundles, installations, keeper)
     clear = Unprotected(scanners.__getitem__, migrated, limits.bodies)
-    covered = Covered(clear, scanners.__getitem__, lambda tenant: installations[tenant].current)
+    placed = Placed(beside, sight, RowRecords(vault, scanners.__getitem__))
+    covered = Covered(clear, placed, scanners.__getitem__, lambda tenant: installations[tenant].current)
     watch = Watch()
     stack.callback(watch.stop)
     return App(
@@ -280,7 +281,7 @@ async def _assemble(
             Reveal(vault, records, scanners, utc_now, cell_sight),
             Binding(vault, records, accounts.sessions, utc_now, whoami.ask, files, kept),
             limits.bodies,
-            Placed(beside, sight, RowRecords(vault, scanners.__getitem__)),
+            placed,
             unprotected=clear,
         ),
         files=files,

@@ -9,18 +9,19 @@ left to the rules for masks, which refuse.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 from gateway.body import media
 from gateway.body.fault import BodyFault
 from gateway.body.layer import Net
-from gateway.exchange import Exchange
+from gateway.placed import Placed
 from gateway.reveal import PLACEHOLDER, net_of, replaced
-from gateway.showing import ShownPage
+from gateway.showing import ShownPage, text_at
 from gateway.standing import note_held
 from gateway.treatment import Target, Work
-from gateway.unchanged import shown_text
 from gateway.unprotected import Unprotected
 from kms.scanner import Scanner
+from policies.operation import StorageForm
 from policies.profile import Profile
 from privacy import mask
 
@@ -29,54 +30,79 @@ class Covered:
     """Tells what is under the masks of a write; one per process. profile: the current one of a tenant."""
 
     def __init__(
-        self, unprotected: Unprotected, scanner: Callable[[str], Scanner], profile: Callable[[str], Profile]
+        self,
+        unprotected: Unprotected,
+        placed: Placed,
+        scanner: Callable[[str], Scanner],
+        profile: Callable[[str], Profile],
     ) -> None:
         self._unprotected = unprotected
+        self._placed = placed
         self._profile = profile
         self._scanner = scanner
 
     async def put_back(self, work: Work, targets: Sequence[Target]) -> Sequence[Target]:
-        """Let what was posted as it is shown stay what the CRM holds; the other targets."""
-        covered = await self._covered(work.exchange, targets, work.mask_char)
-        for target, held in covered:
-            target.leaf.new = held
-            if target.spec is not None:
-                note_held(work.exchange, work.stands(target, target.spec), None, alone=target.alone)
-        done = {id(target) for target, _ in covered}
-        return [one for one in targets if id(one) not in done] if done else targets
+        """Let what was posted as it is shown stay what the CRM holds; the other targets.
 
-    async def _covered(self, exchange: Exchange, targets: Sequence[Target], mask_char: str) -> list[tuple[Target, str]]:
-        showing = exchange.showing
-        if showing is None or not self._unprotected.watches(exchange):
-            return []
+        Raises KeysUnavailable, StoreUnavailable.
+        """
+        showing = work.exchange.showing
+        if showing is None or not self._unprotected.watches(work.exchange):
+            return targets
         masks = [one for one in targets if one.path is not None and _is_mask(one.leaf.text)]
         page = await showing.page() if masks else None
-        net = self._net(page, mask_char) if page is not None else None
-        found: list[tuple[Target, str]] = []
-        for target in masks if net is not None else ():
-            held = await shown_text(exchange, target.path)
-            if net is not None and held is not None and self._reads(exchange.tenant, net, held, target.leaf.text):
-                found.append((target, held))
-        return found
+        view = await self._seen(page, work.mask_char) if page is not None else None
+        if page is None or view is None:
+            return targets
+        done: set[int] = set()
+        for target in masks:
+            assert target.path is not None
+            held = text_at(page.content_type, page.body, target.path)
+            if held is None or not self._clear(work.exchange.tenant, held):
+                continue
+            shown = view.text(target.path)
+            if shown is not None and shown != held and _even(shown) == _even(target.leaf.text):
+                self._stays(work, target, held)
+                done.add(id(target))
+        return [one for one in targets if id(one) not in done]
 
-    def _net(self, page: ShownPage, mask_char: str) -> Net | None:
-        """What hides clear values in an answer from the person who asked; None: nothing is hidden, or nobody knows."""
+    @staticmethod
+    def _stays(work: Work, target: Target, held: str) -> None:
+        target.leaf.new = held
+        if target.spec is not None and target.spec.form is StorageForm.SURROGATE:
+            note_held(work.exchange, work.stands(target, target.spec), None, alone=target.alone)
+
+    async def _seen(self, page: ShownPage, mask_char: str) -> "_View | None":
+        """The answer as the person who asked would see it, in the steps of gateway.outward; None: nobody knows."""
         asked, kind = page.exchange, media.sniff(page.content_type, None, page.body)
         if asked.decision is None:
             return None
+        profile, charset = self._profile(asked.tenant), media.charset_of(page.content_type, kind, page.body)
         try:
-            charset = media.charset_of(page.content_type, kind, page.body)
-            self._unprotected.look(asked, self._profile(asked.tenant), kind, page.body, charset)
+            self._unprotected.look(asked, profile, kind, page.body, charset)
+            body = await self._placed.render(asked, profile, kind, charset, page.body)
         except BodyFault:
             return None
-        return net_of(asked, asked.decision.view, mask_char)
+        net = net_of(asked, asked.decision.view, mask_char)
+        return _View(page.content_type, body, net) if net is not None else None
 
-    def _reads(self, tenant: str, net: Net, held: str, posted: str) -> bool:
-        """Whether a clear text of the CRM is shown just like this, with something of it hidden."""
-        if self._scanner(tenant).find(held.encode("utf-8", "surrogatepass")):
-            return False  # what the vault knows of it decides
-        shown = replaced(held, net(held))
-        return shown != held and _even(shown) == _even(posted)
+    def _clear(self, tenant: str, held: str) -> bool:
+        """Whether no surrogate stands in a text: what the vault knows of one decides."""
+        return not self._scanner(tenant).find(held.encode("utf-8", "surrogatepass"))
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """An answer with its dates hidden, and what hides the rest."""
+
+    content_type: str
+    body: bytes = field(repr=False)
+    net: Net = field(repr=False)
+
+    def text(self, path: tuple[str, ...]) -> str | None:
+        """What a field shows; None where it is not told."""
+        text = text_at(self.content_type, self.body, path)
+        return None if text is None else replaced(text, self.net(text))
 
 
 def _is_mask(text: str) -> bool:

@@ -64,7 +64,7 @@ class Showing:
     async def text(self, path: Path) -> str | None:
         """What stands in a leaf of the same path: a form field's name, or a path in JSON; None where it is not told."""
         page = await self.page()
-        return None if page is None else _text(page.content_type, page.body, path)
+        return None if page is None else text_at(page.content_type, page.body, path)
 
     async def page(self) -> ShownPage | None:
         """All that the CRM shows at the address that is written to; None where it is not told."""
@@ -110,7 +110,7 @@ class Showing:
         return ShownPage(asked, kind.decode("latin-1"), body)
 
 
-def _text(content_type: str, body: bytes, path: Path) -> str | None:
+def text_at(content_type: str, body: bytes, path: Path) -> str | None:
     """The one value at a path; None where there is none, or more than one."""
     kind = media.sniff_upload(content_type, None, body)
     try:

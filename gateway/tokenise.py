@@ -67,12 +67,12 @@ class Tokeniser:
         StoreUnavailable.
         """
         work = Work(exchange, records if writes_to_records(exchange.operation) else (), mask_char)
+        if self._covered is not None:
+            targets = await self._covered.put_back(work, targets)
         others = [target for target in targets if in_other_form(target)]
         if others:
             await self._keep_others(work, others)
             targets = [target for target in targets if not in_other_form(target)]
-        if self._covered is not None:
-            targets = await self._covered.put_back(work, targets)
         scanner = self._scanner(exchange.tenant)
         for target in targets:
             if target.spec is not None and not target.leaf.text.strip():

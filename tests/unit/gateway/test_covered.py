@@ -31,6 +31,7 @@ EDIT = "/persons/contact/edit/7"
 CLEAR = {
     "last_name": "孔",
     "first_name": "倩浩",
+    "birthday": "1990-02-03",
     "phone": "13800138000",
     "email": "kong@example.com",
     "billing_address-address": "12 rue Ostkel\n75001 Paris",
@@ -68,8 +69,8 @@ class Crm:
 def watched(glue: Glue, *, migrated: bool = False) -> Glue:
     """The same gateway in front of a CRM that is not migrated yet."""
     look = Unprotected(lambda _: glue.scanner, lambda _: migrated, BodyLimits())
-    glue.outward = Outward(glue.reveal, glue.binding, BodyLimits(), unprotected=look)
-    covered = Covered(look, lambda _: glue.scanner, lambda _: glue.profile)
+    glue.outward = Outward(glue.reveal, glue.binding, BodyLimits(), placed=glue.placed, unprotected=look)
+    covered = Covered(look, glue.placed, lambda _: glue.scanner, lambda _: glue.profile)
     glue.tokeniser = Tokeniser(glue.vault, glue.records, lambda _: glue.scanner, lambda _: migrated, glue.kept, covered)
     glue.inward = Inward(glue.tokeniser, glue.search, lambda _: glue.scanner, glue.limits)
     return glue
@@ -151,7 +152,7 @@ async def test_a_mask_of_a_role_that_sees_part_of_it_is_only_good_for_the_value_
     assert (await refused(glue, crm, {**shown, "first_name": other["first_name"]})).reason is MASK_RETURNED
     for name in ("last_name", "function"):
         assert (await refused(glue, crm, {**shown, name: shown["first_name"]})).reason is MASK_RETURNED
-    for guess in ("倩*", "倩***", "倩** x"):
+    for guess in ("倩***", "倩** x", "王**"):
         assert (await refused(glue, crm, {**shown, "first_name": guess})).reason is MASK_RETURNED, guess
 
 
