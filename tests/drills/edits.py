@@ -8,6 +8,7 @@ holds no declared value in clear.
 
 import argparse
 import json
+import os
 import random
 import re
 import sys
@@ -447,7 +448,9 @@ def main() -> int:
     parser.add_argument("--edits", type=int, default=10_000)
     parser.add_argument("--contacts", type=int, default=40)
     parser.add_argument("--seed", type=int, default=SEED)
-    parser.add_argument("--workers", type=int, default=4, help="installations at the same time")
+    parser.add_argument(
+        "--workers", type=int, default=min(4, os.cpu_count() or 1), help="installations at the same time"
+    )
     parser.add_argument("--minutes", type=float, default=600, help="end early, with what was done until then")
     given = parser.parse_args()
     console = Console(highlight=False, width=150)
