@@ -41,6 +41,7 @@ from gateway.console.app import make_console_app
 from gateway.console.deps import ConsoleDeps, Crm
 from gateway.console.look import Look, read_look
 from gateway.console.trail import TrailReader
+from gateway.covered import Covered
 from gateway.database import Pool as Database
 from gateway.database import open_pool
 from gateway.egress.store import EgressStore
@@ -252,6 +253,9 @@ async def _assemble(
     access = access_deps(accounts, audit, look, refusals, installations)
     trail = TrailReader(database, dsn, signer.verifier, settings.checkpoint_folder)
     console = console_deps(settings, access, database, trail, keyring, bundles, installations, keeper)
+    clear = Unprotected(scanners.__getitem__, migrated, limits.bodies)
+    placed = Placed(beside, sight, RowRecords(vault, scanners.__getitem__))
+    covered = Covered(clear, placed, scanners.__getitem__, lambda tenant: installations[tenant].current)
     watch = Watch()
     stack.callback(watch.stop)
     return App(
@@ -267,7 +271,7 @@ async def _assemble(
         limits=limits,
         refusals=refusals,
         inward=Inward(
-            Tokeniser(vault, records, scanners.__getitem__, migrated, kept),
+            Tokeniser(vault, records, scanners.__getitem__, migrated, kept, covered),
             Search(vault, records, migrated),
             scanners.__getitem__,
             limits,
@@ -277,8 +281,8 @@ async def _assemble(
             Reveal(vault, records, scanners, utc_now, cell_sight),
             Binding(vault, records, accounts.sessions, utc_now, whoami.ask, files, kept),
             limits.bodies,
-            Placed(beside, sight, RowRecords(vault, scanners.__getitem__)),
-            unprotected=Unprotected(scanners.__getitem__, migrated, limits.bodies),
+            placed,
+            unprotected=clear,
         ),
         files=files,
         keeper=keeper,

@@ -24,6 +24,7 @@ from gateway.refusal import BODY_UNREADABLE, Refusal
 from gateway.search import Operand, Search
 from gateway.tokenise import Tokeniser
 from gateway.treatment import UNDECLARED, Target, Treatment
+from gateway.unchanged import in_doubt
 from kms.scanner import Scanner
 from policies import selector
 from policies.operation import StorageForm, with_record
@@ -184,7 +185,10 @@ class Inward:
         for operand in sorting.operands:
             await self._search.rewrite(exchange, scanner, operand, profile.field_specs)
         records = (operation.record,) if operation.record is not None else operation.records
-        await self._tokeniser.protect(exchange, sorting.targets, records=records, mask_char=profile.mask_char)
+        try:
+            await self._tokeniser.protect(exchange, sorting.targets, records=records, mask_char=profile.mask_char)
+        except Refusal as refusal:
+            raise in_doubt(exchange, refusal) from None
         for nested in sorting.nested:
             nested.close()
         if exchange.narrowed:
@@ -326,16 +330,17 @@ class _Sorting:
 
     def _target(self, found: Found, treatment: selector.Treatment, spec: FieldSpec | None) -> Target:
         leaf = found.leaf
+        path = leaf.path if found.path == leaf.path else None
         if treatment is selector.Treatment.LEAVE:
-            return Target(leaf, Treatment.LEAVE)
+            return Target(leaf, Treatment.LEAVE, path=path)
         if treatment is selector.Treatment.WHOLE:
             # A number without quotes is an id or an amount; only a profile can say that it is a phone.
-            return Target(leaf, Treatment.LEAVE if leaf.bare else Treatment.WHOLE)
+            return Target(leaf, Treatment.LEAVE if leaf.bare else Treatment.WHOLE, path=path)
         alone = spec is not None and selector.names_one_place(self.operation, found.path, leaf.siblings, text=leaf.text)
         spec = spec or FieldSpec(self.operation.entity, UNDECLARED, None, FREE_TEXT_CHARS)
         if treatment is selector.Treatment.TEXT and spec.form is StorageForm.SURROGATE:
-            return Target(leaf, Treatment.TEXT, spec, alone=alone)
-        return Target(leaf, Treatment.VALUE, spec, alone=alone)
+            return Target(leaf, Treatment.TEXT, spec, alone=alone, path=path)
+        return Target(leaf, Treatment.VALUE, spec, alone=alone, path=path)
 
     def _labelled(self, found: Found) -> Target:
         """A cell of an imported file: its column label says what it is, in any language the profile knows."""

@@ -34,7 +34,7 @@ from privacy import mask, validate
 # Actions that write no value of a file; whatever else brings one cannot say whose it is.
 _KNOWS_RECORDS = frozenset({Action.CREATE, Action.UPDATE, Action.READ, Action.LIST, Action.SEARCH, Action.EXPORT})
 _MERGES = "merges"  # of the extras of an operation: two records become one
-_CELL = re.compile(r"~G1\.[A-Za-z0-9_-]{32}")  # what may be a cell, whole or cut
+_CELL = re.compile(r"~?G1\.[A-Za-z0-9_-]{32}")  # what may be a cell, whole or cut at either end
 
 
 class KeptFields:

@@ -325,6 +325,20 @@ _TEXTS: dict[str, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
         ),
         ("掩码值被修改", "对您隐藏的值被编辑，系统无法判断应改为何值。", "请保持掩码内容不变，或完整输入新值。"),
     ),
+    "crm-not-shown": (
+        (
+            "Not saved: the CRM did not say in time what stands there",
+            "Your role does not see or may not write every field, so crmgate compares what you save with what the CRM "
+            "holds now. The CRM did not answer in time.",
+            "Save once more in a moment; there is no need to fill in anything anew. If it stays this way, tell your "
+            "administrator.",
+        ),
+        (
+            "未保存：CRM 未能及时告知现有内容",
+            "您的角色无法查看或修改全部字段，因此系统需要将您提交的内容与 CRM 中的现有内容比对，而 CRM 未能及时响应。",
+            "请稍后再次保存，无需重新填写；如果问题持续，请联系管理员。",
+        ),
+    ),
     "needs-record": (
         (
             "This value needs a record of its own",

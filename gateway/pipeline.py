@@ -8,6 +8,7 @@ before it is answered.
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 
 from gateway import headers, stream
 from gateway.answer import Answer
@@ -60,7 +61,7 @@ async def handle(gw: Gateway, scope: Scope, receive: Receive, send: Send) -> Non
         body = await _classify(passage, passage.tenant)
         exchange.decision = _decide(passage, body)
         if not exchange.decision.view.sees_everything and _is_write(exchange):
-            exchange.showing = Showing(passage.tenant, exchange, passage.cookies, passage.withheld)
+            exchange.showing = _showing(passage, passage.tenant)
         outgoing, rest = await _protect(passage, body)
         if _is_write(exchange):
             await _record_decision(passage, outgoing)
@@ -160,6 +161,14 @@ def _decide(passage: Passage, body: bytes | None) -> Decision:
         stream.require_whole(exchange.head.first("content-type") or "", body, passage.gw.limits)
         raise Refusal(WRITE_NOT_GRANTED if decision.reason == WRITE_NOT_GRANTED.id else NOT_ALLOWED)
     return decision
+
+
+def _showing(passage: Passage, tenant: Tenant) -> Showing:
+    """What tells the way in, if it has to know, what the CRM shows this person of the record now."""
+    principal = passage.exchange.principal
+    assert principal is not None
+    decide = partial(passage.gw.enforcer.decide, tenant.name, principal.roles)
+    return Showing(tenant, passage.exchange, passage.cookies, passage.withheld, decide)
 
 
 async def _protect(passage: Passage, body: bytes | None) -> tuple[Outgoing, AsyncIterator[bytes] | None]:

@@ -69,6 +69,7 @@ VALUE_INVALID = _reason("value-invalid", 422)
 VALUE_TOO_LONG = _reason("value-too-long", 422)
 NEEDS_RECORD = _reason("needs-record", 422)
 MASK_RETURNED = _reason("mask-returned", 409)
+CRM_NOT_SHOWN = _reason("crm-not-shown", 503, retry=True)
 RECORD_UNKNOWN = _reason("record-unknown", 502)
 QUERY_UNREADABLE = _reason("query-unreadable", 400)
 # Upstream

@@ -89,7 +89,7 @@ class Reveal:
         prepared = [one[5] for one in verdicts]
         if None in prepared:
             prepared = [one[5] or self._spelled(one, exchange, mask_char) for one in verdicts]
-        net = _net_of(exchange, view, mask_char)
+        net = net_of(exchange, view, mask_char)
         rendered = json_body(body, found, prepared, net)
         if rendered is not None:
             counts = exchange.shown
@@ -107,7 +107,7 @@ class Reveal:
         texts = [one for one in found if one.startswith(CELL_PREFIX)]
         cells = await self._cells.of(exchange, texts, mask_char) if texts and self._cells is not None else {}
         entries = await self._entries(viewer, found.difference(cells))
-        net = _net_of(exchange, viewer.view, viewer.mask_char)
+        net = net_of(exchange, viewer.view, viewer.mask_char)
         if not entries and not cells and net is None and not exchange.own_words:
             return page.render(_unknown, None), bool(found)
         show = self._show(exchange, viewer, await self._verdicts.of(viewer, entries))
@@ -127,11 +127,11 @@ class Reveal:
             return text
         entries = await self._entries(viewer, {hit.canonical for hit in hits})
         show = self._show(exchange, viewer, await self._verdicts.of(viewer, entries))
-        net = _net_of(exchange, viewer.view, viewer.mask_char)
+        net = net_of(exchange, viewer.view, viewer.mask_char)
 
         def plain(start: int, end: int) -> str:
             part = data[start:end].decode("utf-8", "surrogateescape")
-            return part if net is None else _replaced(part, net(part), encode)
+            return part if net is None else replaced(part, net(part), encode)
 
         out, at = [], 0
         for hit in hits:
@@ -174,7 +174,7 @@ class Reveal:
         return show
 
 
-def _net_of(exchange: Exchange, view: FieldView, mask_char: str) -> Net | None:
+def net_of(exchange: Exchange, view: FieldView, mask_char: str) -> Net | None:
     """What catches clear values for this view; None for one that sees everything."""
     if view.sees_everything:
         return None
@@ -228,7 +228,8 @@ def _net(exchange: Exchange, view: FieldView, mask_char: str, text: str) -> list
     return out
 
 
-def _replaced(text: str, found: Sequence[Replacement], encode: Callable[[str], str]) -> str:
+def replaced(text: str, found: Sequence[Replacement], encode: Callable[[str], str] = str) -> str:
+    """A text with some stretches replaced."""
     out, at = [], 0
     for start, end, new in found:
         out += [text[at:start], encode(new)]

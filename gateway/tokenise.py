@@ -8,6 +8,7 @@ whole text is a recognised value, or, in running text, where a recogniser or a k
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
+from gateway.covered import Covered
 from gateway.exchange import Exchange
 from gateway.kept import KeptFields
 from gateway.records import Records
@@ -48,12 +49,14 @@ class Tokeniser:
         scanner: Callable[[str], Scanner],
         migrated: Callable[[str], bool] = lambda _: True,
         kept: KeptFields | None = None,
+        covered: Covered | None = None,
     ) -> None:
         self._vault = vault
         self._migrated = migrated
         self._records = records
         self._scanner = scanner
         self._kept = kept
+        self._covered = covered
 
     async def protect(
         self, exchange: Exchange, targets: Sequence[Target], *, records: tuple[str, ...] = (), mask_char: str = "*"
@@ -64,6 +67,8 @@ class Tokeniser:
         StoreUnavailable.
         """
         work = Work(exchange, records if writes_to_records(exchange.operation) else (), mask_char)
+        if self._covered is not None:
+            targets = await self._covered.put_back(work, targets)
         others = [target for target in targets if in_other_form(target)]
         if others:
             await self._keep_others(work, others)
@@ -128,7 +133,7 @@ class Tokeniser:
     async def _stays(self, work: Work, scanner: Scanner, target: Target, spec: FieldSpec) -> bool:
         """Whether a field that is not this person's to write stays as the CRM shows it; raises Refusal where it would
         not. False: the CRM does not tell."""
-        held = await shown_text(work.exchange, target.leaf)
+        held = await shown_text(work.exchange, target.path)
         if held is not None and not await self._same(work, scanner, target, spec, held):
             raise Refusal(FIELD_NOT_WRITABLE, fields=(spec.name,))
         return held is not None
@@ -334,7 +339,7 @@ class Tokeniser:
         locked = locked_kinds(work.exchange, spec, declared=spec.name != UNDECLARED)
         if not locked:
             return False
-        held = await shown_text(work.exchange, target.leaf)
+        held = await shown_text(work.exchange, target.path)
         if held is not None:
             if await self._same(work, scanner, target, spec, held):
                 return True

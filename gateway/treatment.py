@@ -34,7 +34,8 @@ class Target:
     """One leaf with its treatment; spec is None for undeclared leaves.
 
     records: the records this very leaf is written to, where they are not those of the whole operation. alone: whether
-    the leaf is all that its field holds, by a rule of the profile that names one place.
+    the leaf is all that its field holds, by a rule of the profile that names one place. path: where the leaf stands in
+    the body itself; None inside something else (a file, a string that holds JSON).
     """
 
     leaf: Leaf
@@ -42,6 +43,7 @@ class Target:
     spec: FieldSpec | None = None
     records: tuple[str, ...] | None = None
     alone: bool = False
+    path: tuple[str, ...] | None = None
 
 
 @dataclass(slots=True)

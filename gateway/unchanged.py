@@ -6,8 +6,8 @@ of a role without the right to write is compared with what the CRM itself shows,
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from gateway.body.leaf import Leaf
 from gateway.exchange import Exchange
+from gateway.refusal import CRM_NOT_SHOWN, FIELD_NOT_WRITABLE, MASK_RETURNED, TEXT_PART_NOT_WRITABLE, Refusal
 from gateway.verdict import PLACEHOLDER
 from gateway.writeback import Returned, look_up
 from kms.scanner import Scanner
@@ -16,12 +16,22 @@ from policies.decision import FieldView, Form
 from policies.profile import FieldSpec
 from privacy import mask, recognise
 
+_DEPENDS = frozenset({FIELD_NOT_WRITABLE, TEXT_PART_NOT_WRITABLE, MASK_RETURNED})
 FormOf = Callable[[VaultEntry], Awaitable[Form]]
 
 
-async def shown_text(exchange: Exchange, leaf: Leaf) -> str | None:
-    """What the CRM shows now in the place of a leaf; None where it does not tell."""
-    return None if exchange.showing is None else await exchange.showing.text(leaf.path)
+async def shown_text(exchange: Exchange, path: tuple[str, ...] | None) -> str | None:
+    """What the CRM shows now in the place of a leaf (Target.path); None where it does not tell."""
+    return None if exchange.showing is None or path is None else await exchange.showing.text(path)
+
+
+def in_doubt(exchange: Exchange, refusal: Refusal) -> Refusal:
+    """The refusal of a write that might change nothing: where the CRM did not answer in time, it says so instead.
+
+    The same save may pass in a moment, and nobody is told to leave alone what he has not touched.
+    """
+    silent = exchange.showing is not None and exchange.showing.silent
+    return Refusal(CRM_NOT_SHOWN, fields=refusal.fields) if silent and refusal.reason in _DEPENDS else refusal
 
 
 async def parts_of(vault: SurrogateVault, scanner: Scanner, tenant: str, held: str) -> list[VaultEntry]:

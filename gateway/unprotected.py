@@ -83,10 +83,15 @@ class Unprotected:
         self._migrated = migrated
         self._limits = limits or Limits()
 
+    def watches(self, exchange: Exchange) -> bool:
+        """Whether clear values have to be hidden from this person."""
+        decision = exchange.decision
+        return decision is not None and not decision.view.sees_everything and not self._migrated(exchange.tenant)
+
     def look(self, exchange: Exchange, profile: Profile, kind: Media, body: bytes, charset: str) -> None:
         """Note in the exchange what has to be hidden in its answer; raises BodyFault for what cannot be read."""
         decision, operation = exchange.decision, exchange.operation
-        if decision is None or operation is None or decision.view.sees_everything or self._migrated(exchange.tenant):
+        if decision is None or operation is None or not self.watches(exchange):
             return
         scanner = self._scanner(exchange.tenant)
         words: dict[str, tuple[str, str]] = {}

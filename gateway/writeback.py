@@ -39,6 +39,8 @@ _EDITED_TOKEN = re.compile(r"(?<![A-Za-z0-9])Z[qx](?=[a-z]*[2-7])[a-z2-7]{11,16}
 _TOKEN_LIKE = re.compile(r"z[qx][a-z2-7]{8,}")
 _TOKEN_START = re.compile(r"z[qx](?=[a-z2-7]{14})", re.IGNORECASE)
 _TORN_TOKEN = re.compile(r"(?<![A-Za-z0-9])[qx][a-z2-7]{14}(?![A-Za-z0-9])", re.IGNORECASE)
+# A wire mask of an e-mail whose domain lost its end is known by its local part.
+_TORN_MASK = re.compile(r"(?<![A-Za-z0-9])[A-Za-z0-9]\.(?=[a-z]*[2-7])[a-z2-7]{32}@", re.IGNORECASE)
 _DIGIT_RUN = re.compile("[0-9X]+")
 _TOKEN_CHARS, _ID_CHARS, _CARD_CHARS, _MOST_DIGITS = 16, 18, 19, 64
 # What is left of an e-mail surrogate or mask without its domain; the digit keeps long names out.
@@ -180,7 +182,9 @@ def hides_surrogate(text: str, scanner: Scanner) -> bool:
 def holds_edited_surrogate(text: str, taken: Iterable[tuple[int, int]], scanner: Scanner) -> bool:
     """Whether running text holds what an edit left of a surrogate outside the surrogates at `taken`."""
     spans, shapes = list(taken), scanner.shapes
-    marks = [match.span() for one in (_EDITED_TOKEN, _edited_number(shapes)) for match in one.finditer(text)]
+    marks = [
+        match.span() for one in (_EDITED_TOKEN, _TORN_MASK, _edited_number(shapes)) for match in one.finditer(text)
+    ]
     at = text.lower().find(shapes.email_domain)
     while at >= 0:
         marks.append((at, at + len(shapes.email_domain)))

@@ -52,6 +52,7 @@ REASONS: Mapping[str, str] = {
     "value-invalid": N_("Value cannot be stored in the field"),
     "value-too-long": N_("Value too long for the field"),
     "mask-returned": N_("Mask sent back without its value"),
+    "crm-not-shown": N_("CRM did not say in time what stands there"),
     "needs-record": N_("Value that needs a record of its own"),
     "record-unknown": N_("Record made, but the CRM did not say which"),
     "query-unreadable": N_("Search could not be read"),

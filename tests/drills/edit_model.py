@@ -13,7 +13,7 @@ from gateway.demo.people import Person, make_people
 from gateway.reveal import PLACEHOLDER
 from privacy import mask, recognise
 from privacy.render import unguarded
-from tests.drills.edit_crm import DECLARED, FIELDS
+from tests.drills.edit_crm import APART, DECLARED, FIELDS, NOBODYS_DAY
 
 Values = dict[str, str]
 SEES: Mapping[str, Mapping[str, str]] = {
@@ -165,6 +165,10 @@ class Writer:
             ),
             "note": lambda: rng.choice((one.notes, f"met {one.full_name}, {one.phone}", "nothing to say", "")),
             "stage": lambda: rng.choice(STAGES),
+            "birthday": lambda: rng.choice((str(one.birthday), str(one.birthday), "")),
+            "memo": lambda: rng.choice(
+                (f"For us only: {one.notes}\nSecond line & <b>more</b>", f"see {one.full_name}", "")
+            ),
         }
         return ways[name]()
 
@@ -184,9 +188,17 @@ def _grouped(card: str) -> str:
 def kept(seen: Snapshot, name: str, now: Values) -> Said:
     """A field posted back as it was shown."""
     text, value = seen.shown[name], seen.truth[name]
+    if name == "birthday" and text == NOBODYS_DAY:
+        return keeps_day(now, "unchanged", seen.truth, old=seen.old)
     if seen.way in ("json", "form") or same(text, value) or (seen.way == "csv" and same(unguarded(text), value)):
         return Said(text, frozenset({value}), "unchanged", sure=same(value, now[name]), old=seen.old)
     return readable(text, now[name], value)
+
+
+def keeps_day(now: Values, how: str, then: Values | None = None, *, old: bool = False) -> Said:
+    """The date that stands for everybody's: a record keeps the one it has, and one that has none gets this."""
+    sure = then is not None and then["birthday"] == now["birthday"]
+    return Said(NOBODYS_DAY, frozenset({now["birthday"] or NOBODYS_DAY}), how, sure=sure, old=old)
 
 
 def readable(text: str, *values: str) -> Said:
@@ -210,6 +222,8 @@ def around(seen: Snapshot, name: str, rng: random.Random) -> Said:
 def pasted(other: Snapshot, name: str, into: str, now: Values) -> Said:
     """What was shown of another record, or of another field."""
     text, value = other.shown[name], other.truth[name]
+    if into == "birthday" and text == NOBODYS_DAY:
+        return keeps_day(now, "pasted")
     if other.way in ("json", "form") or same(text, value):
         return Said(text, frozenset({value}), "pasted")
     if other.way == "csv" and same(unguarded(text), value):
@@ -219,6 +233,12 @@ def pasted(other: Snapshot, name: str, into: str, now: Values) -> Said:
         mask.mask(kind, mine) for kind in ("name", "email", "phone", "id_card", "bank_card", "address")
     }
     return Said(text, frozenset({mine} if fits else ()), "pasted mask")
+
+
+def guessed(role: str, name: str, said: Said) -> bool:
+    """Whether somebody without the right typed a value of a field that he does not see in clear."""
+    blind = name in DECLARED and name not in WRITES[role] and SEES[role].get(name) != "clear"
+    return blind and said.how == "new" and bool(said.text)
 
 
 def judge(
@@ -277,6 +297,8 @@ def at_rest(world: World, number: int, record: int, stored: Mapping[str, str]) -
         value = truth[name]
         if value and same(stored[name], value):
             world.faults.append(Fault(number, "clear at rest", "", "", name, "", repr(value)))
+    if stored["birthday"] not in ("", NOBODYS_DAY) or (stored["memo"] and not stored["memo"].startswith("~")):
+        world.faults.append(Fault(number, "clear at rest", "", "", "birthday or memo", "", repr(truth)))
     for name in ("email", "phone", "mobile", "id_card", "bank_card"):
         # A letter or digit typed right beside a number makes it another word, which no recogniser takes for it.
         value = re.escape(truth[name])
@@ -292,8 +314,10 @@ def at_rest(world: World, number: int, record: int, stored: Mapping[str, str]) -
 def leaks(world: World, number: int, who: str, seen: Snapshot) -> None:
     """What a role was shown must not be what it may not see."""
     role = who.rstrip("12")
-    for name in DECLARED:
+    for name in (*DECLARED, *APART):
         value = seen.truth[name]
+        if name not in seen.shown or value == NOBODYS_DAY:
+            continue
         elsewhere = any(SEES[role].get(one) == "clear" for one in world.ever.get(value, ()))  # pasted from there
         if len(value) > 3 and SEES[role].get(name) != "clear" and same(seen.shown[name], value) and not elsewhere:
             world.faults.append(Fault(number, "shown in clear", who, seen.way, name, "", repr(value)))

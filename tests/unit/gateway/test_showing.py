@@ -14,8 +14,10 @@ from gateway.exchange import Exchange, Head
 from gateway.network import Tenant
 from gateway.origin import Origins
 from gateway.showing import Showing
+from policies.decision import Decision
+from policies.enforcer import Enforcer
 from policies.profile import load_profile
-from tests.drills.edit_crm import PROFILE
+from tests.drills.edit_crm import POLICY, PROFILE
 
 CONTACTS = load_profile(str(PROFILE))
 FORM = b'<form><input name="phone" value="1"><textarea name="note">\na\nb</textarea></form>'
@@ -45,7 +47,12 @@ class Told:
         return self._body
 
 
-def asking(answer: Callable[[], Any], target: str = "/contacts/5/edit", method: str = "POST") -> tuple[Showing, Pool]:
+VIEW = Enforcer(CONTACTS.field_specs, CONTACTS.operation_ids).load(POLICY)
+
+
+def asking(
+    answer: Callable[[], Any], target: str = "/contacts/5/edit", method: str = "POST", *, allowed: bool = True
+) -> tuple[Showing, Pool]:
     pool, (path, _, query) = Pool(answer), target.partition("?")
     origins = Origins("https://crm.localhost", "http://127.0.0.1:8000")
     tenant = SimpleNamespace(profile=CONTACTS, pool=pool, origins=origins, forward_client=False)
@@ -54,7 +61,8 @@ def asking(answer: Callable[[], Any], target: str = "/contacts/5/edit", method: 
     exchange = Exchange("x1", datetime(2026, 3, 1, tzinfo=UTC), head, tenant="acme")
     exchange.operation = CONTACTS.classify(method, path, query, b"{}", "application/json")
     pairs = [("sid", "own"), ("old", "ended"), ("__Host-crmgate", "ours")]
-    return Showing(cast("Tenant", tenant), exchange, pairs, {"old"}), pool
+    decide = lambda operation: Decision(allowed, "", VIEW.decide("acme", ("clerk",), operation).view)  # noqa: E731
+    return Showing(cast("Tenant", tenant), exchange, pairs, {"old"}, decide), pool
 
 
 async def test_a_form_and_a_json_record_show_what_stands_in_them() -> None:
@@ -92,6 +100,8 @@ async def test_the_question_carries_the_persons_own_session_and_nothing_of_the_w
         Told(200, "application/json", b'{"phone": '),
         Told(200, "application/pdf", b"%PDF-1.7"),
         Told(200, "text/html", FORM, AnswerTooLarge("long")),
+        Told(200, "text/html", FORM + FORM),
+        Told(200, "text/html", FORM + FORM.replace(b"1", b"2")),
     ],
 )
 async def test_an_answer_that_is_not_plain_tells_nothing(answer: Told) -> None:
@@ -105,7 +115,22 @@ async def test_a_crm_that_is_away_tells_nothing(fault: Exception) -> None:
         raise fault
 
     shown, _ = asking(down)
+    assert not shown.silent
     assert await shown.text(("phone",)) is None
+    assert shown.silent
+
+
+@pytest.mark.parametrize(("status", "silent"), [(200, False), (302, False), (403, False), (429, True), (503, True)])
+async def test_a_crm_that_is_too_busy_has_told_nothing_and_may_be_asked_again(status: int, silent: bool) -> None:
+    shown, _ = asking(lambda: Told(status, "text/html", FORM))
+    assert await shown.text(("name",)) is None
+    assert shown.silent is silent
+
+
+async def test_who_may_not_open_the_page_is_told_nothing_of_it() -> None:
+    shown, pool = asking(lambda: Told(200, "text/html", FORM), allowed=False)
+    assert await shown.text(("phone",)) is None
+    assert pool.heads == []
 
 
 async def test_a_crm_that_hangs_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,6 +142,7 @@ async def test_a_crm_that_hangs_tells_nothing(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(showing, "ASK_S", 0.01)
     shown, _ = asking(lambda: Hangs(200, "text/html", FORM))
     assert await shown.text(("phone",)) is None
+    assert shown.silent
 
 
 @pytest.mark.parametrize(

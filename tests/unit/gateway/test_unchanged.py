@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from gateway.database import Pool
-from gateway.refusal import FIELD_NOT_WRITABLE, TEXT_PART_NOT_WRITABLE, Reason, Refusal
+from gateway.refusal import CRM_NOT_SHOWN, FIELD_NOT_WRITABLE, TEXT_PART_NOT_WRITABLE, Reason, Refusal
 from tests.drills.edit_crm import POLICY, PROFILE
 from tests.unit.gateway.glue import JSON, Glue, open_glue
 
@@ -26,8 +26,9 @@ COPY = "/api/contacts/9"
 class Shown:
     """What the CRM shows of a record."""
 
-    def __init__(self, held: Mapping[str, str]) -> None:
+    def __init__(self, held: Mapping[str, str], *, silent: bool = False) -> None:
         self._held = held
+        self.silent = silent
 
     async def text(self, path: tuple[str, ...]) -> str | None:
         return self._held.get(path[-1])
@@ -40,19 +41,19 @@ async def contacts(pool: Pool, keyring_path: Path) -> AsyncIterator[Glue]:
 
 
 async def sent(
-    glue: Glue, role: str, method: str, target: str, value: object, shown: Mapping[str, str] | None = None
+    glue: Glue, role: str, method: str, target: str, value: object, shown: Mapping[str, str] | Shown | None = None
 ) -> dict[str, str]:
     """What the CRM gets of a write by this role while it shows this."""
     body = orjson.dumps(value)
     exchange = glue.exchange(method, target, role=role, body=body, content_type=JSON)
-    exchange.showing = Shown(shown) if shown is not None else None  # type: ignore[assignment]
+    exchange.showing = Shown(shown) if isinstance(shown, dict) else shown  # type: ignore[assignment]
     outgoing = await glue.protect(exchange, body, JSON)
     assert isinstance(outgoing.body, bytes)
     await glue.answer(exchange, b'{"id":5}' if method == "POST" else b"{}", JSON, status=201)
     return dict(orjson.loads(outgoing.body))
 
 
-async def refused(glue: Glue, role: str, value: object, shown: Mapping[str, str] | None) -> Reason:
+async def refused(glue: Glue, role: str, value: object, shown: Mapping[str, str] | Shown | None) -> Reason:
     with pytest.raises(Refusal) as caught:
         await sent(glue, role, "PUT", COPY, value, shown)
     return caught.value.reason
@@ -151,3 +152,14 @@ async def test_a_crm_that_shows_nothing_leaves_the_refusal(contacts: Glue) -> No
     held: Any = await copied(contacts)
     assert await refused(contacts, "reader", PERSON, {}) is FIELD_NOT_WRITABLE
     assert await refused(contacts, "clerk", {"note": held["note"]}, {}) is TEXT_PART_NOT_WRITABLE
+
+
+async def test_a_crm_that_did_not_answer_in_time_is_named_as_the_reason_and_the_save_may_be_tried_again(
+    contacts: Glue,
+) -> None:
+    held = await copied(contacts)
+    for value in (PERSON, {"phone": "13900139000"}, {"note": held["note"]}):
+        assert await refused(contacts, "reader", value, Shown({}, silent=True)) is CRM_NOT_SHOWN
+    assert CRM_NOT_SHOWN.retry
+    wrong = {"phone": "x" * 600}  # what is wrong whatever the CRM holds stays what it is
+    assert await refused(contacts, "sales", wrong, Shown({}, silent=True)) is not CRM_NOT_SHOWN

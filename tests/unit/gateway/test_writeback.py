@@ -272,6 +272,16 @@ def test_what_is_left_of_a_wire_mask_is_recognised(text: str) -> None:
     assert holds_wire_mask(text)
 
 
+@pytest.mark.parametrize("rest", ["@example.org.masked.invali", "@example.org.masked", "@example.org", "@x", "@"])
+@pytest.mark.parametrize("first", ["v", "V", "0"])
+def test_a_wire_mask_of_an_address_whose_domain_lost_its_end_is_seen_in_running_text(first: str, rest: str) -> None:
+    left = f"{first}.{'a2' * 16}{rest}"
+    for text in (left, f"电话, {left}", f"write to {left}, please"):
+        assert holds_edited_surrogate(text, [], SCANNER), text
+    ours = f"e.{'a2' * 16}@{SHAPES.email_domain}"
+    assert not holds_edited_surrogate(f"to {ours}", [(3, 3 + len(ours))], SCANNER)
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "13800138000", "+8613800138000", "a@b.example", "张伟", "110105", "888900", "j.constantinopoulos@a.example"],
