@@ -279,6 +279,7 @@ async def _assemble(
             limits.bodies,
             Placed(beside, sight, RowRecords(vault, scanners.__getitem__)),
             unprotected=Unprotected(scanners.__getitem__, migrated, limits.bodies),
+            files=files,
         ),
         files=files,
         keeper=keeper,
