@@ -38,6 +38,7 @@ class WalkEntity:
     parent: (entity, key) of the record this one hangs on; values whose field belongs to the parent's entity have
     their origin there. probe: fields a new scratch record cannot do without; `{parent}` stands for a scratch record
     of the parent. owner: the column that says who made the record or the one it hangs on (`party.create_uid`).
+    removed_by: the calls that delete a record, one after another (JSON-RPC).
     """
 
     entity: str
@@ -56,6 +57,7 @@ class WalkEntity:
     parent: tuple[str, str] | None = None
     probe: Mapping[str, Any] = field(default_factory=dict)
     owner: str = ""
+    removed_by: tuple[str, ...] = ("delete",)
 
     def spec_of(self, name: str, values: Mapping[str, str]) -> FieldSpec | None:
         """What a field of this record is; None when nobody declared it."""
@@ -154,4 +156,5 @@ def _entity(entry: Mapping[str, Any], resolve: Resolve) -> WalkEntity:
         parent=(parent["entity"], parent["key"]) if parent else None,
         probe=entry.get("probe", {}),
         owner=entry.get("owner", ""),
+        removed_by=tuple(entry.get("removed_by", ("delete",))),
     )

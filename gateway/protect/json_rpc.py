@@ -112,8 +112,9 @@ class JsonRpc:
         return str(made[0])
 
     async def remove(self, entity: WalkEntity, record: str) -> None:
-        """Delete a record."""
-        await self._call(entity, "delete", [[int(record)], {}])
+        """Delete a record, by the calls that it takes in this CRM."""
+        for verb in entity.removed_by:
+            await self._call(entity, verb, [[int(record)], {}])
 
     async def close(self) -> None:
         """Sign out and end the connections."""
