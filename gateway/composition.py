@@ -283,6 +283,7 @@ async def _assemble(
             limits.bodies,
             placed,
             unprotected=clear,
+            files=files,
         ),
         files=files,
         keeper=keeper,

@@ -122,7 +122,13 @@ class Lookout:
         )
         work = Work(self._tenant, profile.walk, self._driver, changer, self._store, self._trail, steady(RATE))
         arrivals = Arrivals(
-            work, self._driver, self._needs.vault, self._needs.records, utc_now, single=profile.global_record_ids
+            work,
+            self._driver,
+            self._needs.vault,
+            self._needs.records,
+            utc_now,
+            single=profile.global_record_ids,
+            made=profile.owner_source == "actor",
         )
         new = await arrivals.turn()
         if new:

@@ -69,10 +69,12 @@ class Files:
         tenant = exchange.tenant
         key = await self._keyring.field_key(tenant, f"{APPLICATION}/{spec.entity}/{spec.name}", PURPOSE)
         cell = self._entropy(CELL_BYTES)
-        record = operation.record if operation.action is Action.UPDATE and operation.record is not None else ""
+        # A file that comes with the record it hangs on has a record of its own, which no answer tells.
+        own = spec.entity == operation.entity
+        record = operation.record if own and operation.action is Action.UPDATE and operation.record is not None else ""
         # The row comes first: a file whose cell nobody knows could never be opened again.
         await self._store.note_cell(tenant, cell, CellRow(spec.entity, spec.name, record))
-        if not record:
+        if own and not record:
             exchange.files += (cell,)
         suite = self._sealing(tenant).suite
         context = Context(tenant, APPLICATION, spec.entity, spec.name, cell=cell)

@@ -9,7 +9,7 @@ import json as lax_json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from gateway import narrow
+from gateway import attached, narrow
 from gateway.body import csv, form, json, media, multipart, text, vcard, xlsx
 from gateway.body.enclosed import EnclosedFile, open_enclosed
 from gateway.body.fault import BodyFault, BodyMalformed
@@ -40,7 +40,6 @@ _DECLARED = {
     "application/json": Media.JSON,
     "text/json": Media.JSON,
 }
-_TABLES = frozenset({Media.CSV, Media.XLS, Media.XLSX, Media.VCARD, Media.JSON})
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,13 +135,13 @@ class Inward:
         upload = await multipart.read(body, content_type, self._limits.bodies)
         try:
             parts = [*opened, _Part(Where.FORM, upload.fields)]
-            await self._seal_files(exchange, upload)
+            await attached.seal_upload(self._files, exchange, upload)
             for file in upload.files:
                 if file.transform is not None:
                     continue
                 if file.container is not None:
                     parts.append(_Part(Where.FORM, file.container, labels=True))
-                elif file.media in _TABLES and file.length:
+                elif file.media in attached.TABLES and file.length:
                     # A table nobody could open would reach the CRM with every value in clear.
                     raise Refusal(BODY_UNREADABLE, detail=str(file.media), fields=(file.name,))
             await self._protect(exchange, profile, parts)
@@ -151,22 +150,6 @@ class Inward:
             await upload.close()
             raise
         return Outgoing(_target(exchange.head.path, opened), spool, upload.content_type)
-
-    async def _seal_files(self, exchange: Exchange, upload: multipart.Upload) -> None:
-        """Files that the profile marks go on sealed; tables stay tables where the part is for them."""
-        operation = exchange.operation
-        assert operation is not None
-        marked = {rule.part: rule for rule in operation.uploads if rule.seal is not None}
-        for file in upload.files if marked else ():
-            rule = marked.get(file.name)
-            table = rule is not None and rule.data and file.container is not None and file.media in _TABLES
-            shown = rule is not None and file.media is Media.IMAGE and not rule.images
-            if rule is None or rule.seal is None or table or shown or not file.length:
-                continue  # an empty part is a field in which no file was chosen
-            if self._files is None:
-                raise RuntimeError("nobody is there to seal a file that the profile marks")
-            file.container = None
-            file.transform = await self._files.sealed(exchange, rule.seal)
 
     async def _protect(self, exchange: Exchange, profile: Profile, parts: Sequence["_Part"]) -> None:
         operation = exchange.operation
@@ -191,6 +174,8 @@ class Inward:
             raise in_doubt(exchange, refusal) from None
         for nested in sorting.nested:
             nested.close()
+        for file, spec in sorting.sealing:
+            await attached.seal_enclosed(self._files, exchange, file, spec)
         if exchange.narrowed:
             _narrow(exchange, parts)
 
@@ -238,6 +223,7 @@ class _Sorting:
     targets: list[Target] = field(default_factory=list)
     operands: list[Operand] = field(default_factory=list)
     nested: list[_Nested | EnclosedFile] = field(default_factory=list)
+    sealing: list[tuple[EnclosedFile, FieldSpec]] = field(default_factory=list)
 
     def take(self, part: _Part) -> None:
         """Sort the strings of one container; raises Refusal for a table whose labels are values."""
@@ -312,15 +298,20 @@ class _Sorting:
             return set()
         leaves = {leaf.path: leaf.text for leaf in part.container.leaves}
         taken: set[int] = set()
+        rules = attached.marked(self.operation)
         for leaf in part.container.leaves:
             file = open_enclosed(leaf, leaves, self.limits)
             if file is None:
+                attached.require_file(rules, leaf)
                 continue
             taken.add(id(leaf))
-            if file.container is not None:
+            spec = attached.seal_of(attached.rule_at(rules, file.keys), file.media, file.container)
+            if spec is not None:
+                self.sealing.append((file, spec))
+            elif file.container is not None:
                 self.take(_Part(Where.FORM, file.container, labels=True))
                 self.nested.append(file)
-            elif file.media in _TABLES:
+            elif file.media in attached.TABLES:
                 raise Refusal(BODY_UNREADABLE, detail=str(file.media))
         return taken
 

@@ -58,7 +58,10 @@ class KeptFields:
             if leaf.text.strip():
                 raise Refusal(NEEDS_RECORD, fields=(spec.name,))  # a row of a file: no answer will say which record
             return
-        writes = alone and writes_to_records(operation)
+        writes = writes_to_records(operation)
+        if writes and not alone and leaf.text.strip():
+            raise Refusal(NEEDS_RECORD, fields=(spec.name,))  # one of several records that are written in one call
+        writes = alone and writes
         if spec.form is StorageForm.BESIDE:
             await self._date(exchange, leaf, spec, records, mask_char, writes=writes)
         else:

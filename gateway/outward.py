@@ -7,6 +7,7 @@ binary format is converted, never patched.
 import re
 from urllib.parse import quote, unquote
 
+from gateway import attached
 from gateway.binding import TAUGHT, Binding
 from gateway.body import media
 from gateway.body.enclosed import find_enclosed
@@ -17,6 +18,7 @@ from gateway.body.page import open_page
 from gateway.collaborators import Fields
 from gateway.echo import typed_again, widened_again
 from gateway.exchange import Exchange
+from gateway.files import Files
 from gateway.installation import Installation
 from gateway.placed import Placed
 from gateway.refusal import ANSWER_NOT_RENDERABLE, Refusal
@@ -45,12 +47,14 @@ class Outward:
         limits: Limits,
         placed: Placed | None = None,
         unprotected: Unprotected | None = None,
+        files: Files | None = None,
     ) -> None:
         self._reveal = reveal
         self._unprotected = unprotected
         self._binding = binding
         self._limits = limits
         self._placed = placed
+        self._files = files
 
     async def render_answer(
         self, exchange: Exchange, installation: Installation, status: int, fields: Fields, body: bytes
@@ -100,6 +104,10 @@ class Outward:
         """A JSON answer with the files in its strings rendered as if they were downloaded by themselves."""
         edits = []
         for spot in find_enclosed(body):
+            clear = await attached.opened(self._files, exchange, spot.data)
+            if clear is not None:  # for somebody who may see whatever a file can hold
+                edits.append(spot.edit(clear))
+                continue
             kind = media.sniff(spot.content_type, None, spot.data)
             self._require_openable(exchange, kind)
             if kind in CLOSED or kind is Media.IMAGE:

@@ -68,11 +68,15 @@ def in_html(page: str, rules: Sequence[ShownRule], operation: Operation) -> list
 
 def in_leaves(document: JsonDocument, rules: Sequence[ShownRule], operation: Operation) -> Iterator[tuple[Leaf, Spot]]:
     """The leaves of a JSON document that hold a declared value whole."""
+    keyed = any(rule.path and rule.key for rule in rules)
+    texts = {leaf.path: leaf.text for leaf in document.leaves} if keyed else {}  # ids are numbers as often as texts
     for leaf in document.leaves:
         for rule in rules:
             if not rule.path or not matches(rule.path, leaf.path):
                 continue
-            whose = _whose(rule, operation) if not rule.key else _one(plain_id(leaf.siblings.get(rule.key, "")))
+            whose = (
+                _whose(rule, operation) if not rule.key else _one(plain_id(texts.get((*leaf.path[:-1], rule.key), "")))
+            )
             yield leaf, Spot(0, len(leaf.text), leaf.text, rule.field, whose, True)
             break
 

@@ -14,14 +14,23 @@ from policies.decision import Form
 from policies.profile import Action
 
 Place = tuple[str, str, str]  # entity, field, record
-IMPORTED = "import."  # begins the cells of imports, whose rows name no records
+IMPORTED = "import."  # begins the cells of imports, whose rows name no records; the CRM's key of their maker follows
 PASTED = "pasted."  # the cell of surrogates that somebody who does not see their values has put somewhere
 
 
 def cell_of(exchange: Exchange, *, table: bool = False) -> str:
     """Under which origins without a record are kept until the answer tells it; table: rows of one, which name none."""
     imports = table or (exchange.operation is not None and exchange.operation.action is Action.IMPORT)
-    return IMPORTED + exchange.id if imports else exchange.id
+    if not imports:
+        return exchange.id
+    maker = exchange.crm_user or ""
+    return f"{IMPORTED}{maker}.{exchange.id}" if maker.isascii() and maker.isalnum() else IMPORTED + exchange.id
+
+
+def maker_of(cell: str) -> str:
+    """Whom the CRM takes the person for who made the import of a cell, "" where nobody knows."""
+    first, dot, rest = cell.removeprefix(IMPORTED).partition(".")
+    return first if dot and rest and cell.startswith(IMPORTED) else ""
 
 
 def note_held(exchange: Exchange, places: Sequence[Place], surrogate: str | None, *, alone: bool) -> None:

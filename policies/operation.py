@@ -4,7 +4,7 @@ Plain values without behaviour. Profiles produce them, the gateway and privacy r
 ids; so an operation id, an entity or a field name is never built from a value of a request.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
@@ -136,8 +136,10 @@ class SearchRule:
 
 @dataclass(frozen=True, slots=True)
 class UploadRule:
-    """A file field of a multipart form.
+    """A file field of a multipart form, or the place of files in a JSON-RPC.
 
+    part: the name of the field; in JSON the key the file stands under, behind the keys above it: `attachments.data`.
+    header: where an import in JSON names its columns; one that stands for the part is refused, as its rows are text.
     data: a CSV, XLS, XLSX or vCard in it is protected by its column labels; anything else in it is an opaque file.
     seal: the field as which such an opaque file is sealed, so that the CRM stores ciphertext; None passes it on.
     images: pictures are sealed, too; else they pass, because pages of the CRM show them to everybody.
@@ -147,6 +149,16 @@ class UploadRule:
     data: bool = False
     seal: FieldSpec | None = None
     images: bool = False
+    header: tuple[str, ...] = ()
+
+    def covers(self, keys: Sequence[str]) -> bool:
+        """Whether keys on the way to a value lead through the part."""
+        rest = iter(keys)
+        return all(wanted in rest for wanted in self.part.split("."))
+
+    def names(self, keys: Sequence[str]) -> bool:
+        """Whether they lead to the part itself."""
+        return bool(keys) and keys[-1] == self.part.rpartition(".")[2] and self.covers(keys)
 
 
 @dataclass(frozen=True, slots=True)

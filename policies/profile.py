@@ -323,8 +323,9 @@ class Profile:
     @property
     def seals(self) -> bool:
         """Whether it marks files to be sealed."""
-        uploads = (one for operation in self.source.get("operations", ()) for one in operation.get("uploads", ()))
-        return any("seal" in one for one in uploads)
+        rpc = self.source.get("rpc", {})
+        declared = (*self.source.get("operations", ()), rpc, *rpc.get("objects", {}).values())
+        return any("seal" in upload for one in declared for upload in one.get("uploads", ()))
 
     def crm_user_from_whoami(self, status: int, body: bytes) -> str | None:
         """CRM user key in the answer to `whoami`, or None."""

@@ -34,6 +34,7 @@ from policies.taxonomy import Kind
 from policies.walk import compile_walk
 
 PROFILES = Path(__file__).with_name("profiles")
+_STORES_FILES = frozenset({"create", "update", "import"})  # of a JSON-RPC object
 _READ_ACTIONS = frozenset({Action.READ, Action.LIST, Action.SEARCH, Action.EXPORT, Action.ASSET})
 
 
@@ -282,6 +283,7 @@ class _Compiler:
                     upload.get("data", False),
                     self._field(upload.get("seal"), entity, place),
                     upload.get("images", False),
+                    tuple(upload.get("header", ())),
                 )
                 for upload in entry.get("uploads", ())
             ),
@@ -347,6 +349,8 @@ class _Compiler:
             "searches": searches,
             "left_alone": entry.get("left_alone", False) or declared.get("left_alone", False),
         }
+        if entry["action"] in _STORES_FILES:
+            operation["uploads"] = [*declared.get("uploads", ()), *self.source.get("rpc", {}).get("uploads", ())]
         parent = declared.get("parent")
         new_child = parent is not None and entry["action"] == "create" and "ids" not in entry
         if parent is not None and new_child:

@@ -37,7 +37,8 @@ class WalkEntity:
     a write that took effect. remove: path and how often it is posted. object: name before the verb (JSON-RPC).
     parent: (entity, key) of the record this one hangs on; values whose field belongs to the parent's entity have
     their origin there. probe: fields a new scratch record cannot do without; `{parent}` stands for a scratch record
-    of the parent.
+    of the parent. owner: the column that says who made the record or the one it hangs on (`party.create_uid`).
+    removed_by: the calls that delete a record, one after another (JSON-RPC).
     """
 
     entity: str
@@ -55,6 +56,8 @@ class WalkEntity:
     object: str = ""
     parent: tuple[str, str] | None = None
     probe: Mapping[str, Any] = field(default_factory=dict)
+    owner: str = ""
+    removed_by: tuple[str, ...] = ("delete",)
 
     def spec_of(self, name: str, values: Mapping[str, str]) -> FieldSpec | None:
         """What a field of this record is; None when nobody declared it."""
@@ -152,4 +155,6 @@ def _entity(entry: Mapping[str, Any], resolve: Resolve) -> WalkEntity:
         object=entry.get("object", ""),
         parent=(parent["entity"], parent["key"]) if parent else None,
         probe=entry.get("probe", {}),
+        owner=entry.get("owner", ""),
+        removed_by=tuple(entry.get("removed_by", ("delete",))),
     )

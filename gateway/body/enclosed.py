@@ -29,12 +29,13 @@ _NAMES = ("name", "filename", "file_name")
 
 @dataclass(slots=True)
 class EnclosedFile:
-    """A file in a leaf of a request. container: its leaves, None when it was not opened."""
+    """A file in a leaf of a request. keys: the way to it; container: its leaves, None when it was not opened."""
 
     outer: Leaf
+    keys: tuple[str, ...]
     prefix: str
     media: Media
-    length: int
+    data: bytes
     container: Container | None
 
     def close(self) -> None:
@@ -79,7 +80,8 @@ def open_enclosed(leaf: Leaf, leaves: Mapping[tuple[str, ...], str], limits: Lim
     content_type = match.group(1) if match is not None else ""
     name = next((leaves[at] for at in _beside(leaf.path) if at in leaves), None)
     media = sniff_upload(content_type, name, data)
-    return EnclosedFile(leaf, prefix, media, len(data), open_file(media, data, content_type, limits))
+    keys = leaf.path[:-1] if match is None else leaf.path
+    return EnclosedFile(leaf, keys, prefix, media, data, open_file(media, data, content_type, limits))
 
 
 def find_enclosed(body: bytes) -> Iterator[Spot]:

@@ -5,7 +5,7 @@ the same steps as `crmgate protect run` and under a run of their own, so that `u
 import brought, and that nobody could bind, are bound to the record in which this very reading finds them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from typing import Protocol
 
@@ -14,7 +14,7 @@ from gateway.protect.reading import CrmDriver, CrmRefused, Listed, Reading
 from gateway.protect.store import Row
 from gateway.protect.work import Work
 from gateway.records import ANY_ENTITY, Records
-from gateway.standing import IMPORTED, PASTED
+from gateway.standing import IMPORTED, PASTED, maker_of
 from kms.tokens import Origin, OriginConflict, SurrogateVault
 from policies.walk import WalkEntity
 
@@ -22,7 +22,19 @@ RUN = "arrivals"
 MOST = 500  # records of one turn
 BEHIND = 200  # ids that may still be committed by the CRM after a later one was seen
 _OPEN = ("gathering", "protecting", "undoing")
-Seen = dict[str, set[tuple[str, str, str]]]  # surrogate → (entity, field, record)
+Place = tuple[str, str, str]  # entity, field, record
+
+
+class Seen:
+    """What one look found. places: surrogate → where it stands; makers: (entity, record) → who made it, for the CRM."""
+
+    def __init__(self) -> None:
+        self.places: dict[str, set[Place]] = {}
+        self.makers: dict[tuple[str, str], str] = {}
+
+    def made_by(self, surrogate: str, maker: str) -> set[Place]:
+        """Places of a surrogate in records that one person made."""
+        return {place for place in self.places[surrogate] if self.makers.get((place[0], place[2])) == maker}
 
 
 class NewestFirst(CrmDriver, Protocol):
@@ -34,7 +46,11 @@ class NewestFirst(CrmDriver, Protocol):
 
 
 class Arrivals:
-    """Looks at what is new in one CRM. single: whether all kinds of records share one range of ids."""
+    """Looks at what is new in one CRM.
+
+    single: whether all kinds of records share one range of ids; made: whether the owner a reading tells is who made the
+    record, whom nothing in a request can choose.
+    """
 
     def __init__(
         self,
@@ -45,6 +61,7 @@ class Arrivals:
         clock: Callable[[], datetime],
         *,
         single: bool,
+        made: bool = False,
     ) -> None:
         self._work = work
         self._driver = driver
@@ -52,6 +69,7 @@ class Arrivals:
         self._records = records
         self._clock = clock
         self._single = single
+        self._made = made
 
     async def turn(self) -> int:
         """Look once; how many records were new.
@@ -68,7 +86,7 @@ class Arrivals:
         if not rows:
             return 0
         await work.trail("arrivals.read", rows[0].entity, "", {"count": len(rows)})
-        seen: Seen = {}
+        seen = Seen()
         clear = [row for row in rows if await self._look(row, seen)]
         await self._bind(seen)
         fresh = [row for row in clear if row.state == "found"]
@@ -131,7 +149,9 @@ class Arrivals:
         for name, spec in work.changer.declared(reading).items():
             origin = work.changer.origin(reading, spec)
             for surrogate in work.changer.canonical(reading.fields[name]):
-                seen.setdefault(surrogate, set()).add((origin.entity, origin.field, origin.record or ""))
+                seen.places.setdefault(surrogate, set()).add((origin.entity, origin.field, origin.record or ""))
+            if self._made:
+                seen.makers[(origin.entity, origin.record or "")] = reading.owner
         (judged,) = await work.changer.judge([reading], look_up=True)
         if any(one.state is State.CLEAR for _, one in judged.values()):
             return True
@@ -141,31 +161,41 @@ class Arrivals:
         return False
 
     async def _own(self, reading: Reading) -> None:
-        if reading.owner:
+        if reading.owner and not reading.parent:
             keys = [(reading.entity.entity, reading.record)]
             keys += [(ANY_ENTITY, reading.record)] if self._single else []
             await self._records.note(self._work.tenant, keys, reading.owner, self._clock())
 
-    async def _bind(self, seen: Mapping[str, set[tuple[str, str, str]]]) -> None:
-        """Bind what an import brought to the one new record that holds it; what several hold stays open.
+    async def _bind(self, seen: Seen) -> None:
+        """Bind what an import brought to the new records that hold it.
 
         A surrogate that somebody who does not see its value has put anywhere is never bound: it may have been copied
-        into a record of that person's own.
+        into a record of that person's own. Where the CRM tells who made a record, those count that the maker of the
+        import made, and all of them do: who typed the value gains nothing by it. Else only one record may hold it.
         """
         tenant = self._work.tenant
-        for surrogate, entity, field, cell in await self._vault.waiting(tenant, list(seen), IMPORTED, PASTED):
-            places = seen[surrogate]
-            records = {record for _, _, record in places}
-            if len(records) != 1 or entity not in {place[0] for place in places}:
+        for surrogate, entity, field, cell in await self._vault.waiting(tenant, list(seen.places), IMPORTED, PASTED):
+            maker = maker_of(cell) if self._made else ""
+            places = seen.made_by(surrogate, maker) if maker else seen.places[surrogate]
+            mine = {place for place in places if place[0] == entity}
+            records = sorted({record for _, _, record in mine}, key=lambda one: (len(one), one))
+            if not mine or (not maker and len({record for _, _, record in places}) > 1):
                 continue
-            (record,) = records
             try:
-                await self._vault.bind_surrogates(tenant, cell, entity, record, [surrogate])
+                await self._vault.bind_surrogates(tenant, cell, entity, records[0], [surrogate])
             except OriginConflict:
                 continue
-            if (entity, field, record) not in places and len(places) == 1:
-                # The column went into another field than its label says.
-                await self._vault.add_origin(tenant, surrogate, Origin(*next(iter(places))), cell)
+            for place in _others(mine, (entity, field, records[0])):
+                await self._vault.add_origin(tenant, surrogate, Origin(*place), cell)
+
+
+def _others(places: set[Place], bound: Place) -> list[Place]:
+    """Where else the same value of an import stands: in that field of other records, or in the one other field that the
+    column went into."""
+    fields = {field for _, field, _ in places}
+    if bound[1] in fields:
+        return sorted(place for place in places if place[1] == bound[1] and place != bound)
+    return sorted(places) if len(fields) == 1 else []
 
 
 async def newest(driver: NewestFirst, entity: WalkEntity) -> int:

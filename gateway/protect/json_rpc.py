@@ -65,8 +65,9 @@ class JsonRpc:
         """The declared fields of a record that hold text."""
         names = [one.name for one in entity.fields] + sorted(entity.deciding)
         parent = [entity.parent[1]] if entity.parent else []
+        owner = [entity.owner] if entity.owner else []
         try:
-            found = await self._call(entity, "read", [[int(record)], [*names, *parent, _STAMP], _all()])
+            found = await self._call(entity, "read", [[int(record)], [*names, *parent, *owner, _STAMP], _all()])
         except CrmRefused as fault:
             if fault.problem == "AccessError":  # Tryton's answer for a record that is gone
                 return None
@@ -76,7 +77,9 @@ class JsonRpc:
         told: dict[str, Any] = found[0]
         texts = {name: value for name in names if isinstance(value := told.get(name), str)}
         hangs_on = str(told[parent[0]]) if parent and told.get(parent[0]) is not None else ""
-        return Reading(entity, record, texts, {}, hangs_on, state=_Stamp(told.get(_STAMP)))
+        return Reading(
+            entity, record, texts, {}, hangs_on, owner=_owner(told, entity.owner), state=_Stamp(told.get(_STAMP))
+        )
 
     async def write(self, reading: Reading, new: Mapping[str, str]) -> None:
         """Write the changed fields."""
@@ -93,14 +96,25 @@ class JsonRpc:
             raise
 
     async def create(self, entity: WalkEntity, values: Mapping[str, object]) -> str:
-        """A new record."""
+        """A new record, for the company the account works for where the profile says who tells it."""
+        context: dict[str, Any] = {}
+        asked = self._walk.sign_in.get("preferences")
+        if asked:
+            try:
+                await self._session.current()
+                told = await self._ask(str(asked), [True, {}])
+            except _RpcFault as fault:
+                raise CrmRefused(fault.kind) from None
+            company = told.get("company") if isinstance(told, dict) else None
+            context = {"company": company} if isinstance(company, int) else {}
         given = {name: int(str(value)) if self._is_parent(entity, name) else value for name, value in values.items()}
-        made = await self._call(entity, "create", [[given], {}])
+        made = await self._call(entity, "create", [[given], context])
         return str(made[0])
 
     async def remove(self, entity: WalkEntity, record: str) -> None:
-        """Delete a record."""
-        await self._call(entity, "delete", [[int(record)], {}])
+        """Delete a record, by the calls that it takes in this CRM."""
+        for verb in entity.removed_by:
+            await self._call(entity, verb, [[int(record)], {}])
 
     async def close(self) -> None:
         """Sign out and end the connections."""
@@ -152,6 +166,15 @@ class JsonRpc:
             kind = error[0] if isinstance(error, list) and error else ""
             raise _RpcFault(kind if isinstance(kind, str) and kind.isascii() and kind.isalnum() else "error")
         return value["result"] if isinstance(value, dict) and "result" in value else value
+
+
+def _owner(told: Mapping[str, Any], column: str) -> str:
+    """A column of the record itself, or of one it hangs on: `party.create_uid` stands under `party.`."""
+    first, dot, rest = column.partition(".")
+    found: Any = told.get(first + dot)
+    if dot:
+        found = found.get(rest) if isinstance(found, dict) else None
+    return str(found) if isinstance(found, int) else ""
 
 
 def _all() -> dict[str, Any]:

@@ -73,6 +73,7 @@ async def probe(walk: Walk, driver: CrmDriver, trail: Trail) -> list[FieldProof]
     proofs: list[FieldProof] = []
     made: list[tuple[WalkEntity, str]] = []
     records: dict[str, str] = {}
+    left: list[FieldProof] = []
     try:
         for entity in walk.entities:
             if not entity.probe:
@@ -90,8 +91,12 @@ async def probe(walk: Walk, driver: CrmDriver, trail: Trail) -> list[FieldProof]
             proofs += await _prove_record(entity, driver, record)
     finally:
         for entity, record in reversed(made):
-            await driver.remove(entity, record)
-    return proofs
+            try:
+                await driver.remove(entity, record)
+            except CrmRefused as fault:
+                what = f"the CRM does not delete the scratch record {record} ({fault.problem})"
+                left.append(FieldProof(entity.entity, "*", "", holds=False, limits=[what]))
+    return [*proofs, *left]
 
 
 async def _prove_record(entity: WalkEntity, driver: CrmDriver, record: str) -> list[FieldProof]:

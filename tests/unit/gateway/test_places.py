@@ -83,3 +83,13 @@ def test_leaves_have_the_record_that_stands_beside_them() -> None:
     assert [spot.records for _, spot in in_leaves(document, (rule,), READ)] == [("7",), ()]
     alone = ShownRule(SPEC, ("*",), path=("born",))
     assert [spot.records for _, spot in in_leaves(document, (alone,), READ)] == [("5",)]
+
+
+def test_the_record_beside_a_leaf_may_be_a_number() -> None:
+    rule = ShownRule(SPEC, ("*",), path=("result", "*", "born"), key="id")
+    document = opened(
+        b'{"result":[{"born":"1900-01-01","id":7},{"id":"8","born":"x"},{"born":"y"},{"id":[9],"born":"z"}]}'
+    )
+    assert document is not None
+    found = [(leaf.text, spot.records) for leaf, spot in in_leaves(document, [rule], READ)]
+    assert found == [("1900-01-01", ("7",)), ("x", ("8",)), ("y", ()), ("z", ())]

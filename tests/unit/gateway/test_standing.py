@@ -8,10 +8,12 @@ import pytest
 import pytest_asyncio
 
 from gateway.database import Pool
+from gateway.exchange import Exchange, Head
 from gateway.refusal import FIELD_NOT_WRITABLE, MASK_RETURNED, TEXT_PART_NOT_WRITABLE, Refusal
 from gateway.reveal import PLACEHOLDER
+from gateway.standing import cell_of, maker_of
 from tests.drills.edit_crm import POLICY, PROFILE, XLSX, as_csv, as_xlsx
-from tests.unit.gateway.glue import JSON, Glue, open_glue
+from tests.unit.gateway.glue import ANNA, JSON, NOW, Glue, open_glue
 
 PERSON = {
     "name": "张伟明",
@@ -248,3 +250,11 @@ async def test_after_an_import_nobody_without_the_right_empties_what_it_may_have
     await contacts.protect(exchange, table, "text/csv")
     assert (await refused(contacts, "clerk", {"phone": ""})).reason is FIELD_NOT_WRITABLE
     await refused_text(contacts, "clerk", "nothing")
+
+
+@pytest.mark.parametrize(("user", "maker"), [(ANNA, ANNA), (None, ""), ("", ""), ("7.x", ""), ("张", "")])
+def test_the_cell_of_an_import_says_who_made_it(user: str | None, maker: str) -> None:
+    exchange = Exchange("x1", NOW, Head("POST", "/", "/", "", "crm.localhost", (), True, None), crm_user=user)
+    assert maker_of(cell_of(exchange, table=True)) == maker
+    assert maker_of(cell_of(exchange)) == ""
+    assert cell_of(exchange, table=True).endswith("x1")

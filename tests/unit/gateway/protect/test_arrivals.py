@@ -31,9 +31,10 @@ class Owners:
 
 
 class NewestCrm(MemoryCrm):
-    """Tells its newest records, two at a time, in the order of their names; owner: of every record."""
+    """Tells its newest records, two at a time, in the order of their names; owner: of every record but these."""
 
     owner = ""
+    owners: Mapping[str, str] = {}
 
     async def newer(self, _entity: WalkEntity, after: int, place: str) -> Listed:
         ids = sorted((key for key in self.records if int(key) > after), key=lambda key: self.records[key]["last_name"])
@@ -42,17 +43,17 @@ class NewestCrm(MemoryCrm):
 
     async def read(self, entity: WalkEntity, record: str) -> Reading | None:
         reading = await super().read(entity, record)
-        return None if reading is None else replace(reading, owner=self.owner)
+        return None if reading is None else replace(reading, owner=self.owners.get(record, self.owner))
 
 
 class Looks:
     """The looks at one CRM."""
 
-    def __init__(self, bench: Bench, records: Mapping[str, Mapping[str, str]]) -> None:
+    def __init__(self, bench: Bench, records: Mapping[str, Mapping[str, str]], *, made: bool = False) -> None:
         self.bench, self.crm, self.owners = bench, NewestCrm(records), Owners()
         work = bench.work(self.crm, replace(WALK, entities=(NEWER,)))
         records_: Records = self.owners  # type: ignore[assignment]
-        self.arrivals = Arrivals(work, self.crm, bench.vault, records_, lambda: NOW, single=True)
+        self.arrivals = Arrivals(work, self.crm, bench.vault, records_, lambda: NOW, single=True, made=made)
 
     async def imported(self, clear: str, cell: str = "import.x1", name: str = "mobile") -> str:
         """The surrogate of a value as an import brings it."""
@@ -169,6 +170,58 @@ async def test_what_several_records_hold_stays_open(bench: Bench) -> None:
     await looks.arrivals.turn()
     surrogate = await looks.imported("13649901259")
     looks.crm.records |= {"1": with_mobile(surrogate), "2": with_mobile(surrogate)}
+    await looks.arrivals.turn()
+    assert await looks.places(surrogate) == {("mobile", None)}
+
+
+async def test_what_several_records_of_the_importer_hold_is_bound_to_each_where_makers_are_known(bench: Bench) -> None:
+    looks = Looks(bench, {}, made=True)
+    await looks.arrivals.turn()
+    surrogate = await looks.imported("13649901259", "import.7.x1")
+    looks.crm.records |= {str(number): with_mobile(surrogate) for number in (1, 2, 3)}
+    looks.crm.owner, looks.crm.owners = "7", {"3": "8"}  # somebody else copied it
+    await looks.arrivals.turn()
+    assert await looks.places(surrogate) == {("mobile", "1"), ("mobile", "2")}
+
+
+async def test_a_shared_value_that_went_into_another_column_is_bound_where_it_stands(bench: Bench) -> None:
+    looks = Looks(bench, {}, made=True)
+    await looks.arrivals.turn()
+    surrogate = await looks.imported("13649901259", "import.7.x1")
+    looks.crm.records |= {one: {**with_mobile(""), "phone": surrogate} for one in ("1", "2")}
+    looks.crm.owner = "7"
+    await looks.arrivals.turn()
+    assert await looks.places(surrogate) == {("mobile", "1"), ("phone", "1"), ("phone", "2")}
+
+
+async def test_two_imports_of_one_value_are_bound_each_to_its_own_records(bench: Bench) -> None:
+    looks = Looks(bench, {}, made=True)
+    await looks.arrivals.turn()
+    surrogate = await looks.imported("13649901259", "import.7.x1")
+    assert await looks.imported("13649901259", "import.8.x2") == surrogate
+    looks.crm.records |= {one: with_mobile(surrogate) for one in ("1", "2", "3")}
+    looks.crm.owners = {"1": "7", "2": "8", "3": "9"}
+    await looks.arrivals.turn()
+    assert await looks.places(surrogate) == {("mobile", "1"), ("mobile", "2")}
+
+
+@pytest.mark.parametrize(("made", "cell"), [(False, "import.7.x1"), (True, "import.x1"), (True, "import..x1")])
+async def test_without_a_known_maker_several_records_stay_open(bench: Bench, made: bool, cell: str) -> None:
+    looks = Looks(bench, {}, made=made)
+    await looks.arrivals.turn()
+    surrogate = await looks.imported("13649901259", cell)
+    looks.crm.records |= {"1": with_mobile(surrogate), "2": with_mobile(surrogate)}
+    looks.crm.owner = "7"
+    await looks.arrivals.turn()
+    assert await looks.places(surrogate) == {("mobile", None)}
+
+
+async def test_only_records_that_the_importer_made_count_where_makers_are_known(bench: Bench) -> None:
+    looks = Looks(bench, {}, made=True)
+    await looks.arrivals.turn()
+    surrogate = await looks.imported("13649901259", "import.7.x1")
+    looks.crm.records["1"] = with_mobile(surrogate)
+    looks.crm.owner = "8"
     await looks.arrivals.turn()
     assert await looks.places(surrogate) == {("mobile", None)}
 

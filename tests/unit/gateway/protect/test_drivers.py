@@ -185,3 +185,45 @@ async def test_tryton_is_told_which_state_of_the_record_is_written() -> None:
         await driver.write(reading, {"name": "Zq1"})
     assert seen[0][0] == [4]
     assert seen[0][2]["_timestamp"] == {"party.party,4": "17.5"}
+
+
+@pytest.mark.parametrize(
+    ("entity", "told", "owner"),
+    [
+        ("party", {"create_uid": 7}, "7"),
+        ("party", {"create_uid": None}, ""),
+        ("party", {}, ""),
+        ("mechanism", {"party": 4, "party.": {"create_uid": 8, "id": 4}}, "8"),
+        ("mechanism", {"party": 4, "party.": None}, ""),
+        ("opportunity", {"create_uid": 7}, ""),
+    ],
+)
+async def test_tryton_tells_who_made_a_record_or_the_one_it_hangs_on(
+    entity: str, told: dict[str, Any], owner: str
+) -> None:
+    seen: list[Any] = []
+
+    def answer(_: str, params: list[Any]) -> Page:
+        seen.append(params[1])
+        return page(200, orjson.dumps({"id": 1, "result": [{"name": "Luc", **told}]}).decode())
+
+    kind = load_profile("tryton").walk.entity(entity)  # type: ignore[union-attr]
+    reading = await tryton(answer).read(kind, "4")
+    assert reading is not None
+    assert reading.owner == owner
+    assert {kind.owner} - {""} <= set(seen[0])
+
+
+@pytest.mark.parametrize(("told", "context"), [({"company": 3}, {"company": 3}), ({"company": None}, {}), ([], {})])
+async def test_a_scratch_record_is_made_for_the_company_of_the_account(told: object, context: dict[str, int]) -> None:
+    seen: list[Any] = []
+
+    def answer(method: str, params: list[Any]) -> Page:
+        if method == "model.res.user.get_preferences":
+            return page(200, orjson.dumps({"id": 1, "result": told}).decode())
+        seen.append(params)
+        return page(200, '{"id":1,"result":[9]}')
+
+    kind = load_profile("tryton").walk.entity("party")  # type: ignore[union-attr]
+    assert await tryton(answer).create(kind, {"name": "Probe"}) == "9"
+    assert seen == [[[{"name": "Probe"}], context]]
