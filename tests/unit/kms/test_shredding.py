@@ -238,7 +238,10 @@ async def copies(pool: Pool) -> list[list[tuple[object, ...]]]:
 
 async def restore(pool: Pool, rows: list[list[tuple[object, ...]]]) -> None:
     async with pool.connection() as connection:
-        await connection.execute("TRUNCATE vault, vault_holder, vault_wrap, vault_origin, vault_term, vault_index")
+        await connection.execute(
+            "TRUNCATE vault, vault_holder, vault_wrap, vault_origin, vault_term, vault_index,"
+            " vault_cell, vault_cell_wrap"
+        )
         for table, found in zip(("vault", "vault_holder", "vault_wrap", "vault_origin"), rows, strict=True):
             for row in found:
                 await connection.execute(f"INSERT INTO {table} VALUES ({', '.join(['%s'] * len(row))})", row)  # type: ignore[call-overload]
