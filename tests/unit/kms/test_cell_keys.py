@@ -286,6 +286,7 @@ async def test_one_that_was_erased_elsewhere_is_written_for_anew(process: Proces
     text = await new(process)
     holders = [row.holder for row in (await process.store.cells(T, [cell_id(blob_of(text)) or b""])).popitem()[1].wraps]
     await process.persons.store.destroy(T, holders, now())
+    process.persons.forget()
     again = await new(process, "again")
     assert [await process.read(text), await process.read(again)] == [None, "again"]
 
