@@ -195,6 +195,18 @@ SENTENCES: Mapping[str, tuple[str, str]] = MappingProxyType(
             "The keys of data subjects cannot be used: {problem}.",
             "数据主体的密钥无法使用：{problem}。",
         ),
+        "persons-not-shared": (
+            "Several nodes use this database ({nodes}), but each keeps the keys of data subjects in a file of its own:"
+            " what one writes no other can open. Set persons.store to postgresql.",
+            "多个节点共用此数据库（{nodes}），但数据主体的密钥保存在各节点自己的文件中：一个节点写入的内容，其他节点"
+            "无法打开。请将 persons.store 设为 postgresql。",
+        ),
+        "arrivals-no-credential": (
+            "What comes into this CRM past crmgate is not looked for: no service credential is stored. Store one"
+            " (crmgate protect credential --tenant {tenant}), or set arrivals_s to 0.",
+            "未检查绕过 crmgate 进入此 CRM 的数据：尚未保存服务账户凭据。请保存凭据"
+            "（crmgate protect credential --tenant {tenant}），或将 arrivals_s 设为 0。",
+        ),
         "persons-fine": ("The keys of data subjects can be opened ({keys}).", "数据主体的密钥可以打开（{keys} 个）。"),
     }
 )

@@ -28,6 +28,8 @@ class Place(NamedTuple):
     cell: str
 
 
+APART = "/"
+"""Behind the name of a cell, before the name of one value of it that has a holder of its own."""
 LOOSE = Place("", "", "#loose")
 """Of values that stand nowhere: what somebody searched for. Whoever is erased, this holder is erased as well."""
 
@@ -184,6 +186,24 @@ async def bind_holder(connection: Connection, tenant: str, cell: str, entity: st
         " AND record = '' AND erased_at IS NULL",
         (record, tenant, entity, cell),
     )
+
+
+async def bind_apart(
+    connection: Connection, tenant: str, cell: str, entity: str, record: str, surrogates: Sequence[str]
+) -> set[str]:
+    """Holders made for one value each of a cell become a record's; for which of these surrogates there were any."""
+    cursor = await connection.execute(
+        """
+        WITH mine AS (
+            SELECT h.id, w.surrogate FROM vault_wrap w JOIN vault_holder h ON h.tenant = w.tenant AND h.id = w.holder
+            WHERE w.tenant = %s AND w.surrogate = ANY(%s::text[]) AND h.entity = %s AND h.record = ''
+              AND h.erased_at IS NULL AND starts_with(h.cell, %s) ORDER BY h.id FOR NO KEY UPDATE OF h)
+        UPDATE vault_holder h SET record = %s FROM mine WHERE h.tenant = %s AND h.id = mine.id
+        RETURNING mine.surrogate
+        """,
+        (tenant, list(surrogates), entity, cell + APART, record, tenant),
+    )
+    return {str(one) for (one,) in await cursor.fetchall()}
 
 
 async def drop_waiting_wraps(
