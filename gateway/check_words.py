@@ -187,6 +187,17 @@ SENTENCES: Mapping[str, tuple[str, str]] = MappingProxyType(
             "配置档会加密文件，传输期间文件暂存于 {folder}：那里只剩 {free} MB，而单个文件最大可达 {most} MB。",
         ),
         "keys-fine": ("The keys can be opened ({provider}).", "密钥可以打开（{provider}）。"),
+        "keys-too-much": (
+            "The token that serves may do more to the keys than serving needs: {paths}. Give it the policy"
+            " deploy/openbao/serving.hcl, and a token of their own (--token-file) to the commands that rotate, erase"
+            " and destroy.",
+            "日常服务所用令牌的权限超出所需：{paths}。请为其使用策略 deploy/openbao/serving.hcl，并为轮换、删除和销毁"
+            "命令使用单独的令牌（--token-file）。",
+        ),
+        "keys-rights-unknown": (
+            "The key server does not say what the token may do: {problem}. Let it use sys/capabilities-self.",
+            "密钥服务器未说明该令牌的权限：{problem}。请允许其使用 sys/capabilities-self。",
+        ),
         "persons-none": (
             "There are no keys of data subjects yet; the first value makes {file}.",
             "还没有数据主体的密钥；写入第一个值时会创建 {file}。",
