@@ -52,6 +52,7 @@ from gateway.legs import certificate_ends, upstream_tls
 from gateway.network import Allowlist, Network, Tenant
 from gateway.opening import open_keyring, sealing_of
 from gateway.origin import Origins
+from gateway.orphans import OrphanSweep
 from gateway.outward import Outward
 from gateway.person_keys import open_persons
 from gateway.placed import Placed
@@ -78,6 +79,7 @@ from kms.beside import Beside
 from kms.cell_store import CellStore
 from kms.cells import Cells
 from kms.keyring import Keyring
+from kms.orphans import Orphans
 from kms.persons import Persons
 from kms.scanner import Scanner
 from kms.shredding import Shredder
@@ -292,6 +294,12 @@ async def _assemble(
             SessionStore(database).sweep,
             EgressStore(database).sweep,
             cell_store.sweep,
+            OrphanSweep(
+                Orphans(VaultStore(database), persons, timedelta(days=settings.persons.backup_days)),
+                list(settings.tenants),
+                audit,
+                partial(new_id, "a", secrets.token_bytes),
+            ).sweep,
         ),
         lookouts=lookouts_of(
             ArrivalNeeds(settings, database, vault, keyring, audit, scanners, records, beside, cells), installations
