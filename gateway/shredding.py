@@ -183,6 +183,7 @@ class Shredding:
             f"cells and sealed files of these records that nothing opens any more: {counts.get('sealed', 0)} at least;"
             f" {_SEALED}",
             f"cells and sealed files of these records of before value keys: {counts.get('cells', 0)}; {_CELLS}",
+            f"imports: {_IMPORTS}",
             f"originals kept for taking protection back, deleted: {counts.get('kept', 0)}",
             f"epoch closed: {stamp(closed_at)}, by {self._keeper}; {_SURVIVORS}",
             f"unreadable in every copy from: {stamp(closed_at + self._backup)}, when the last backup of"
@@ -195,6 +196,11 @@ class Shredding:
 _UNHELD = "copies of the main database made before open them with the field keys until these are destroyed"
 _SEALED = "the CRM and its backups hold ciphertext whose keys are destroyed"
 _CELLS = "they are under field keys and end when the CRM deletes them"
+_IMPORTS = (
+    "each value waits under a key of its own that is destroyed with its person, so copies of the main database from"
+    " between an import and its binding open nothing of these records; imports of before that waited under one key, which"
+    " is swept once nothing was under it for as long as backups are kept"
+)
 _SURVIVORS = "copies of the person store from before open nothing"
 _GUESSES = (
     "with a copy of the main database from before and its equality or index keys, a guessed value can be confirmed"
