@@ -198,8 +198,8 @@ _SEALED = "the CRM and its backups hold ciphertext whose keys are destroyed"
 _CELLS = "they are under field keys and end when the CRM deletes them"
 _IMPORTS = (
     "each value waits under a key of its own that is destroyed with its person, so copies of the main database from"
-    " between an import and its binding open nothing of these records; imports of before that waited under one key, which"
-    " is swept once nothing was under it for as long as backups are kept"
+    " between an import and its binding open nothing of these records; imports of before that waited under one key,"
+    " which is swept once nothing was under it for as long as backups are kept"
 )
 _SURVIVORS = "copies of the person store from before open nothing"
 _GUESSES = (

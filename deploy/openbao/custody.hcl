@@ -1,5 +1,5 @@
-# Whoever runs crmgate keys import, destroy, rotate --tenant-key, person erase and person turn (--token-file): a token of
-# its own, short-lived, never on disk where the gateway serves. For each CRM, write its name instead of "main".
+# Whoever runs crmgate keys import, keys destroy, keys rotate --tenant-key and keys person (--token-file): a token of its
+# own, short-lived, never on disk where the gateway serves. For each CRM, write its name instead of "main".
 path "transit/keys/crmgate-main"              { capabilities = ["create", "update", "read", "delete"] }
 path "transit/keys/crmgate-main/*"            { capabilities = ["create", "update", "read", "delete"] }
 path "transit/encrypt/crmgate-main"           { capabilities = ["update"] }
