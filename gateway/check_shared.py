@@ -5,7 +5,7 @@ Nothing is started for it: a database that does not answer, or that was never us
 
 import psycopg
 
-from gateway.database import DatabaseUnavailable, EmbeddedPostgres, open_pool
+from gateway.database import DatabaseUnavailable, EmbeddedPostgres, EmbeddedServerFault, open_pool
 from gateway.finding import Finding, Weight, finding
 from gateway.opening import embedded_folder, own_dsn
 from gateway.process_store import hosts
@@ -29,7 +29,7 @@ async def check_shared(settings: Settings, timeout_s: float = TIMEOUT_S) -> list
         # A pool waits for a server that is not there; one connection says so at once.
         await (await psycopg.AsyncConnection.connect(dsn, connect_timeout=int(timeout_s))).close()
         pool = await open_pool(dsn, max_size=1, timeout_s=timeout_s)
-    except (SettingInvalid, DatabaseUnavailable, psycopg.Error):
+    except (SettingInvalid, DatabaseUnavailable, EmbeddedServerFault, psycopg.Error):
         return []
     try:
         nodes = await hosts(pool)
