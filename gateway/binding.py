@@ -20,6 +20,7 @@ from policies.profile import Action, FieldSpec, Operation, Profile
 # (tenant, profile, operation, CRM session) → the CRM's key of that user, see gateway.whoami
 Ask = Callable[[str, Profile, Operation, str], Awaitable[str | None]]
 WRITES = frozenset({Action.CREATE, Action.UPDATE})
+_FAILED = 500
 TAUGHT = WRITES | {Action.LOGIN}  # actions whose answers teach anything
 
 
@@ -43,7 +44,9 @@ class FileCells(Protocol):
 class KeptValues(Protocol):
     """The part of gateway.kept that settles what a write brought in other forms than surrogates."""
 
-    async def settle(self, exchange: Exchange, made: RecordKey | None, *, accepted: bool) -> None:
+    async def settle(
+        self, exchange: Exchange, made: RecordKey | None, *, accepted: bool, certain: bool = False
+    ) -> None:
         """What the CRM's answer means for it."""
 
     async def copy(self, exchange: Exchange, fields: Iterable[FieldSpec], made: RecordKey) -> None:
@@ -108,7 +111,9 @@ class Binding:
             told = profile.record_from_answer(operation, status, fields, body) if accepted else []
             made = told[0] if len(told) == 1 else None
             if exchange.kept:
-                await self._kept.settle(exchange, made, accepted=accepted)
+                # A CRM that failed, or sends to its sign-in page, may have stored it; one that shows a form has not.
+                certain = not turned_away and status < _FAILED
+                await self._kept.settle(exchange, made, accepted=accepted, certain=certain)
             elif made is not None and operation.action is Action.CREATE:
                 await self._kept.copy(exchange, profile.field_specs.values(), made)
 

@@ -11,7 +11,7 @@ import importlib.metadata
 import os
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -20,6 +20,7 @@ import psycopg
 
 from gateway.certificate import read_certificate
 from gateway.check_egress import check_egress
+from gateway.check_shared import check_shared
 from gateway.finding import Finding, Weight, finding, reason_of
 from gateway.opening import embedded_folder, open_keys, own_dsn, public_hosts
 from gateway.person_keys import open_persons
@@ -35,12 +36,15 @@ from gateway.settings import (
 from gateway.tls import URGENT_DAYS, WARN_DAYS, Expiry, client_context, end_of, weak_ciphers
 from gateway.toml_tree import SettingInvalid
 from kms.provider import KeysUnavailable
+from kms.vault import TransitProvider
+from kms.vault_rights import beyond_serving
 from policies.profile import ProfileInvalid, load_profile
 
 PACKAGES = ("gateway", "policies", "kms", "audit", "privacy", "rules")
 DISTRIBUTION = "crmgate"
 FRONT_END = Path(__file__).resolve().parent / "console" / "static" / "vendor"
 TIMEOUT_S = 5.0
+_SHOWN = 4
 # What OpenSSL calls the alert of a server, and the finding.
 _TLS_FAULTS = {
     "TLSV13_ALERT_CERTIFICATE_REQUIRED": "upstream-wants-certificate",
@@ -61,6 +65,7 @@ async def check(settings: Settings, now: datetime) -> list[Finding]:
         found += _certificate(section, settings, listener, now)
         found += _port(section, listener)
     found += await asyncio.to_thread(_database, settings)
+    found += await check_shared(settings)
     found += await asyncio.to_thread(lambda: list(check_egress(settings)))
     found += await _keys(settings)
     found += await _persons(settings)
@@ -298,27 +303,45 @@ def _database(settings: Settings) -> Iterator[Finding]:
 
 
 async def _keys(settings: Settings) -> list[Finding]:
-    found = [] if settings.tenants.keys() <= settings.tenant_keys.keys() else [await _key_section(settings, "keys", "")]
-    return found + [await _key_section(settings, f"tenant.{name}.keys", name) for name in settings.tenant_keys]
+    found = [] if settings.tenants.keys() <= settings.tenant_keys.keys() else await _key_section(settings, "keys", "")
+    for name in settings.tenant_keys:
+        found += await _key_section(settings, f"tenant.{name}.keys", name)
+    return found
 
 
-async def _key_section(settings: Settings, section: str, tenant: str) -> Finding:
+async def _rights(section: str, provider: TransitProvider, served: list[str]) -> AsyncIterator[Finding]:
+    """Whether the token may do more to our keys than serving needs."""
+    try:
+        beyond = await beyond_serving(provider, served)
+    except KeysUnavailable as fault:
+        yield finding("keys-rights-unknown", Weight.WARNING, f"{section}.login", problem=fault)
+        return
+    if beyond:
+        shown = ", ".join(beyond[:_SHOWN]) + (" …" if len(beyond) > _SHOWN else "")
+        yield finding("keys-too-much", Weight.WARNING, f"{section}.login", paths=shown)
+
+
+async def _key_section(settings: Settings, section: str, tenant: str) -> list[Finding]:
     keys = settings.keys_of(tenant)
     local = keys.provider is KeyStore.LOCAL
     place = f"{section}.path" if local else f"{section}.address"
     try:
         provider = open_keys(settings, tenant)
     except (SettingInvalid, KeysUnavailable) as fault:
-        return finding("keys-unavailable", Weight.PROBLEM, place, problem=fault)
+        return [finding("keys-unavailable", Weight.PROBLEM, place, problem=fault)]
+    excess: list[Finding] = []
     try:
         await provider.check()
+        if isinstance(provider, TransitProvider):
+            served = [name for name in settings.tenants if settings.keys_of(name) is keys]
+            excess = [one async for one in _rights(section, provider, served)]
     except KeysUnavailable as fault:
         known = fault.problem in ("keyring-missing", "keyring-wrong-secret", "keyring-readable-by-others")
         found = fault.problem if known else "keys-unavailable"
-        return finding(found, Weight.PROBLEM, place, file=keys.path or settings.keyring_path, problem=fault)
+        return [finding(found, Weight.PROBLEM, place, file=keys.path or settings.keyring_path, problem=fault)]
     finally:
         await provider.close()
-    return finding("keys-fine", Weight.FINE, place, provider=provider.name)
+    return [finding("keys-fine", Weight.FINE, place, provider=provider.name), *excess]
 
 
 async def _persons(settings: Settings) -> list[Finding]:

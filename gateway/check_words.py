@@ -187,6 +187,17 @@ SENTENCES: Mapping[str, tuple[str, str]] = MappingProxyType(
             "配置档会加密文件，传输期间文件暂存于 {folder}：那里只剩 {free} MB，而单个文件最大可达 {most} MB。",
         ),
         "keys-fine": ("The keys can be opened ({provider}).", "密钥可以打开（{provider}）。"),
+        "keys-too-much": (
+            "The token that serves may do more to the keys than serving needs: {paths}. Give it the policy"
+            " deploy/openbao/serving.hcl, and a token of their own (--token-file) to the commands that rotate, erase"
+            " and destroy.",
+            "日常服务所用令牌的权限超出所需：{paths}。请为其使用策略 deploy/openbao/serving.hcl，并为轮换、删除和销毁"
+            "命令使用单独的令牌（--token-file）。",
+        ),
+        "keys-rights-unknown": (
+            "The key server does not say what the token may do: {problem}. Let it use sys/capabilities-self.",
+            "密钥服务器未说明该令牌的权限：{problem}。请允许其使用 sys/capabilities-self。",
+        ),
         "persons-none": (
             "There are no keys of data subjects yet; the first value makes {file}.",
             "还没有数据主体的密钥；写入第一个值时会创建 {file}。",
@@ -194,6 +205,18 @@ SENTENCES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "persons-unavailable": (
             "The keys of data subjects cannot be used: {problem}.",
             "数据主体的密钥无法使用：{problem}。",
+        ),
+        "persons-not-shared": (
+            "Several nodes use this database ({nodes}), but each keeps the keys of data subjects in a file of its own:"
+            " what one writes no other can open. Set persons.store to postgresql.",
+            "多个节点共用此数据库（{nodes}），但数据主体的密钥保存在各节点自己的文件中：一个节点写入的内容，其他节点"
+            "无法打开。请将 persons.store 设为 postgresql。",
+        ),
+        "arrivals-no-credential": (
+            "What comes into this CRM past crmgate is not looked for: no service credential is stored. Store one"
+            " (crmgate protect credential --tenant {tenant}), or set arrivals_s to 0.",
+            "未检查绕过 crmgate 进入此 CRM 的数据：尚未保存服务账户凭据。请保存凭据"
+            "（crmgate protect credential --tenant {tenant}），或将 arrivals_s 设为 0。",
         ),
         "persons-fine": ("The keys of data subjects can be opened ({keys}).", "数据主体的密钥可以打开（{keys} 个）。"),
     }

@@ -94,8 +94,10 @@ def destroy(
             f" {counts['shared']} stay with others, {counts['unheld'] + counts['beside']} under field keys deleted.",
             markup=False,
         )
+        if counts["sealed"]:
+            out.print(f"{counts['sealed']} cells and files of these records in the CRM open nowhere any more.")
         if counts["cells"]:
-            out.print(f"{counts['cells']} cells and files of these records stay in the CRM until it deletes them.")
+            out.print(f"{counts['cells']} older cells and files of theirs stay in the CRM until it deletes them.")
         if collect:
             out.print("Copies of the person store still open them until: crmgate keys person turn")
         else:

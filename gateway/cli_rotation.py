@@ -13,6 +13,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
+from gateway.cli_destroy import TokenOption
 from gateway.cli_shell import (
     PROBLEM,
     UNUSABLE,
@@ -28,7 +29,7 @@ from gateway.cli_shell import (
 from gateway.database import open_pool
 from gateway.job import Job, JobUnknown, State, Wanted
 from gateway.job_store import JobStore
-from gateway.opening import open_database
+from gateway.opening import open_database, operated
 from gateway.settings import Settings
 from kms.rotation_store import NotRotatable
 
@@ -61,6 +62,7 @@ def rotate(
         bool, typer.Option("--close-old", help="With --tenant-key: old versions open nothing any more in the end.")
     ] = False,
     rate: Rate = None,
+    token_file: TokenOption = None,
     config: FileOption = None,
 ) -> None:
     """Make new field keys and bring everything stored under them; the CRM and its users notice nothing."""
@@ -74,7 +76,8 @@ def rotate(
     async def work(settings: Settings, name: str, dsn: str) -> int:
         from gateway.composition_durable import open_jobs
 
-        async with open_jobs(settings, dsn, name, "command-line", getpass.getuser()) as desk:
+        operator = operated(settings, name, token_file)
+        async with open_jobs(operator, dsn, name, "command-line", getpass.getuser()) as desk:
             if tenant_key:
                 begun = [await desk.begin_tenant_key(close=close_old)]
             else:
@@ -127,13 +130,20 @@ def pause(jobs: Jobs = None, tenant: TenantOption = "", config: FileOption = Non
 
 
 @rotation_app.command("resume")
-def resume(jobs: Jobs = None, tenant: TenantOption = "", rate: Rate = None, config: FileOption = None) -> None:
+def resume(
+    jobs: Jobs = None,
+    tenant: TenantOption = "",
+    rate: Rate = None,
+    token_file: TokenOption = None,
+    config: FileOption = None,
+) -> None:
     """Go on with rotations that are paused, stopped or were left by a process that died; shows progress."""
 
     async def work(settings: Settings, name: str, dsn: str) -> int:
         from gateway.composition_durable import open_jobs
 
-        async with open_jobs(settings, dsn, name, "command-line", getpass.getuser()) as desk:
+        operator = operated(settings, name, token_file)
+        async with open_jobs(operator, dsn, name, "command-line", getpass.getuser()) as desk:
             meant = await _meant(desk.jobs.of_tenant(name, KINDS), jobs, _LASTING)
             return await _follow(desk.durable.wait, [await _again(desk, job, rate) for job in meant])
 

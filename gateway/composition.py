@@ -53,6 +53,7 @@ from gateway.legs import certificate_ends, upstream_tls
 from gateway.network import Allowlist, Network, Tenant
 from gateway.opening import open_keyring, sealing_of
 from gateway.origin import Origins
+from gateway.orphans import OrphanSweep
 from gateway.outward import Outward
 from gateway.person_keys import open_persons
 from gateway.placed import Placed
@@ -79,6 +80,8 @@ from kms.beside import Beside
 from kms.cell_store import CellStore
 from kms.cells import Cells
 from kms.keyring import Keyring
+from kms.orphans import Orphans
+from kms.persons import Persons
 from kms.scanner import Scanner
 from kms.shredding import Shredder
 from kms.store import Store as VaultStore
@@ -201,7 +204,7 @@ async def open_app(settings: Settings, dsn: str) -> AsyncIterator[App]:
         roles = sorted({role for bundle in bundles.values() for role in bundle.roles})
         accounts = accounts_of(settings, database, keyring, roles)
         app = await _assemble(
-            stack, settings, dsn, database, audit, vault, keyring, scanners, installations, bundles, accounts
+            stack, settings, dsn, database, audit, vault, keyring, persons, scanners, installations, bundles, accounts
         )
         shredder = Shredder(VaultStore(database), persons, utc_now)
         await stack.enter_async_context(kept_erased(shredder, list(settings.tenants)))
@@ -217,6 +220,7 @@ async def _assemble(
     audit: AuditLog,
     vault: SurrogateVault,
     keyring: Keyring,
+    persons: Persons,
     scanners: Mapping[str, Scanner],
     installations: Mapping[str, Installation],
     bundles: Mapping[str, Bundle],
@@ -243,8 +247,9 @@ async def _assemble(
     await migrated.start()
     stack.push_async_callback(migrated.close)
     sealing, cell_store = partial(sealing_of, settings), CellStore(database)
-    files = Files(cell_store, keyring, sealing, records, utc_now, secrets.token_bytes)
-    beside, cells, sight = Beside(cell_store, keyring, sealing), Cells(cell_store, keyring, sealing), Sight(records)
+    files = Files(cell_store, keyring, sealing, records, utc_now, secrets.token_bytes, persons)
+    cells = Cells(cell_store, keyring, sealing, persons=persons)
+    beside, sight = Beside(cell_store, keyring, sealing), Sight(records)
     kept = KeptFields(beside, cells, sight)
     cell_sight = CellSight(cells, sight, lambda tenant: installations[tenant].current.field_specs)
     whoami = Whoami({tenant.name: tenant for tenant in tenants.values()})
@@ -294,6 +299,12 @@ async def _assemble(
             SessionStore(database).sweep,
             EgressStore(database).sweep,
             cell_store.sweep,
+            OrphanSweep(
+                Orphans(VaultStore(database), persons, timedelta(days=settings.persons.backup_days)),
+                list(settings.tenants),
+                audit,
+                partial(new_id, "a", secrets.token_bytes),
+            ).sweep,
         ),
         lookouts=lookouts_of(
             ArrivalNeeds(settings, database, vault, keyring, audit, scanners, records, beside, cells), installations

@@ -13,6 +13,7 @@ import importlib.util
 import os
 import pwd
 import shutil
+import socket
 import subprocess
 import tempfile
 from collections.abc import Mapping
@@ -32,6 +33,9 @@ Pool = AsyncConnectionPool[psycopg.AsyncConnection[TupleRow]]
 ADMIN_ROLE = "crmgate_admin"
 ROLE = "crmgate"
 DATABASE = "crmgate"
+CONNECTED_AS = "crmgate on "
+"""Begins what connections call themselves; the name of the machine follows."""
+_NAME_BYTES = 63  # of an application_name
 SHARED_FOLDER = Path("/var/lib/crmgate")
 START_SECONDS = 120
 # The kernel limits a Unix socket path to 107 bytes; PostgreSQL appends this name to the folder.
@@ -291,6 +295,7 @@ async def open_pool(dsn: str, *, min_size: int = 1, max_size: int = 16, timeout_
         open=False,
         timeout=timeout_s,
         name="crmgate",
+        kwargs={"application_name": (CONNECTED_AS + socket.gethostname())[:_NAME_BYTES]},
         reconnect_timeout=timeout_s,
     )
     try:

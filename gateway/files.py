@@ -11,14 +11,17 @@ from datetime import datetime
 
 from gateway.exchange import Exchange
 from gateway.records import ANY_ENTITY, Records
-from gateway.refusal import ANSWER_NOT_RENDERABLE, Refusal
+from gateway.refusal import ANSWER_NOT_RENDERABLE, FILE_ERASED, Refusal
+from kms.cell_keys import CellHolding, value_keys_of
 from kms.cell_store import CellRow, CellStore
 from kms.envelope import CELL_BYTES, Context, FieldKey, Sealing
 from kms.keyring import Keyring
+from kms.persons import Persons
 from kms.stream import CHUNK_BYTES, SALT_BYTES, SUITES, Head, StreamInvalid, StreamOpener, StreamSealer, make_head
 from kms.stream_flow import seal_flow
 from kms.suites.aes_gcm import AES_256_GCM
 from kms.suites.suite import Suite
+from kms.value_key import derived
 from policies.decision import FieldView, Form
 from policies.operation import FieldSpec
 from policies.profile import Action
@@ -30,9 +33,9 @@ PURPOSE = "seal"
 class SealedUpload:
     """One file on its way to the CRM (gateway.body.spool.Transform)."""
 
-    def __init__(self, key: FieldKey, context: Context, salt: bytes, suite: Suite) -> None:
-        self._key, self._context, self._salt, self._suite = key, context, salt, suite
-        self._head = make_head(key, context, salt, CHUNK_BYTES, suite)
+    def __init__(self, key: FieldKey, context: Context, salt: bytes, suite: Suite, *, held: bool) -> None:
+        self._key, self._context, self._salt, self._suite, self._held = key, context, salt, suite, held
+        self._head = make_head(key, context, salt, CHUNK_BYTES, suite, held=held)
 
     def size(self, length: int) -> int:
         """Bytes of the sealed file."""
@@ -40,11 +43,15 @@ class SealedUpload:
 
     def flow(self, source: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """The sealed file."""
-        return seal_flow(StreamSealer(self._key, self._context, self._salt, suite=self._suite), source)
+        sealer = StreamSealer(self._key, self._context, self._salt, suite=self._suite, held=self._held)
+        return seal_flow(sealer, source)
 
 
 class Files:
-    """Seals, binds and opens files of one gateway. sealing: how a tenant seals; entropy: n random bytes."""
+    """Seals, binds and opens files of one gateway.
+
+    sealing: how a tenant seals; entropy: n random bytes; persons: whose keys hold new files, None: nobody's.
+    """
 
     def __init__(
         self,
@@ -54,8 +61,10 @@ class Files:
         records: Records,
         clock: Callable[[], datetime],
         entropy: Callable[[int], bytes],
+        persons: Persons | None = None,
     ) -> None:
         self._store = store
+        self._holding = None if persons is None else CellHolding(store, persons, entropy)
         self._keyring = keyring
         self._sealing = sealing
         self._records = records
@@ -73,13 +82,18 @@ class Files:
         own = spec.entity == operation.entity
         record = operation.record if own and operation.action is Action.UPDATE and operation.record is not None else ""
         # The row comes first: a file whose cell nobody knows could never be opened again.
-        await self._store.note_cell(tenant, cell, CellRow(spec.entity, spec.name, record))
+        row = CellRow(spec.entity, spec.name, record)
+        if self._holding is None:
+            await self._store.note_cell(tenant, cell, row)
+        else:
+            key = derived(key, (await self._holding.note(tenant, [cell], row, exchange.id))[cell])
         if own and not record:
             exchange.files += (cell,)
         suite = self._sealing(tenant).suite
         context = Context(tenant, APPLICATION, spec.entity, spec.name, cell=cell)
         # A retired suite has no streams: files of such a tenant are sealed with the default.
-        return SealedUpload(key, context, self._entropy(SALT_BYTES), suite if suite.number in SUITES else AES_256_GCM)
+        usable = suite if suite.number in SUITES else AES_256_GCM
+        return SealedUpload(key, context, self._entropy(SALT_BYTES), usable, held=self._holding is not None)
 
     async def bind(self, tenant: str, cells: Sequence[bytes], entity: str, record: str) -> None:
         """Give the files of a create their record; raises StoreUnavailable."""
@@ -104,6 +118,12 @@ class Files:
         key = (await self._keyring.by_id(tenant, {parsed.key_id}, gone)).get(parsed.key_id)
         if gone:
             raise Refusal(ANSWER_NOT_RENDERABLE, fields=(row.field,))
+        assert cell is not None
+        if parsed.held and key is not None:
+            values = await value_keys_of(self._holding, tenant, {cell: row})
+            if cell in values.erased:
+                raise Refusal(FILE_ERASED, fields=(row.field,))
+            key = values.opening(cell, key)
         if key is None:
             raise StreamInvalid
         opener = StreamOpener(key, Context(tenant, APPLICATION, row.entity, row.field, cell=cell), parsed)

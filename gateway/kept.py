@@ -232,7 +232,8 @@ class KeptFields:
         return same
 
     async def _seal(self, exchange: Exchange, leaf: Leaf, spec: FieldSpec, record: str) -> None:
-        (made,) = await self._cells.seal(exchange.tenant, spec.entity, spec.name, [(leaf.text, None)])
+        value = (leaf.text, record or None)
+        (made,) = await self._cells.seal(exchange.tenant, spec.entity, spec.name, [value], exchange=exchange.id)
         if len(made) > spec.max_chars:
             raise Refusal(VALUE_TOO_LONG, detail="cell", fields=(spec.name,))
         if record:
@@ -268,15 +269,20 @@ class KeptFields:
 
     # -- after the answer ------------------------------------------------------------------------------------------
 
-    async def settle(self, exchange: Exchange, made: tuple[str, str] | None, *, accepted: bool) -> None:
+    async def settle(
+        self, exchange: Exchange, made: tuple[str, str] | None, *, accepted: bool, certain: bool = False
+    ) -> None:
         """What the CRM's answer means for what this write brought. made: (entity, record) of a create.
 
+        certain: a write that was not accepted was refused; else the CRM only failed, and may have it nevertheless.
         Raises Refusal RECORD_UNKNOWN where the CRM made a record and does not say which; KeysUnavailable,
         StoreUnavailable.
         """
         tenant = exchange.tenant
         if not accepted:
             await self._beside.give_up(tenant, [one.waiting for one in exchange.kept if one.waiting])
+            if certain:
+                await self._cells.give_up(tenant, [one.cell for one in exchange.kept if one.cell and not one.record])
             return
         for one in exchange.kept:
             record = one.record or (made[1] if made is not None and made[0] == one.entity else "")

@@ -397,6 +397,14 @@ _TEXTS: dict[str, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
         ),
         ("CRM 的响应过大", "响应超出网关可检查的大小。", "请减少单次请求的内容，例如使用筛选或减少列数。"),
     ),
+    "file-erased": (
+        (
+            "This file cannot be opened any more",
+            "The person it belonged to was erased, and the key of the file was destroyed with that.",
+            "It may be deleted in the CRM.",
+        ),
+        ("此文件已无法打开", "文件所属人员的数据已被删除，文件的密钥也随之销毁。", "可以在 CRM 中删除此文件。"),
+    ),
     "answer-not-renderable": (
         (
             "This file cannot be shown to you",

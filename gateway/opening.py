@@ -5,7 +5,7 @@ Each function does one thing and says in plain words why it could not; nothing i
 
 import hashlib
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -105,6 +105,14 @@ def open_transit(keys: KeySettings, token_file: Path | None = None) -> TransitPr
         keys.timeout_s,
         key=keys.key,
     )
+
+
+def operated(settings: Settings, tenant: str, token_file: Path | None) -> Settings:
+    """The settings with an operator's token for the keys of a tenant, instead of what serves; None: as they are."""
+    if token_file is None:
+        return settings
+    keys = replace(settings.keys_of(tenant), login=KeyLogin.TOKEN_FILE, token_file=token_file)
+    return replace(settings, tenant_keys={**settings.tenant_keys, tenant: keys})
 
 
 def sealing_of(settings: Settings, tenant: str) -> Sealing:

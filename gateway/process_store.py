@@ -1,5 +1,7 @@
 """Which crmgate processes live: each holds a PostgreSQL advisory lock named after its id, for as long as it lives.
 
+Which machines they run on, their connections say (`CONNECTED_AS`).
+
 PostgreSQL lets the lock go when the connection ends, so a killed process needs nobody to say that it is dead. A host
 that vanishes is noticed by TCP keep-alive within a minute.
 """
@@ -9,6 +11,20 @@ from contextlib import asynccontextmanager
 
 import psycopg
 from psycopg.rows import TupleRow
+
+from gateway.database import CONNECTED_AS
+from kms.connections import Connections, Pool
+
+
+async def hosts(pool: Pool) -> set[str]:
+    """Names of the machines whose processes are connected to this database now; raises StoreUnavailable."""
+    async with Connections(pool).connection() as connection:
+        cursor = await connection.execute(
+            "SELECT DISTINCT substr(application_name, length(%s) + 1) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND starts_with(application_name, %s)",
+            (CONNECTED_AS, CONNECTED_AS),
+        )
+        return {str(one) for (one,) in await cursor.fetchall()}
 
 
 class ProcessLock:

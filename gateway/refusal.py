@@ -79,6 +79,7 @@ CRM_CUT_OFF = _reason("crm-cut-off", 502, retry=True)
 CRM_ANSWER_UNREADABLE = _reason("crm-answer-unreadable", 502)
 ANSWER_TOO_LARGE = _reason("answer-too-large", 502)
 ANSWER_NOT_RENDERABLE = _reason("answer-not-renderable", 403)
+FILE_ERASED = _reason("file-erased", 410)
 # Collaborators
 AUDIT_UNAVAILABLE = _reason("audit-unavailable", 503, retry=True)
 STORE_UNAVAILABLE = _reason("store-unavailable", 503, retry=True)

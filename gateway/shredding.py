@@ -146,6 +146,7 @@ class Shredding:
             "unheld": erased.unheld,
             "beside": erased.beside,
             "cells": erased.cells,
+            "sealed": erased.sealed,
             "kept": kept,
         }
         await self._note("destroyed", order.id, order.by, order.reason, list(order.records), count=erased.keys)
@@ -179,7 +180,10 @@ class Shredding:
             f"values that stay because other records hold them as well: {counts.get('shared', 0)}",
             f"values of before person keys, rows deleted: {counts.get('unheld', 0)}; {_UNHELD}",
             f"dates and digits kept beside the CRM, rows deleted: {counts.get('beside', 0)}; {_UNHELD}",
-            f"cells and sealed files of these records in the CRM: {counts.get('cells', 0)}; {_CELLS}",
+            f"cells and sealed files of these records that nothing opens any more: {counts.get('sealed', 0)} at least;"
+            f" {_SEALED}",
+            f"cells and sealed files of these records of before value keys: {counts.get('cells', 0)}; {_CELLS}",
+            f"imports: {_IMPORTS}",
             f"originals kept for taking protection back, deleted: {counts.get('kept', 0)}",
             f"epoch closed: {stamp(closed_at)}, by {self._keeper}; {_SURVIVORS}",
             f"unreadable in every copy from: {stamp(closed_at + self._backup)}, when the last backup of"
@@ -190,7 +194,13 @@ class Shredding:
 
 
 _UNHELD = "copies of the main database made before open them with the field keys until these are destroyed"
+_SEALED = "the CRM and its backups hold ciphertext whose keys are destroyed"
 _CELLS = "they are under field keys and end when the CRM deletes them"
+_IMPORTS = (
+    "each value waits under a key of its own that is destroyed with its person, so copies of the main database from"
+    " between an import and its binding open nothing of these records; imports of before that waited under one key,"
+    " which is swept once nothing was under it for as long as backups are kept"
+)
 _SURVIVORS = "copies of the person store from before open nothing"
 _GUESSES = (
     "with a copy of the main database from before and its equality or index keys, a guessed value can be confirmed"

@@ -236,7 +236,8 @@ class Tokeniser:
         for table in (False, True):
             mine = [number for number, (target, _) in enumerate(given) if (target.records == ()) is table]
             values = [given[number][1] for number in mine]
-            placed = await self._vault.place(exchange.tenant, values, cell_of(exchange, table=table))
+            cell = cell_of(exchange, table=table)
+            placed = await self._vault.place(exchange.tenant, values, cell, apart=cell.startswith(IMPORTED))
             await remember(self._vault, exchange, placed, partial(self._loaded_form, work))
             for number, (surrogate, _) in zip(mine, placed, strict=True):
                 surrogates[number] = surrogate

@@ -12,7 +12,7 @@ from kms import index
 from kms import surrogate as shapes_of
 from kms.entry import NewValue, Origin
 from kms.envelope import DEFAULT, NONCE_BYTES, Context, FieldKey, Sealing, key_id, seal
-from kms.holder_store import LOOSE, Place
+from kms.holder_store import APART, LOOSE, Place
 from kms.index import IndexRow
 from kms.normalise import VERSION, exact, folded, normalise
 from kms.rotation_store import RenewedValue, SealedRow, TermRow
@@ -60,6 +60,7 @@ class Draft:
     places: list[Place] = field(default_factory=list)
     held: bool = False
     value_key: bytes | None = field(default=None, repr=False)
+    held_in: str = ""
 
     def take(self, found: StoredRow) -> None:
         """There is an entry of an equal value already."""
@@ -105,8 +106,13 @@ def place_of(origin: Origin, cell: str, *, index_only: bool = False) -> Place:
     return LOOSE if index_only else Place(origin.entity, "", cell or NO_CELL)
 
 
-def draft(values: Sequence[NewValue], keys: dict[str, KindKeys], cell: str) -> list[Draft]:
-    """Drafts of these values; `numbers` says which values each one is for. cell: the exchange that writes them."""
+def draft(
+    values: Sequence[NewValue], keys: dict[str, KindKeys], cell: str, apart: Callable[[], str] | None = None
+) -> list[Draft]:
+    """Drafts of these values; `numbers` says which values each one is for. cell: the exchange that writes them.
+
+    apart: makes names; each value that waits is then held by itself, because the cell covers many records.
+    """
     drafts: dict[object, Draft] = {}
     for number, value in enumerate(values):
         kind, origin = value.kind, value.origin
@@ -123,8 +129,9 @@ def draft(values: Sequence[NewValue], keys: dict[str, KindKeys], cell: str) -> l
         made = drafts.get(place)
         if made is None:
             made = drafts[place] = Draft(kind, value.clear, terms, [], [], aside=aside)
+            made.held_in = f"{cell}{APART}{apart()}" if apart is not None else cell
         made.numbers.append(number)
-        made.places.append(place_of(origin, cell, index_only=value.index_only))
+        made.places.append(place_of(origin, made.held_in, index_only=value.index_only))
         if not value.index_only:
             made.origins.append((origin, value.clear))
     return list(drafts.values())

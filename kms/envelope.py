@@ -26,7 +26,9 @@ SUITES: Mapping[int, Suite] = MappingProxyType(
     {suite.number: suite for suite in (AES_256_GCM, AES_256_SIV, SM4_GCM, TRIPLE_DES)}
 )
 TYPE_TEXT, TYPE_INTEGER, TYPE_DECIMAL, TYPE_DATE, TYPE_BOOLEAN, TYPE_JSON = range(1, 7)
-TYPES = 0x0F
+TYPES = 0x07
+FLAG_HELD = 0x08
+"""The key comes from the field key and a value key of the cell (kms.value_key); only with a cell id."""
 FLAG_COMMITTED = 0x10
 FLAG_CELL = 0x20
 FLAG_CHUNKED = 0x40
@@ -98,11 +100,12 @@ def seal(
     pad_to: int = 0,
     kind: int = TYPE_TEXT,
     sealing: Sealing = DEFAULT,
+    held: bool = False,
 ) -> bytes:
     """Seal a value; `nonce` is 12 fresh random bytes, `pad_to` hides the length in steps of that many bytes.
 
-    kind: one of the TYPE_ numbers. A suite that is not bound to the record ignores record, cell and nonce. Raises
-    SuiteRetired.
+    kind: one of the TYPE_ numbers. held: the key was derived with the value key of the cell, and the envelope says so.
+    A suite that is not bound to the record ignores record, cell and nonce. Raises SuiteRetired.
     """
     if len(nonce) != NONCE_BYTES or len(key.id) != KEY_ID_BYTES or len(key.secret) != SECRET_BYTES:
         raise ValueError("a G1 envelope takes a 12-byte nonce, a 4-byte key id and a 32-byte key")
@@ -114,7 +117,9 @@ def seal(
     cell, record = _record(suite, context)
     if context.cell is not None and len(context.cell) != CELL_BYTES:
         raise ValueError("a cell id has 8 bytes")
-    flags = kind
+    if held and not cell:
+        raise ValueError("only a cell with an id has a value key")
+    flags = kind | (FLAG_HELD if held else 0)
     commitment = b""
     if pad_to:
         flags |= FLAG_PADDED
@@ -136,8 +141,13 @@ def open_(keys: Mapping[bytes, FieldKey], blob: bytes, context: Context) -> byte
     return plaintext
 
 
-def open_typed(keys: Mapping[bytes, FieldKey], blob: bytes, context: Context) -> tuple[int, bytes]:
-    """Type and value again; raises EnvelopeInvalid, also when the key id is not among `keys`."""
+def open_typed(
+    keys: Mapping[bytes, FieldKey], blob: bytes, context: Context, *, held: bool = False
+) -> tuple[int, bytes]:
+    """Type and value again; raises EnvelopeInvalid, also when the key id is not among `keys`.
+
+    held: `keys` were derived with the value key of this cell; an envelope that says otherwise opens nowhere.
+    """
     key = keys.get(blob[1:5])
     suite = SUITES.get(blob[0]) if len(blob) > _HEAD_BYTES else None
     if key is None or suite is None or len(key.secret) != SECRET_BYTES:
@@ -149,7 +159,7 @@ def open_typed(keys: Mapping[bytes, FieldKey], blob: bytes, context: Context) ->
     cell, record = _record(suite, context)
     if flags & FLAG_CHUNKED or not TYPE_TEXT <= kind <= TYPE_JSON or len(blob) < until + suite.least:
         raise EnvelopeInvalid
-    if cell != blob[_HEAD_BYTES:start]:
+    if cell != blob[_HEAD_BYTES:start] or bool(flags & FLAG_HELD) != held or (held and not cell):
         raise EnvelopeInvalid
     if until > start and not hmac.compare_digest(suite.commit(key.secret, record), blob[start:until]):
         raise EnvelopeInvalid
@@ -171,6 +181,11 @@ def cell_id(blob: bytes) -> bytes | None:
     if len(blob) < _HEAD_BYTES + CELL_BYTES or not blob[5] & FLAG_CELL:
         return None
     return blob[_HEAD_BYTES : _HEAD_BYTES + CELL_BYTES]
+
+
+def is_held(blob: bytes) -> bool:
+    """Whether an envelope says that its cell has a value key; a hint until it opens."""
+    return len(blob) > _HEAD_BYTES and bool(blob[5] & FLAG_HELD)
 
 
 def _record(suite: Suite, context: Context) -> tuple[bytes, bytes]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import psycopg
+from psycopg import sql
 from psycopg.rows import TupleRow
 
 from kms.connections import Connection
@@ -27,12 +28,27 @@ class Place(NamedTuple):
     cell: str
 
 
+APART = "/"
+"""Behind the name of a cell, before the name of one value of it that has a holder of its own."""
 LOOSE = Place("", "", "#loose")
 """Of values that stand nowhere: what somebody searched for. Whoever is erased, this holder is erased as well."""
 
 
+class WrapTable(NamedTuple):
+    """Value keys of things outside the vault: the table `wraps`, that of the things, `of`, and the column of both."""
+
+    wraps: str
+    of: str
+    key: str
+
+
+CELLS = WrapTable("vault_cell_wrap", "vault_cell", "cell")
+OUTSIDE = (CELLS,)
+"""Things whose ciphertext is elsewhere: their row stays when nobody living holds them, marked by `erased_at`."""
+
+
 class WrapRow(NamedTuple):
-    """A value key wrapped for a holder."""
+    """A value key wrapped for a holder; surrogate: of an entry, or the name of a thing outside the vault."""
 
     surrogate: str
     holder: bytes
@@ -172,6 +188,24 @@ async def bind_holder(connection: Connection, tenant: str, cell: str, entity: st
     )
 
 
+async def bind_apart(
+    connection: Connection, tenant: str, cell: str, entity: str, record: str, surrogates: Sequence[str]
+) -> set[str]:
+    """Holders made for one value each of a cell become a record's; for which of these surrogates there were any."""
+    cursor = await connection.execute(
+        """
+        WITH mine AS (
+            SELECT h.id, w.surrogate FROM vault_wrap w JOIN vault_holder h ON h.tenant = w.tenant AND h.id = w.holder
+            WHERE w.tenant = %s AND w.surrogate = ANY(%s::text[]) AND h.entity = %s AND h.record = ''
+              AND h.erased_at IS NULL AND starts_with(h.cell, %s) ORDER BY h.id FOR NO KEY UPDATE OF h)
+        UPDATE vault_holder h SET record = %s FROM mine WHERE h.tenant = %s AND h.id = mine.id
+        RETURNING mine.surrogate
+        """,
+        (tenant, list(surrogates), entity, cell + APART, record, tenant),
+    )
+    return {str(one) for (one,) in await cursor.fetchall()}
+
+
 async def drop_waiting_wraps(
     connection: Connection, tenant: str, cell: str, entity: str, surrogates: Sequence[str]
 ) -> None:
@@ -201,13 +235,28 @@ class Marked:
     """Holders of some records, marked as erased.
 
     unheld: entries of before person keys that stood nowhere else; beside: values kept beside the CRM (kms.beside), both
-    deleted; cells: cells and files in the CRM that stay.
+    deleted; cells: cells and files in the CRM of before value keys, which stay; sealed: those that have value keys.
     """
 
     holders: list[bytes]
     unheld: int
     beside: int
     cells: int
+    sealed: int
+
+
+_IS_NAMED = sql.SQL("(h.erased_at IS NOT NULL OR {} OR {})").format(
+    sql.SQL(" OR ").join(
+        sql.SQL("EXISTS (SELECT 1 FROM {} w WHERE w.tenant = h.tenant AND w.holder = h.id)").format(sql.Identifier(one))
+        for one in ("vault_wrap", *(table.wraps for table in OUTSIDE))
+    ),
+    sql.SQL(
+        "EXISTS (SELECT 1 FROM vault_origin o WHERE o.tenant = h.tenant AND o.entity = h.entity AND h.record <> ''"
+        " AND o.record = h.record)"
+        " OR EXISTS (SELECT 1 FROM vault_origin o WHERE o.tenant = h.tenant AND o.entity = h.entity AND h.record = ''"
+        " AND o.record = '' AND o.cell <> '' AND o.cell = h.cell)"
+    ),
+)
 
 
 class HolderStore:
@@ -256,14 +305,15 @@ class HolderStore:
             unheld = cursor.rowcount
             beside = await _delete_beside(connection, tenant, entities, names)
             cursor = await connection.execute(
-                "SELECT count(*) FROM vault_cell c JOIN unnest(%s::text[], %s::text[]) AS w (entity, record)"
+                "SELECT count(*) FILTER (WHERE NOT c.held), count(*) FILTER (WHERE c.held)"
+                " FROM vault_cell c JOIN unnest(%s::text[], %s::text[]) AS w (entity, record)"
                 " ON w.entity = c.entity AND w.record = c.record WHERE c.tenant = %s AND c.record <> ''",
                 (entities, names, tenant),
             )
             row = await cursor.fetchone()
             assert row is not None
             await connection.commit()
-            return Marked(holders, unheld, beside, row[0])
+            return Marked(holders, unheld, beside, row[0], row[1])
 
     async def remark(self, tenant: str, holders: Sequence[bytes]) -> list[bytes]:
         """Mark holders that were erased before this database was restored; those that were not marked."""
@@ -302,13 +352,16 @@ class HolderStore:
 
     async def holding_still(self, tenant: str) -> list[bytes]:
         """Erased holders for whom value keys are still stored."""
+        tables = ["vault_wrap", *(one.wraps for one in OUTSIDE)]
+        query = sql.SQL(" UNION ").join(
+            sql.SQL(
+                "SELECT w.holder FROM {} w JOIN vault_holder h ON h.tenant = w.tenant AND h.id = w.holder"
+                " WHERE w.tenant = %(tenant)s AND h.erased_at IS NOT NULL"
+            ).format(sql.Identifier(one))
+            for one in tables
+        )
         async with self._connections.connection() as connection:
-            cursor = await connection.execute(
-                "SELECT DISTINCT w.holder FROM vault_wrap w"
-                " JOIN vault_holder h ON h.tenant = w.tenant AND h.id = w.holder"
-                " WHERE w.tenant = %s AND h.erased_at IS NOT NULL",
-                (tenant,),
-            )
+            cursor = await connection.execute(query, {"tenant": tenant})
             return [bytes(one) for (one,) in await cursor.fetchall()]
 
     async def remove(self, tenant: str, holders: Sequence[bytes], most: int) -> Removed | None:
@@ -336,6 +389,24 @@ class HolderStore:
             await connection.commit()
             return Removed(gone, len(concerned) - gone)
 
+    async def remove_outside(self, tenant: str, holders: Sequence[bytes]) -> None:
+        """Take away what was wrapped for erased holders outside the vault, and mark what nobody living holds."""
+        async with self._connections.connection() as connection:
+            await connection.execute(_LOCK_WAIT)
+            for table in OUTSIDE:
+                query = """
+                    WITH gone AS (DELETE FROM {wraps} w USING vault_holder h WHERE w.tenant = %(tenant)s
+                        AND w.holder = ANY(%(holders)s::bytea[]) AND h.tenant = w.tenant AND h.id = w.holder
+                        AND h.erased_at IS NOT NULL RETURNING w.{key})
+                    UPDATE {of} c SET erased_at = clock_timestamp() FROM gone
+                    WHERE c.tenant = %(tenant)s AND c.{key} = gone.{key} AND NOT EXISTS (
+                        SELECT 1 FROM {wraps} w JOIN vault_holder h ON h.tenant = w.tenant AND h.id = w.holder
+                        WHERE w.tenant = c.tenant AND w.{key} = c.{key} AND h.erased_at IS NULL)
+                    """
+                names = {name: sql.Identifier(one) for name, one in table._asdict().items()}
+                await connection.execute(sql.SQL(query).format(**names), {"tenant": tenant, "holders": list(holders)})
+            await connection.commit()
+
     async def purge(self, tenant: str, surrogates: Sequence[str]) -> None:
         """Take entries away that no living holder has, so that their value can be written anew."""
         async with self._connections.connection() as connection:
@@ -346,6 +417,36 @@ class HolderStore:
             )
             await _delete_unheld(connection, tenant, surrogates)
             await connection.commit()
+
+    async def named(self, tenant: str, holders: Sequence[bytes]) -> set[bytes]:
+        """Which of these are erased, hold a value key, or belong to a place where a value stands."""
+        async with self._connections.connection() as connection:
+            query = "SELECT h.id FROM vault_holder h WHERE h.tenant = %s AND h.id = ANY(%s::bytea[]) AND {}"
+            cursor = await connection.execute(sql.SQL(query).format(_IS_NAMED), (tenant, list(holders)))
+            return {bytes(one) for (one,) in await cursor.fetchall()}
+
+    async def release(self, tenant: str, holders: Sequence[bytes]) -> list[bytes]:
+        """Take away those that nothing names, unless somebody writes for them now; which of them are not there then."""
+        async with self._connections.connection() as connection:
+            cursor = await connection.execute(
+                "SELECT id FROM vault_holder WHERE tenant = %s AND id = ANY(%s::bytea[]) AND erased_at IS NULL"
+                " ORDER BY id FOR UPDATE SKIP LOCKED",
+                (tenant, list(holders)),
+            )
+            free = [bytes(one) for (one,) in await cursor.fetchall()]
+            # Asked again under the lock: a writer may have been there after the last look.
+            await connection.execute(
+                sql.SQL(
+                    "DELETE FROM vault_holder h WHERE h.tenant = %s AND h.id = ANY(%s::bytea[]) AND NOT ({})"
+                ).format(_IS_NAMED),
+                (tenant, free),
+            )
+            cursor = await connection.execute(
+                "SELECT id FROM vault_holder WHERE tenant = %s AND id = ANY(%s::bytea[])", (tenant, list(holders))
+            )
+            left = {bytes(one) for (one,) in await cursor.fetchall()}
+            await connection.commit()
+            return [one for one in holders if one not in left]
 
     async def counts(self, tenant: str) -> tuple[int, int, int, int]:
         """Holders that live, holders erased, entries held, entries of before person keys."""

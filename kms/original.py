@@ -38,16 +38,23 @@ class ValueRefused(ValueError):  # noqa: N818 - names what happened
 
 
 def seal_value(
-    key: FieldKey, value: Value, context: Context, nonce: bytes, *, pad_to: int = 0, sealing: Sealing = DEFAULT
+    key: FieldKey,
+    value: Value,
+    context: Context,
+    nonce: bytes,
+    *,
+    pad_to: int = 0,
+    sealing: Sealing = DEFAULT,
+    held: bool = False,
 ) -> bytes:
-    """Seal a value with its type; raises ValueRefused, SuiteRetired."""
+    """Seal a value with its type, held: under a key derived with a value key; raises ValueRefused, SuiteRetired."""
     kind, data = encoded(value)
-    return seal(key, data, context, nonce, pad_to=pad_to, kind=kind, sealing=sealing)
+    return seal(key, data, context, nonce, pad_to=pad_to, kind=kind, sealing=sealing, held=held)
 
 
-def open_value(keys: Mapping[bytes, FieldKey], blob: bytes, context: Context) -> Value:
+def open_value(keys: Mapping[bytes, FieldKey], blob: bytes, context: Context, *, held: bool = False) -> Value:
     """The value again; raises EnvelopeInvalid."""
-    kind, data = open_typed(keys, blob, context)
+    kind, data = open_typed(keys, blob, context, held=held)
     try:
         return decoded(kind, data)
     except (ValueError, InvalidOperation, RecursionError):

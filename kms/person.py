@@ -90,6 +90,22 @@ class PersonStore(Protocol):
         """Erased holders after one, in order."""
         ...
 
+    async def keys_made(
+        self, tenant: str, before: datetime, after: bytes, most: int
+    ) -> list[tuple[bytes, datetime | None]]:
+        """Holders after one, in order, with keys made before a time; and since when nothing names them, if noted."""
+        ...
+
+    async def note_unnamed(
+        self, tenant: str, unnamed: Collection[bytes], named: Collection[bytes], at: datetime
+    ) -> None:
+        """Note that nothing names some holders, unless that is noted; and take it back of others."""
+        ...
+
+    async def drop_unnamed(self, tenant: str, holders: Collection[bytes], before: datetime) -> int:
+        """Delete keys of those that nothing named since before a time, without a tombstone; how many."""
+        ...
+
     async def switch(self, tenant: str, old: int, made: Epoch, at: datetime) -> bool:
         """Make another epoch current once whoever adds keys under the old one is done; False: it was not current."""
         ...

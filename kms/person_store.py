@@ -57,6 +57,13 @@ _tombstone = sa.Table(
     sa.Column("holder", sa.LargeBinary(16), primary_key=True),
     sa.Column("at", sa.DateTime(timezone=True), nullable=False),
 )
+_unnamed = sa.Table(
+    "person_unnamed",
+    _tables,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("holder", sa.LargeBinary(16), primary_key=True),
+    sa.Column("since", sa.DateTime(timezone=True), nullable=False),
+)
 _READS = {"crmgate_reads": True}
 
 
@@ -217,6 +224,56 @@ class PersonTables:
         )
         rows = await self._call(lambda connection: connection.execute(query).fetchall(), reads=True)
         return [bytes(row.holder) for row in rows]
+
+    async def keys_made(
+        self, tenant: str, before: datetime, after: bytes, most: int
+    ) -> list[tuple[bytes, datetime | None]]:
+        """Holders after one, in order, with keys made before a time; and since when nothing names them, if noted."""
+        both = sa.and_(_unnamed.c.tenant == _key.c.tenant, _unnamed.c.holder == _key.c.holder)
+        query = (
+            sa.select(_key.c.holder, _unnamed.c.since)
+            .select_from(_key.outerjoin(_unnamed, both))
+            .where(_key.c.tenant == tenant, _key.c.holder > after, _key.c.made_at <= before)
+            .order_by(_key.c.holder)
+            .limit(most)
+        )
+        rows = await self._call(lambda connection: connection.execute(query).fetchall(), reads=True)
+        return [(bytes(row.holder), _aware(row.since)) for row in rows]
+
+    async def note_unnamed(
+        self, tenant: str, unnamed: Collection[bytes], named: Collection[bytes], at: datetime
+    ) -> None:
+        """Note that nothing names some holders, unless that is noted; and take it back of others."""
+        rows = [{"tenant": tenant, "holder": one, "since": at} for one in unnamed]
+
+        def work(connection: sa.Connection) -> None:
+            if rows:
+                connection.execute(self._insert(_unnamed), rows)
+            if named:
+                connection.execute(
+                    _unnamed.delete().where(_unnamed.c.tenant == tenant, _unnamed.c.holder.in_(list(named)))
+                )
+
+        if rows or named:
+            await self._call(work)
+
+    async def drop_unnamed(self, tenant: str, holders: Collection[bytes], before: datetime) -> int:
+        """Delete keys of those that nothing named since before a time, without a tombstone; how many."""
+        gone = list(holders)
+
+        def work(connection: sa.Connection) -> int:
+            noted = sa.select(_unnamed.c.holder).where(
+                _unnamed.c.tenant == tenant, _unnamed.c.holder.in_(gone), _unnamed.c.since <= before
+            )
+            done = connection.execute(_key.delete().where(_key.c.tenant == tenant, _key.c.holder.in_(noted)))
+            connection.execute(
+                _unnamed.delete().where(
+                    _unnamed.c.tenant == tenant, _unnamed.c.holder.in_(gone), _unnamed.c.since <= before
+                )
+            )
+            return done.rowcount
+
+        return await self._call(work) if gone else 0
 
     async def switch(self, tenant: str, old: int, made: Epoch, at: datetime) -> bool:
         """Make another epoch current once whoever adds keys under the old one is done; False: it was not current."""

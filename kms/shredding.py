@@ -29,7 +29,8 @@ class Erased:
 
     holders: ids; keys: person keys destroyed; entries: values nobody else holds; shared: values others hold as well;
     unheld, beside: values of before person keys, and dates and digits beside the CRM, whose rows were deleted (old
-    copies of the database open them with field keys); cells: cells and files of these records in the CRM, which stay.
+    copies of the database open them with field keys); cells: cells and files of these records in the CRM that have no
+    value key and stay; sealed: those that had one, which nothing opens any more.
     """
 
     holders: tuple[bytes, ...]
@@ -39,6 +40,7 @@ class Erased:
     unheld: int
     beside: int
     cells: int
+    sealed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,7 @@ class Shredder:
             marked.unheld,
             marked.beside,
             marked.cells,
+            marked.sealed,
         )
 
     async def again(self, tenant: str) -> int:
@@ -105,6 +108,8 @@ class Shredder:
 
     async def _remove(self, tenant: str, holders: Sequence[bytes]) -> Removed:
         entries = shared = 0
+        if holders:
+            await self._patiently(lambda: self._holders.remove_outside(tenant, holders))
         while holders:
             removed = await self._patiently(lambda: self._holders.remove(tenant, holders, BATCH))
             if removed is None:

@@ -14,7 +14,16 @@ from dataclasses import dataclass
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from kms.envelope import CELL_BYTES, FLAG_CELL, FLAG_CHUNKED, FLAG_COMMITTED, SECRET_BYTES, Context, FieldKey
+from kms.envelope import (
+    CELL_BYTES,
+    FLAG_CELL,
+    FLAG_CHUNKED,
+    FLAG_COMMITTED,
+    FLAG_HELD,
+    SECRET_BYTES,
+    Context,
+    FieldKey,
+)
 from kms.suites import sm4_gcm
 from kms.suites.aes_gcm import AES_256_GCM
 from kms.suites.sm4_gcm import SM4_GCM
@@ -48,12 +57,16 @@ class StreamInvalid(Exception):  # noqa: N818 - names what is wrong
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A parsed head; hints until the key was checked against its commitment. chunk: plain bytes of a full chunk."""
+    """A parsed head; hints until the key was checked against its commitment.
+
+    chunk: plain bytes of a full chunk; held: the key comes from the field key and the value key of the cell.
+    """
 
     suite: Suite
     key_id: bytes
     chunk: int
     cell: bytes | None
+    held: bool
     raw: bytes
 
     @classmethod
@@ -62,12 +75,13 @@ class Head:
         if len(raw) != HEAD_BYTES or raw[:4] != MAGIC or raw[4] not in SUITES or raw[11]:
             raise StreamInvalid
         flags, cell = raw[9], raw[12:20]
-        has_cell = bool(flags & FLAG_CELL)
-        if flags & ~FLAG_CELL != FLAG_CHUNKED | FLAG_COMMITTED or has_cell == (cell == _NO_CELL):
+        has_cell, held = bool(flags & FLAG_CELL), bool(flags & FLAG_HELD)
+        known = flags & ~(FLAG_CELL | FLAG_HELD) == FLAG_CHUNKED | FLAG_COMMITTED
+        if not known or has_cell == (cell == _NO_CELL) or (held and not has_cell):
             raise StreamInvalid
         if not LEAST_CHUNK <= 1 << min(raw[10], 32) <= MOST_CHUNK:
             raise StreamInvalid
-        return cls(SUITES[raw[4]], raw[5:9], 1 << raw[10], cell if has_cell else None, raw)
+        return cls(SUITES[raw[4]], raw[5:9], 1 << raw[10], cell if has_cell else None, held, raw)
 
     def sealed_size(self, plain: int) -> int:
         """Bytes of a whole stream that holds so many."""
@@ -114,13 +128,21 @@ class ChunkCipher:
 class StreamSealer:
     """Seals one file: `head`, then what `update` gives, then what `finish` gives. Keeps at most one chunk.
 
-    salt: 32 fresh random bytes; chunk: a power of two from 64 bytes to 1 MiB.
+    salt: 32 fresh random bytes; chunk: a power of two from 64 bytes to 1 MiB; held: `key` was derived with the value
+    key of the file.
     """
 
     def __init__(
-        self, key: FieldKey, context: Context, salt: bytes, *, chunk: int = CHUNK_BYTES, suite: Suite = AES_256_GCM
+        self,
+        key: FieldKey,
+        context: Context,
+        salt: bytes,
+        *,
+        chunk: int = CHUNK_BYTES,
+        suite: Suite = AES_256_GCM,
+        held: bool = False,
     ) -> None:
-        head = make_head(key, context, salt, chunk, suite)
+        head = make_head(key, context, salt, chunk, suite, held=held)
         self.head = head.raw
         self._cipher = ChunkCipher(key, context, head)
         self._buffer = bytearray()
@@ -169,7 +191,7 @@ class StreamOpener:
         return plain
 
 
-def make_head(key: FieldKey, context: Context, salt: bytes, chunk: int, suite: Suite) -> Head:
+def make_head(key: FieldKey, context: Context, salt: bytes, chunk: int, suite: Suite, *, held: bool = False) -> Head:
     """The head of a new file."""
     if len(key.id) != 4 or len(key.secret) != SECRET_BYTES or len(salt) != SALT_BYTES:
         raise ValueError("a stream takes a 4-byte key id, a 32-byte key and a 32-byte salt")
@@ -177,7 +199,10 @@ def make_head(key: FieldKey, context: Context, salt: bytes, chunk: int, suite: S
         raise ValueError("a stream takes chunks of a power of two from 64 bytes to 1 MiB, and AES-256-GCM or SM4-GCM")
     if context.cell is not None and (len(context.cell) != CELL_BYTES or context.cell == _NO_CELL):
         raise ValueError("a cell id has 8 bytes that are not all zero")
+    if held and context.cell is None:
+        raise ValueError("only a file with a cell id has a value key")
     flags = FLAG_CHUNKED | FLAG_COMMITTED | (FLAG_CELL if context.cell is not None else 0)
+    flags |= FLAG_HELD if held else 0
     numbers = bytes((suite.number,)) + key.id + bytes((flags, chunk.bit_length() - 1, 0))
     start = MAGIC + numbers + (context.cell or _NO_CELL) + salt
     return Head.parse(start + _derived(key, context, suite, start)[1])

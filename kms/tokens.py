@@ -48,6 +48,7 @@ __all__ = [
 ]
 
 _RETRY_S = (0.2, 1.0, 5.0)
+_NAME_BYTES = 8
 
 
 class SurrogateVault(Lookups):
@@ -124,11 +125,17 @@ class SurrogateVault(Lookups):
         """
         return [surrogate for surrogate, _ in await self.place(tenant, values, cell)]
 
-    async def place(self, tenant: str, values: Sequence[NewValue], cell: str) -> list[tuple[str, bool]]:
-        """The same with whether each value is new to the vault."""
+    async def place(
+        self, tenant: str, values: Sequence[NewValue], cell: str, *, apart: bool = False
+    ) -> list[tuple[str, bool]]:
+        """The same with whether each value is new to the vault.
+
+        apart: the cell covers values of many records, which `bind_surrogates` will tell one by one; each has a holder
+        of its own until then, so that copies of now open with no key that outlives its person's.
+        """
         if not values:
             return []
-        drafts = await self._with_current_keys(tenant, lambda: self._written(tenant, values, cell))
+        drafts = await self._with_current_keys(tenant, lambda: self._written(tenant, values, cell, apart=apart))
         self._opened.drop(tenant, [one.surrogate for one in drafts])
         await self._upgrade_met(tenant, drafts)
         placed = [("", False)] * len(values)
@@ -137,9 +144,9 @@ class SurrogateVault(Lookups):
                 placed[number] = (one.surrogate, one.new)
         return placed
 
-    async def _written(self, tenant: str, values: Sequence[NewValue], cell: str) -> list[Draft]:
+    async def _written(self, tenant: str, values: Sequence[NewValue], cell: str, *, apart: bool) -> list[Draft]:
         maker = await self._maker(tenant, {value.kind for value in values})
-        drafts = draft(values, maker.keys, cell)
+        drafts = draft(values, maker.keys, cell, (lambda: self._entropy(_NAME_BYTES).hex()) if apart else None)
         async with self._store.work(tenant) as work:
             await Placing(self._keyring, self._holding, maker, work).run(drafts, cell, self._sender)
         return drafts
@@ -166,9 +173,10 @@ class SurrogateVault(Lookups):
     async def bind_surrogates(
         self, tenant: str, cell: str, entity: str, record: str, surrogates: Collection[str]
     ) -> None:
-        """Give the origins of these surrogates in a cell their record, and them to its holder; raises OriginConflict.
+        """Give the origins of these surrogates in a cell their record; raises OriginConflict.
 
-        The cell may hold values of other records, so its own holder stays, without what went.
+        Holders that were made for them alone become the record's. What waits under the holder of the whole cell, as
+        before there were such, is wrapped for the record's holder; the cell's stays, because others are there too.
         """
         if not cell or not record:
             raise ValueError("binding needs a cell and a record")
@@ -180,12 +188,14 @@ class SurrogateVault(Lookups):
     async def _bind_some(self, tenant: str, cell: str, entity: str, record: str, surrogates: list[str]) -> None:
         place = Place(entity, record, "")
         async with self._store.work(tenant) as work:
-            asked = await self._holding.ask(work, [place]) if self._holding is not None else None
-            values = await self._value_keys(tenant, work, surrogates)
-            if values and self._holding is not None and asked is not None:
-                held = await self._holding.opened(tenant, asked)
-                for one, key in values.items():
-                    await work.add_wraps(self._holding.wraps(tenant, held, one, key, [place]))
+            own = await work.bind_apart(cell, entity, record, surrogates)
+            if rest := [one for one in surrogates if one not in own]:
+                asked = await self._holding.ask(work, [place]) if self._holding is not None else None
+                values = await self._value_keys(tenant, work, rest)
+                if values and self._holding is not None and asked is not None:
+                    held = await self._holding.opened(tenant, asked)
+                    for one, key in values.items():
+                        await work.add_wraps(self._holding.wraps(tenant, held, one, key, [place]))
             changed = await work.bind_some(cell, entity, record, surrogates)
             await work.announce(self._sender, changed)
 

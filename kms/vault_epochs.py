@@ -24,7 +24,7 @@ class TransitEpochs:
 
     async def begin(self, tenant: str) -> None:
         """Make the key; making one that is there changes nothing."""
-        name, mount = _name(tenant), self._provider.mount
+        name, mount = epochs_name(tenant), self._provider.mount
         await self._provider.ask(
             lambda client: client.secrets.transit.create_key(
                 name, derived=True, exportable=False, key_type="aes256-gcm96", mount_point=mount
@@ -40,7 +40,7 @@ class TransitEpochs:
         await self._about(tenant)  # encrypting under a name that is not there would make a key
         answer = await self._provider.ask(
             lambda client: client.secrets.transit.encrypt_data(
-                _name(tenant), plaintext=_text(key), context=_text(context), mount_point=self._provider.mount
+                epochs_name(tenant), plaintext=_text(key), context=_text(context), mount_point=self._provider.mount
             )
         )
         wrapped = _member(answer, "ciphertext").encode()
@@ -57,7 +57,7 @@ class TransitEpochs:
         try:
             answer = await self._provider.ask(
                 lambda client: client.secrets.transit.decrypt_data(
-                    _name(tenant),
+                    epochs_name(tenant),
                     ciphertext=wrapped.decode("ascii"),
                     context=_text(context),
                     mount_point=self._provider.mount,
@@ -76,7 +76,7 @@ class TransitEpochs:
         """Make the version after `old`, unless there is a newer one; the newest."""
         newest = await self.newest(tenant)
         if newest == old:
-            name, mount = _name(tenant), self._provider.mount
+            name, mount = epochs_name(tenant), self._provider.mount
             await self._provider.ask(lambda client: client.secrets.transit.rotate_key(name, mount_point=mount))
             newest = await self.newest(tenant)
         if newest <= old:
@@ -90,7 +90,7 @@ class TransitEpochs:
             raise KeyringLocked("key-version-unknown", "there is no such version of the key of person keys")
         if int(about["min_available_version"]) >= below:
             return
-        await self._provider.ask(lambda client: self._trim(client, _name(tenant), below))
+        await self._provider.ask(lambda client: self._trim(client, epochs_name(tenant), below))
         if int((await self._about(tenant))["min_available_version"]) < below:
             raise _nonsense()
 
@@ -109,7 +109,7 @@ class TransitEpochs:
         return int((await self._about(tenant))["min_decryption_version"])
 
     async def _about(self, tenant: str) -> dict[str, Any]:
-        name, mount = _name(tenant), self._provider.mount
+        name, mount = epochs_name(tenant), self._provider.mount
         answer = await self._provider.ask(lambda client: client.secrets.transit.read_key(name, mount_point=mount))
         about = answer.get("data") if isinstance(answer, dict) else None
         if not isinstance(about, dict) or not {"latest_version", "min_available_version"} <= about.keys():
@@ -117,7 +117,8 @@ class TransitEpochs:
         return about
 
 
-def _name(tenant: str) -> str:
+def epochs_name(tenant: str) -> str:
+    """Name of the transit key whose versions are the epochs of a tenant."""
     return f"{tenant_key_name(tenant)}_persons"
 
 

@@ -14,6 +14,7 @@ from kms.holder_store import (
     WrapRow,
     add_wraps,
     ask_holders,
+    bind_apart,
     bind_holder,
     drop_waiting_wraps,
     read_wraps,
@@ -285,6 +286,10 @@ class Work:
         bound = await self._bind_origins(cell, entity, record, surrogates)
         await drop_waiting_wraps(self._connection, self._tenant, cell, entity, surrogates)
         return bound
+
+    async def bind_apart(self, cell: str, entity: str, record: str, surrogates: Sequence[str]) -> set[str]:
+        """Give the holders that were made for these surrogates alone their record; whose there are."""
+        return await bind_apart(self._connection, self._tenant, cell, entity, record, surrogates)
 
     async def _bind_origins(self, cell: str, entity: str, record: str, only: Sequence[str] | None) -> list[str]:
         chosen = None if only is None else list(only)

@@ -63,6 +63,7 @@ REASONS: Mapping[str, str] = {
     "crm-answer-unreadable": N_("CRM answer could not be read"),
     "answer-too-large": N_("CRM answer too large to check"),
     "answer-not-renderable": N_("Answer may not be shown"),
+    "file-erased": N_("File of an erased person"),
     # collaborators
     "audit-unavailable": N_("Audit trail unavailable"),
     "store-unavailable": N_("Database unavailable"),

@@ -61,7 +61,8 @@ class OtherForms:
             if kept.get(record) != day:
                 return None
             return spelled.write(spec.placeholder), {"form": "beside", "date": [spelled.text, list(spelled.months)]}
-        (made,) = await self._cells.seal(self._tenant, origin.entity, origin.field, [(text, None)])
+        value = (text, record)
+        (made,) = await self._cells.seal(self._tenant, origin.entity, origin.field, [value], exchange="protect")
         await self._cells.bind(self._tenant, origin.entity, origin.field, record, [made])
         (back,) = await self._cells.open(self._tenant, origin.entity, origin.field, [(made, record)])
         if back != text:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -165,3 +165,23 @@ async def test_a_deleted_key_leaves_nothing_in_the_file(tmp_path: Path) -> None:
     assert {file.name for file in tmp_path.iterdir()} == {"persons.db", "persons.db.lock"}
     assert not any(mark in (tmp_path / "persons.db").read_bytes() for mark in marks)
     assert (tmp_path / "persons.db").stat().st_mode & 0o077 == 0
+
+
+async def test_keys_that_nothing_names_are_noted_once_and_dropped_after_the_wait(store: PersonTables) -> None:
+    await filled(store, 1, 2, 3, 4)
+    holders = [row(number).holder for number in (1, 2, 3, 4)]
+    later, last = AT + timedelta(days=1), AT + timedelta(days=2)
+    assert await store.keys_made(T, AT - timedelta(seconds=1), b"", 9) == []
+    assert await store.keys_made(T, AT, b"", 3) == [(one, None) for one in holders[:3]]
+    assert await store.keys_made(T, AT, holders[2], 3) == [(holders[3], None)]
+    assert await store.keys_made(OTHER, AT, b"", 9) == []
+    await store.note_unnamed(T, holders[:3], [], later)
+    await store.note_unnamed(T, holders[:2], [holders[2], holders[3]], last)  # noted is noted; and taken back
+    assert await store.keys_made(T, last, b"", 9) == list(zip(holders, [later, later, None, None], strict=True))
+    assert await store.drop_unnamed(T, holders, AT) == 0
+    assert await store.drop_unnamed(T, holders[1:], later) == 1
+    assert await store.drop_unnamed(T, holders[1:], later) == 0
+    assert await store.keys_made(T, last, b"", 9) == [(holders[0], later), (holders[2], None), (holders[3], None)]
+    assert await store.counts(T) == PersonCounts(keys=3, erased=0)
+    await store.note_unnamed(T, [], [], last)
+    assert await store.drop_unnamed(T, [], last) == 0

@@ -1,6 +1,7 @@
 """`make shred-drill`: one person erased, copies of both databases from before restored: nothing of them opens any more.
 
-Records are made as the gateway makes them, some values shared by two of them. Then come `pg_dump` of the main database
+Records are made as the gateway makes them, some values shared by two of them, each with a cell and a file that the CRM
+keeps (tests.drills.shred_sealed). Then come `pg_dump` of the main database
 and a copy of the person store, the erasure of one person, killed with SIGKILL on the way, and turns of the epoch,
 killed at every step, while others go on writing. At the end the copies are restored, and every key that is left is
 tried on what the erased person had.
@@ -31,6 +32,7 @@ from gateway.demo.people import make_people
 from gateway.opening import embedded_folder, open_keyring
 from gateway.person_keys import open_persons
 from gateway.settings import PersonSettings, PersonStoreKind, Settings
+from kms.cell_store import CellStore
 from kms.drafts import value_context
 from kms.envelope import EnvelopeInvalid, key_id, open_
 from kms.keyring import Keyring
@@ -42,6 +44,7 @@ from kms.store import Store
 from kms.tokens import NewValue, Origin, SurrogateVault
 from kms.value_key import derived, epoch_place, person_place, unwrap, value_place
 from tests.drills.rotation import Place, place, with_openbao
+from tests.drills.shred_sealed import Sealed, SealedAt
 from tests.drills.shred_turn import TENANT
 from tests.real.bao import bao
 
@@ -64,6 +67,8 @@ class Outcome:
     tried: int = 0
     opened: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Where → (values of the erased person that open, values of others that open)."""
+    sealed: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """The same of cells and files in the CRM."""
     wrong: list[str] = field(default_factory=list)
 
 
@@ -73,6 +78,7 @@ class Written:
 
     values: dict[str, dict[str, str]] = field(default_factory=dict)
     shared: dict[str, str] = field(default_factory=dict)
+    sealed: Sealed = field(default_factory=Sealed)
 
 
 @dataclass
@@ -83,6 +89,7 @@ class Opened:
     keyring: Keyring
     persons: Persons
     store: Store
+    sealed: SealedAt
 
 
 @asynccontextmanager
@@ -92,7 +99,7 @@ async def process(settings: Settings, dsn: str) -> AsyncIterator[Opened]:
     keyring, persons = open_keyring(settings, pool), open_persons(settings)
     vault = SurrogateVault(pool, keyring, persons=persons)
     try:
-        yield Opened(vault, keyring, persons, Store(pool))
+        yield Opened(vault, keyring, persons, Store(pool), SealedAt(TENANT, CellStore(pool), keyring, persons))
     finally:
         await vault.close()
         await persons.close()
@@ -100,15 +107,16 @@ async def process(settings: Settings, dsn: str) -> AsyncIterator[Opened]:
         await pool.close()
 
 
-async def fill(vault: SurrogateVault, rng: random.Random, count: int) -> Written:
+async def fill(at: Opened, rng: random.Random, count: int) -> Written:
     """People made by creates whose record is learnt afterwards; each shares an e-mail with the next but one."""
-    written = Written()
+    written, vault = Written(), at.vault
     for number, person in enumerate(make_people(rng, count)):
         record, exchange = str(number), f"x-{number}"
         given = {"name": person.full_name, "phone": f"138{number:08d}", "address": person.address}
         values = [NewValue(kind, clear, Origin("contact", kind, None)) for kind, clear in given.items()]
         made = await vault.tokenise(TENANT, values, exchange)
         await vault.bind(TENANT, exchange, "contact", record)
+        await at.sealed.make(written.sealed, record)
         written.values[record] = dict(zip(made, given.values(), strict=True))
         common = f"family{number // 2}@example.org"
         (one,) = await vault.tokenise(TENANT, [NewValue("email", common, Origin("contact", "email", record))], "")
@@ -116,8 +124,10 @@ async def fill(vault: SurrogateVault, rng: random.Random, count: int) -> Written
     return written
 
 
-async def look(settings: Settings, dsn: str, written: Written, erased: str) -> tuple[int, int, list[str]]:
-    """Values of the erased person and of others that open, and what is wrong with the latter."""
+async def look(
+    settings: Settings, dsn: str, written: Written, erased: str
+) -> tuple[int, int, tuple[int, int], list[str]]:
+    """Values of the erased person and of others that open, cells and files likewise, and what is wrong with others'."""
     wrong: list[str] = []
     mine = others = 0
     expected = {
@@ -133,13 +143,17 @@ async def look(settings: Settings, dsn: str, written: Written, erased: str) -> t
                 wrong.append("a value of somebody else does not open")
         if any(origin.record == erased for entry in found.values() for origin in entry.origins):
             wrong.append("an origin of the erased record is there")
-        if at.vault.damaged:
-            wrong.append(f"{at.vault.damaged} entries are damaged")
-    return mine, others, wrong
+        if at.vault.damaged or at.sealed.cells.damaged:
+            wrong.append(f"{at.vault.damaged} entries and {at.sealed.cells.damaged} cells are damaged")
+        theirs = written.sealed.without(erased)
+        sealed = await at.sealed.opened(written.sealed.of(erased)), await at.sealed.opened(theirs)
+        if sealed[1] != len(theirs.cells) + len(theirs.files):
+            wrong.append("a cell or a file of somebody else does not open")
+    return mine, others, sealed, wrong
 
 
 async def refused(settings: Settings, dsn: str, written: Written) -> tuple[int, int]:
-    """With a person store from before: how many values open, one by one, and how many are refused for the epoch."""
+    """With a person store from before: what opens, one by one, and what is refused for the epoch."""
     opened = closed = 0
     async with process(settings, dsn) as at:
         for one in (*written.shared, *(one for some in written.values.values() for one in some)):
@@ -147,7 +161,10 @@ async def refused(settings: Settings, dsn: str, written: Written) -> tuple[int, 
                 opened += len(await at.vault.resolve(TENANT, [one]))
             except KeysUnavailable as fault:
                 closed += fault.problem == EPOCH_CLOSED
-    return opened, closed
+        opened_sealed, closed_sealed = await at.sealed.refused(written.sealed)
+        if not closed_sealed:
+            raise AssertionError("no cell and no file is refused for its epoch")
+    return opened + opened_sealed, closed + closed_sealed
 
 
 async def try_everything(old: Settings, now: Settings, dsn: str, written: Written, erased: str) -> tuple[int, int]:
@@ -202,7 +219,10 @@ async def try_everything(old: Settings, now: Settings, dsn: str, written: Writte
                     openings += 1
                 except EnvelopeInvalid:
                     continue
-    return tries, openings
+        more, opened_sealed, others = await at.sealed.try_all(dsn, written.sealed.of(erased), persons)
+        if not others:
+            raise AssertionError("trying opens no cell and no file of anybody: it would prove nothing")
+    return tries + more, openings + opened_sealed
 
 
 def dump(where: Place, server: EmbeddedPostgres, name: str, dsn: str) -> Path:
@@ -243,20 +263,20 @@ async def drill(
         server = EmbeddedPostgres(embedded_folder(where.settings))
         settings = with_postgres(where, fresh(server, "persons")) if postgres else where.settings
         async with process(settings, where.dsn) as at:
-            written = await fill(at.vault, rng, people)
+            written = await fill(at, rng, people)
         outcome.values, outcome.shared = sum(map(len, written.values.values())), len(written.shared)
         erased = str(people // 2)
         before = dump(where, server, "main", where.dsn)
         old = copied(where, server, settings)
-        after = Written(dict(written.values), dict(written.shared))
+        after = Written(dict(written.values), dict(written.shared), written.sealed)
         await erase_and_turn(where, settings, rng, erased, kills, after, outcome)
 
-        outcome.opened["now"] = await seen(settings, where.dsn, after, erased, outcome)
+        await seen("now", settings, where.dsn, after, erased, outcome)
         restored = restore(server, before, "restored")
-        outcome.opened["old main database"] = await seen(settings, restored, written, erased, outcome, origins=False)
+        await seen("old main database", settings, restored, written, erased, outcome, origins=False)
         async with process(settings, restored) as at:
             await Shredder(at.store, at.persons, utc_now).again(TENANT)
-        outcome.opened["the same, tombstones carried"] = await seen(settings, restored, written, erased, outcome)
+        await seen("the same, tombstones carried", settings, restored, written, erased, outcome)
         restored = restore(server, before, "tried")
         tries, openings = await try_everything(old, settings, restored, written, erased)
         outcome.tried = tries
@@ -271,14 +291,14 @@ async def drill(
 
 
 async def seen(
-    settings: Settings, dsn: str, written: Written, erased: str, outcome: Outcome, *, origins: bool = True
-) -> tuple[int, int]:
-    """Look, and note what is wrong."""
-    mine, others, wrong = await look(settings, dsn, written, erased)
+    name: str, settings: Settings, dsn: str, written: Written, erased: str, outcome: Outcome, *, origins: bool = True
+) -> None:
+    """Look, and note what is seen and what is wrong."""
+    mine, others, sealed, wrong = await look(settings, dsn, written, erased)
+    outcome.opened[name], outcome.sealed[name] = (mine, others), sealed
     outcome.wrong += [one for one in wrong if origins or "origin" not in one]
-    if mine:
-        outcome.wrong.append(f"{mine} values of the erased person open")
-    return mine, others
+    if mine or sealed[0]:
+        outcome.wrong.append(f"{mine} values, {sealed[0]} cells and files of the erased person open")
 
 
 def with_postgres(where: Place, dsn: str) -> Settings:
@@ -379,6 +399,9 @@ def show(console: Console, name: str, outcome: Outcome, seconds: float) -> None:
     console.print(f"  killed at: {', '.join(outcome.kills)}; written meanwhile: {outcome.written_meanwhile}")
     for where, (mine, others) in outcome.opened.items():
         console.print(f"  {where}: {mine} values of the erased person open, {others} of others")
+        if where in outcome.sealed:
+            mine, others = outcome.sealed[where]
+            console.print(f"    cells and files in the CRM: {mine} of the erased person open, {others} of others")
     console.print(f"  every key that is left: {outcome.tried} tries; {seconds:.0f} s")
     for line in outcome.wrong[:20]:
         console.print(f"  {line}", style="red", markup=False)

@@ -4,8 +4,10 @@ The shipped profile leaves files as they are (what Creme itself does with a docu
 would get ciphertext); the one used here marks them in the way policies/README.md describes.
 """
 
+import asyncio
 import secrets
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http.client import IncompleteRead
 from pathlib import Path
@@ -17,6 +19,8 @@ import pytest
 from gateway.demo.browser import Answer, Browser, Upload, forms
 from gateway.demo.driver import CremeDriver, Driver
 from gateway.opening import open_database
+from gateway.shredding_desk import open_shredding
+from kms.destruction import Person
 from policies.enforcer import DEFAULT_POLICY
 from tests.drills.stack import Stack, installed
 from tests.e2e.visitors import at_work, close_all
@@ -179,3 +183,37 @@ def test_tables_stay_tables_and_the_trail_says_who_saw_which_file(office: Office
         database.close()
     assert any("document.filedata" in str(row) and record in str(row) for row in rows)
     assert not any("a short file" in str(row) for row in rows)
+
+
+@pytest.mark.real
+def test_a_file_of_an_erased_record_is_ciphertext_for_everybody(office: Office) -> None:
+    """Creme still has every byte of it, and its backups, too; the key is gone for whoever asks."""
+    content = CONTENT[:80_000]
+    record, other = (add(office.manager, f"{name}.pdf", content) for name in ("erased", "stays"))
+    where, elsewhere = address(office.manager, record), address(office.manager, other)
+    whole(office.clerk.get(where), content)
+    before = stored(office, sealed_size(len(content)))
+    assert [blob[9] for blob in before] == [0x78, 0x78]  # with a cell id and a value key
+    database = open_database(office.stack.settings)
+    try:
+        counts = asyncio.run(erase(office, database.dsn, record))
+    finally:
+        database.close()
+    assert (counts["sealed"], counts["cells"]) == (1, 0)
+    until = time.monotonic() + 60
+    while (answer := office.clerk.get(where)).status == 200 and time.monotonic() < until:
+        time.sleep(0.1)  # the server hears of it by a notice
+    for browser in (office.clerk, office.manager):
+        answer = browser.get(where)
+        assert answer.status == 410
+        assert b"G1S1" not in answer.body
+    assert office.sales.get(where).status == 403
+    assert sorted(stored(office, sealed_size(len(content)))) == sorted(before)
+    whole(office.clerk.get(elsewhere), content)
+    part = office.clerk.get(elsewhere, headers={"range": "bytes=65530-65545"})
+    assert (part.status, part.body) == (206, content[65530:65546])
+
+
+async def erase(office: Office, dsn: str, record: str) -> Mapping[str, int]:
+    async with open_shredding(office.stack.settings, "main", dsn) as desk:
+        return (await desk.shredding.erase([("document", record)], "CASE-1", Person("u-test", "test"))).counts

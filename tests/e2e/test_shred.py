@@ -16,6 +16,8 @@ def proved(outcome: Outcome) -> None:
     assert outcome.opened["old main database"] == (0, others)
     assert outcome.opened["the same, tombstones carried"] == (0, others)
     assert outcome.opened["old person store"] == outcome.opened["both old"] == (0, 0)
+    states = ("now", "old main database", "the same, tombstones carried")
+    assert [outcome.sealed[one] for one in states] == [(0, (PEOPLE - 1) * 2)] * 3  # a cell and a file each
     assert outcome.tried > PEOPLE
     assert outcome.written_meanwhile > 0
 

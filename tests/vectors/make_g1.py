@@ -29,7 +29,8 @@ PLACE = {"tenant": "acme", "application": "crm", "entity": "contact", "field": "
 CELL_PLACE = PLACE | {"record": "", "cell": CELL.hex()}
 TYPES = {"text": 1, "integer": 2, "decimal": 3, "date": 4, "boolean": 5, "json": 6}
 NAMES = {0x11: "aes-256-gcm", 0x12: "aes-256-siv", 0x21: "sm4-gcm", 0x31: "3des-cbc-hmac"}
-COMMITTED, IN_CELL, CHUNKED, PADDED = 0x10, 0x20, 0x40, 0x80
+HELD, COMMITTED, IN_CELL, CHUNKED, PADDED = 0x08, 0x10, 0x20, 0x40, 0x80
+VALUE_KEY = bytes(range(0x60, 0x80))
 
 
 def mac(key: bytes, data: bytes, algorithm: HashAlgorithm | None = None) -> bytes:
@@ -46,28 +47,35 @@ def sm4_gcm(key: bytes, nonce: bytes, plain: bytes, additional: bytes) -> bytes:
     return encryptor.update(plain) + encryptor.finalize() + encryptor.tag
 
 
-def body(suite: int, record: bytes, plain: bytes, additional: bytes, nonce: bytes = NONCE) -> bytes:
+def held_secret() -> bytes:
+    """What takes the place of the secret where a value key takes part: HKDF-SHA-256, the value key as salt."""
+    return HKDF(SHA256(), 32, VALUE_KEY, b"crmgate held value 1").derive(SECRET)
+
+
+def body(
+    suite: int, record: bytes, plain: bytes, additional: bytes, nonce: bytes = NONCE, secret: bytes = SECRET
+) -> bytes:
     """The body of a suite, as kms/README.md describes it."""
     if suite == 0x11:
-        key = HKDFExpand(SHA256(), 32, b"G1 val" + record).derive(SECRET)
+        key = HKDFExpand(SHA256(), 32, b"G1 val" + record).derive(secret)
         return nonce + AESGCM(key).encrypt(nonce, plain, additional)
     if suite == 0x12:
-        return AESSIV(HKDFExpand(SHA256(), 64, b"G1 siv").derive(SECRET)).encrypt(plain, [additional])
+        return AESSIV(HKDFExpand(SHA256(), 64, b"G1 siv").derive(secret)).encrypt(plain, [additional])
     if suite == 0x21:
-        key = HKDFExpand(SM3(), 16, b"G1 val" + record).derive(SECRET)
+        key = HKDFExpand(SM3(), 16, b"G1 val" + record).derive(secret)
         return nonce + sm4_gcm(key, nonce, plain, additional)
-    key = HKDFExpand(SHA256(), 24, b"G1 3des key" + record).derive(SECRET)
-    tag_key = HKDFExpand(SHA256(), 32, b"G1 3des mac" + record).derive(SECRET)
+    key = HKDFExpand(SHA256(), 24, b"G1 3des key" + record).derive(secret)
+    tag_key = HKDFExpand(SHA256(), 32, b"G1 3des mac" + record).derive(secret)
     padder = PKCS7(64).padder()
     encryptor = Cipher(TripleDES(key), CBC(mac(tag_key, b"iv" + nonce)[:8])).encryptor()
     sealed = nonce + encryptor.update(padder.update(plain) + padder.finalize()) + encryptor.finalize()
     return sealed + mac(tag_key, b"tag" + len(additional).to_bytes(4) + additional + sealed)[:16]
 
 
-def commitment(suite: int, record: bytes) -> bytes:
+def commitment(suite: int, record: bytes, secret: bytes = SECRET) -> bytes:
     """16 bytes that commit to the key."""
     label = b"G1 siv com" if suite == 0x12 else b"G1 com" + record
-    return mac(SECRET, label, SM3() if suite == 0x21 else None)[:16]
+    return mac(secret, label, SM3() if suite == 0x21 else None)[:16]
 
 
 def lengths(*parts: bytes) -> bytes:
@@ -84,8 +92,10 @@ def envelope(
     flags: int = 0,
     pad_to: int = 0,
     committed: bool = False,
+    held: bool = False,
 ) -> bytes:
-    """A whole envelope; `flags` are added to those that follow from the rest."""
+    """A whole envelope; `flags` are added to those that follow from the rest. held: under field key and value key."""
+    secret = held_secret() if held else SECRET
     bound = suite != 0x12
     cell = bytes.fromhex(place.get("cell", "")) if bound else b""
     record = (cell or place["record"].encode()) if bound else b""
@@ -93,21 +103,22 @@ def envelope(
         plain += b"\x80"
         plain += bytes(-len(plain) % pad_to)
         flags |= PADDED
-    flags |= kind | (IN_CELL if cell else 0) | (COMMITTED if committed else 0)
-    header = bytes((suite,)) + KEY_ID + bytes((flags,)) + cell + (commitment(suite, record) if committed else b"")
+    flags |= kind | (IN_CELL if cell else 0) | (COMMITTED if committed else 0) | (HELD if held else 0)
+    committing = commitment(suite, record, secret) if committed else b""
+    header = bytes((suite,)) + KEY_ID + bytes((flags,)) + cell + committing
     parts = [place[name].encode() for name in ("tenant", "application", "entity", "field")]
     parts += [place["record"].encode()] if bound else []
-    return header + body(suite, record, plain, b"G1" + header + lengths(*parts))
+    return header + body(suite, record, plain, b"G1" + header + lengths(*parts), secret=secret)
 
 
-def stream(suite: int, plain: bytes, place: dict[str, str], chunk: int = 64) -> bytes:
+def stream(suite: int, plain: bytes, place: dict[str, str], chunk: int = 64, *, held: bool = False) -> bytes:
     """A whole file."""
     cell = bytes.fromhex(place.get("cell", ""))
-    flags = CHUNKED | COMMITTED | (IN_CELL if cell else 0)
+    flags = CHUNKED | COMMITTED | (IN_CELL if cell else 0) | (HELD if held else 0)
     start = b"G1S1" + bytes((suite,)) + KEY_ID + bytes((flags, chunk.bit_length() - 1, 0)) + (cell or bytes(8)) + SALT
     parts = [place[name].encode() for name in ("tenant", "application", "entity", "field")]
     info = b"G1 stream" + start + lengths(*parts, cell or place["record"].encode())
-    derived = HKDF(SM3() if suite == 0x21 else SHA256(), 64, SALT, info).derive(SECRET)
+    derived = HKDF(SM3() if suite == 0x21 else SHA256(), 64, SALT, info).derive(held_secret() if held else SECRET)
     head = start + derived[32:]
     sealed = head
     count = max(1, -(-len(plain) // chunk))
@@ -126,6 +137,11 @@ def text(size: int) -> bytes:
     return bytes(number % 251 for number in range(size))
 
 
+def marked(blob: bytes) -> bytes:
+    """An envelope that says the contrary of whether it has a value key."""
+    return blob[:5] + bytes((blob[5] ^ HELD,)) + blob[6:]
+
+
 def good_envelopes() -> list[dict[str, Any]]:
     """For each suite: plain, padded, in a cell, committed, empty, and one of each type."""
     made: list[dict[str, Any]] = []
@@ -142,6 +158,18 @@ def good_envelopes() -> list[dict[str, Any]]:
         add("in a cell", suite, b"G1 test", CELL_PLACE)
         add("committed", suite, b"G1 test", PLACE, committed=True)
         add("committed, padded to 32, in a cell", suite, "备注".encode(), CELL_PLACE, committed=True, pad_to=32)
+        if suite != 0x12:
+            add("in a cell with a value key", suite, b"G1 test", CELL_PLACE, held=True)
+            add(
+                "with a value key, committed, padded",
+                suite,
+                b"G1 test",
+                CELL_PLACE,
+                held=True,
+                committed=True,
+                pad_to=16,
+            )
+            add("a date with a value key", suite, b"1976-02-29", CELL_PLACE, "date", held=True, pad_to=16)
         for kind, plain in (
             ("integer", b"-42"),
             ("decimal", b"1.50"),
@@ -160,6 +188,25 @@ def bad_envelopes() -> list[dict[str, Any]]:
     def add(why: str, suite: int, blob: bytes, place: dict[str, str]) -> None:
         made.append(
             {"why": why, "suite": NAMES[suite], "place": place, "blob": blob.hex(), "expect": "EnvelopeInvalid"}
+        )
+
+    def add_held(suite: int) -> None:
+        cell, held = envelope(suite, b"G1 test", CELL_PLACE), envelope(suite, b"G1 test", CELL_PLACE, held=True)
+        add("said to have a value key", suite, marked(cell), CELL_PLACE)
+        add("said to have none", suite, marked(held), CELL_PLACE)
+        add(
+            "authentic under the field key, but said to have a value key",
+            suite,
+            envelope(suite, b"G1 test", CELL_PLACE, flags=HELD),
+            CELL_PLACE,
+        )
+        add("a value key, another cell", suite, held, CELL_PLACE | {"cell": "00" * 8})
+        committed = envelope(suite, b"G1 test", CELL_PLACE, held=True, committed=True)
+        add(
+            "a value key, and the commitment of the field key",
+            suite,
+            committed[:14] + commitment(suite, CELL) + committed[30:],
+            CELL_PLACE,
         )
 
     for suite in NAMES:
@@ -188,8 +235,11 @@ def bad_envelopes() -> list[dict[str, Any]]:
             add("a cell opened by the record", suite, in_cell, PLACE)
             add("a record opened by a cell", suite, right, CELL_PLACE)
             add("another cell", suite, in_cell, CELL_PLACE | {"cell": "00" * 8})
+            add_held(suite)
+            add("a value key without a cell", suite, envelope(suite, b"G1 test", PLACE, held=True), PLACE)
             add("the cell id changed", suite, in_cell[:6] + b"\0" + in_cell[7:], CELL_PLACE)
         else:
+            add("a value key where none can be", suite, envelope(suite, b"G1 test", PLACE, held=True), PLACE)
             add("a cell where none can be", suite, envelope(suite, b"G1 test", PLACE, flags=IN_CELL), PLACE)
     return made
 
@@ -201,6 +251,10 @@ def good_streams() -> list[dict[str, Any]]:
         for size, place in ((0, PLACE), (1, PLACE), (64, CELL_PLACE), (150, PLACE), (192, CELL_PLACE)):
             blob = stream(suite, text(size), place)
             made.append({"suite": NAMES[suite], "place": place, "size": size, "chunk": 64, "blob": blob.hex()})
+        for size in (0, 64, 150):
+            blob = stream(suite, text(size), CELL_PLACE, held=True)
+            about = {"suite": NAMES[suite], "place": CELL_PLACE, "size": size, "chunk": 64}
+            made.append(about | {"held": True, "blob": blob.hex()})
     return made
 
 
@@ -230,6 +284,18 @@ def bad_streams() -> list[dict[str, Any]]:
         }
         for why, blob in cases.items():
             made.append({"why": why, "place": PLACE, "blob": blob.hex(), "expect": "StreamInvalid"})
+        held, cell = (stream(suite, text(150), CELL_PLACE, held=one) for one in (True, False))
+        for why, blob in {
+            "said to have a value key": cell[:9] + bytes((cell[9] ^ HELD,)) + cell[10:],
+            "said to have none": held[:9] + bytes((held[9] ^ HELD,)) + held[10:],
+            "a value key, chunks under the field key": held[:84] + cell[84:],
+            "a value key and the last chunk lost": held[:-38],
+        }.items():
+            made.append({"why": why, "place": CELL_PLACE, "blob": blob.hex(), "expect": "StreamInvalid"})
+        bare = stream(suite, text(150), PLACE, held=True)
+        made.append(
+            {"why": "a value key without a cell", "place": PLACE, "blob": bare.hex(), "expect": "StreamInvalid"}
+        )
         for name in PLACE:
             moved = PLACE | {name: "other"}
             made.append(
@@ -243,6 +309,7 @@ def vectors() -> dict[str, Any]:
     return {
         "about": "Known answers of the G1 envelope and stream; made by tests/vectors/make_g1.py from the primitives.",
         "key": {"id": KEY_ID.hex(), "secret": SECRET.hex()},
+        "value_key": VALUE_KEY.hex(),
         "nonce": NONCE.hex(),
         "salt": SALT.hex(),
         "envelopes": {"good": good_envelopes(), "bad": bad_envelopes()},

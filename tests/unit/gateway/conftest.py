@@ -1,6 +1,8 @@
 """The data plane is tested on the loop it runs on."""
 
 import asyncio
+import shutil
+import time
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,10 @@ import uvloop
 
 from gateway.database import Pool
 from kms.local import LocalProvider
-from tests.unit.gateway.glue import SECRET, Glue, open_glue
+from kms.local_epochs import LocalEpochs
+from kms.person_store import sqlite_store
+from kms.persons import Persons
+from tests.unit.gateway.glue import SECRET, TENANT, Glue, open_glue
 
 DATA_PLANE = frozenset({"test_listener", "test_upstream", "test_pipeline"})
 
@@ -27,6 +32,25 @@ def keyring_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("keys") / "keyring"
     LocalProvider.create(path, SECRET)
     return path
+
+
+@pytest.fixture(scope="session")
+def epochs_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of epochs with a first one: making one takes a while on purpose."""
+    path = tmp_path_factory.mktemp("epochs") / "persons.keyring"
+    asyncio.run(LocalEpochs(path, SECRET).begin(TENANT))
+    return path
+
+
+@pytest.fixture
+async def persons(epochs_path: Path, tmp_path: Path) -> AsyncIterator[Persons]:
+    """Person keys in a SQLite file."""
+    own = tmp_path / "persons.keyring"
+    shutil.copy(epochs_path, own)
+    keeper = LocalEpochs(own, SECRET)
+    made = Persons(sqlite_store(tmp_path / "persons.db"), lambda _: keeper, clock=time.monotonic)
+    yield made
+    await made.close()
 
 
 @pytest.fixture

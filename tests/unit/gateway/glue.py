@@ -37,6 +37,7 @@ from kms.cells import Cells
 from kms.envelope import DEFAULT
 from kms.keyring import Keyring
 from kms.local import LocalProvider
+from kms.persons import Persons
 from kms.scanner import Scanner
 from kms.store import Store
 from kms.tokens import SurrogateVault, VaultEntry
@@ -115,6 +116,7 @@ class Glue:
         profile: str,
         policy: str | Path,
         keyring: Keyring,
+        persons: Persons | None = None,
     ) -> None:
         self.vault = vault
         self.scanner = scanner
@@ -126,7 +128,7 @@ class Glue:
         scanners: Mapping[str, Scanner] = {TENANT: scanner}
         self.limits = Limits()
         store, sight = CellStore(pool), Sight(self.records)
-        self.cells = Cells(store, keyring, lambda _: DEFAULT)
+        self.cells = Cells(store, keyring, lambda _: DEFAULT, persons=persons)
         self.beside = Beside(store, keyring, lambda _: DEFAULT)
         self.kept = KeptFields(self.beside, self.cells, sight)
         self.placed = Placed(self.beside, sight, RowRecords(vault, scanners.__getitem__))
@@ -250,12 +252,13 @@ async def open_glue(
     profile: str = "creme",
     policy: str | Path = DEFAULT_POLICY,
     provider: LocalProvider | None = None,
+    persons: Persons | None = None,
 ) -> AsyncIterator[Glue]:
-    """The stages over a real vault."""
+    """The stages over a real vault; persons: whose keys hold what is new."""
     keyring = Keyring(provider or FastProvider(keyring_path, SECRET), Store(pool), clock=time.monotonic)
-    vault = SurrogateVault(pool, keyring)
+    vault = SurrogateVault(pool, keyring, persons=persons)
     try:
-        yield Glue(vault, await vault.start(TENANT), pool, profile, policy, keyring)
+        yield Glue(vault, await vault.start(TENANT), pool, profile, policy, keyring, persons)
     finally:
         await vault.close()
 

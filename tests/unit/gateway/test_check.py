@@ -5,20 +5,24 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from gateway import check as checks
-from gateway import check_egress
+from gateway import check_egress, check_shared
 from gateway.certificate import ensure_certificate
 from gateway.check import foreign_packages, upstream_state
 from gateway.check_words import LANGUAGES, SENTENCES, WEIGHTS, say
+from gateway.database import CONNECTED_AS, Pool
 from gateway.finding import Finding, Weight
 from gateway.first_steps import ensure_secrets
-from gateway.settings import Settings, TenantSettings
+from gateway.protect.store import ProtectStore
+from gateway.settings import PersonStoreKind, Settings, TenantSettings
 from gateway.settings_file import build_settings
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -194,6 +198,41 @@ async def test_database(tmp_path: Path, postgres_dsn: str) -> None:
     assert "file-missing" in await found(installation(tmp_path, database={"dsn_file": "none"}))
 
 
+async def test_nodes_that_cannot_share_a_file_of_person_keys_are_told(tmp_path: Path, pool: Pool, dsn: str) -> None:
+    (tmp_path / "dsn").write_text(dsn)
+    settings = installation(tmp_path, database={"dsn_file": "dsn"})
+    assert "persons-not-shared" not in await found(settings)
+    second = await psycopg.AsyncConnection.connect(dsn, application_name=f"{CONNECTED_AS}node-two")
+    told = (await found(settings))["persons-not-shared"]
+    assert told.weight is Weight.WARNING
+    assert {"node-two", socket.gethostname()[:40]} <= {one[:40] for one in dict(told.values)["nodes"].split(", ")}
+    (tmp_path / "persons").write_text(f"{dsn} ")
+    shared = replace(settings, persons=replace(settings.persons, store=PersonStoreKind.POSTGRESQL))
+    assert "persons-not-shared" not in {one.id for one in await check_shared.check_shared(shared)}
+    await second.close()
+
+
+async def test_looking_for_arrivals_without_a_credential_is_told(tmp_path: Path, pool: Pool, dsn: str) -> None:
+    assert "arrivals-no-credential" in await found(installation(tmp_path))  # nothing was ever stored
+    (tmp_path / "dsn").write_text(dsn)
+    settings = installation(tmp_path, database={"dsn_file": "dsn"})
+    told = (await found(settings))["arrivals-no-credential"]
+    assert (told.weight, told.place) == (Weight.WARNING, "tenant.main.arrivals_s")
+    assert "crmgate protect credential --tenant main" in say(told, "en")
+    main = settings.tenants["main"]
+    off = replace(settings, tenants={"main": replace(main, arrivals_s=0.0)})
+    assert "arrivals-no-credential" not in {one.id for one in await check_shared.check_shared(off)}
+    await ProtectStore(pool).keep_credential("main", b"sealed")
+    assert "arrivals-no-credential" not in await found(settings)
+
+
+async def test_a_database_that_is_away_or_was_never_used_tells_nothing(tmp_path: Path, postgres_dsn: str) -> None:
+    for dsn in (postgres_dsn, f"host={tmp_path} dbname=x user=x"):
+        (tmp_path / "dsn").write_text(dsn)
+        settings = installation(tmp_path, database={"dsn_file": "dsn"})
+        assert await check_shared.check_shared(settings) == []
+
+
 def test_another_distribution_with_our_package_names_is_found() -> None:
     owners = {"gateway": ["crmgate", "other-gateway"], "kms": ["crmgate"], "rules": ["rules"]}
     assert [(finding.place, dict(finding.values)["other"]) for finding in foreign_packages(lambda: owners)] == [
@@ -207,7 +246,9 @@ def test_this_environment_is_clean() -> None:
 
 
 def test_every_finding_has_a_sentence_in_both_languages() -> None:
-    source = "".join(Path(str(one.__file__)).read_text(encoding="utf-8") for one in (checks, check_egress))
+    source = "".join(
+        Path(str(one.__file__)).read_text(encoding="utf-8") for one in (checks, check_egress, check_shared)
+    )
     for name in SENTENCES:
         assert f'"{name}"' in source, f"no check says {name}"
     for english, chinese in SENTENCES.values():

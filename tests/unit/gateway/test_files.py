@@ -3,6 +3,7 @@
 import dataclasses
 import secrets
 import time
+import tracemalloc
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -15,14 +16,16 @@ from gateway.database import Pool
 from gateway.exchange import Exchange
 from gateway.files import Files
 from gateway.inward import Inward
-from gateway.refusal import ANSWER_NOT_RENDERABLE, Refusal
+from gateway.refusal import ANSWER_NOT_RENDERABLE, FILE_ERASED, Refusal
 from kms.cell_store import CellRow, CellStore
 from kms.destruction import Destructions, Person
 from kms.destruction_store import DestructionStore
 from kms.envelope import Sealing
 from kms.keyring import Keyring
 from kms.local_custody import LocalCustody
+from kms.persons import Persons
 from kms.provider import KeysUnavailable
+from kms.shredding import Shredder
 from kms.store import Store, StoreUnavailable
 from kms.stream import HEAD_BYTES, StreamInvalid
 from kms.suites.sm4_gcm import SM4_GCM
@@ -48,8 +51,9 @@ p, some, *, op:*, *, any
 class Office:
     """The stages of a gateway that seals documents, and the suite it seals with."""
 
-    def __init__(self, glue: Glue, files: Files, keyring: Keyring, provider: Any) -> None:
+    def __init__(self, glue: Glue, files: Files, keyring: Keyring, provider: Any, persons: Persons) -> None:
         self.glue, self.files, self.keyring, self.provider = glue, files, keyring, provider
+        self.persons = persons
         self.suite: Suite | None = None
 
     async def sent(self, target: str, body: bytes, role: str = "manager") -> tuple[Exchange, bytes]:
@@ -87,23 +91,24 @@ class Breakable(FastProvider):
 
 
 @pytest.fixture
-async def office(pool: Pool, keyring_path: Path, tmp_path: Path) -> AsyncIterator[Office]:
+async def office(pool: Pool, keyring_path: Path, persons: Persons, tmp_path: Path) -> AsyncIterator[Office]:
     profile, policy = tmp_path / "creme.yaml", tmp_path / "policy.csv"
     profile.write_text(marked_profile(), encoding="utf-8")
     policy.write_text(DEFAULT_POLICY.read_text(encoding="utf-8") + POLICY, encoding="utf-8")
     provider = Breakable(keyring_path, SECRET)
     keyring = Keyring(provider, Store(pool), clock=time.monotonic)
-    async with open_glue(pool, keyring_path, str(profile), policy) as glue:
+    async with open_glue(pool, keyring_path, str(profile), policy, persons=persons) as glue:
 
         def sealing(_: str) -> Sealing:
             return Sealing() if made.suite is None else Sealing(made.suite, legacy=True)
 
-        files = Files(CellStore(pool), keyring, sealing, glue.records, glue.clock, secrets.token_bytes)
+        entropy = secrets.token_bytes
+        files = Files(CellStore(pool), keyring, sealing, glue.records, glue.clock, entropy, persons)
         glue.binding = Binding(glue.vault, glue.records, glue.sessions, glue.clock, None, files)
         glue.outward = glue.outward_with(glue.reveal)
         scanner = glue.scanner
         glue.inward = Inward(glue.tokeniser, glue.search, lambda _: scanner, glue.limits, files)
-        made = Office(glue, files, keyring, provider)
+        made = Office(glue, files, keyring, provider, persons)
         yield made
     await keyring.close()
 
@@ -258,3 +263,66 @@ async def test_a_marked_file_never_passes_when_nobody_can_seal_it(office: Office
     glue.inward = Inward(glue.tokeniser, glue.search, lambda _: glue.scanner, glue.limits)
     with pytest.raises(RuntimeError, match="nobody"):
         await office.sent(ADD, upload("contract.pdf", PDF, "application/pdf"))
+
+
+# Value keys
+
+
+async def erase(office: Office, pool: Pool, record: str) -> None:
+    await Shredder(Store(pool), office.persons, office.glue.clock).erase(TENANT, [("document", record)])
+
+
+async def test_after_an_erasure_a_file_opens_for_nobody_and_says_so(office: Office, pool: Pool) -> None:
+    created, changed = await office.stored(), await office.stored(EDIT)
+    other = await office.stored(record="6")
+    assert [blob[9] & 0x08 for blob in (created, changed, other)] == [0x08] * 3
+    await erase(office, pool, "5")
+    for blob in (created, changed):
+        with pytest.raises(Refusal) as refused:
+            await office.opened(blob, "manager")
+        assert refused.value.reason is FILE_ERASED
+    with pytest.raises(Refusal) as refused:
+        await office.opened(created, "sales")
+    assert refused.value.reason is ANSWER_NOT_RENDERABLE  # whoever has no right learns nothing of it
+    assert await office.opened(other, "manager") == PDF
+
+
+async def test_a_value_key_that_is_missing_is_a_fault_and_no_erasure(office: Office, pool: Pool) -> None:
+    blob = await office.stored()
+    async with pool.connection() as connection:
+        await connection.execute("DELETE FROM vault_cell_wrap")
+    with pytest.raises(KeysUnavailable) as refused:
+        await office.opened(blob, "manager")
+    assert refused.value.problem == "value-key-missing"
+
+
+async def test_a_file_of_before_value_keys_opens_and_neither_passes_for_the_other(office: Office) -> None:
+    holding, office.files._holding = office.files._holding, None
+    old = await office.stored(record="6")
+    office.files._holding = holding
+    new = await office.stored()
+    assert [old[9] & 0x08, new[9] & 0x08] == [0, 0x08]
+    assert [await office.opened(old, "manager"), await office.opened(new, "manager")] == [PDF, PDF]
+    for blob in (old, new):
+        changed = blob[:9] + bytes((blob[9] ^ 0x08,)) + blob[10:]
+        with pytest.raises(StreamInvalid):
+            await office.opened(changed, "manager")
+
+
+async def test_a_large_file_with_a_value_key_passes_in_bounded_memory(office: Office) -> None:
+    exchange = office.glue.exchange("POST", EDIT, body=b"x", content_type=MULTIPART)
+    spec = next(one for one in office.glue.profile.field_specs.values() if one.name == "filedata")
+    sealed = await office.files.sealed(exchange, spec)
+    size, most = 0, 0
+
+    async def source() -> AsyncIterator[bytes]:
+        for _ in range(512):
+            yield bytes(65536)
+
+    tracemalloc.start()
+    async for piece in sealed.flow(source()):
+        size += len(piece)
+        most = max(most, tracemalloc.get_traced_memory()[0])
+    tracemalloc.stop()
+    assert size == sealed.size(512 * 65536)
+    assert most < 2 * 2**20

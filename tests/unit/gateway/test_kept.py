@@ -24,7 +24,9 @@ from gateway.refusal import (
 )
 from gateway.verdict import PLACEHOLDER as BULLETS
 from kms.keyring import KeysUnavailable
-from kms.store import StoreUnavailable
+from kms.persons import Persons
+from kms.shredding import Shredder
+from kms.store import Store, StoreUnavailable
 from policies.enforcer import DEFAULT_POLICY
 from tests.real.celled import celled_profile
 from tests.unit.gateway.glue import ANNA, BORIS, PERSON, SECRET, TENANT, FastProvider, Glue, open_glue
@@ -119,12 +121,12 @@ class Crm:
 
 
 @pytest.fixture
-async def crm(pool: Pool, keyring_path: Path, tmp_path: Path) -> AsyncIterator[Crm]:
+async def crm(pool: Pool, keyring_path: Path, persons: Persons, tmp_path: Path) -> AsyncIterator[Crm]:
     profile, policy = tmp_path / "creme.yaml", tmp_path / "policy.csv"
     profile.write_text(celled_profile(), encoding="utf-8")
     policy.write_text(DEFAULT_POLICY.read_text(encoding="utf-8") + POLICY, encoding="utf-8")
     provider = Breakable(keyring_path, SECRET)
-    async with open_glue(pool, keyring_path, str(profile), policy, provider) as glue:
+    async with open_glue(pool, keyring_path, str(profile), policy, provider, persons) as glue:
         yield Crm(glue, provider)
 
 
@@ -473,3 +475,40 @@ async def test_random_edits_lose_and_overwrite_nothing(crm: Crm, seed: int) -> N
         assert await crm.form_of("5", "manager") == truth, (number, role)
         assert crm.held["5"]["birthday"] in ("", PLACEHOLDER)
         assert "note" not in crm.held["5"]["description"]
+
+
+# -- cells after an erasure ----------------------------------------------------------------------------------------
+
+
+async def cells_of(pool: Pool) -> list[tuple[str, bool, bool]]:
+    async with pool.connection() as connection:
+        cursor = await connection.execute("SELECT record, held, erased_at IS NOT NULL FROM vault_cell ORDER BY record")
+        return [(str(record), bool(held), bool(erased)) for record, held, erased in await cursor.fetchall()]
+
+
+async def test_a_cell_of_an_erased_person_is_six_bullets_to_everybody(crm: Crm, persons: Persons, pool: Pool) -> None:
+    await crm.create("5", description=NOTE)
+    await crm.create("6", description=NOTE)
+    assert await cells_of(pool) == [("5", True, False), ("6", True, False)]
+    await Shredder(Store(pool), persons, crm.glue.clock).erase(TENANT, [("contact", "5")])
+    crm.glue.vault.persons_changed(TENANT)
+    assert await cells_of(pool) == [("5", True, True), ("6", True, False)]
+    for role in ("manager", "reader", "clerk", "blind"):
+        page = await crm.page_of("5", role)
+        assert BULLETS in page
+        assert "after six" not in page
+    assert "after six" in await crm.page_of("6", "manager")
+    # The record may still be written, and then it holds what is new.
+    await crm.save("5", description="Somebody else.")
+    assert "Somebody else." in await crm.page_of("5", "manager")
+
+
+@pytest.mark.parametrize(("status", "left"), [(200, 0), (403, 0), (500, 1), (503, 1)])
+async def test_a_create_leaves_its_cell_unless_it_was_surely_refused(
+    crm: Crm, pool: Pool, status: int, left: int
+) -> None:
+    """A CRM that failed may have stored the record, and without the value key nobody could ever read it."""
+    exchange, _ = await crm.glue.send_form("/persons/contact/add", {**PERSON, "description": NOTE})
+    assert await cells_of(pool) == [("", True, False)]
+    await crm.glue.answer(exchange, b"<form></form>", status=status)
+    assert len(await cells_of(pool)) == left

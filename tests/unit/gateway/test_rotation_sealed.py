@@ -246,6 +246,9 @@ async def test_digits_and_files_in_the_crm_are_counted_not_claimed(site: Site) -
     await cells.settle_cells(T, [b"12345678"], "document", "5")
     assert await site.rotation.left(T, "file/document/content", "seal", old) == 1
     assert await site.sql("SELECT state FROM kms_key WHERE id = %s", old) == [("live",)]
+    # What an erasure has made unreadable needs no key any more.
+    await site.sql("UPDATE vault_cell SET held = true, erased_at = now() WHERE cell = %s RETURNING 1", b"12345678")
+    assert await site.rotation.left(T, "file/document/content", "seal", old) == 0
 
 
 async def test_a_key_that_nobody_covers_stops_the_rotation_of_all_before_it_begins(site: Site) -> None:
@@ -267,6 +270,7 @@ NOT_SEALED = {
     "what stands in a cell of the CRM, whose keys stay live": {("vault_cell", "blob")},
     "under person keys, which the turn of their epoch wraps anew": {
         ("vault_holder", "id"), ("vault_wrap", "holder"), ("vault_wrap", "wrapped"), ("kms_shredding", "holders"),
+        ("vault_cell_wrap", "cell"), ("vault_cell_wrap", "holder"), ("vault_cell_wrap", "wrapped"),
     },
     "digests without a field key, or that only confirm": {
         ("audit_entry", "body"), ("audit_entry", "leaf"), ("audit_checkpoint", "frontier"),

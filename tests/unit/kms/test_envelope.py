@@ -22,6 +22,7 @@ from kms.envelope import (
     Sealing,
     SuiteRetired,
     cell_id,
+    is_held,
     key_id,
     open_,
     open_typed,
@@ -31,6 +32,7 @@ from kms.suites.aes_siv import AES_256_SIV
 from kms.suites.sm4_gcm import SM4_GCM
 from kms.suites.suite import Suite
 from kms.suites.triple_des import TRIPLE_DES
+from kms.value_key import derived
 
 KEY = FieldKey(b"\x01\x02\x03\x04", bytes(range(32)))
 KEYS = {KEY.id: KEY}
@@ -93,6 +95,29 @@ def test_no_changed_byte_opens(cell: bytes | None, sealing: Sealing) -> None:
             changed = blob[:place] + bytes([blob[place] ^ bits]) + blob[place + 1 :]
             with pytest.raises(EnvelopeInvalid):
                 open_typed(KEYS | {changed[1:5]: KEY}, changed, context)
+
+
+@pytest.mark.parametrize("sealing", BOUND, ids=named)
+def test_no_changed_byte_opens_where_there_is_a_value_key(sealing: Sealing) -> None:
+    context, own = replace(CONTEXT, record="", cell=b"12345678"), derived(KEY, bytes(range(32, 64)))
+    blob = seal(own, b"13800138000", context, NONCE, sealing=sealing, pad_to=16, held=True)
+    assert open_typed({own.id: own}, blob, context, held=True)[1] == b"13800138000"
+    for place in range(len(blob)):
+        for bits in range(1, 256) if place < 6 else (1, 0x20, 0x80):
+            changed = blob[:place] + bytes([blob[place] ^ bits]) + blob[place + 1 :]
+            # As a reader does it: the value key takes part where the envelope says so.
+            held = is_held(changed)
+            with pytest.raises(EnvelopeInvalid):
+                open_typed({changed[1:5]: own if held else KEY}, changed, context, held=held)
+    for sealed, said in ((blob, False), (seal(KEY, b"x", context, NONCE, sealing=sealing), True)):
+        with pytest.raises(EnvelopeInvalid):
+            open_typed({KEY.id: own}, sealed, context, held=said)
+
+
+def test_only_a_cell_with_an_id_has_a_value_key() -> None:
+    for sealing, cell in ((Sealing(), None), (Sealing(AES_256_SIV), b"12345678")):
+        with pytest.raises(ValueError, match="value key"):
+            seal(KEY, b"x", replace(CONTEXT, cell=cell), NONCE, sealing=sealing, held=True)
 
 
 @pytest.mark.parametrize("sealing", SEALINGS, ids=named)

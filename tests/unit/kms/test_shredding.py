@@ -55,6 +55,11 @@ class Process:
         values = [NewValue(kind, clear, Origin("contact", kind, record)) for kind, clear in fields.items()]
         return await self.vault.tokenise(T, values, cell)
 
+    async def bring(self, cell: str, **fields: str) -> list[str]:
+        """What an import brings: values of many records, none of them known yet."""
+        values = [NewValue(kind, clear, Origin("contact", kind, None)) for kind, clear in fields.items()]
+        return [one for one, _ in await self.vault.place(T, values, cell, apart=True)]
+
     async def read(self, surrogates: list[str]) -> list[str | None]:
         """Clear values as a process reads them that has nothing in memory."""
         self.vault._opened.drop_all()
@@ -148,6 +153,48 @@ async def test_what_still_waits_in_an_import_is_not_bound_with_another_record(pr
     assert await process.read([second]) == [None]
 
 
+async def test_a_copy_from_between_an_import_and_its_binding_dies_with_its_persons(
+    process: Process, another: Callable[[bool], Process], pool: Pool
+) -> None:
+    """Each value waits under a holder of its own, which becomes its record's: no key outlives the erasure."""
+    email, phone = await process.bring("import-3", email="lin@a.example", phone="13800138001")
+    other, waits = await process.bring("import-3", email="ma@a.example", phone="13800138002")
+    between = await copies(pool)
+    assert len({row[2] for row in between[2]}) == 4
+    await process.vault.bind_surrogates(T, "import-3", "contact", "1", [email, phone])
+    await process.vault.bind_surrogates(T, "import-3", "contact", "2", [other])
+    everything = [email, phone, other, waits]
+    clear = ["lin@a.example", "13800138001", "ma@a.example", "13800138002"]
+    assert await process.read(everything) == clear
+    erased = await process.shredder.erase(T, [("contact", "1")])
+    assert (erased.keys, erased.entries) == (2, 2)
+    assert await process.read(everything) == [None, None, *clear[2:]]
+    await restore(pool, between)
+    assert await another(True).read(everything) == [None, None, *clear[2:]]  # and nobody else loses anything
+    await process.shredder.again(T)
+    assert await another(True).read(everything) == [None, None, *clear[2:]]
+
+
+async def test_an_import_of_before_single_holders_is_bound_as_it_was(process: Process, pool: Pool) -> None:
+    (old,) = await process.write(None, "import-4", email="lin@a.example")
+    (new,) = await process.bring("import-4", phone="13800138001")
+    await process.vault.bind_surrogates(T, "import-4", "contact", "1", [old, new])
+    assert await process.read([old, new]) == ["lin@a.example", "13800138001"]
+    await process.shredder.erase(T, [("contact", "1")])
+    assert await process.read([old, new]) == [None, None]
+    assert await sql(pool, "SELECT count(*) FROM vault_wrap") == [(0,)]
+
+
+async def test_a_value_of_an_import_that_others_have_too_is_bound_for_its_record_only(process: Process) -> None:
+    (shared,) = await process.write("7", phone="13800138001")
+    assert await process.bring("import-5", phone="13800138001") == [shared]
+    await process.vault.bind_surrogates(T, "import-5", "contact", "1", [shared])
+    await process.shredder.erase(T, [("contact", "1")])
+    assert await process.read([shared]) == ["13800138001"]
+    await process.shredder.erase(T, [("contact", "7")])
+    assert await process.read([shared]) == [None]
+
+
 async def test_a_record_that_was_made_twice_is_erased_whole(process: Process) -> None:
     before = await process.write("1", name="Lin Yu")
     made = await process.write(None, "exchange-1", phone="13800138001")
@@ -238,7 +285,10 @@ async def copies(pool: Pool) -> list[list[tuple[object, ...]]]:
 
 async def restore(pool: Pool, rows: list[list[tuple[object, ...]]]) -> None:
     async with pool.connection() as connection:
-        await connection.execute("TRUNCATE vault, vault_holder, vault_wrap, vault_origin, vault_term, vault_index")
+        await connection.execute(
+            "TRUNCATE vault, vault_holder, vault_wrap, vault_origin, vault_term, vault_index,"
+            " vault_cell, vault_cell_wrap"
+        )
         for table, found in zip(("vault", "vault_holder", "vault_wrap", "vault_origin"), rows, strict=True):
             for row in found:
                 await connection.execute(f"INSERT INTO {table} VALUES ({', '.join(['%s'] * len(row))})", row)  # type: ignore[call-overload]
