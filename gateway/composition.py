@@ -288,7 +288,6 @@ async def _assemble(
             UserStore(database).sweep,
             SessionStore(database).sweep,
             EgressStore(database).sweep,
-            cell_store.sweep,
         ),
         lookouts=lookouts_of(
             ArrivalNeeds(settings, database, vault, keyring, audit, scanners, records, beside, cells), installations
