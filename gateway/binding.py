@@ -21,6 +21,7 @@ from policies.profile import Action, FieldSpec, Operation, Profile
 Ask = Callable[[str, Profile, Operation, str], Awaitable[str | None]]
 WRITES = frozenset({Action.CREATE, Action.UPDATE})
 TAUGHT = WRITES | {Action.LOGIN}  # actions whose answers teach anything
+_UNKNOWN = 500  # from this status on an answer does not say whether the CRM kept what it was sent
 
 
 class CrmSessions(Protocol):
@@ -108,7 +109,8 @@ class Binding:
             told = profile.record_from_answer(operation, status, fields, body) if accepted else []
             made = told[0] if len(told) == 1 else None
             if exchange.kept:
-                await self._kept.settle(exchange, made, accepted=accepted)
+                if accepted or turned_away or status < _UNKNOWN:
+                    await self._kept.settle(exchange, made, accepted=accepted)
             elif made is not None and operation.action is Action.CREATE:
                 await self._kept.copy(exchange, profile.field_specs.values(), made)
 

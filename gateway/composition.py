@@ -78,6 +78,7 @@ from kms.beside import Beside
 from kms.cell_store import CellStore
 from kms.cells import Cells
 from kms.keyring import Keyring
+from kms.persons import Persons
 from kms.scanner import Scanner
 from kms.shredding import Shredder
 from kms.store import Store as VaultStore
@@ -200,7 +201,7 @@ async def open_app(settings: Settings, dsn: str) -> AsyncIterator[App]:
         roles = sorted({role for bundle in bundles.values() for role in bundle.roles})
         accounts = accounts_of(settings, database, keyring, roles)
         app = await _assemble(
-            stack, settings, dsn, database, audit, vault, keyring, scanners, installations, bundles, accounts
+            stack, settings, dsn, database, audit, vault, keyring, persons, scanners, installations, bundles, accounts
         )
         shredder = Shredder(VaultStore(database), persons, utc_now)
         await stack.enter_async_context(kept_erased(shredder, list(settings.tenants)))
@@ -216,6 +217,7 @@ async def _assemble(
     audit: AuditLog,
     vault: SurrogateVault,
     keyring: Keyring,
+    persons: Persons,
     scanners: Mapping[str, Scanner],
     installations: Mapping[str, Installation],
     bundles: Mapping[str, Bundle],
@@ -243,7 +245,8 @@ async def _assemble(
     stack.push_async_callback(migrated.close)
     sealing, cell_store = partial(sealing_of, settings), CellStore(database)
     files = Files(cell_store, keyring, sealing, records, utc_now, secrets.token_bytes)
-    beside, cells, sight = Beside(cell_store, keyring, sealing), Cells(cell_store, keyring, sealing), Sight(records)
+    beside = Beside(cell_store, keyring, sealing, persons=persons)
+    cells, sight = Cells(cell_store, keyring, sealing), Sight(records)
     kept = KeptFields(beside, cells, sight)
     cell_sight = CellSight(cells, sight, lambda tenant: installations[tenant].current.field_specs)
     whoami = Whoami({tenant.name: tenant for tenant in tenants.values()})
@@ -272,6 +275,7 @@ async def _assemble(
             scanners.__getitem__,
             limits,
             files,
+            kept,
         ),
         outward=Outward(
             Reveal(vault, records, scanners, utc_now, cell_sight),

@@ -1,8 +1,8 @@
 """What the gateway keeps sealed outside the vault, and how its keys are rotated: every such column stands in `COLUMNS`.
 
-Second-factor secrets, the service credential of a CRM, and what a protect run put aside are opened and sealed anew under
-the current key by compare-and-set; values kept beside the CRM are kms.beside_rotation's. Keyed digests (of protected fields, of delivered mail)
-cannot be made anew without what they are of: their old keys go on confirming.
+Second-factor secrets, the service credential of a CRM, and what a protect run put aside are opened and sealed anew
+under the current key by compare-and-set; values kept beside the CRM are kms.beside_rotation's. Keyed digests (of
+protected fields, of delivered mail) cannot be made anew without what they are of: their old keys go on confirming.
 A test compares `COLUMNS` with the columns of the database, so that a sealed one cannot be forgotten here.
 """
 

@@ -9,6 +9,7 @@ Each value has a value key of its own, wrapped for its holder (kms.holding): era
 Neither form announces itself in the CRM's answers: both are found by profile only.
 """
 
+import contextlib
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -106,9 +107,7 @@ class Beside:
         places = [(record or "", "" if record else cell)]
         await self._write(tenant, entity, field, value, places, lambda _: generation, accepted=bool(record))
 
-    async def offer(
-        self, tenant: str, entity: str, field: str, value: Value, records: Sequence[str], most: int
-    ) -> int:
+    async def offer(self, tenant: str, entity: str, field: str, value: Value, records: Sequence[str], most: int) -> int:
         """Keep a value that the CRM may accept for these records, under a generation that none of them has; that.
 
         most: how many generations there are. Raises GenerationsUsed, KeysUnavailable, StoreUnavailable, ValueRefused.
@@ -189,15 +188,13 @@ class Beside:
                     BesideRow(entity, field, record, cell, generation, b"", accepted=accepted)
                     for record, cell in places
                 ]
-                await put_beside(
-                    work.connection, tenant, [self.sealed(tenant, row, value, key, held) for row in rows]
-                )
+                await put_beside(work.connection, tenant, [self.sealed(tenant, row, value, key, held) for row in rows])
             return generation
 
         return await self.with_current_keys(tenant, attempt)
 
     def sealed(self, tenant: str, row: BesideRow, value: Value, key: FieldKey, held: Held | None) -> BesideRow:
-        """A row with its value sealed under a fresh value key. held: its holder, None where there are no person keys."""
+        """A row with its value under a fresh value key. held: of its holder, None where there are no person keys."""
         secret = None if held is None else self._entropy(value_key.KEY_BYTES)
         under = value_key.sealing(key, secret)
         place = place_of(tenant, row.entity, row.field, row.record, row.cell)
@@ -327,9 +324,7 @@ class Beside:
         """Delete what waits under these cells, because the CRM did not take it; raises StoreUnavailable."""
         await self.store.drop_waiting(tenant, cells)
 
-    async def forget(
-        self, tenant: str, entity: str, field: str, record: str, generation: int | None = None
-    ) -> None:
+    async def forget(self, tenant: str, entity: str, field: str, record: str, generation: int | None = None) -> None:
         """Delete what was accepted for a field of a record, or one generation of it; raises StoreUnavailable."""
         await self.store.drop_beside(tenant, entity, field, record, generation)
 
@@ -342,12 +337,13 @@ class Beside:
     async def recover(self, tenant: str, most: int = _PIECE) -> int:
         """Bind what waits under exchanges whose record was learnt before a process died; how many of them.
 
-        Raises KeysUnavailable, StoreUnavailable, EnvelopeInvalid.
+        Raises KeysUnavailable, StoreUnavailable.
         """
         waiting = await self.store.every_waiting(tenant, most)
         known = await self.store.records_of_cells(tenant, sorted({row.cell for row in waiting})) if waiting else {}
         for (cell, entity), record in sorted(known.items()):
-            await self.bind(tenant, cell, entity, record)
+            with contextlib.suppress(EnvelopeInvalid):  # counted as damaged; it must not keep the others from it
+                await self.bind(tenant, cell, entity, record)
         return len(known)
 
 
@@ -364,9 +360,8 @@ def place_of(tenant: str, entity: str, field: str, record: str, cell: str) -> Co
 
 def _unused(used: set[int], most: int) -> int:
     """The generation after those that are used, from the first one again after the last."""
-    following = max(used, default=-1) + 1
+    following = max(used) + 1 if used else 0
     free = (one for one in (*range(following, most), *range(following)) if one < most and one not in used)
-    found = next(free, None)
-    if found is None:
-        raise GenerationsUsed("every generation is used by one of these records")
-    return found
+    for found in free:
+        return found
+    raise GenerationsUsed("every generation is used by one of these records")

@@ -1,15 +1,17 @@
 """All SQL about values kept beside the CRM by record; it never opens anything (see kms.store).
 
-A field of a record may have several rows: the one the CRM accepted last, those whose answer has not come (or never came),
-and, where two writes met, both that it accepted. Each has a generation, which what stands in the CRM names.
+A field of a record may have several rows: the one the CRM accepted last, those whose answer has not come (or never
+came), and, where two writes met, both that it accepted. Each has a generation, which what stands in the CRM names.
 """
 
+import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import LiteralString
 
 from psycopg import sql
+from psycopg.rows import TupleRow
 
 from kms.connections import Connection
 from kms.rotation_store import condemned
@@ -48,10 +50,10 @@ class BesideRow:
     record: str
     cell: str
     generation: int
-    blob: bytes = field(repr=False)
+    blob: bytes = dataclasses.field(repr=False)
     accepted: bool = False
     holder: bytes | None = None
-    wrapped: bytes | None = field(default=None, repr=False)
+    wrapped: bytes | None = dataclasses.field(default=None, repr=False)
 
     @property
     def name(self) -> str:
@@ -77,7 +79,9 @@ class BesideStore(Store):
 
     async def every_waiting(self, tenant: str, most: int) -> list[BesideRow]:
         """Some rows of exchanges that have no record yet."""
-        return await self._rows("tenant = %s AND record = '' AND accepted_at IS NULL ORDER BY random() LIMIT %s", *(tenant, most))
+        return await self._rows(
+            "tenant = %s AND record = '' AND accepted_at IS NULL ORDER BY random() LIMIT %s", *(tenant, most)
+        )
 
     async def every_beside(
         self, tenant: str, entity: str, field_name: str, after: tuple[str, str, int], most: int
@@ -229,10 +233,7 @@ class BesideStore(Store):
     async def _rows(self, where: LiteralString, *parameters: object) -> list[BesideRow]:
         async with self.connection() as connection:
             cursor = await connection.execute(_SELECT.format(sql.SQL(where)), parameters)
-            return [
-                BesideRow(*row[:5], bytes(row[5]), row[6], _bytes(row[7]), _bytes(row[8]))
-                for row in await cursor.fetchall()
-            ]
+            return [_row(found) for found in await cursor.fetchall()]
 
     async def _do(self, statement: LiteralString, *parameters: object) -> None:
         async with self.connection() as connection:
@@ -260,7 +261,9 @@ async def put_beside(connection: Connection, tenant: str, rows: Sequence[BesideR
     """Keep rows, each in the place of the one of its generation or exchange."""
     for row in rows:
         await connection.execute(
-            _PUT.format(*((sql.SQL("record, generation"), sql.SQL("<>")) if row.record else (sql.SQL("cell"), sql.SQL("=")))),
+            _PUT.format(
+                *((sql.SQL("record, generation"), sql.SQL("<>")) if row.record else (sql.SQL("cell"), sql.SQL("=")))
+            ),
             (
                 *(tenant, row.entity, row.field, row.record, row.cell, row.generation),
                 *(row.blob[_KEY_ID], row.blob, row.holder, row.wrapped, row.accepted),
@@ -268,9 +271,7 @@ async def put_beside(connection: Connection, tenant: str, rows: Sequence[BesideR
         )
 
 
-async def replace_beside(
-    connection: Connection, tenant: str, rows: Sequence[tuple[BesideRow, BesideRow]]
-) -> int:
+async def replace_beside(connection: Connection, tenant: str, rows: Sequence[tuple[BesideRow, BesideRow]]) -> int:
     """Rows sealed anew in the place of exactly these; how many. What is under a condemned key stays as it is."""
     gone, done = await condemned(connection, tenant), 0
     for was, made in sorted(rows, key=lambda one: one[0].name):
@@ -308,7 +309,7 @@ async def _drop_superseded(
     )
 
 
-def _bytes(value: object) -> bytes | None:
-    return bytes(value) if isinstance(value, (bytes, memoryview)) else None
-
-
+def _row(found: TupleRow) -> BesideRow:
+    entity, name, record, cell, number, blob, accepted, holder, wrapped = found
+    whose = (None, None) if holder is None else (bytes(holder), bytes(wrapped))
+    return BesideRow(entity, name, record, cell, number, bytes(blob), accepted, *whose)

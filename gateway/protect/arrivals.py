@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Protocol
 
+from gateway.protect.doubts import Doubts, Looks
 from gateway.protect.judge import State
-from gateway.protect.reading import CrmDriver, CrmRefused, Listed, Reading
+from gateway.protect.reading import CrmRefused, Listed, Reading
 from gateway.protect.store import Row
 from gateway.protect.work import Work
 from gateway.records import ANY_ENTITY, Records
@@ -25,7 +26,7 @@ _OPEN = ("gathering", "protecting", "undoing")
 Seen = dict[str, set[tuple[str, str, str]]]  # surrogate → (entity, field, record)
 
 
-class NewestFirst(CrmDriver, Protocol):
+class NewestFirst(Looks, Protocol):
     """A driver that can ask for new records only."""
 
     async def newer(self, entity: WalkEntity, after: int, place: str) -> Listed:
@@ -34,7 +35,10 @@ class NewestFirst(CrmDriver, Protocol):
 
 
 class Arrivals:
-    """Looks at what is new in one CRM. single: whether all kinds of records share one range of ids."""
+    """Looks at what is new in one CRM. single: whether all kinds of records share one range of ids.
+
+    doubts: values beside the CRM of which nobody is sure; None where there are none.
+    """
 
     def __init__(
         self,
@@ -45,6 +49,7 @@ class Arrivals:
         clock: Callable[[], datetime],
         *,
         single: bool,
+        doubts: Doubts | None = None,
     ) -> None:
         self._work = work
         self._driver = driver
@@ -52,6 +57,7 @@ class Arrivals:
         self._records = records
         self._clock = clock
         self._single = single
+        self._doubts = doubts
 
     async def turn(self) -> int:
         """Look once; how many records were new.
@@ -61,6 +67,8 @@ class Arrivals:
         work = self._work
         if not await self._may():
             return 0
+        if self._doubts is not None:
+            await self._doubts.settle()
         for step, entity in enumerate(work.walk.entities):
             if entity.newer or entity.object:
                 await self._gather(step, entity)
@@ -71,6 +79,8 @@ class Arrivals:
         seen: Seen = {}
         clear = [row for row in rows if await self._look(row, seen)]
         await self._bind(seen)
+        if self._doubts is not None:
+            await self._doubts.bind(seen)
         fresh = [row for row in clear if row.state == "found"]
         for start in range(0, len(fresh), work.batch):
             await work.index(RUN, fresh[start : start + work.batch])
@@ -128,6 +138,8 @@ class Arrivals:
             await work.store.keep(work.tenant, RUN, [row])
             return False
         await self._own(reading)
+        if self._doubts is not None:
+            self._doubts.note(reading)
         for name, spec in work.changer.declared(reading).items():
             origin = work.changer.origin(reading, spec)
             for surrogate in work.changer.canonical(reading.fields[name]):

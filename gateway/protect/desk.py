@@ -195,7 +195,9 @@ async def open_desk(settings: Settings, tenant: str, dsn: str) -> AsyncIterator[
         stack.push_async_callback(vault.close)
         scanner = await vault.start(tenant)
         store, cell_store = ProtectStore(pool), CellStore(pool)
-        others = OtherForms(tenant, Beside(cell_store, keyring, sealing), Cells(cell_store, keyring, sealing))
+        others = OtherForms(
+            tenant, Beside(cell_store, keyring, sealing, persons=persons), Cells(cell_store, keyring, sealing)
+        )
         yield Desk(
             tenant=tenant,
             settings=settings.tenants[tenant],

@@ -78,6 +78,10 @@ class JsonRpc:
         hangs_on = str(told[parent[0]]) if parent and told.get(parent[0]) is not None else ""
         return Reading(entity, record, texts, {}, hangs_on, state=_Stamp(told.get(_STAMP)))
 
+    async def gone(self, entity: WalkEntity, record: str) -> bool:
+        """Never sure: Tryton answers alike for what is gone and for what the credential may not see."""
+        return False
+
     async def write(self, reading: Reading, new: Mapping[str, str]) -> None:
         """Write the changed fields."""
         entity = reading.entity
