@@ -14,6 +14,7 @@ import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from typing import TypeVar
 
 from kms import fpe, value_key
@@ -361,7 +362,7 @@ def place_of(tenant: str, entity: str, field: str, record: str, cell: str) -> Co
 def _unused(used: set[int], most: int) -> int:
     """The generation after those that are used, from the first one again after the last."""
     following = max(used) + 1 if used else 0
-    free = (one for one in (*range(following, most), *range(following)) if one < most and one not in used)
-    for found in free:
-        return found
+    for number in chain(range(following, most), range(min(following, most))):
+        if number not in used:
+            return number
     raise GenerationsUsed("every generation is used by one of these records")
