@@ -1,4 +1,4 @@
-"""Dates beside a real Creme, where an answer never came: killed with it in hand, nothing is lost; and what is deleted."""
+"""Dates beside a real Creme: killed with an answer in its hands the gateway loses none; and what deletions leave."""
 
 import contextlib
 import random

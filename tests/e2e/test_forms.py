@@ -218,13 +218,13 @@ def test_a_search_for_a_date_is_refused(manager: Driver, view: str) -> None:
     manager.browser.get(target).expect(403)
 
 
-def bulk(stack: Stack, manager: Driver, records: list[str], given: str) -> Answer:
+def bulk(driver: Driver, records: list[str], given: str) -> Answer:
     """A bulk edit of the birthday."""
-    path = f"/creme_core/entity/update/bulk/{contact_type(manager)}/field/regular_field-birthday"
-    opened = manager.browser.get(f"{path}?{'&'.join(f'entities={one}' for one in records)}").expect(200)
+    path = f"/creme_core/entity/update/bulk/{contact_type(driver)}/field/regular_field-birthday"
+    opened = driver.browser.get(f"{path}?{'&'.join(f'entities={one}' for one in records)}").expect(200)
     fields = [*forms(opened)[form_of(opened)].filled({"birthday": given}), *(("entities", one) for one in records)]
-    headers = {"referer": opened.url, "origin": manager.browser.base}
-    return manager.browser.post(path, fields, headers=headers, follow=False)
+    headers = {"referer": opened.url, "origin": driver.browser.base}
+    return driver.browser.post(path, fields, headers=headers, follow=False)
 
 
 def test_several_records_are_given_a_date_at_once_and_one_that_creme_leaves_out_keeps_its_own(
@@ -234,9 +234,10 @@ def test_several_records_are_given_a_date_at_once_and_one_that_creme_leaves_out_
     people = make_people(random.Random(int(fresh_id(), 16)), 3)
     records = [sales.add_person(one) for one in people]
     save(manager.browser, f"/persons/contact/edit/{records[0]}", {"birthday": "1950-05-05"}).expect(302)
-    change(stack, "UPDATE persons_contact SET last_name = '' WHERE cremeentity_ptr_id = ?", records[2])
-    told = bulk(stack, manager, records, "1944-02-29").expect(200).text
-    assert "1 entity has not been edited" in " ".join(told.split()), told
+    sandbox = "UPDATE creme_core_cremeentity SET sandbox_id = {} WHERE id = ?"
+    change(stack, sandbox.format("(SELECT id FROM creme_core_sandbox LIMIT 1)"), records[2])  # for superusers only
+    bulk(sales, records, "1944-02-29").expect(200)
+    change(stack, sandbox.format("NULL"), records[2])
     shown = [in_form(manager.browser.get(f"/persons/contact/edit/{one}").expect(200)) for one in records[:2]]
     assert shown == ["1944-02-29", "1944-02-29"]
     assert len({stored(stack, one) for one in records[:2]}) == 1
@@ -249,7 +250,7 @@ def test_several_records_cannot_be_emptied_at_once(stack: Stack, manager: Driver
     """An empty field names no generation, so nobody could tell of which records Creme took it."""
     people = make_people(random.Random(int(fresh_id(), 16)), 2)
     records = [sales.add_person(one) for one in people]
-    bulk(stack, manager, records, "").expect(422)
+    bulk(manager, records, "").expect(422)
     for record, person in zip(records, people, strict=True):
         shown = in_form(manager.browser.get(f"/persons/contact/edit/{record}").expect(200))
         assert shown == person.birthday.isoformat()

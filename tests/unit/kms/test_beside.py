@@ -198,8 +198,11 @@ async def test_a_value_whose_answer_never_came_outlives_any_age_and_is_taken_whe
 ) -> None:
     await beside.keep(T, *BORN, OLD, record="1", cell="")
     lost = await beside.offer(T, *BORN, NEW, ["1"], 365)
-    await change(pool, "UPDATE vault_beside SET written_at = now() - interval '400 days', accepted_at = CASE WHEN"
-                       " accepted_at IS NOT NULL THEN now() - interval '500 days' END")
+    await change(
+        pool,
+        "UPDATE vault_beside SET written_at = now() - interval '400 days', accepted_at = CASE WHEN"
+        " accepted_at IS NOT NULL THEN now() - interval '500 days' END",
+    )
     assert await beside.store.unsure(T, 10) == [("contact", "1")]
     await beside.seen(T, *BORN, "1", lost)
     assert await values(beside) == {lost: (NEW, True)}
