@@ -279,13 +279,14 @@ async def replace_beside(connection: Connection, tenant: str, rows: Sequence[tup
             continue
         cursor = await connection.execute(
             "UPDATE vault_beside SET blob = %s, seal_key = %s, holder = %s, wrapped = %s WHERE tenant = %s"
-            " AND entity = %s AND field = %s AND record = %s AND cell = %s AND generation = %s AND blob = %s",
+            " AND entity = %s AND field = %s AND record = %s AND cell = %s AND generation = %s AND blob = %s"
+            " RETURNING 1",
             (
                 *(made.blob, made.blob[_KEY_ID], made.holder, made.wrapped),
                 *(tenant, was.entity, was.field, was.record, was.cell, was.generation, was.blob),
             ),
         )
-        done += cursor.rowcount
+        done += len(await cursor.fetchall())  # in a pipeline rows are counted by reading them
     return done
 
 

@@ -1,7 +1,7 @@
 """A gateway that dies by SIGKILL with the CRM's answer to a write in its hands, before it learns anything from it.
 
-`python tests/drills/lost_answer.py FLAG serve --config FILE`: `crmgate serve`, which kills itself at the first write whose
-answer comes while the file FLAG is there.
+`python tests/drills/lost_answer.py FLAG serve --config FILE`: `crmgate serve`, which kills itself at the first write
+whose answer comes while the file FLAG is there.
 """
 
 import os

@@ -448,9 +448,8 @@ def main() -> int:
 
 def show(console: Console, name: str, outcome: Outcome, seconds: float) -> None:
     """The counts."""
-    console.print(
-        f"{name}: {outcome.people} people, {outcome.values} values, {outcome.shared} shared by two, {outcome.dates} dates"
-    )
+    console.print(f"{name}: {outcome.people} people, {outcome.values} values, {outcome.shared} shared by two")
+    console.print(f"  dates beside the CRM: {outcome.dates}, counted with the values below")
     console.print(f"  killed at: {', '.join(outcome.kills)}; written meanwhile: {outcome.written_meanwhile}")
     for where, (mine, others) in outcome.opened.items():
         console.print(f"  {where}: {mine} values of the erased person open, {others} of others")

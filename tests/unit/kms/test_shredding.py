@@ -239,7 +239,9 @@ async def copies(pool: Pool) -> list[list[tuple[object, ...]]]:
 
 async def restore(pool: Pool, rows: list[list[tuple[object, ...]]]) -> None:
     async with pool.connection() as connection:
-        await connection.execute("TRUNCATE vault, vault_holder, vault_wrap, vault_origin, vault_term, vault_index")
+        await connection.execute(
+            "TRUNCATE vault, vault_holder, vault_wrap, vault_origin, vault_term, vault_index, vault_beside"
+        )
         for table, found in zip(("vault", "vault_holder", "vault_wrap", "vault_origin"), rows, strict=True):
             for row in found:
                 await connection.execute(f"INSERT INTO {table} VALUES ({', '.join(['%s'] * len(row))})", row)  # type: ignore[call-overload]
@@ -374,8 +376,11 @@ async def test_a_value_beside_the_crm_has_a_value_key_of_the_holder_of_its_recor
     with pytest.raises(KeysUnavailable) as refused:
         await without.read(T, "contact", "birthday", ["1"])
     assert refused.value.problem == "person-store-unset"
-    await sql(pool, "UPDATE vault_beside a SET holder = b.holder, wrapped = b.wrapped FROM vault_beside b"
-                    " WHERE a.record = '1' AND b.record = '2'")
+    await sql(
+        pool,
+        "UPDATE vault_beside a SET holder = b.holder, wrapped = b.wrapped FROM vault_beside b"
+        " WHERE a.record = '1' AND b.record = '2'",
+    )
     assert await beside.read(T, "contact", "birthday", ["1", "2"]) == {"2": date(1991, 2, 3)}
     assert beside.damaged == 1
 
