@@ -249,7 +249,7 @@ async def _assemble(
     sealing, cell_store = partial(sealing_of, settings), CellStore(database)
     files = Files(cell_store, keyring, sealing, records, utc_now, secrets.token_bytes, persons)
     cells = Cells(cell_store, keyring, sealing, persons=persons)
-    beside, sight = Beside(cell_store, keyring, sealing), Sight(records)
+    beside, sight = Beside(cell_store, keyring, sealing, persons=persons), Sight(records)
     kept = KeptFields(beside, cells, sight)
     cell_sight = CellSight(cells, sight, lambda tenant: installations[tenant].current.field_specs)
     whoami = Whoami({tenant.name: tenant for tenant in tenants.values()})
@@ -281,6 +281,7 @@ async def _assemble(
             scanners.__getitem__,
             limits,
             files,
+            kept,
         ),
         outward=Outward(
             Reveal(vault, records, scanners, utc_now, cell_sight),
@@ -298,7 +299,6 @@ async def _assemble(
             UserStore(database).sweep,
             SessionStore(database).sweep,
             EgressStore(database).sweep,
-            cell_store.sweep,
             OrphanSweep(
                 Orphans(VaultStore(database), persons, timedelta(days=settings.persons.backup_days)),
                 list(settings.tenants),

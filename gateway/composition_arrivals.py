@@ -21,6 +21,7 @@ from gateway.protect.change import Changer
 from gateway.protect.client import CrmClient
 from gateway.protect.credential import CredentialMissing, Credentials
 from gateway.protect.desk import pool_of
+from gateway.protect.doubts import Doubts
 from gateway.protect.html_forms import HtmlForms
 from gateway.protect.json_rpc import JsonRpc
 from gateway.protect.other_forms import OtherForms
@@ -112,6 +113,7 @@ class Lookout:
     async def _look(self) -> None:
         profile = self._installation.current
         assert profile.walk is not None
+        await self._needs.beside.recover(self._tenant)  # takes no credential
         if self._driver is None:
             self._driver = await self._signed_in()
         sealing = partial(sealing_of, self._needs.settings)(self._tenant)
@@ -129,6 +131,7 @@ class Lookout:
             utc_now,
             single=profile.global_record_ids,
             made=profile.owner_source == "actor",
+            doubts=Doubts(work, self._driver, self._needs.vault, self._needs.beside),
         )
         new = await arrivals.turn()
         if new:

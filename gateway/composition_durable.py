@@ -21,6 +21,7 @@ from gateway.rotation_sealed import DigestMover, SealedMover
 from gateway.rotation_store import SealedStore
 from gateway.settings import Settings
 from kms.beside import Beside
+from kms.beside_rotation import BesideMover
 from kms.cell_store import CellStore
 from kms.index_rotation import IndexMover
 from kms.keyring import Keyring
@@ -44,11 +45,13 @@ def rotation_of(settings: Settings, database: Database, keyring: Keyring, person
     how, store, sealed = partial(sealing_of, settings), CellStore(database), SealedStore(database)
     # Reads entries as they are stored, so it needs neither notices nor much of a memory.
     vault = SurrogateVault(database, keyring, most=_OPENED, sealing=how, persons=persons)
+    beside = Beside(store, keyring, how, persons=persons)
     movers = (
         IndexMover(vault.index, vault),
         SealedMover(sealed, keyring, secrets.token_bytes, how),
         DigestMover(sealed),
-        CrmMover(store, Beside(store, keyring, how)),
+        BesideMover(beside, keyring, secrets.token_bytes, how),
+        CrmMover(store, beside),
     )
     return Rotation(VaultStore(database), keyring, secrets.token_bytes, how, movers, persons)
 

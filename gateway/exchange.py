@@ -80,8 +80,10 @@ class Principal:
 class Kept:
     """A value of this write that is sealed outside the vault, and what is done once the CRM accepted it.
 
-    record: "" where the answer to a create tells it. waiting: under what a value beside the CRM waits, "" where the
-    field was emptied. cell: the text form of a cell, "" for values beside.
+    record: "" where the answer to a create tells it. waiting: under what a value beside the CRM waits for that.
+    generation: of a value that was offered to a record, or of one that stood in a field that is emptied; None: of all.
+    sure: whether the answer tells if this record was written; of several the CRM may take some. cell: the text form of
+    a cell, "" for values beside.
     """
 
     entity: str
@@ -89,6 +91,9 @@ class Kept:
     record: str
     waiting: str = ""
     cell: str = ""
+    generation: int | None = None
+    emptied: bool = False
+    sure: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,9 @@ nothing in it can be looked at (pictures, archives of the user's own).
 """
 
 import json as lax_json
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from gateway import attached, narrow
 from gateway.body import csv, form, json, media, multipart, text, vcard, xlsx
@@ -51,6 +52,13 @@ class Found:
     leaf: Leaf
 
 
+class Leaving(Protocol):
+    """The part of gateway.kept that hears of deletions."""
+
+    async def leaving(self, exchange: Exchange, fields: Iterable[FieldSpec]) -> None:
+        """Records are asked to be deleted."""
+
+
 class Inward:
     """Protects requests of one gateway; all methods take the exchange."""
 
@@ -61,12 +69,14 @@ class Inward:
         scanner: Callable[[str], Scanner],
         limits: Limits,
         files: Files | None = None,
+        kept: Leaving | None = None,
     ) -> None:
         self._tokeniser = tokeniser
         self._search = search
         self._scanner = scanner
         self._limits = limits
         self._files = files
+        self._kept = kept
 
     async def protect_request(
         self,
@@ -80,6 +90,8 @@ class Inward:
         head = exchange.head
         if operation is None:
             raise RuntimeError("a request is looked at only after it was classified")
+        if operation.action is Action.DELETE and self._kept is not None:
+            await self._kept.leaving(exchange, profile.field_specs.values())
         if operation.left_alone or operation.action in UNTOUCHED:
             if isinstance(body, bytes) or body is None:
                 exchange.body = body or b""
@@ -257,6 +269,17 @@ class _Sorting:
                     self.operands.append(Operand(one.leaf, None, declared=False))
                 continue
             self.targets.append(self._target(one, treatment, spec))
+        if isinstance(part.container, json.JsonDocument):
+            self.targets += self._emptied(part.container)
+
+    def _emptied(self, document: json.JsonDocument) -> Iterator[Target]:
+        """Fields in other forms than surrogates that a JSON document empties with null or false."""
+        for leaf in document.blanks:
+            found = selector.rule_for(self.operation.rules, leaf.path, leaf.siblings)
+            spec = found[1] if found is not None else None
+            if spec is not None and spec.form is not StorageForm.SURROGATE and not self.operation.left_alone:
+                alone = selector.names_one_place(self.operation, leaf.path, leaf.siblings)
+                yield Target(leaf, Treatment.VALUE, spec, alone=alone)
 
     def _question(
         self,

@@ -2,15 +2,16 @@
 
 What is sealed here counts only once the CRM accepted the write (`Kept` on the exchange, settled by gateway.binding): a
 refused form leaves what was there. What comes back as it was shown, whether placeholder, mask or the cell itself, keeps
-the value. A value without a record of its own would be lost behind its placeholder, so such a write is refused.
+the value. A value without a record of its own would be lost behind its placeholder, so such a write is refused. Dates
+are gateway.kept_dates.
 """
 
 import re
 from collections.abc import Iterable, Sequence
-from datetime import date
 
 from gateway.body.leaf import Leaf
 from gateway.exchange import Exchange, Kept
+from gateway.kept_dates import KeptDates
 from gateway.refusal import (
     FIELD_NOT_WRITABLE,
     MASK_RETURNED,
@@ -21,11 +22,11 @@ from gateway.refusal import (
     Refusal,
 )
 from gateway.sight import Sight, decided
+from gateway.treatment import SOME_RECORD
 from gateway.typed import writes_to_records
 from gateway.verdict import PLACEHOLDER
 from kms.beside import Beside
 from kms.cells import Cells
-from policies.date_format import read_date
 from policies.decision import Form
 from policies.operation import FieldSpec, StorageForm
 from policies.profile import Action
@@ -41,7 +42,7 @@ class KeptFields:
     """Seals what comes in for fields of the forms `beside` and `cell`; one per process."""
 
     def __init__(self, beside: Beside, cells: Cells, sight: Sight) -> None:
-        self._beside = beside
+        self._dates = KeptDates(beside, sight)
         self._cells = cells
         self._sight = sight
 
@@ -63,119 +64,9 @@ class KeptFields:
             raise Refusal(NEEDS_RECORD, fields=(spec.name,))  # one of several records that are written in one call
         writes = alone and writes
         if spec.form is StorageForm.BESIDE:
-            await self._date(exchange, leaf, spec, records, mask_char, writes=writes)
+            await self._dates.take(exchange, leaf, spec, records, mask_char, writes=writes)
         else:
             await self._cell(exchange, leaf, spec, records, mask_char, writes=writes)
-
-    # -- dates beside the CRM ------------------------------------------------------------------------------------
-
-    async def _date(
-        self,
-        exchange: Exchange,
-        leaf: Leaf,
-        spec: FieldSpec,
-        records: Sequence[str],
-        mask_char: str,
-        *,
-        writes: bool,
-    ) -> None:
-        text = leaf.text.strip()
-        assert spec.placeholder is not None
-        stored = await self._stored(exchange, spec, records) if writes else {}
-        if not text:
-            if writes:
-                self._empty(exchange, spec, list(stored), may=self._sight.may_write(exchange, spec))
-            return
-        if _is_mask(text):
-            await self._require_mask_of(exchange, spec, records, stored, text, mask_char)
-            leaf.new = spec.dates[0].write(spec.placeholder)
-            return
-        found = read_date(spec.dates, text)
-        if found is None:
-            if any(sign.isdigit() for sign in text):
-                raise Refusal(VALUE_INVALID, detail="date", fields=(spec.name,))
-            return  # no date in any spelling: the CRM's own validator says so, with the form intact
-        day, spelled = found
-        if day == spec.placeholder:
-            if writes and records:
-                await self._share(exchange, spec, records, stored)
-            elif writes:
-                # A number may be used again after a deletion: nothing of then may stand behind this placeholder.
-                exchange.kept = (*exchange.kept, Kept(spec.entity, spec.name, ""))
-            return
-        leaf.new = spelled.write(spec.placeholder)
-        exchange.retyped[spec.entity, spec.name] = text
-        if writes:
-            await self._keep_date(exchange, spec, records, stored, day)
-
-    async def _keep_date(
-        self, exchange: Exchange, spec: FieldSpec, records: Sequence[str], stored: dict[str, date], day: date
-    ) -> None:
-        if not self._sight.may_write(exchange, spec):
-            for record in records:
-                if stored.get(record) != day or await self._sight.form_at(exchange, spec, record) is not Form.CLEAR:
-                    raise Refusal(FIELD_NOT_WRITABLE, fields=(spec.name,))
-            if not records:
-                raise Refusal(FIELD_NOT_WRITABLE, fields=(spec.name,))
-            return
-        self._require_one(exchange, spec, records)
-        for record in self._places(exchange, spec, records):
-            if record and stored.get(record) == day:
-                continue
-            await self._wait(exchange, spec, record, day)
-        exchange.written.append((spec.entity, spec.name, str(spec.kind)))
-
-    async def _wait(self, exchange: Exchange, spec: FieldSpec, record: str, day: date) -> None:
-        waiting = f"{exchange.id}/{record}" if record else exchange.id
-        await self._beside.keep(exchange.tenant, spec.entity, spec.name, day, record=None, cell=waiting)
-        exchange.kept = (*exchange.kept, Kept(spec.entity, spec.name, record, waiting=waiting))
-
-    async def _share(
-        self, exchange: Exchange, spec: FieldSpec, records: Sequence[str], stored: dict[str, date]
-    ) -> None:
-        """The placeholder came back: every record keeps what it has. Records that are merged share what one of them
-        has, because the CRM decides which of them stays."""
-        operation = exchange.operation
-        if operation is None or _MERGES not in operation.extra or not stored:
-            return
-        kept = next(stored[record] for record in records if record in stored)
-        for record in records:
-            if record not in stored:
-                await self._wait(exchange, spec, record, kept)
-
-    async def _require_mask_of(
-        self,
-        exchange: Exchange,
-        spec: FieldSpec,
-        records: Sequence[str],
-        stored: dict[str, date],
-        text: str,
-        mask_char: str,
-    ) -> None:
-        """A readable mask is put back only where it is the mask of what stands there; raises MASK_RETURNED."""
-        for record in records:
-            held = stored.get(record)
-            if held is None:
-                raise Refusal(MASK_RETURNED, fields=(spec.name,))
-            if text == PLACEHOLDER:
-                continue
-            fits = mask.mask(str(spec.kind), held.isoformat(), char=mask_char) == text
-            if not fits or await self._sight.form_at(exchange, spec, record) is Form.HIDDEN:
-                raise Refusal(MASK_RETURNED, fields=(spec.name,))
-        if not records:
-            raise Refusal(MASK_RETURNED, fields=(spec.name,))
-
-    def _empty(self, exchange: Exchange, spec: FieldSpec, filled: Sequence[str], *, may: bool) -> None:
-        if filled and not may:
-            raise Refusal(FIELD_NOT_WRITABLE, fields=(spec.name,))
-        self._require_one(exchange, spec, filled)
-        exchange.kept = (*exchange.kept, *(Kept(spec.entity, spec.name, record) for record in filled))
-
-    async def _stored(self, exchange: Exchange, spec: FieldSpec, records: Sequence[str]) -> dict[str, date]:
-        if not records:
-            return {}
-        found = await self._beside.read(exchange.tenant, spec.entity, spec.name, records)
-        return {record: day for record, day in found.items() if isinstance(day, date)}
 
     # -- cells ---------------------------------------------------------------------------------------------------
 
@@ -280,8 +171,8 @@ class KeptFields:
         """
         tenant = exchange.tenant
         if not accepted:
-            await self._beside.give_up(tenant, [one.waiting for one in exchange.kept if one.waiting])
             if certain:
+                await self._dates.refused(exchange)
                 await self._cells.give_up(tenant, [one.cell for one in exchange.kept if one.cell and not one.record])
             return
         for one in exchange.kept:
@@ -294,37 +185,18 @@ class KeptFields:
                 if not one.record:
                     await self._cells.bind(tenant, one.entity, one.field, record, [one.cell])
                 await self._cells.stand(tenant, one.entity, one.field, record, one.cell)
-            elif one.waiting:
-                await self._beside.bind(tenant, one.waiting, one.entity, record)
             else:
-                await self._beside.forget(tenant, one.entity, one.field, record)
-                await self._cells.stand(tenant, one.entity, one.field, record, "")
+                await self._dates.accepted(exchange, one, record)
+                if one.generation is None and not one.waiting:  # emptied: it may have been a cell
+                    await self._cells.stand(tenant, one.entity, one.field, record, "")
 
     async def copy(self, exchange: Exchange, fields: Iterable[FieldSpec], made: tuple[str, str]) -> None:
-        """A record was copied: dates that this person sees on the source stand beside the copy as well.
+        """A record was copied; see gateway.kept_dates. Raises KeysUnavailable, StoreUnavailable."""
+        await self._dates.copy(exchange, fields, made)
 
-        Others stay behind: on a copy of his own everybody would see more. Raises KeysUnavailable, StoreUnavailable.
-        """
-        operation = exchange.operation
-        if operation is None or len(operation.touched) != 1:
-            return
-        entity, record = made
-        for spec in fields:
-            if spec.form is not StorageForm.BESIDE or spec.entity != entity:
-                continue
-            held = (await self._stored(exchange, spec, operation.touched)).get(operation.touched[0])
-            if held is not None and await self._sight.form_at(exchange, spec, operation.touched[0]) is Form.CLEAR:
-                await self._beside.keep(exchange.tenant, entity, spec.name, held, record=record, cell="")
-
-    # -- both ----------------------------------------------------------------------------------------------------
-
-    @staticmethod
-    def _require_one(exchange: Exchange, spec: FieldSpec, records: Sequence[str]) -> None:
-        """One record at a time: a CRM may take a bulk edit for some records and not for others, without saying so in
-        its answer, and what stands in it afterwards looks the same."""
-        operation = exchange.operation
-        if len(records) > 1 and (operation is None or _MERGES not in operation.extra):
-            raise Refusal(NEEDS_RECORD, fields=(spec.name,))
+    async def leaving(self, exchange: Exchange, fields: Iterable[FieldSpec]) -> None:
+        """Records are asked to be deleted; see gateway.kept_dates. Raises StoreUnavailable."""
+        await self._dates.leaving(exchange, fields, SOME_RECORD)
 
     @staticmethod
     def _places(exchange: Exchange, spec: FieldSpec, records: Sequence[str]) -> Sequence[str]:

@@ -4,7 +4,7 @@ Rights are those over the field of the record that the place shows, never over w
 not known, or nothing is kept for it, people see six bullets and programs the placeholder: never another value.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 
 from gateway.body import charset as charsets
@@ -17,15 +17,16 @@ from gateway.places import Spot, in_html, in_leaves, opened, rules_of
 from gateway.row_records import RowRecords
 from gateway.sight import Sight
 from gateway.verdict import PLACEHOLDER
-from kms.beside import Beside
+from kms.beside import Beside, Candidate, standing
 from policies.date_format import read_date
 from policies.decision import Form
 from policies.operation import FieldSpec, Operation, ShownRule, StorageForm
+from policies.placeholder import generation
 from policies.profile import Profile
 from privacy import mask
 from privacy.render import Context, encode
 
-Values = Mapping[tuple[str, str, str], date]
+Values = Mapping[tuple[str, str, str], Sequence[Candidate]]
 
 
 class Placed:
@@ -129,12 +130,10 @@ class Placed:
         for spot in spots:
             if spot.spec.form is StorageForm.BESIDE:
                 wanted.setdefault(spot.spec, set()).update(spot.records)
-        values: dict[tuple[str, str, str], date] = {}
+        values: dict[tuple[str, str, str], Sequence[Candidate]] = {}
         for spec, records in wanted.items():
-            found = await self._beside.read(exchange.tenant, spec.entity, spec.name, sorted(records))
-            for record, day in found.items():
-                if isinstance(day, date):
-                    values[spec.entity, spec.name, record] = day
+            found = await self._beside.candidates(exchange.tenant, spec.entity, spec.name, sorted(records))
+            values |= {(spec.entity, spec.name, record): some for record, some in found.items()}
         return values
 
     async def _shown(self, exchange: Exchange, spot: Spot, values: Values, mask_char: str) -> str | None:
@@ -151,13 +150,14 @@ class Placed:
         if typed is not None and spot.posted:
             return typed  # what this person typed in this very request comes back in the form
         day, spelled = read
-        filled = (one for one in spot.records if (spec.entity, spec.name, one) in values)
-        record = next(filled, spot.records[0] if spot.records else None)
-        kept = values.get((spec.entity, spec.name, record or ""))
+        assert spec.placeholder is not None
+        number = generation(spec.placeholder, day)
+        record = _whose(spot, values, number)
+        kept = _date_of(values.get((spec.entity, spec.name, record or ""), ()), number)
         form = await self._sight.form_at(exchange, spec, record)
         counted = (spec.entity, spec.name, record or "", form.name)
         exchange.shown[counted] = exchange.shown.get(counted, 0) + 1
-        if day != spec.placeholder:
+        if number is None:
             # Not protected yet: no placeholder may go out for it, because saving that would lose the value.
             if form is Form.CLEAR:
                 return None
@@ -167,6 +167,18 @@ class Placed:
         if spot.posted:
             return None
         return _masked(spec, kept, mask_char) if kept is not None and form is Form.MASKED else PLACEHOLDER
+
+
+def _whose(spot: Spot, values: Values, number: int | None) -> str | None:
+    """Of the records that a place may show: the one that has what stands there, else the first that has anything."""
+    some = {one: values[place] for one in spot.records if (place := (spot.spec.entity, spot.spec.name, one)) in values}
+    own = (one for one, kept in some.items() if any(kept_one.generation == number for kept_one in kept))
+    return next(own, next(iter(some), spot.records[0] if spot.records else None))
+
+
+def _date_of(some: Sequence[Candidate], number: int | None) -> date | None:
+    found = standing(some, number) if number is not None else None
+    return found.value if found is not None and isinstance(found.value, date) else None
 
 
 def _masked(spec: FieldSpec, day: date, mask_char: str) -> str:

@@ -1,8 +1,8 @@
 """What the gateway keeps sealed outside the vault, and how its keys are rotated: every such column stands in `COLUMNS`.
 
-Second-factor secrets, the service credential of a CRM, what a protect run put aside, and dates kept beside the CRM are
-opened and sealed anew under the current key by compare-and-set. Keyed digests (of protected fields, of delivered mail)
-cannot be made anew without what they are of: their old keys go on confirming.
+Second-factor secrets, the service credential of a CRM, and what a protect run put aside are opened and sealed anew
+under the current key by compare-and-set; values kept beside the CRM are kms.beside_rotation's. Keyed digests (of
+protected fields, of delivered mail) cannot be made anew without what they are of: their old keys go on confirming.
 A test compares `COLUMNS` with the columns of the database, so that a sealed one cannot be forgotten here.
 """
 
@@ -14,7 +14,6 @@ from gateway import sealing
 from gateway.access.tokens import Randomness
 from gateway.protect import change, credential
 from gateway.rotation_store import Cell, Place, SealedStore
-from kms import beside
 from kms.envelope import NONCE_BYTES, Context, EnvelopeInvalid, Sealing, key_id, open_typed, seal
 from kms.keyring import Keyring
 from kms.rotation import EQUAL, SEAL, TOKEN, End, Renewed
@@ -24,7 +23,7 @@ EGRESS = "egress"
 
 @dataclass(frozen=True, slots=True)
 class SealedColumn:
-    """A column of envelopes. scope: of their key, or its part before the entity where each field has its own.
+    """A column of envelopes. scope: of their key.
 
     bound: tenant and what names the row → what the envelope is bound to; pad_to: as its writer pads.
     """
@@ -33,15 +32,10 @@ class SealedColumn:
     scope: str
     bound: Callable[[str, Sequence[str]], Context]
     pad_to: int
-    by_field: bool = False
 
     def chosen(self, scope: str) -> Mapping[str, str] | None:
         """Which rows are under keys of a scope, by column and value; None: none."""
-        if not self.by_field:
-            return {} if scope == self.scope else None
-        application, _, place = scope.partition("/")
-        entity, slash, field = place.partition("/")
-        return {"entity": entity, "field": field} if application == self.scope and slash else None
+        return {} if scope == self.scope else None
 
 
 COLUMNS = (
@@ -68,13 +62,6 @@ COLUMNS = (
         credential.SCOPE,
         lambda t, row: change.kept_place(t, row[1], row[2]),
         change.PAD_TO,
-    ),
-    SealedColumn(
-        Place("vault_beside", "blob", ("entity", "field", "record", "cell"), "seal_key"),
-        beside.APPLICATION,
-        lambda t, row: beside.place_of(t, *row),
-        beside.PAD_TO,
-        by_field=True,
     ),
 )
 

@@ -1,16 +1,12 @@
-"""All SQL about cells and about values kept beside the CRM by record; it never opens anything (see kms.store)."""
+"""All SQL about cells; it never opens anything (see kms.store)."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
 
-from psycopg import sql
-
+from kms.beside_store import BesideStore
 from kms.connections import Connection
 from kms.holder_store import WrapRow
-from kms.store import OriginConflict, Store
-
-WAITS = timedelta(days=7)
+from kms.store import OriginConflict
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -28,19 +24,7 @@ class CellRow:
     wraps: tuple[WrapRow, ...] = dataclasses.field(default=(), compare=False, repr=False)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class BesideRow:
-    """An envelope kept for a field of a record; record "" while it is not bound, then cell names the exchange."""
-
-    entity: str
-    field: str
-    record: str
-    cell: str
-    seal_key: bytes
-    blob: bytes
-
-
-class CellStore(Store):
+class CellStore(BesideStore):
     """The tables vault_cell and vault_beside behind one pool."""
 
     async def cells(self, tenant: str, cells: Sequence[bytes]) -> dict[bytes, CellRow]:
@@ -118,75 +102,6 @@ class CellStore(Store):
                 raise OriginConflict("a cell belongs to one record of an entity")
             await _bind_holders(connection, tenant, cells)
 
-    async def keep_beside(self, tenant: str, rows: Sequence[BesideRow]) -> None:
-        """Keep envelopes, each in the place of what its field held before; raises StoreUnavailable."""
-        ordered = sorted(rows, key=lambda row: (row.entity, row.field, row.record, row.cell))
-        async with self.connection() as connection, connection.transaction():
-            for row in ordered:
-                place = "record" if row.record else "cell"
-                await connection.execute(
-                    sql.SQL(
-                        "INSERT INTO vault_beside (tenant, entity, field, record, cell, seal_key, blob)"
-                        " VALUES (%s, %s, %s, %s, %s, %s, %s)"
-                        " ON CONFLICT (tenant, entity, field, {}) WHERE record {} ''"
-                        " DO UPDATE SET blob = excluded.blob, seal_key = excluded.seal_key, written_at = now()"
-                    ).format(sql.Identifier(place), sql.SQL("<>" if row.record else "=")),
-                    (tenant, row.entity, row.field, row.record, row.cell, row.seal_key, row.blob),
-                )
-
-    async def waiting_beside(self, tenant: str, cell: str, entity: str) -> list[BesideRow]:
-        """Envelopes of an exchange that have no record yet; raises StoreUnavailable."""
-        async with self.connection() as connection:
-            cursor = await connection.execute(
-                "SELECT entity, field, record, cell, seal_key, blob FROM vault_beside"
-                " WHERE tenant = %s AND cell = %s AND entity = %s AND record = ''",
-                (tenant, cell, entity),
-            )
-            return [
-                BesideRow(entity, name, record, cell, bytes(key), bytes(blob))
-                for entity, name, record, cell, key, blob in await cursor.fetchall()
-            ]
-
-    async def settle_beside(self, tenant: str, rows: Sequence[BesideRow]) -> None:
-        """Put waiting envelopes, sealed anew for their record, in the place of the waiting ones, all or none."""
-        async with self.connection() as connection, connection.transaction():
-            for row in rows:
-                await connection.execute(
-                    "WITH gone AS (DELETE FROM vault_beside WHERE tenant = %s AND entity = %s AND field = %s"
-                    " AND cell = %s AND record = '' RETURNING 1)"
-                    " INSERT INTO vault_beside (tenant, entity, field, record, cell, seal_key, blob)"
-                    " SELECT %s, %s, %s, %s, '', %s, %s FROM gone"
-                    " ON CONFLICT (tenant, entity, field, record) WHERE record <> ''"
-                    " DO UPDATE SET blob = excluded.blob, seal_key = excluded.seal_key, written_at = now()",
-                    (
-                        *(tenant, row.entity, row.field, row.cell),
-                        *(tenant, row.entity, row.field, row.record, row.seal_key, row.blob),
-                    ),
-                )
-
-    async def beside(self, tenant: str, entity: str, field_name: str, records: Sequence[str]) -> dict[str, bytes]:
-        """Envelopes of a field by record; records without one are absent. Raises StoreUnavailable."""
-        async with self.connection() as connection:
-            cursor = await connection.execute(
-                "SELECT record, blob FROM vault_beside"
-                " WHERE tenant = %s AND entity = %s AND field = %s AND record = ANY(%s::text[]) AND record <> ''",
-                (tenant, entity, field_name, list(records)),
-            )
-            return {record: bytes(blob) for record, blob in await cursor.fetchall()}
-
-    async def drop_waiting(self, tenant: str, cells: Sequence[str]) -> None:
-        """Delete what still waits under these cells; raises StoreUnavailable."""
-        async with self.connection() as connection:
-            await connection.execute(
-                "DELETE FROM vault_beside WHERE tenant = %s AND cell = ANY(%s::text[]) AND record = ''",
-                (tenant, list(cells)),
-            )
-
-    async def sweep(self, now: datetime) -> None:
-        """Delete what waited for a record for a week, of all tenants: the answer it waited for never came."""
-        async with self.connection() as connection:
-            await connection.execute("DELETE FROM vault_beside WHERE record = '' AND written_at < %s", (now - WAITS,))
-
     async def stand_cell(self, tenant: str, row: CellRow, cell: bytes | None, blob: bytes | None) -> None:
         """Note which bound cell a field of a record holds from now on, None: none; raises StoreUnavailable."""
         place = (tenant, row.entity, row.field, row.record)
@@ -214,21 +129,6 @@ class CellStore(Store):
             found = await cursor.fetchone()
             return bytes(found[0]) if found is not None else None
 
-    async def every_beside(
-        self, tenant: str, entity: str, field_name: str, after: tuple[str, str], most: int
-    ) -> list[BesideRow]:
-        """The next envelopes of a field behind a (record, cell), waiting ones too; raises StoreUnavailable."""
-        async with self.connection() as connection:
-            cursor = await connection.execute(
-                "SELECT record, cell, seal_key, blob FROM vault_beside WHERE tenant = %s AND entity = %s AND field = %s"
-                " AND (record, cell) > (%s, %s) ORDER BY record, cell LIMIT %s",
-                (tenant, entity, field_name, *after, most),
-            )
-            return [
-                BesideRow(entity, field_name, record, cell, bytes(key), bytes(blob))
-                for record, cell, key, blob in await cursor.fetchall()
-            ]
-
     async def cells_before(self, tenant: str, entity: str, field_name: str, key: bytes) -> int:
         """Cells of a field that were noted before a key was replaced, without what opens no more for an erasure.
 
@@ -243,15 +143,6 @@ class CellStore(Store):
             )
             row = await cursor.fetchone()
             return int(row[0]) if row is not None else 0
-
-    async def drop_beside(self, tenant: str, entity: str, field_name: str, record: str) -> None:
-        """Delete the envelope of a field of a record; raises StoreUnavailable."""
-        async with self.connection() as connection:
-            await connection.execute(
-                "DELETE FROM vault_beside WHERE tenant = %s AND entity = %s AND field = %s AND record = %s"
-                " AND record <> ''",
-                (tenant, entity, field_name, record),
-            )
 
 
 def name_of(cell: bytes) -> str:

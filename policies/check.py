@@ -10,6 +10,7 @@ from typing import Any
 
 from policies.enforcer import Bundle, Enforcer, covers
 from policies.operation import CONSOLE_OPERATIONS, Action, FieldSpec, Operation, StorageForm, Where
+from policies.placeholder import DAYS, placeholder
 from policies.profile import Profile
 from policies.requests import leaves_of
 from policies.rows import Grant, Inheritance, PolicyInvalid, parse_rows
@@ -244,7 +245,12 @@ def form_in_words(spec: FieldSpec) -> str:
     """What stands in the CRM instead of a value of this field, and what cannot be done with it."""
     match spec.form:
         case StorageForm.BESIDE:
-            return f"kept beside the CRM, which holds {spec.placeholder}; it cannot be searched for or sorted by"
+            assert spec.placeholder is not None
+            last = placeholder(spec.placeholder, DAYS - 1)
+            return (
+                f"kept beside the CRM, which holds {spec.placeholder} or another day up to {last};"
+                " it cannot be searched for or sorted by"
+            )
         case StorageForm.CELL:
             return "sealed whole in its column; it cannot be searched for or sorted by"
         case _:

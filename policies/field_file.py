@@ -9,6 +9,7 @@ from typing import Any
 
 from policies.date_format import DateFormat, DateFormatInvalid
 from policies.operation import FieldSpec, ShownRule, StorageForm
+from policies.placeholder import is_nobodys
 from policies.taxonomy import Kind
 
 # Longest value of a field whose own limit nobody stated, in code points.
@@ -31,6 +32,9 @@ def read_field(entity: str, name: str, entry: Mapping[str, Any]) -> tuple[FieldS
             placeholder = date.fromisoformat(entry.get("placeholder", PLACEHOLDER))
         except ValueError:
             problems.append(f"{place}: placeholder is no date")
+        else:
+            if not is_nobodys(placeholder):
+                problems.append(f"{place}: people may have been born in the year after placeholder {placeholder}")
     elif "placeholder" in entry or dates:
         problems.append(f"{place}: dates and placeholder are for form beside")
     spec = FieldSpec(

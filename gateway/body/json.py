@@ -83,14 +83,19 @@ def walk_string(layer: Layer, start: int, end: int, hits: Sequence[Hit], walk: W
         walk.inner(inside, inside.down(hits), walk, wire=True)
 
 
+_BLANK = (b"null", b"false")  # how programs empty a field; Tryton and Odoo know the second one
 _TOKEN = re.compile(rb'[ \t\r\n:,]*+(?:("(?:[^"\\]++|\\[\s\S])*")|([{}\[\]])|([^ \t\r\n:,\[\]{}"]++))')
 
 
 class JsonDocument:
-    """A JSON request body whose strings and numbers can be replaced; all other bytes stay as they came."""
+    """A JSON request body whose strings and numbers can be replaced; all other bytes stay as they came.
 
-    def __init__(self, data: bytes, leaves: list[Leaf], spans: list[tuple[int, int]]) -> None:
+    blanks: what is `null` or `false`, as empty leaves that are never written back.
+    """
+
+    def __init__(self, data: bytes, leaves: list[Leaf], spans: list[tuple[int, int]], blanks: Sequence[Leaf]) -> None:
         self.leaves = leaves
+        self.blanks = blanks
         self._data = data
         self._spans = spans
 
@@ -167,6 +172,7 @@ def _opened(data: bytes, limits: Limits) -> JsonDocument:
     """One pass over the tokens of a document that is known to be valid."""
     leaves: list[Leaf] = []
     spans: list[tuple[int, int]] = []
+    blanks: list[Leaf] = []
     stack: list[_Container] = []
     for match in _TOKEN.finditer(data):
         top = stack[-1] if stack else None
@@ -195,6 +201,8 @@ def _opened(data: bytes, limits: Limits) -> JsonDocument:
             if scalar[0] in b"-0123456789":
                 leaves.append(Leaf(path, scalar.decode(), None, top.siblings if top else NO_SIBLINGS, bare=True))
                 spans.append(match.span(3))
-        if len(leaves) > limits.leaves:
+            elif scalar in _BLANK:
+                blanks.append(Leaf(path, "", None, top.siblings if top else NO_SIBLINGS))
+        if len(leaves) + len(blanks) > limits.leaves:
             raise BodyTooLarge("json-leaves")
-    return JsonDocument(data, leaves, spans)
+    return JsonDocument(data, leaves, spans, blanks)

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Protocol
 
+from gateway.protect.doubts import Doubts, Looks
 from gateway.protect.judge import State
-from gateway.protect.reading import CrmDriver, CrmRefused, Listed, Reading
+from gateway.protect.reading import CrmRefused, Listed, Reading
 from gateway.protect.store import Row
 from gateway.protect.work import Work
 from gateway.records import ANY_ENTITY, Records
@@ -37,7 +38,7 @@ class Seen:
         return {place for place in self.places[surrogate] if self.makers.get((place[0], place[2])) == maker}
 
 
-class NewestFirst(CrmDriver, Protocol):
+class NewestFirst(Looks, Protocol):
     """A driver that can ask for new records only."""
 
     async def newer(self, entity: WalkEntity, after: int, place: str) -> Listed:
@@ -49,7 +50,7 @@ class Arrivals:
     """Looks at what is new in one CRM.
 
     single: whether all kinds of records share one range of ids; made: whether the owner a reading tells is who made the
-    record, whom nothing in a request can choose.
+    record, whom nothing in a request can choose; doubts: values beside the CRM of which nobody is sure, None for none.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Arrivals:
         *,
         single: bool,
         made: bool = False,
+        doubts: Doubts | None = None,
     ) -> None:
         self._work = work
         self._driver = driver
@@ -70,6 +72,7 @@ class Arrivals:
         self._clock = clock
         self._single = single
         self._made = made
+        self._doubts = doubts
 
     async def turn(self) -> int:
         """Look once; how many records were new.
@@ -79,6 +82,8 @@ class Arrivals:
         work = self._work
         if not await self._may():
             return 0
+        if self._doubts is not None:
+            await self._doubts.settle()
         for step, entity in enumerate(work.walk.entities):
             if entity.newer or entity.object:
                 await self._gather(step, entity)
@@ -89,6 +94,8 @@ class Arrivals:
         seen = Seen()
         clear = [row for row in rows if await self._look(row, seen)]
         await self._bind(seen)
+        if self._doubts is not None:
+            await self._doubts.bind(seen.places)
         fresh = [row for row in clear if row.state == "found"]
         for start in range(0, len(fresh), work.batch):
             await work.index(RUN, fresh[start : start + work.batch])
@@ -146,6 +153,8 @@ class Arrivals:
             await work.store.keep(work.tenant, RUN, [row])
             return False
         await self._own(reading)
+        if self._doubts is not None:
+            self._doubts.note(reading)
         for name, spec in work.changer.declared(reading).items():
             origin = work.changer.origin(reading, spec)
             for surrogate in work.changer.canonical(reading.fields[name]):

@@ -252,6 +252,8 @@ class Changer:
 
     async def noted(self, given: Mapping[str, Any], reading: Reading, name: str, text: str) -> dict[str, Any]:
         """The entry of a field for a row, with the text the CRM now shows (it may format what it stores)."""
+        if "form" in given:
+            await self._others.stood(given, text)
         key = await self._keyring.field_key(self.tenant, SCOPE, "equal")
         wanted = [surrogate for _, surrogate in given["parts"]]
         hits = [hit for hit in self._scanner.find(text.encode("utf-8", "surrogatepass")) if hit.canonical in wanted]

@@ -196,7 +196,7 @@ async def open_desk(settings: Settings, tenant: str, dsn: str) -> AsyncIterator[
         scanner = await vault.start(tenant)
         store, cell_store = ProtectStore(pool), CellStore(pool)
         cells = Cells(cell_store, keyring, sealing, persons=persons)
-        others = OtherForms(tenant, Beside(cell_store, keyring, sealing), cells)
+        others = OtherForms(tenant, Beside(cell_store, keyring, sealing, persons=persons), cells)
         yield Desk(
             tenant=tenant,
             settings=settings.tenants[tenant],

@@ -77,6 +77,11 @@ class HtmlForms:
         owner = next((value for name, value in form.pairs if name in self._profile.owner_fields), "")
         return Reading(entity, record, fields, form.limits, skipped=form.shows, owner=owner, state=_Shown(form))
 
+    async def gone(self, entity: WalkEntity, record: str) -> bool:
+        """Whether the form of a record is nowhere; one in the trash answers otherwise."""
+        page = await self._get(entity.edit.replace("{record}", record))
+        return page.status in (404, 410)
+
     async def write(self, reading: Reading, new: Mapping[str, str]) -> None:
         """Post the form with some values changed."""
         before = reading.state

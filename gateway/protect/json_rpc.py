@@ -81,6 +81,10 @@ class JsonRpc:
             entity, record, texts, {}, hangs_on, owner=_owner(told, entity.owner), state=_Stamp(told.get(_STAMP))
         )
 
+    async def gone(self, entity: WalkEntity, record: str) -> bool:
+        """Never sure: Tryton answers alike for what is gone and for what the credential may not see."""
+        return False
+
     async def write(self, reading: Reading, new: Mapping[str, str]) -> None:
         """Write the changed fields."""
         entity = reading.entity

@@ -10,11 +10,13 @@ from typing import Any
 
 from gateway.protect.judge import NO_ROOM, Judged, State
 from kms import cell as text_form
-from kms.beside import Beside
+from kms.beside import Beside, standing
 from kms.cells import Cells
 from kms.tokens import Origin
 from policies.date_format import DateFormat, read_date
+from policies.field_file import PLACEHOLDER
 from policies.operation import FieldSpec, StorageForm
+from policies.placeholder import DAYS, generation, placeholder
 
 NO_DATE = "date"
 _PADDED = 16  # bytes that cells are padded to
@@ -36,7 +38,9 @@ class OtherForms:
             read = read_date(spec.dates, text)
             if read is None:
                 return Judged(State.UNFIT, why=NO_DATE)
-            return Judged(State.PROTECTED if read[0] == spec.placeholder else State.CLEAR)
+            assert spec.placeholder is not None
+            ours = generation(spec.placeholder, read[0]) is not None
+            return Judged(State.PROTECTED if ours else State.CLEAR)
         row = (await self._cells.places(self._tenant, [text])).get(text)
         if row is not None and (row.entity, row.field, row.record) == (origin.entity, origin.field, origin.record):
             return Judged(State.PROTECTED)
@@ -56,11 +60,16 @@ class OtherForms:
             if read is None or spec.placeholder is None or read[1].write(read[0]) != text:
                 return None
             day, spelled = read
-            await self._beside.keep(self._tenant, origin.entity, origin.field, day, record=record, cell="")
-            kept = await self._beside.read(self._tenant, origin.entity, origin.field, [record])
-            if kept.get(record) != day:
+            place = (self._tenant, origin.entity, origin.field)
+            number = await self._beside.offer(*place, day, [record], DAYS)
+            kept = (await self._beside.candidates(*place, [record])).get(record, [])
+            if not any(one.generation == number and one.value == day for one in kept):
                 return None
-            return spelled.write(spec.placeholder), {"form": "beside", "date": [spelled.text, list(spelled.months)]}
+            return spelled.write(placeholder(spec.placeholder, number)), {
+                "form": "beside",
+                "date": [spelled.text, list(spelled.months)],
+                "placeholder": spec.placeholder.isoformat(),
+            }
         value = (text, record)
         (made,) = await self._cells.seal(self._tenant, origin.entity, origin.field, [value], exchange="protect")
         await self._cells.bind(self._tenant, origin.entity, origin.field, record, [made])
@@ -75,14 +84,25 @@ class OtherForms:
         entity, name, record = given["field"]
         if given["form"] == "beside":
             spelled = DateFormat(given["date"][0], tuple(given["date"][1]))
-            if spelled.read(text) is None:
+            number = _generation(given, spelled, text)
+            if number is None:
                 return text
-            kept = (await self._beside.read(self._tenant, entity, name, [record])).get(record)
-            return spelled.write(kept) if isinstance(kept, date) else None
+            some = (await self._beside.candidates(self._tenant, entity, name, [record])).get(record, [])
+            kept = standing(some, number)
+            return spelled.write(kept.value) if kept is not None and isinstance(kept.value, date) else None
         if text_form.read(text) is None:
             return text
         (back,) = await self._cells.open(self._tenant, entity, name, [(text, record)])
         return back if isinstance(back, str) else None
+
+    async def stood(self, given: Mapping[str, Any], text: str) -> None:
+        """The CRM was read back and holds this: what was kept for it counts. Raises StoreUnavailable."""
+        if given["form"] != "beside":
+            return
+        entity, name, record = given["field"]
+        number = _generation(given, DateFormat(given["date"][0], tuple(given["date"][1])), text)
+        if number is not None:
+            await self._beside.accept(self._tenant, entity, name, [record], number)
 
     async def retire(self, given: Mapping[str, Any]) -> None:
         """Forget what is kept for a field whose value is in the CRM again."""
@@ -91,3 +111,9 @@ class OtherForms:
             await self._beside.forget(self._tenant, entity, name, record)
         else:
             await self._cells.stand(self._tenant, entity, name, record, "")
+
+
+def _generation(given: Mapping[str, Any], spelled: DateFormat, text: str) -> int | None:
+    """Which generation a text stands for; None where it is no placeholder. Rows of before name none of theirs."""
+    day = spelled.read(text)
+    return None if day is None else generation(date.fromisoformat(given.get("placeholder", PLACEHOLDER)), day)

@@ -15,6 +15,8 @@ from kms import cell as text_form
 from kms.suites.aes_gcm import AES_256_GCM
 from kms.surrogate import ADDRESS, BANK_CARD, EMAIL, ID_CARD, NAME, PHONE, make_email, make_serial, make_short_text
 from policies.operation import StorageForm
+from policies.placeholder import DAYS as GENERATIONS
+from policies.placeholder import placeholder
 from policies.profile import FieldSpec
 from policies.walk import Walk, WalkEntity
 
@@ -39,9 +41,14 @@ class FieldProof:
 
 
 def forms_of(spec: FieldSpec) -> dict[str, str]:
-    """What protecting writes into a field: surrogates that belong to nobody, cells of nobody's key, a placeholder."""
+    """What protecting writes into a field: surrogates that belong to nobody, cells of nobody's key, placeholders."""
     if spec.form is StorageForm.BESIDE and spec.placeholder is not None:
-        return {f"placeholder {one.text}": one.write(spec.placeholder) for one in spec.dates[:1]}
+        days = {"first": 0, "last": GENERATIONS - 1}
+        return {
+            f"{which} placeholder {one.text}": one.write(placeholder(spec.placeholder, number))
+            for one in spec.dates[:1]
+            for which, number in days.items()
+        }
     if spec.form is StorageForm.CELL:
         cells = {f"cell of {size} bytes": _cell(size) for size in CELL_BYTES}
         return {name: text for name, text in cells.items() if len(text) <= spec.max_chars}

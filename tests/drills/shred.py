@@ -16,9 +16,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -29,13 +31,16 @@ from rich.console import Console
 from gateway.accounts import utc_now
 from gateway.database import EmbeddedPostgres, open_pool
 from gateway.demo.people import make_people
-from gateway.opening import embedded_folder, open_keyring
+from gateway.opening import embedded_folder, open_keyring, sealing_of
 from gateway.person_keys import open_persons
 from gateway.settings import PersonSettings, PersonStoreKind, Settings
+from kms.beside import Beside, place_of
+from kms.beside_store import BesideRow
 from kms.cell_store import CellStore
 from kms.drafts import value_context
 from kms.envelope import EnvelopeInvalid, key_id, open_
 from kms.keyring import Keyring
+from kms.original import open_value
 from kms.person import EPOCH_CLOSED
 from kms.persons import Persons
 from kms.provider import KeysUnavailable
@@ -49,6 +54,7 @@ from tests.drills.shred_turn import TENANT
 from tests.real.bao import bao
 
 SEED = 20261126
+BORN = ("contact", "birthday")
 FULL, SHORT = (400, 12), (60, 6)
 STEPS = ("rotate", "switch", "rewrap:1", "rewrap:2", "trim", "close_epochs")
 """In an order in which each of them is met."""
@@ -62,6 +68,7 @@ class Outcome:
     people: int = 0
     values: int = 0
     shared: int = 0
+    dates: int = 0
     written_meanwhile: int = 0
     kills: list[str] = field(default_factory=list)
     tried: int = 0
@@ -79,6 +86,8 @@ class Written:
     values: dict[str, dict[str, str]] = field(default_factory=dict)
     shared: dict[str, str] = field(default_factory=dict)
     sealed: Sealed = field(default_factory=Sealed)
+    dates: dict[str, date] = field(default_factory=dict)
+    """Dates of birth kept beside the CRM, by record."""
 
 
 @dataclass
@@ -90,6 +99,7 @@ class Opened:
     persons: Persons
     store: Store
     sealed: SealedAt
+    beside: Beside
 
 
 @asynccontextmanager
@@ -99,7 +109,9 @@ async def process(settings: Settings, dsn: str) -> AsyncIterator[Opened]:
     keyring, persons = open_keyring(settings, pool), open_persons(settings)
     vault = SurrogateVault(pool, keyring, persons=persons)
     try:
-        yield Opened(vault, keyring, persons, Store(pool), SealedAt(TENANT, CellStore(pool), keyring, persons))
+        beside = Beside(CellStore(pool), keyring, partial(sealing_of, settings), persons=persons)
+        sealed = SealedAt(TENANT, CellStore(pool), keyring, persons)
+        yield Opened(vault, keyring, persons, Store(pool), sealed, beside)
     finally:
         await vault.close()
         await persons.close()
@@ -108,15 +120,25 @@ async def process(settings: Settings, dsn: str) -> AsyncIterator[Opened]:
 
 
 async def fill(at: Opened, rng: random.Random, count: int) -> Written:
-    """People made by creates whose record is learnt afterwards; each shares an e-mail with the next but one."""
-    written, vault = Written(), at.vault
+    """People made by creates whose record is learnt afterwards; each shares an e-mail with the next but one.
+
+    Dates come with the create and some are changed later, as the gateway does it.
+    """
+    written, vault, beside = Written(), at.vault, at.beside
     for number, person in enumerate(make_people(rng, count)):
         record, exchange = str(number), f"x-{number}"
         given = {"name": person.full_name, "phone": f"138{number:08d}", "address": person.address}
         values = [NewValue(kind, clear, Origin("contact", kind, None)) for kind, clear in given.items()]
         made = await vault.tokenise(TENANT, values, exchange)
+        await beside.keep(TENANT, *BORN, person.birthday, record=None, cell=exchange)
         await vault.bind(TENANT, exchange, "contact", record)
         await at.sealed.make(written.sealed, record)
+        await beside.bind(TENANT, exchange, "contact", record)
+        written.dates[record] = person.birthday
+        if number % 3 == 0:
+            written.dates[record] = person.birthday + timedelta(days=1)
+            taken = await beside.offer(TENANT, *BORN, written.dates[record], [record], 365)
+            await beside.accept(TENANT, *BORN, [record], taken)
         written.values[record] = dict(zip(made, given.values(), strict=True))
         common = f"family{number // 2}@example.org"
         (one,) = await vault.tokenise(TENANT, [NewValue("email", common, Origin("contact", "email", record))], "")
@@ -143,8 +165,14 @@ async def look(
                 wrong.append("a value of somebody else does not open")
         if any(origin.record == erased for entry in found.values() for origin in entry.origins):
             wrong.append("an origin of the erased record is there")
-        if at.vault.damaged or at.sealed.cells.damaged:
-            wrong.append(f"{at.vault.damaged} entries and {at.sealed.cells.damaged} cells are damaged")
+        dates = await at.beside.read(TENANT, *BORN, list(written.dates))
+        mine += erased in dates
+        others += sum(dates.get(one) == day for one, day in written.dates.items() if one != erased)
+        wrong += ["a date of somebody else does not open" for one in written.dates if one not in (*dates, erased)]
+        if at.vault.damaged or at.sealed.cells.damaged or at.beside.damaged:
+            wrong.append(
+                f"{at.vault.damaged} entries, {at.sealed.cells.damaged} cells and {at.beside.damaged} dates are damaged"
+            )
         theirs = written.sealed.without(erased)
         sealed = await at.sealed.opened(written.sealed.of(erased)), await at.sealed.opened(theirs)
         if sealed[1] != len(theirs.cells) + len(theirs.files):
@@ -164,6 +192,11 @@ async def refused(settings: Settings, dsn: str, written: Written) -> tuple[int, 
         opened_sealed, closed_sealed = await at.sealed.refused(written.sealed)
         if not closed_sealed:
             raise AssertionError("no cell and no file is refused for its epoch")
+        for one in written.dates:
+            try:
+                opened += len(await at.beside.read(TENANT, *BORN, [one]))
+            except KeysUnavailable as fault:
+                closed += fault.problem == EPOCH_CLOSED
     return opened + opened_sealed, closed + closed_sealed
 
 
@@ -177,6 +210,14 @@ async def try_everything(old: Settings, now: Settings, dsn: str, written: Writte
                 " (tenant, surrogate) WHERE tenant = %s",
                 (TENANT,),
             ).fetchall()
+            dates = connection.execute(
+                "SELECT entity, field, record, generation, blob, holder, wrapped FROM vault_beside WHERE tenant = %s",
+                (TENANT,),
+            ).fetchall()
+        rows_beside = [
+            BesideRow(entity, name, record, "", number, bytes(blob), True, bytes(holder), bytes(wrapped))
+            for entity, name, record, number, blob, holder, wrapped in dates
+        ]
         kept = open_persons(old)
         keeper = at.persons.keeper(TENANT)
         epochs: list[bytes] = []
@@ -187,7 +228,7 @@ async def try_everything(old: Settings, now: Settings, dsn: str, written: Writte
                     epochs.append(await keeper.unwrap(TENANT, epoch.wrapped[16:], epoch_place(TENANT)))
                 except (KeysUnavailable, ValueError):
                     continue
-        holders = {bytes(row[1]) for row in wraps}
+        holders = {bytes(row[1]) for row in wraps} | {row.holder for row in rows_beside if row.holder}
         rows = [
             row for store in (kept.store, at.persons.store) for row in (await store.read(TENANT, holders))[0].values()
         ]
@@ -222,7 +263,40 @@ async def try_everything(old: Settings, now: Settings, dsn: str, written: Writte
         more, opened_sealed, others = await at.sealed.try_all(dsn, written.sealed.of(erased), persons)
         if not others:
             raise AssertionError("trying opens no cell and no file of anybody: it would prove nothing")
-    return tries + more, openings + opened_sealed
+        date_tries, date_openings = await try_dates(at.keyring, rows_beside, persons, erased)
+    return tries + more + date_tries, openings + opened_sealed + date_openings
+
+
+async def try_dates(
+    keyring: Keyring, rows: list[BesideRow], persons: Mapping[bytes, bytes], erased: str
+) -> tuple[int, int]:
+    """The same for the date of the erased person: with every person key, every value key and the field key alone."""
+    tries = openings = 0
+    value_keys: set[bytes] = set()
+    for row in rows:
+        assert row.holder is not None
+        assert row.wrapped is not None
+        for key in persons.values() if row.record == erased else [persons.get(row.holder, bytes(32))]:
+            tries += 1
+            value = unwrap(key, row.wrapped, value_place(TENANT, row.holder, row.name))
+            if value is not None:
+                value_keys.add(value)
+                openings += row.record == erased
+    if len(value_keys) < len({row.record for row in rows}) - 1:
+        raise AssertionError("the dates of others do not open: trying that of the erased would prove nothing")
+    if erased not in {row.record for row in rows}:
+        raise AssertionError("the old copy has no date of the erased person")
+    for row in rows:
+        field_key = (await keyring.by_id(TENANT, {key_id(row.blob)}))[key_id(row.blob)]
+        bound = place_of(TENANT, row.entity, row.field, row.record, row.cell)
+        for key_ in (field_key, *(derived(field_key, value) for value in value_keys)) if row.record == erased else ():
+            tries += 1
+            try:
+                open_value({key_.id: key_}, row.blob, bound)
+                openings += 1
+            except EnvelopeInvalid:
+                continue
+    return tries, openings
 
 
 def dump(where: Place, server: EmbeddedPostgres, name: str, dsn: str) -> Path:
@@ -265,10 +339,11 @@ async def drill(
         async with process(settings, where.dsn) as at:
             written = await fill(at, rng, people)
         outcome.values, outcome.shared = sum(map(len, written.values.values())), len(written.shared)
+        outcome.dates = len(written.dates)
         erased = str(people // 2)
         before = dump(where, server, "main", where.dsn)
         old = copied(where, server, settings)
-        after = Written(dict(written.values), dict(written.shared), written.sealed)
+        after = Written(dict(written.values), dict(written.shared), written.sealed, dict(written.dates))
         await erase_and_turn(where, settings, rng, erased, kills, after, outcome)
 
         await seen("now", settings, where.dsn, after, erased, outcome)
@@ -396,6 +471,7 @@ def main() -> int:
 def show(console: Console, name: str, outcome: Outcome, seconds: float) -> None:
     """The counts."""
     console.print(f"{name}: {outcome.people} people, {outcome.values} values, {outcome.shared} shared by two")
+    console.print(f"  dates beside the CRM: {outcome.dates}, counted with the values below")
     console.print(f"  killed at: {', '.join(outcome.kills)}; written meanwhile: {outcome.written_meanwhile}")
     for where, (mine, others) in outcome.opened.items():
         console.print(f"  {where}: {mine} values of the erased person open, {others} of others")

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -113,10 +113,15 @@ class Stack:
 
 
 @contextlib.contextmanager
-def installed(server: CrmServer, settings_extra: str = "", members: Mapping[str, str] = MEMBERS) -> Iterator[Stack]:
+def installed(
+    server: CrmServer,
+    settings_extra: str = "",
+    members: Mapping[str, str] = MEMBERS,
+    program: Sequence[str | Path] = ("-m", "gateway.cli"),
+) -> Iterator[Stack]:
     """crmgate in front of a running CRM; `settings_extra` is put in front of the generated settings' sections.
 
-    members: name → login; the name without its number, or without "other_", is the role.
+    members: name → login; the name without its number, or without "other_", is the role. program: what python runs.
     """
     folder = Path(tempfile.mkdtemp(prefix="crmgate-stack-"))
     folder.chmod(0o711)  # as root the embedded database runs as another account, which has to pass
@@ -135,7 +140,7 @@ def installed(server: CrmServer, settings_extra: str = "", members: Mapping[str,
     asyncio.run(provision(settings, staff.values(), server.user_ids))
 
     def start() -> Child:
-        command: list[str | Path] = [sys.executable, "-m", "gateway.cli", "serve", "--config", home.settings_file]
+        command: list[str | Path] = [sys.executable, *program, "serve", "--config", home.settings_file]
         child = children.start("crmgate", command, folder / "crmgate.log", folder)
         for port in (home.port, home.console_port):
             children.wait_for_port(child, port)

@@ -11,7 +11,8 @@ PEOPLE, VALUES = 30, 3
 
 def proved(outcome: Outcome) -> None:
     assert outcome.wrong == []
-    others = (PEOPLE - 1) * VALUES + outcome.shared
+    others = (PEOPLE - 1) * VALUES + outcome.shared + (PEOPLE - 1)  # and their dates beside the CRM
+    assert outcome.dates == PEOPLE
     assert outcome.opened["now"] == (0, others + outcome.written_meanwhile)
     assert outcome.opened["old main database"] == (0, others)
     assert outcome.opened["the same, tombstones carried"] == (0, others)

@@ -137,7 +137,7 @@ class Glue:
         self.binding = Binding(vault, self.records, self.sessions, self.clock, kept=self.kept)
         self.tokeniser = Tokeniser(vault, self.records, scanners.__getitem__, kept=self.kept)
         self.search = Search(vault, self.records)
-        self.inward = Inward(self.tokeniser, self.search, scanners.__getitem__, self.limits)
+        self.inward = Inward(self.tokeniser, self.search, scanners.__getitem__, self.limits, kept=self.kept)
         self.outward = Outward(self.reveal, self.binding, BodyLimits(), self.placed)
         self._count = 0
 

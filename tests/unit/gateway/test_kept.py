@@ -3,9 +3,9 @@
 import random
 import re
 from collections.abc import AsyncIterator, Awaitable
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 import orjson
 import pytest
@@ -29,9 +29,10 @@ from kms.shredding import Shredder
 from kms.store import Store, StoreUnavailable
 from policies.enforcer import DEFAULT_POLICY
 from tests.real.celled import celled_profile
-from tests.unit.gateway.glue import ANNA, BORIS, PERSON, SECRET, TENANT, FastProvider, Glue, open_glue
+from tests.unit.gateway.glue import ANNA, BORIS, JSON, PERSON, SECRET, TENANT, FastProvider, Glue, open_glue
 
 PLACEHOLDER = "1900-01-01"
+PLACEHOLDERS = [(date(1900, 1, 1) + timedelta(days=one)).isoformat() for one in range(365)]
 BORN = "1987-06-05"
 NOTE = 'Calls after six.\r\nPrefers <b>e-mail</b> & "letters".'
 # clerk: sees masks and may write; reader: sees everything and may write nothing; blind: may write and sees nothing.
@@ -292,14 +293,115 @@ async def test_values_that_could_be_given_to_no_record_are_refused(crm: Crm) -> 
     await refused(
         crm.glue.send_form("/persons/contact/add", {**PERSON, "birthday": BORN, "callback_url": "/x"}), NEEDS_RECORD
     )
-    crm.glue.installation.learn("/persons/contacts", 200, b"/creme_core/mass_import/98\n")
-    bulk = [("birthday", BORN), ("entities", "5"), ("entities", "6")]
-    target = "/creme_core/entity/update/bulk/98/field/regular_field-birthday"
-    body = urlencode(bulk).encode()
-    exchange = crm.glue.exchange("POST", target, body=body)
-    await refused(crm.glue.protect(exchange, body), NEEDS_RECORD)
+    await crm.create("6", birthday=BORN)
+    await refused(bulk(crm, "", "5", "6"), NEEDS_RECORD)
     await refused(crm.glue.send_form("/creme_core/mass_import/98", {"birthday_defval": BORN}), NEEDS_RECORD)
     await refused(crm.save("5", birthday="5/6/87"), VALUE_INVALID)
+
+
+async def bulk(crm: Crm, given: str, *records: str, role: str = "manager") -> str:
+    """A bulk edit of the birthday that is answered with an error; what the CRM gets."""
+    crm.glue.installation.learn("/persons/contacts", 200, b"/creme_core/mass_import/98\n")
+    target = "/creme_core/entity/update/bulk/98/field/regular_field-birthday"
+    body = urlencode([("birthday", given), *(("entities", one) for one in records)]).encode()
+    exchange = crm.glue.exchange("POST", target, body=body, role=role)
+    outgoing = await crm.glue.protect(exchange, body)
+    assert isinstance(outgoing.body, bytes)
+    await crm.glue.answer(exchange, b"some were left out", status=409)
+    return dict(parse_qsl(outgoing.body.decode(), keep_blank_values=True))["birthday"]
+
+
+async def test_of_several_records_each_has_the_date_that_its_placeholder_names(crm: Crm) -> None:
+    for record in ("5", "6", "7"):
+        await crm.create(record, birthday=BORN)
+    await crm.save("6", birthday="1950-01-01")
+    sent = await bulk(crm, "1944-02-29", "5", "6", "7")
+    assert sent in PLACEHOLDERS
+    assert sent not in {crm.held[one]["birthday"] for one in ("5", "6", "7")}
+    for record in ("5", "6"):  # the CRM takes it for these two
+        crm.held[record]["birthday"] = sent
+    forms = [(await crm.form_of(one, "manager"))["birthday"] for one in ("5", "6", "7")]
+    assert forms == ["1944-02-29", "1944-02-29", BORN]
+    await refused(bulk(crm, "1944-02-29", "5", "6", role="reader"), FIELD_NOT_WRITABLE)
+
+
+# -- answers that never came ---------------------------------------------------------------------------------------
+
+
+async def test_a_date_whose_answer_never_came_is_the_one_that_the_crm_holds(crm: Crm) -> None:
+    await crm.create("5", birthday=BORN)
+    path = "/persons/contact/edit/5"
+    _, sent = await crm.glue.send_form(path, {"user": ANNA, "birthday": "1950-01-01"})
+    assert (await crm.form_of("5", "manager"))["birthday"] == BORN  # the CRM has not taken it, or not yet
+    crm.held["5"] |= sent
+    assert (await crm.form_of("5", "manager"))["birthday"] == "1950-01-01"
+    assert (await crm.form_of("5", "clerk"))["birthday"] == sent["birthday"]
+    # What comes back as it was shown changes nothing, whoever sends it.
+    for role in ("clerk", "reader"):
+        shown = (await crm.form_of("5", role))["birthday"]
+        await crm.save("5", role, birthday=shown)
+        assert (await crm.form_of("5", "manager"))["birthday"] == "1950-01-01"
+    await crm.save("5", "clerk", birthday="1950-**-**")
+    assert (await crm.form_of("5", "manager"))["birthday"] == "1950-01-01"
+    await refused(crm.save("5", "clerk", birthday=BULLETS), MASK_RETURNED)  # nobody is sure of which of the two
+    await refused(crm.save("5", "clerk", birthday=PLACEHOLDERS[200]), MASK_RETURNED)
+    await crm.save("5", birthday="1960-02-03")
+    assert (await crm.form_of("5", "manager"))["birthday"] == "1960-02-03"
+
+
+async def test_an_answer_that_says_nothing_keeps_both_dates(crm: Crm) -> None:
+    await crm.create("5", birthday=BORN)
+    exchange, sent = await crm.glue.send_form("/persons/contact/edit/5", {"user": ANNA, "birthday": "1950-01-01"})
+    await crm.glue.answer(exchange, b"", status=502)
+    assert (await crm.form_of("5", "manager"))["birthday"] == BORN
+    crm.held["5"] |= sent
+    assert (await crm.form_of("5", "manager"))["birthday"] == "1950-01-01"
+
+
+async def test_an_old_form_brings_no_old_date_back(crm: Crm) -> None:
+    await crm.create("5", birthday=BORN)
+    old = (await crm.form_of("5", "clerk"))["birthday"]
+    await crm.save("5", birthday="1950-01-01")
+    await crm.save("5", "clerk", birthday=old)
+    assert crm.held["5"]["birthday"] != old
+    assert (await crm.form_of("5", "manager"))["birthday"] == "1950-01-01"
+    crm.held["5"]["birthday"] = old  # the CRM took the old form after the new one
+    assert (await crm.form_of("5", "manager"))["birthday"] == "1950-01-01"
+
+
+async def test_a_day_of_the_placeholders_is_no_date_of_birth(crm: Crm) -> None:
+    await refused(crm.create("5", birthday=PLACEHOLDERS[1]), VALUE_INVALID)
+
+
+# -- null ----------------------------------------------------------------------------------------------------------
+
+
+async def empty(crm: Crm, record: str, role: str, blank: bytes, status: int = 302) -> None:
+    """A program sends null for the birthday."""
+    body = b'{"user": "%s", "birthday": %s, "phone": null}' % (ANNA.encode(), blank)
+    target = f"/persons/contact/edit/{record}"
+    exchange = crm.glue.exchange("POST", target, role=role, body=body, content_type=JSON)
+    outgoing = await crm.glue.protect(exchange, body, JSON)
+    assert outgoing.body == body
+    await crm.glue.answer(exchange, b"", status=status, location=f"/persons/contact/{record}")
+
+
+@pytest.mark.parametrize("blank", [b"null", b"false"])
+async def test_null_clears_a_date_for_somebody_who_may_write_it_and_for_nobody_else(crm: Crm, blank: bytes) -> None:
+    await crm.create("5", birthday=BORN)
+    await refused(empty(crm, "5", "reader", blank), FIELD_NOT_WRITABLE)
+    await empty(crm, "5", "clerk", blank, status=409)
+    assert "June 5, 1987" in await crm.page_of("5", "manager")
+    await empty(crm, "5", "clerk", blank)
+    assert "1987" not in await crm.page_of("5", "manager")  # not even behind the placeholder that stands there still
+    await empty(crm, "5", "reader", blank)  # there is nothing to clear
+
+
+async def test_null_clears_a_whole_text_only_for_somebody_who_may_write_it(crm: Crm) -> None:
+    await crm.create("5", description=NOTE)
+    body = b'{"user": "%s", "description": null}' % ANNA.encode()
+    exchange = crm.glue.exchange("POST", "/persons/contact/edit/5", role="reader", body=body, content_type=JSON)
+    await refused(crm.glue.protect(exchange, body, JSON), FIELD_NOT_WRITABLE)
 
 
 async def test_a_create_whose_record_the_crm_does_not_tell_is_told_to_the_person(crm: Crm) -> None:
@@ -473,7 +575,7 @@ async def test_random_edits_lose_and_overwrite_nothing(crm: Crm, seed: int) -> N
             await crm.save("5", role, refused=refuses, **posted)
             truth = truth if refuses else means
         assert await crm.form_of("5", "manager") == truth, (number, role)
-        assert crm.held["5"]["birthday"] in ("", PLACEHOLDER)
+        assert crm.held["5"]["birthday"] in ("", *PLACEHOLDERS)
         assert "note" not in crm.held["5"]["description"]
 
 

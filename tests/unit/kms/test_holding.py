@@ -81,7 +81,7 @@ async def test_a_value_opens_as_long_as_somebody_holds_it(
     async with pool.connection() as connection:
         await connection.execute(
             "TRUNCATE vault, vault_holder, vault_wrap, vault_origin, vault_term, vault_index,"
-            " vault_cell, vault_cell_wrap"
+            " vault_cell, vault_cell_wrap, vault_beside"
         )
     vault._opened.drop_all()
     model, known, exchange = Model(), dict.fromkeys(VALUES, ""), dict.fromkeys(CELLS, 0)

@@ -13,6 +13,7 @@ import pytest
 
 from gateway.database import Pool
 from kms.beside import Beside
+from kms.beside_rotation import BesideMover
 from kms.cell_store import CellRow, CellStore
 from kms.envelope import Sealing
 from kms.epoch_turn import EpochTurn
@@ -21,13 +22,13 @@ from kms.local import LocalProvider
 from kms.person import EPOCH_CLOSED
 from kms.persons import Persons
 from kms.provider import KeysUnavailable
-from kms.rotation import Rotation
+from kms.rotation import End, Rotation
 from kms.shredding import Shredder
 from kms.store import Store
 from kms.tokens import NewValue, Origin, SurrogateVault
 from tests.unit.kms.conftest import PASSPHRASE, MakePersons
 
-T = "acme"
+T, BORN = "acme", ("contact", "birthday")
 
 
 def now() -> datetime:
@@ -287,7 +288,7 @@ async def restore(pool: Pool, rows: list[list[tuple[object, ...]]]) -> None:
     async with pool.connection() as connection:
         await connection.execute(
             "TRUNCATE vault, vault_holder, vault_wrap, vault_origin, vault_term, vault_index,"
-            " vault_cell, vault_cell_wrap"
+            " vault_cell, vault_cell_wrap, vault_beside"
         )
         for table, found in zip(("vault", "vault_holder", "vault_wrap", "vault_origin"), rows, strict=True):
             for row in found:
@@ -374,10 +375,14 @@ async def test_a_person_key_that_is_missing_without_a_tombstone_is_a_fault(proce
         assert refused.value.problem == "person-key-missing"
 
 
+def beside_of(process: Process, pool: Pool) -> Beside:
+    return Beside(CellStore(pool), process.keyring, lambda _: Sealing(), persons=process.persons)
+
+
 async def test_what_is_kept_beside_the_crm_is_deleted_and_what_stands_in_it_is_counted(
     process: Process, pool: Pool
 ) -> None:
-    beside = Beside(CellStore(pool), process.keyring, lambda _: Sealing())
+    beside = beside_of(process, pool)
     for record in ("1", "2"):
         await beside.keep(T, "contact", "birthday", date(1990, 2, 3), record=record, cell="")
         await CellStore(pool).note_cell(T, record.encode() * 8, CellRow("contact", "note", record))
@@ -388,12 +393,105 @@ async def test_what_is_kept_beside_the_crm_is_deleted_and_what_stands_in_it_is_c
     assert (erased.beside, erased.cells) == (1, 1)
     assert await sql(pool, "SELECT record FROM vault_cell WHERE blob IS NOT NULL") == [("2",)]
     assert await sql(pool, "SELECT record FROM vault_beside") == [("2",)]
-    # A copy of before brings holder and row back; the tombstone takes both away again.
+    # A copy of before brings holder and row back: it does not open, and the tombstone takes both away again.
     async with pool.connection() as connection:
         await connection.execute("UPDATE vault_holder SET erased_at = NULL WHERE record = '1'")
         await connection.execute(f"INSERT INTO vault_beside VALUES ({', '.join(['%s'] * len(before[0]))})", before[0])  # type: ignore[call-overload]
+    assert await beside.read(T, "contact", "birthday", ["1", "2"]) == {"2": date(1990, 2, 3)}
+    assert beside.damaged == 0
     await process.shredder.again(T)
     assert await sql(pool, "SELECT record FROM vault_beside") == [("2",)]
+
+
+async def test_a_value_beside_the_crm_has_a_value_key_of_the_holder_of_its_record(process: Process, pool: Pool) -> None:
+    beside = beside_of(process, pool)
+    await process.write(None, "x1", name="Lin Yu")
+    await beside.keep(T, "contact", "birthday", date(1990, 2, 3), record=None, cell="x1")
+    await process.vault.bind(T, "x1", "contact", "1")
+    await beside.bind(T, "x1", "contact", "1")
+    made = await beside.offer(T, "contact", "birthday", date(1991, 2, 3), ["1", "2"], 365)
+    await beside.accept(T, "contact", "birthday", ["1", "2"], made)
+    holders = await sql(
+        pool,
+        "SELECT b.record, h.record FROM vault_beside b JOIN vault_holder h ON h.id = b.holder ORDER BY b.record",
+    )
+    assert holders == [("1", "1"), ("2", "2")]
+    assert await sql(pool, "SELECT count(*) FROM vault_holder WHERE record = '1'") == [(1,)]
+    process.persons.forget()
+    assert await beside.read(T, "contact", "birthday", ["1", "2"]) == dict.fromkeys(("1", "2"), date(1991, 2, 3))
+    # Neither the field key alone opens it, nor the value key of another row.
+    without = Beside(CellStore(pool), process.keyring, lambda _: Sealing())
+    with pytest.raises(KeysUnavailable) as refused:
+        await without.read(T, "contact", "birthday", ["1"])
+    assert refused.value.problem == "person-store-unset"
+    await sql(
+        pool,
+        "UPDATE vault_beside a SET holder = b.holder, wrapped = b.wrapped FROM vault_beside b"
+        " WHERE a.record = '1' AND b.record = '2'",
+    )
+    assert await beside.read(T, "contact", "birthday", ["1", "2"]) == {"2": date(1991, 2, 3)}
+    assert beside.damaged == 1
+
+
+async def test_a_date_written_for_a_person_erased_before_a_restore_is_held_by_a_new_holder(
+    process: Process, pool: Pool
+) -> None:
+    beside = beside_of(process, pool)
+    await beside.keep(T, "contact", "birthday", date(1990, 2, 3), record="1", cell="")
+    await process.shredder.erase(T, [("contact", "1")])
+    await sql(pool, "UPDATE vault_holder SET erased_at = NULL WHERE record = '1'")
+    process.persons.forget()
+    await beside.keep(T, "contact", "birthday", date(1991, 2, 3), record="1", cell="")
+    assert await beside.read(T, "contact", "birthday", ["1"]) == {"1": date(1991, 2, 3)}
+    assert await sql(pool, "SELECT count(*) FROM vault_holder WHERE erased_at IS NULL AND record = '1'") == [(1,)]
+
+
+async def test_what_waits_is_bound_when_its_record_was_learnt_before_a_process_died(
+    process: Process, pool: Pool
+) -> None:
+    beside = beside_of(process, pool)
+    await process.write(None, "x1", name="Lin Yu")
+    for cell in ("x1", "x2"):
+        await beside.keep(T, "contact", "birthday", date(1990, 2, 3), record=None, cell=cell)
+    await process.vault.bind(T, "x1", "contact", "1")
+    assert await beside.recover(T) == 1
+    assert await beside.recover(T) == 0
+    assert await beside.read(T, "contact", "birthday", ["1"]) == {"1": date(1990, 2, 3)}
+    assert await sql(pool, "SELECT cell FROM vault_beside WHERE record = ''") == [("x2",)]
+
+
+@pytest.mark.parametrize("most", [1, 3, 100])
+async def test_a_rotation_gives_value_keys_to_dates_of_before_and_leaves_nothing_under_the_old_key(
+    process: Process, pool: Pool, most: int
+) -> None:
+    before = Beside(CellStore(pool), process.keyring, lambda _: Sealing())
+    for record in "123":
+        await before.keep(T, *BORN, date(1990, 2, int(record)), record=record, cell="")
+    await before.keep(T, *BORN, date(1990, 2, 9), record=None, cell="x9")
+    beside = beside_of(process, pool)
+    await beside.keep(T, *BORN, date(1990, 2, 4), record="4", cell="")
+    mover = BesideMover(beside, process.keyring, os.urandom, lambda _: Sealing())
+    rotation = Rotation(process.store, process.keyring, os.urandom, lambda _: Sealing(), [mover])
+    scope = "beside/contact/birthday"
+    assert rotation.end(scope, "seal") is End.RETIRED
+    old = await rotation.current(T, scope, "seal")
+    assert await rotation.left(T, scope, "seal", old) == await rotation.total(T, scope, "seal") == 5
+    assert await rotation.switch(T, scope, "seal", old)
+    after: str | None = ""
+    changed = 0
+    while after is not None:
+        page = await rotation.renew(T, scope, "seal", after, most)
+        after, changed = page.after, changed + page.changed
+        assert page.damaged == 0
+    assert changed == 5
+    assert await rotation.left(T, scope, "seal", old) == 0
+    assert await sql(pool, "SELECT count(*) FROM vault_beside WHERE holder IS NULL") == [(0,)]
+    await beside.bind(T, "x9", "contact", "9")
+    wanted = {one: date(1990, 2, int(one)) for one in "12349"}
+    assert await beside.read(T, *BORN, list(wanted)) == wanted
+    await process.shredder.erase(T, [("contact", "2")])
+    assert set(await beside.read(T, *BORN, list(wanted))) == set("1349")
+    assert beside.damaged == 0
 
 
 @pytest.mark.parametrize("holders", [16, 17, 40])
