@@ -5,12 +5,13 @@ import os
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from gateway.database import Pool
+from kms.beside import Beside
 from kms.cell_store import CellStore
 from kms.cells import Cells
 from kms.envelope import Sealing
@@ -25,6 +26,7 @@ from kms.tokens import NewValue, Origin, SurrogateVault
 from tests.unit.kms.conftest import PASSPHRASE, MakePersons
 
 T = "acme"
+BORN = date(1990, 3, 7)
 WAIT = timedelta(days=30)
 NOW = datetime.now(UTC)
 LATER, LAST = NOW + timedelta(days=31), NOW + timedelta(days=62)
@@ -36,6 +38,7 @@ class Site:
 
     vault: SurrogateVault
     cells: Cells
+    beside: Beside
     persons: Persons
     store: Store
     orphans: Orphans
@@ -74,7 +77,8 @@ async def site(pool: Pool, keyring_file: Path, make_persons: MakePersons) -> Asy
     keyring = Keyring(LocalProvider(keyring_file, PASSPHRASE), store, clock=time.monotonic)
     vault = SurrogateVault(pool, keyring, persons=persons)
     cells = Cells(CellStore(pool), keyring, lambda _: Sealing(), persons=persons)
-    yield Site(vault, cells, persons, store, Orphans(store, persons, WAIT, page=2), pool)
+    beside = Beside(CellStore(pool), keyring, lambda _: Sealing(), persons=persons)
+    yield Site(vault, cells, beside, persons, store, Orphans(store, persons, WAIT, page=2), pool)
     await vault.close()
     await keyring.close()
 
@@ -101,11 +105,14 @@ async def test_what_cells_values_and_tombstones_name_stays(site: Site) -> None:
     await site.vault.place(
         T, [NewValue("phone", "13800138009", Origin("contact", "phone", None))], "import.x", apart=True
     )
+    await site.beside.keep(T, "contact", "birthday", BORN, record="4", cell="")
+    await site.beside.keep(T, "contact", "birthday", BORN, record=None, cell="x2")
     gone = await site.orphan("3")
     await site.sql("UPDATE vault_holder SET erased_at = now() WHERE record = '3'")
     for at in (LATER, LAST):
         assert await site.orphans.sweep(T, at) == Swept(0, 0)
-    assert await site.keys() == 5
+    assert await site.keys() == 7
+    assert await site.beside.read(T, "contact", "birthday", ["4"]) == {"4": BORN}
     assert bytes((await site.sql("SELECT id FROM vault_holder WHERE record = '3'"))[0][0]) == gone  # type: ignore[arg-type]
 
 
