@@ -260,8 +260,8 @@ def forth_and_back(
         if demanded and hits < kills:
             problems.append(f"only {hits} of {kills} kills met a running {words}")
     ready.said.append(
-        f"{table_of(met)}\n{sum(one.hit for one in met)} of {2 * kills} kills met a running command; the run wrote {written}"
-        f" records; run {ran:.0f} s, undo {back:.0f} s; last report:\n{told}{verified}{undone}"
+        f"{table_of(met)}\n{sum(one.hit for one in met)} of {2 * kills} kills met a running command; the run"
+        f" wrote {written} records; run {ran:.0f} s, undo {back:.0f} s; last report:\n{told}{verified}{undone}"
     )
     return problems
 
