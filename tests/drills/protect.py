@@ -246,6 +246,7 @@ def forth_and_back(
     problems += [] if " 0 changed since" in verified else [f"verify: {verified}"]
     if ready.name == "tryton":
         problems += twice(ready)
+    print(f"after the run: {', '.join(problems) or 'fine'}; {written} records written", flush=True)
     began = time.monotonic()
     met += struck(ready, ["undo", "--rate", rate], kills, rng, most_s)
     undone = ready.protect("undo", "--rate", "0", code=None)
@@ -271,7 +272,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="make protect-drill", description=__doc__)
     parser.add_argument("--people", type=int, default=40, help="through an interface")
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--most-s", type=float, default=8.0, help="seconds of work until a kill at most")
+    # Longer than a batch takes: a command that dies before its first batch is done begins it anew each time.
+    parser.add_argument("--most-s", type=float, default=15.0, help="seconds of work until a kill at most")
     parser.add_argument("--records", type=int, default=2_000, help="of Creme by its tables; each is five rows or more")
     parser.add_argument("--only", choices=("creme-tables", "creme", "tryton"), action="append")
     given = parser.parse_args(arguments)
