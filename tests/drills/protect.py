@@ -29,7 +29,8 @@ from tests.e2e.database import sql
 from tests.real.servers import CrmServer, creme, tryton
 
 SEED = 20261126
-ENOUGH = 200  # people of Tryton that keep a command busy for twenty kills
+ENOUGH = 130  # people of Tryton that keep a command busy for twenty kills
+PACED = "5"  # records a second of a command that is to be killed in its middle
 # What the declared fields of the profiles are stored in.
 COLUMNS = {
     "creme": {
@@ -175,7 +176,7 @@ def often(ready: Seeded, most: int) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Struck:
-    """A kill. after_s: since the command was ready to work; done: records finished when it was dead, of so many."""
+    """A kill. after_s: since the command signed in to the CRM; done: records finished when it was dead, of so many."""
 
     words: str
     after_s: float
@@ -187,15 +188,24 @@ class Struck:
 def struck(ready: Seeded, words: Sequence[str], kills: int, rng: random.Random, most_s: float) -> list[Struck]:
     """Start a command so often and kill it at random points of its work, until it is done before its kill."""
     found: list[Struck] = []
-    start = ready.start_s() if kills else 0.0
     while len(found) < kills and (not found or found[-1].hit):
-        after = rng.uniform(0.0, most_s)
-        hit = ready.killed(start + after, *words)
+        after, before = rng.uniform(0.0, most_s), sign_ins(ready)
+        hit = ready.killed_at(lambda before=before: sign_ins(ready) > before, after, *words)
         ended = ("done", "refused", "gone", "skipped") if words[0] == "run" else ("restored",)
         query = "SELECT count(*) FILTER (WHERE state = ANY(%s)), count(*) FROM protect_record"
         ((done, total),) = sql(ready.settings, query, list(ended))
         found.append(Struck(words[0], after, hit, done, total))
+        print(f"{words[0]} {len(found)}: {done} of {total}", flush=True)
     return found
+
+
+def sign_ins(ready: Seeded) -> int:
+    """How often the service credential was used, by the trail: a command that signed in is at work."""
+    used = (
+        "SELECT count(*) FROM audit_entry WHERE convert_from(body, 'UTF8')::jsonb ->> 'operation' = 'protect.sign_in'"
+    )
+    ((number,),) = sql(ready.settings, used)
+    return int(number)
 
 
 def table_of(kills: Sequence[Struck]) -> str:
@@ -220,13 +230,13 @@ def forth_and_back(
 ) -> list[str]:
     """Protect with so many kills, check, put back with so many kills, check; the problems found.
 
-    demanded: whether every kill has to meet a running command.
+    rate: of the commands that are killed; demanded: whether every kill has to meet a running one.
     """
     problems: list[str] = []
     before = ready.dump()
     began = time.monotonic()
     met = struck(ready, ["run", "--rate", rate], kills, rng, most_s)
-    told = ready.protect("run", "--rate", rate, code=None)
+    told = ready.protect("run", "--rate", "0", code=None)
     ran = time.monotonic() - began
     if found := ready.leaks():
         problems.append(f"{len(found)} seeded values are clear after the run ({sorted({one.kind for one in found})})")
@@ -236,9 +246,10 @@ def forth_and_back(
     problems += [] if " 0 changed since" in verified else [f"verify: {verified}"]
     if ready.name == "tryton":
         problems += twice(ready)
+    print(f"after the run: {', '.join(problems) or 'fine'}; {written} records written", flush=True)
     began = time.monotonic()
     met += struck(ready, ["undo", "--rate", rate], kills, rng, most_s)
-    undone = ready.protect("undo", "--rate", rate, code=None)
+    undone = ready.protect("undo", "--rate", "0", code=None)
     if "0 surrogates of this run left" not in undone and kills == 0:
         problems.append("undo does not say that nothing is left")
     if ready.dump() != before:
@@ -250,8 +261,8 @@ def forth_and_back(
         if demanded and hits < kills:
             problems.append(f"only {hits} of {kills} kills met a running {words}")
     ready.said.append(
-        f"{table_of(met)}\n{sum(one.hit for one in met)} of {2 * kills} kills met a running command; {written} records"
-        f" written, each once each way; run {ran:.0f} s, undo {back:.0f} s; last report:\n{told}{verified}{undone}"
+        f"{table_of(met)}\n{sum(one.hit for one in met)} of {2 * kills} kills met a running command; the run"
+        f" wrote {written} records; run {ran:.0f} s, undo {back:.0f} s; last report:\n{told}{verified}{undone}"
     )
     return problems
 
@@ -261,6 +272,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="make protect-drill", description=__doc__)
     parser.add_argument("--people", type=int, default=40, help="through an interface")
     parser.add_argument("--kills", type=int, default=20)
+    # Longer than a batch takes: a command that dies before its first batch is done begins it anew each time.
+    parser.add_argument("--most-s", type=float, default=15.0, help="seconds of work until a kill at most")
     parser.add_argument("--records", type=int, default=2_000, help="of Creme by its tables; each is five rows or more")
     parser.add_argument("--only", choices=("creme-tables", "creme", "tryton"), action="append")
     given = parser.parse_args(arguments)
@@ -273,11 +286,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 problems = there_and_back(rows, given.kills, most_s=max(6.0, given.records / 50))
                 console.print(rows.said[-1], markup=False)
         else:
-            with seeded(crm, given.people, given.people // 8) as ready:
+            paced = crm == "tryton"
+            people = max(given.people, ENOUGH) if paced else given.people
+            with seeded(crm, people, people // 8) as ready:
                 if crm == "creme":
                     console.print(f"Creme alone: {alone(ready):.2f} records a second", markup=False)
-                demanded = crm == "tryton" and given.people >= ENOUGH
-                problems = forth_and_back(ready, given.kills, random.Random(SEED), most_s=8.0, demanded=demanded)
+                rng, rate = random.Random(SEED), PACED if paced else "0"
+                problems = forth_and_back(ready, given.kills, rng, rate=rate, most_s=given.most_s, demanded=paced)
                 console.print(ready.said[-1], markup=False)
         failed += bool(problems)
         console.print(f"{crm}: {', '.join(problems) or 'fine'} ({time.monotonic() - began:.0f} s)", markup=False)

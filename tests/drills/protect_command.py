@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gateway.settings import Settings
@@ -40,6 +41,19 @@ class Commands:
         """Start a command and end it with SIGKILL after some time; False when it was done before."""
         with tempfile.TemporaryFile() as sink:
             child = subprocess.Popen(self.command(*words), stdout=sink, stderr=sink)
+            try:
+                child.wait(after_s)
+            except subprocess.TimeoutExpired:
+                child.send_signal(signal.SIGKILL)
+                child.wait()
+        return child.returncode == -signal.SIGKILL
+
+    def killed_at(self, at_work: Callable[[], bool], after_s: float, *words: str) -> bool:
+        """Start a command and end it with SIGKILL some time after it is at work; False when it was done before."""
+        with tempfile.TemporaryFile() as sink:
+            child = subprocess.Popen(self.command(*words), stdout=sink, stderr=sink)
+            while child.poll() is None and not at_work():
+                time.sleep(0.1)
             try:
                 child.wait(after_s)
             except subprocess.TimeoutExpired:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.operation import Operation
+from policies.operation import Operation, UploadRule
 from policies.profile import Profile, ProfileInvalid, label_key, load_profile
 from policies.taxonomy import Kind
 
@@ -186,3 +186,13 @@ def test_login_answers_only_count_for_login_operations(creme: Profile) -> None:
 def test_invalid_profile_says_every_problem() -> None:
     assert ProfileInvalid(["a", "b"]).problems == ("a", "b")
     assert ProfileInvalid(["a"]).permanent
+
+
+def test_the_place_of_files_in_a_call_is_found_by_its_keys() -> None:
+    rule = UploadRule("attachments.data", header=("params", "0"))
+    assert rule.names(("params", "1", "attachments", "0", "1", "0", "data"))
+    assert rule.names(["sales", "attachments", "data"])
+    for keys in (("data",), ("data", "attachments"), ("params", "0", "0", "data"), ("attachments", "data", "x"), ()):
+        assert not rule.names(keys)
+    assert rule.covers(("attachments", "0", "data", "3"))
+    assert not rule.covers(("data", "attachments", "x"))

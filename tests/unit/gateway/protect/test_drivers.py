@@ -1,6 +1,7 @@
 """The two protocols fail closed: a CRM that refuses, is away, forgets the session or talks nonsense is not believed."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, cast
 from urllib.parse import parse_qs
 
@@ -227,3 +228,17 @@ async def test_a_scratch_record_is_made_for_the_company_of_the_account(told: obj
     kind = load_profile("tryton").walk.entity("party")  # type: ignore[union-attr]
     assert await tryton(answer).create(kind, {"name": "Probe"}) == "9"
     assert seen == [[[{"name": "Probe"}], context]]
+
+
+async def test_a_record_is_deleted_by_the_calls_that_the_profile_names() -> None:
+    seen: list[str] = []
+
+    def answer(method: str, _: list[Any]) -> Page:
+        seen.append(method)
+        return page(200, '{"id":1,"result":null}')
+
+    kind = load_profile("tryton").walk.entity("opportunity")  # type: ignore[union-attr]
+    await tryton(answer).remove(kind, "9")
+    await tryton(answer).remove(replace(kind, removed_by=("cancel", "delete")), "9")
+    name = "model.sale.opportunity."
+    assert seen == [f"{name}delete", f"{name}cancel", f"{name}delete"]

@@ -7,8 +7,9 @@ from datetime import date
 import pytest
 
 from gateway.protect.probe import forms_of, probe
+from gateway.protect.reading import CrmRefused
 from policies.operation import StorageForm
-from policies.walk import WalkField
+from policies.walk import WalkEntity, WalkField
 from tests.unit.gateway.protect.conftest import Bench, T
 from tests.unit.gateway.protect.crm import ENTITY, WALK, Killed, MemoryCrm
 
@@ -114,6 +115,23 @@ async def test_the_probe_refuses_a_form_that_the_crm_does_not_keep(bench: Bench)
         assert crm.records == {}
     assert "(beside)" in proofs["birthday"].kind
     assert "(cell)" in proofs["description"].kind
+
+
+async def test_a_scratch_record_that_the_crm_does_not_delete_is_told_and_the_proofs_are_not_lost() -> None:
+    async def trail(*_: object) -> None:
+        return None
+
+    class Keeping(MemoryCrm):
+        """A CRM that deletes nothing."""
+
+        async def remove(self, entity: WalkEntity, record: str) -> None:
+            raise CrmRefused("UserError")
+
+    probed = replace(CELLED, entities=(replace(CELLED.entities[0], probe={"last_name": "Probe"}),))
+    proofs = await probe(probed, Keeping({}), trail)
+    assert [one.name for one in proofs if not one.holds] == ["*"]
+    assert "does not delete the scratch record" in proofs[-1].limits[0]
+    assert any("(cell)" in one.kind for one in proofs)
 
 
 @pytest.mark.parametrize("room", [100, 500, 65_000])
