@@ -8,6 +8,7 @@ whole text is a recognised value, or, in running text, where a recogniser or a k
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
+from gateway.body.leaf import Leaf
 from gateway.covered import Covered
 from gateway.exchange import Exchange
 from gateway.kept import KeptFields
@@ -34,6 +35,7 @@ from kms.scanner import Scanner
 from kms.surrogate import DETERMINISTIC
 from kms.tokens import NewValue, Origin, SurrogateVault, VaultEntry
 from policies.decision import Form
+from policies.operation import StorageForm
 from policies.profile import FieldSpec
 from policies.taxonomy import Kind
 from privacy import known, mask, recognise, validate
@@ -112,6 +114,20 @@ class Tokeniser:
             assert target.spec is not None
             places, char = work.places(target), work.mask_char
             await self._kept.take(work.exchange, target.leaf, target.spec, places, char, alone=target.alone)
+            if target.spec.form is StorageForm.CELL and self._hides_ours(work.exchange, target.leaf, target.spec):
+                raise refused(target.spec)
+
+    def _hides_ours(self, exchange: Exchange, leaf: Leaf, spec: FieldSpec) -> bool:
+        """Whether a new text that is sealed whole holds what stands for the value of another field.
+
+        Nobody would ever see that value there again, because what stands inside a cell is only text.
+        """
+        decision, text = exchange.decision, exchange.retyped.get((spec.entity, spec.name))
+        if text != leaf.text or decision is None or decision.view.sees_everything:
+            return False
+        scanner = self._scanner(exchange.tenant)
+        found = scanner.find(text.encode("utf-8", "surrogatepass"))
+        return bool(found) or holds_wire_mask(text) or holds_edited_surrogate(text, (), scanner)
 
     async def _emptied(self, work: Work, scanner: Scanner, target: Target, spec: FieldSpec) -> None:
         """A field that is left or made empty: to empty it takes the right to write there."""

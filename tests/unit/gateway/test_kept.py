@@ -490,6 +490,9 @@ async def test_only_the_cell_that_stands_there_may_come_back(crm: Crm) -> None:
     for role in ("manager", "blind", "locked"):
         for pasted in (crm.held["6"]["description"], old + "x", "see " + old, old[1:], old[:-1], "~G1." + "A" * 60):
             await refused(crm.save("5", role, description=pasted), MASK_RETURNED)
+    wire = str((await crm.glue.see_json({"phone": crm.held["5"]["phone"]}, "clerk"))["phone"])  # type: ignore[index,call-overload]
+    for ours in (crm.held["5"]["phone"], crm.held["5"]["last_name"], wire, crm.held["5"]["email"][:-1]):
+        await refused(crm.save("5", "blind", description=f"see {ours}"), MASK_RETURNED)  # sealed, it would be lost
     assert (await crm.form_of("5", "manager"))["description"] == "new"
     await crm.save("5", "manager", description="")
     await refused(crm.save("5", "blind", description=BULLETS), MASK_RETURNED)
