@@ -10,7 +10,7 @@ such a key be missed after all, that is a fault and no erasure.
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from kms.holder_store import HolderStore
+from kms.orphan_store import OrphanStore
 from kms.persons import Persons
 from kms.store import Store
 
@@ -35,7 +35,7 @@ class Orphans:
     """
 
     def __init__(self, store: Store, persons: Persons, wait: timedelta, page: int = PAGE) -> None:
-        self._holders = HolderStore(store)
+        self._holders = OrphanStore(store)
         self._persons = persons
         self._wait = max(wait, LEAST_WAIT)
         self._page = page
