@@ -202,7 +202,10 @@ class PersonSettings:
         None, "local keys: sealed file of the epoch keys; default: persons.keyring in the state folder"
     )
     backup_days: int = setting(
-        30, "days that backups of OpenBao, or of the file of the epoch keys, are kept; certificates count them", least=0
+        30,
+        "days that backups (of OpenBao or the file of the epoch keys, and of the main database) are kept; "
+        "certificates count them, and keys that nothing names wait so long",
+        least=0,
     )
 
 

@@ -10,11 +10,13 @@ such a key be missed after all, that is a fault and no erasure.
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from kms.holder_store import HolderStore
+from kms.orphan_store import OrphanStore
 from kms.persons import Persons
 from kms.store import Store
 
 PAGE = 500
+LEAST_WAIT = timedelta(days=7)
+"""Longer than any write lasts, whatever is said of backups: a key is there before its holder is committed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +30,14 @@ class Swept:
 class Orphans:
     """Sweeps; any number of processes may at once, and a kill leaves what the next sweep ends.
 
-    wait: how long nothing may have named a holder before its key is destroyed; page: holders at once.
+    wait: how long nothing may have named a holder before its key is destroyed, LEAST_WAIT at least; page: holders at
+    once.
     """
 
     def __init__(self, store: Store, persons: Persons, wait: timedelta, page: int = PAGE) -> None:
-        self._holders = HolderStore(store)
+        self._holders = OrphanStore(store)
         self._persons = persons
-        self._wait = wait
+        self._wait = max(wait, LEAST_WAIT)
         self._page = page
 
     async def sweep(self, tenant: str, now: datetime) -> Swept:

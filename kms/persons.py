@@ -20,6 +20,7 @@ from kms.value_key import KEY_BYTES, NONCE_BYTES, epoch_place, person_place, unw
 _REFRESH_AT = 0.7
 _COMMITMENT_BYTES = 16
 _EPOCH_CHANGES = 4
+_MADE_AT_ONCE = 2000
 _T = TypeVar("_T")
 
 
@@ -131,7 +132,13 @@ class Persons:
     async def make(self, tenant: str, holders: Collection[bytes]) -> dict[bytes, bytes]:
         """New keys, durable when this returns. Raises KeysUnavailable."""
         made = {one: self._entropy(KEY_BYTES) for one in holders}
-        for _ in range(_EPOCH_CHANGES if made else 0):
+        every = list(made)
+        for at in range(0, len(every), _MADE_AT_ONCE):  # an import has many, and each call of the store its time limit
+            await self._make(tenant, {one: made[one] for one in every[at : at + _MADE_AT_ONCE]})
+        return made
+
+    async def _make(self, tenant: str, made: dict[bytes, bytes]) -> None:
+        for _ in range(_EPOCH_CHANGES):
             epoch = await self.current(tenant)
             rows = [self.wrapped(epoch, tenant, one, key) for one, key in made.items()]
             try:
@@ -141,10 +148,8 @@ class Persons:
                 continue
             for one, key in made.items():
                 self._keep(tenant, one, key, epoch.until)
-            return made
-        if made:
-            raise KeysUnavailable("epoch-changing", "the epoch changes faster than person keys can be made")
-        return made
+            return
+        raise KeysUnavailable("epoch-changing", "the epoch changes faster than person keys can be made")
 
     def wrapped(self, epoch: HeldEpoch, tenant: str, holder: bytes, key: bytes) -> PersonRow:
         """A person key under an epoch."""

@@ -203,3 +203,12 @@ async def test_an_older_main_database_does_not_cost_keys_of_later(site: Site) ->
                 await connection.execute(f"INSERT INTO {table} VALUES ({', '.join(['%s'] * len(row))})", row)  # type: ignore[call-overload]
     assert await site.orphans.sweep(T, LAST + timedelta(days=31)) == Swept(0, 0)
     assert await site.reads(made) == "13800138001"
+
+
+async def test_no_wait_is_shorter_than_a_write_may_last(site: Site) -> None:
+    hasty = Orphans(site.store, site.persons, timedelta(0))
+    await site.orphan("1")
+    for hours in (0, 1, 24, 100):
+        assert (await hasty.sweep(T, NOW + timedelta(hours=hours))).destroyed == 0
+    assert await hasty.sweep(T, NOW + timedelta(days=8)) == Swept(1, 0)
+    assert await hasty.sweep(T, NOW + timedelta(days=16)) == Swept(1, 1)
