@@ -201,13 +201,14 @@ class Marked:
     """Holders of some records, marked as erased.
 
     unheld: entries of before person keys that stood nowhere else; beside: values kept beside the CRM (kms.beside), both
-    deleted; cells: cells and files in the CRM that stay.
+    deleted; cells: cells and files in the CRM that stay; bare: of the values beside those of before value keys.
     """
 
     holders: list[bytes]
     unheld: int
     beside: int
     cells: int
+    bare: int = 0
 
 
 class HolderStore:
@@ -254,7 +255,7 @@ class HolderStore:
                 (tenant, changed),
             )
             unheld = cursor.rowcount
-            beside = await _delete_beside(connection, tenant, entities, names)
+            beside, bare = await _delete_beside(connection, tenant, entities, names)
             cursor = await connection.execute(
                 "SELECT count(*) FROM vault_cell c JOIN unnest(%s::text[], %s::text[]) AS w (entity, record)"
                 " ON w.entity = c.entity AND w.record = c.record WHERE c.tenant = %s AND c.record <> ''",
@@ -263,7 +264,7 @@ class HolderStore:
             row = await cursor.fetchone()
             assert row is not None
             await connection.commit()
-            return Marked(holders, unheld, beside, row[0])
+            return Marked(holders, unheld, beside, row[0], bare)
 
     async def remark(self, tenant: str, holders: Sequence[bytes]) -> list[bytes]:
         """Mark holders that were erased before this database was restored; those that were not marked."""
@@ -362,20 +363,24 @@ class HolderStore:
             return row[0], row[1], row[2], row[3]
 
 
-async def _delete_beside(connection: Connection, tenant: str, entities: list[str], records: list[str]) -> int:
-    """What is kept beside the CRM, and copies of cells that stand in it; how many of the first."""
+async def _delete_beside(
+    connection: Connection, tenant: str, entities: list[str], records: list[str]
+) -> tuple[int, int]:
+    """What is kept beside the CRM, and copies of cells that stand in it; how many of the first, how many of them bare."""
     cursor = await connection.execute(
         "DELETE FROM vault_beside b USING unnest(%s::text[], %s::text[]) AS w (entity, record)"
-        " WHERE b.tenant = %s AND b.entity = w.entity AND b.record = w.record AND b.record <> ''",
+        " WHERE b.tenant = %s AND b.entity = w.entity AND b.record = w.record AND b.record <> ''"
+        " RETURNING b.holder IS NULL",
         (entities, records, tenant),
     )
+    bare = [one for (one,) in await cursor.fetchall()]
     await connection.execute(
         "UPDATE vault_cell c SET blob = NULL FROM unnest(%s::text[], %s::text[]) AS w (entity, record)"
         " WHERE c.tenant = %s AND c.entity = w.entity AND c.record = w.record AND c.record <> ''"
         " AND c.blob IS NOT NULL",
         (entities, records, tenant),
     )
-    return cursor.rowcount
+    return len(bare), sum(bare)
 
 
 async def _delete_unheld(connection: Connection, tenant: str, surrogates: Sequence[str]) -> int:

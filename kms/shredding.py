@@ -28,8 +28,9 @@ class Erased:
     """What an order came to.
 
     holders: ids; keys: person keys destroyed; entries: values nobody else holds; shared: values others hold as well;
-    unheld, beside: values of before person keys, and dates and digits beside the CRM, whose rows were deleted (old
-    copies of the database open them with field keys); cells: cells and files of these records in the CRM, which stay.
+    unheld, beside: values of before person keys, and dates and digits beside the CRM, whose rows were deleted; bare: of
+    the latter those of before value keys (old copies of the database open these and the unheld with field keys); cells:
+    cells and files of these records in the CRM, which stay.
     """
 
     holders: tuple[bytes, ...]
@@ -39,6 +40,7 @@ class Erased:
     unheld: int
     beside: int
     cells: int
+    bare: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,7 @@ class Shredder:
             marked.unheld,
             marked.beside,
             marked.cells,
+            marked.bare,
         )
 
     async def again(self, tenant: str) -> int:

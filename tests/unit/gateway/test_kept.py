@@ -371,6 +371,26 @@ async def test_a_day_of_the_placeholders_is_no_date_of_birth(crm: Crm) -> None:
     await refused(crm.create("5", birthday=PLACEHOLDERS[1]), VALUE_INVALID)
 
 
+# -- deletions -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("target", "body"),
+    [("/creme_core/entity/delete/5", b""), ("/creme_core/entity/delete/multi", b"ids=5%2C6")],
+)
+async def test_records_that_are_asked_to_end_are_looked_at_and_lose_nothing_yet(
+    crm: Crm, target: str, body: bytes
+) -> None:
+    for record in ("5", "6", "7"):
+        await crm.create(record, birthday=BORN)
+    exchange = crm.glue.exchange("POST", target, body=body)
+    await crm.glue.protect(exchange, body)
+    await crm.glue.answer(exchange, b"", status=409)
+    asked = set(await crm.glue.beside.store.unsure(TENANT, 9))
+    assert asked == {("contact", one) for one in (("5", "6") if body else ("5",))}
+    assert "June 5, 1987" in await crm.page_of("5", "manager")
+
+
 # -- null ----------------------------------------------------------------------------------------------------------
 
 
