@@ -121,6 +121,11 @@ class BesideStore(Store):
         """The CRM accepted this generation of these records; what it took the place of for sure ends."""
         async with self.connection() as connection, connection.transaction():
             for record in sorted(records):
+                await connection.execute(  # in the order in which a rotation takes them
+                    "SELECT 1 FROM vault_beside WHERE tenant = %s AND entity = %s AND field = %s AND record = %s"
+                    " AND record <> '' ORDER BY generation FOR UPDATE",
+                    (tenant, entity, field_name, record),
+                )
                 await connection.execute(
                     "UPDATE vault_beside SET accepted_at = coalesce(accepted_at, now()) WHERE tenant = %s"
                     " AND entity = %s AND field = %s AND record = %s AND record <> '' AND generation = %s",
@@ -274,7 +279,7 @@ async def put_beside(connection: Connection, tenant: str, rows: Sequence[BesideR
 async def replace_beside(connection: Connection, tenant: str, rows: Sequence[tuple[BesideRow, BesideRow]]) -> int:
     """Rows sealed anew in the place of exactly these; how many. What is under a condemned key stays as it is."""
     gone, done = await condemned(connection, tenant), 0
-    for was, made in sorted(rows, key=lambda one: one[0].name):
+    for was, made in sorted(rows, key=lambda one: (one[0].record, one[0].cell, one[0].generation)):
         if was.blob[_KEY_ID] in gone:
             continue
         cursor = await connection.execute(

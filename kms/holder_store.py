@@ -366,7 +366,7 @@ class HolderStore:
 async def _delete_beside(
     connection: Connection, tenant: str, entities: list[str], records: list[str]
 ) -> tuple[int, int]:
-    """What is kept beside the CRM, and copies of cells that stand in it; how many of the first, how many of them bare."""
+    """What is kept beside the CRM, and copies of cells that stand in it; how many of the first, and of these bare."""
     cursor = await connection.execute(
         "DELETE FROM vault_beside b USING unnest(%s::text[], %s::text[]) AS w (entity, record)"
         " WHERE b.tenant = %s AND b.entity = w.entity AND b.record = w.record AND b.record <> ''"
