@@ -21,7 +21,6 @@ from policies.profile import Action, FieldSpec, Operation, Profile
 Ask = Callable[[str, Profile, Operation, str], Awaitable[str | None]]
 WRITES = frozenset({Action.CREATE, Action.UPDATE})
 TAUGHT = WRITES | {Action.LOGIN}  # actions whose answers teach anything
-_UNKNOWN = 500  # from this status on an answer does not say whether the CRM kept what it was sent
 
 
 class CrmSessions(Protocol):
@@ -109,7 +108,7 @@ class Binding:
             told = profile.record_from_answer(operation, status, fields, body) if accepted else []
             made = told[0] if len(told) == 1 else None
             if exchange.kept:
-                if accepted or turned_away or status < _UNKNOWN:
+                if accepted or turned_away or not _says_nothing(status):
                     await self._kept.settle(exchange, made, accepted=accepted)
             elif made is not None and operation.action is Action.CREATE:
                 await self._kept.copy(exchange, profile.field_specs.values(), made)
@@ -164,6 +163,11 @@ def signed_out(profile: Profile, status: int, fields: Fields) -> bool:
     path = sign.get("location")
     location = next((value for name, value in fields if name == "location"), "")
     return path is None or urlsplit(location).path.rstrip("/") == path
+
+
+def _says_nothing(status: int) -> bool:
+    """Whether an answer leaves open if the CRM kept what it was sent: a fault, or a time limit on the way."""
+    return status >= 500 or status == 408
 
 
 def token_hash(token: str) -> str:

@@ -347,10 +347,11 @@ async def test_a_date_whose_answer_never_came_is_the_one_that_the_crm_holds(crm:
     assert (await crm.form_of("5", "manager"))["birthday"] == "1960-02-03"
 
 
-async def test_an_answer_that_says_nothing_keeps_both_dates(crm: Crm) -> None:
+@pytest.mark.parametrize("status", [408, 500, 502, 504])
+async def test_an_answer_that_says_nothing_keeps_both_dates(crm: Crm, status: int) -> None:
     await crm.create("5", birthday=BORN)
     exchange, sent = await crm.glue.send_form("/persons/contact/edit/5", {"user": ANNA, "birthday": "1950-01-01"})
-    await crm.glue.answer(exchange, b"", status=502)
+    await crm.glue.answer(exchange, b"", status=status)
     assert (await crm.form_of("5", "manager"))["birthday"] == BORN
     crm.held["5"] |= sent
     assert (await crm.form_of("5", "manager"))["birthday"] == "1950-01-01"
