@@ -7,7 +7,7 @@ came), and, where two writes met, both that it accepted. Each has a generation, 
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import LiteralString
 
 from psycopg import sql
@@ -168,15 +168,16 @@ class BesideStore(Store):
             *(tenant, entity, field_name, record, stands, LATE),
         )
 
-    async def unsure(self, tenant: str, most: int) -> list[tuple[str, str]]:
-        """Some (entity, record) of which the CRM has to be asked what stands, or whether they are gone."""
+    async def unsure(self, tenant: str, most: int) -> dict[tuple[str, str], datetime]:
+        """Some (entity, record) of which the CRM has to be asked what stands, or whether they are gone; since when."""
         async with self.connection() as connection:
             cursor = await connection.execute(
-                "SELECT entity, record FROM (SELECT DISTINCT entity, record FROM vault_beside WHERE tenant = %s"
-                " AND record <> '' AND (accepted_at IS NULL OR left_at IS NOT NULL)) u ORDER BY random() LIMIT %s",
+                "SELECT entity, record, max(greatest(written_at, left_at)) FROM vault_beside WHERE tenant = %s"
+                " AND record <> '' AND (accepted_at IS NULL OR left_at IS NOT NULL) GROUP BY entity, record"
+                " ORDER BY random() LIMIT %s",
                 (tenant, most),
             )
-            return [(entity, record) for entity, record in await cursor.fetchall()]
+            return {(entity, record): since for entity, record, since in await cursor.fetchall()}
 
     async def note_leaving(self, tenant: str, records: Sequence[str], entities: Sequence[str]) -> None:
         """Somebody asks the CRM to delete these records."""
