@@ -112,7 +112,7 @@ class Binding:
             made = told[0] if len(told) == 1 else None
             if exchange.kept:
                 # A CRM that failed, or sends to its sign-in page, may have stored it; one that shows a form has not.
-                certain = not turned_away and status < _FAILED
+                certain = not turned_away and not _says_nothing(status)
                 await self._kept.settle(exchange, made, accepted=accepted, certain=certain)
             elif made is not None and operation.action is Action.CREATE:
                 await self._kept.copy(exchange, profile.field_specs.values(), made)
@@ -167,6 +167,11 @@ def signed_out(profile: Profile, status: int, fields: Fields) -> bool:
     path = sign.get("location")
     location = next((value for name, value in fields if name == "location"), "")
     return path is None or urlsplit(location).path.rstrip("/") == path
+
+
+def _says_nothing(status: int) -> bool:
+    """Whether an answer leaves open if the CRM kept what it was sent: a fault, or a time limit on the way."""
+    return status >= 500 or status == 408
 
 
 def token_hash(token: str) -> str:

@@ -88,10 +88,11 @@ def destroy(
     async def work(at: "At") -> None:
         by = await at.desk.prove(given)
         order = await at.desk.shredding.erase(named, reason, by)
-        counts = order.counts
+        counts, bare = order.counts, order.counts["bare"]
+        gone = counts["entries"] + counts["beside"] - bare
         out.print(
-            f"{order.id}: {counts['keys']} person keys destroyed; {counts['entries']} values open nowhere any more,"
-            f" {counts['shared']} stay with others, {counts['unheld'] + counts['beside']} under field keys deleted.",
+            f"{order.id}: {counts['keys']} person keys destroyed; {gone} values open nowhere any more,"
+            f" {counts['shared']} stay with others, {counts['unheld'] + bare} under field keys deleted.",
             markup=False,
         )
         if counts["sealed"]:

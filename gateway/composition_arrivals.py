@@ -21,7 +21,7 @@ from gateway.protect.change import Changer
 from gateway.protect.client import CrmClient
 from gateway.protect.credential import CredentialMissing, Credentials
 from gateway.protect.desk import pool_of
-from gateway.protect.doubts import Doubts
+from gateway.protect.doubts import Doubts, Pauses
 from gateway.protect.html_forms import HtmlForms
 from gateway.protect.json_rpc import JsonRpc
 from gateway.protect.other_forms import OtherForms
@@ -78,6 +78,7 @@ class Lookout:
         self._installation = installation
         self._store = ProtectStore(needs.database)
         self._driver: NewestFirst | None = None
+        self._pauses: Pauses = {}
 
     async def run(self) -> None:
         """Look every `arrivals_s` seconds until cancelled; what fails is tried again."""
@@ -131,7 +132,7 @@ class Lookout:
             utc_now,
             single=profile.global_record_ids,
             made=profile.owner_source == "actor",
-            doubts=Doubts(work, self._driver, self._needs.vault, self._needs.beside),
+            doubts=Doubts(work, self._driver, self._needs.vault, self._needs.beside, self._pauses),
         )
         new = await arrivals.turn()
         if new:

@@ -7,7 +7,7 @@ the epoch in which the keys were destroyed is closed: only then no copy of the p
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -145,6 +145,7 @@ class Shredding:
             "shared": erased.shared,
             "unheld": erased.unheld,
             "beside": erased.beside,
+            "bare": erased.bare,
             "cells": erased.cells,
             "sealed": erased.sealed,
             "kept": kept,
@@ -179,7 +180,7 @@ class Shredding:
             f"values that nothing opens any more: {counts.get('entries', 0)} at least",
             f"values that stay because other records hold them as well: {counts.get('shared', 0)}",
             f"values of before person keys, rows deleted: {counts.get('unheld', 0)}; {_UNHELD}",
-            f"dates and digits kept beside the CRM, rows deleted: {counts.get('beside', 0)}; {_UNHELD}",
+            f"dates and digits kept beside the CRM, rows deleted: {counts.get('beside', 0)}; {_beside(counts)}",
             f"cells and sealed files of these records that nothing opens any more: {counts.get('sealed', 0)} at least;"
             f" {_SEALED}",
             f"cells and sealed files of these records of before value keys: {counts.get('cells', 0)}; {_CELLS}",
@@ -191,6 +192,13 @@ class Shredding:
             f"still possible: {_GUESSES}",
         ]
         return text_of(lines)
+
+
+def _beside(counts: Mapping[str, int]) -> str:
+    """What copies of before open of the values beside the CRM; orders of before value keys had only bare ones."""
+    bare = counts.get("bare", counts.get("beside", 0))
+    told = "copies of the main database made before open none of them"
+    return told if not bare else f"{told} but {bare} of before value keys: {_UNHELD}"
 
 
 _UNHELD = "copies of the main database made before open them with the field keys until these are destroyed"

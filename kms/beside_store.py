@@ -7,7 +7,7 @@ came), and, where two writes met, both that it accepted. Each has a generation, 
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import LiteralString
 
 from psycopg import sql
@@ -121,6 +121,11 @@ class BesideStore(Store):
         """The CRM accepted this generation of these records; what it took the place of for sure ends."""
         async with self.connection() as connection, connection.transaction():
             for record in sorted(records):
+                await connection.execute(  # in the order in which a rotation takes them
+                    "SELECT 1 FROM vault_beside WHERE tenant = %s AND entity = %s AND field = %s AND record = %s"
+                    " AND record <> '' ORDER BY generation FOR UPDATE",
+                    (tenant, entity, field_name, record),
+                )
                 await connection.execute(
                     "UPDATE vault_beside SET accepted_at = coalesce(accepted_at, now()) WHERE tenant = %s"
                     " AND entity = %s AND field = %s AND record = %s AND record <> '' AND generation = %s",
@@ -163,15 +168,16 @@ class BesideStore(Store):
             *(tenant, entity, field_name, record, stands, LATE),
         )
 
-    async def unsure(self, tenant: str, most: int) -> list[tuple[str, str]]:
-        """Some (entity, record) of which the CRM has to be asked what stands, or whether they are gone."""
+    async def unsure(self, tenant: str, most: int) -> dict[tuple[str, str], datetime]:
+        """Some (entity, record) of which the CRM has to be asked what stands, or whether they are gone; since when."""
         async with self.connection() as connection:
             cursor = await connection.execute(
-                "SELECT entity, record FROM (SELECT DISTINCT entity, record FROM vault_beside WHERE tenant = %s"
-                " AND record <> '' AND (accepted_at IS NULL OR left_at IS NOT NULL)) u ORDER BY random() LIMIT %s",
+                "SELECT entity, record, max(greatest(written_at, left_at)) FROM vault_beside WHERE tenant = %s"
+                " AND record <> '' AND (accepted_at IS NULL OR left_at IS NOT NULL) GROUP BY entity, record"
+                " ORDER BY random() LIMIT %s",
                 (tenant, most),
             )
-            return [(entity, record) for entity, record in await cursor.fetchall()]
+            return {(entity, record): since for entity, record, since in await cursor.fetchall()}
 
     async def note_leaving(self, tenant: str, records: Sequence[str], entities: Sequence[str]) -> None:
         """Somebody asks the CRM to delete these records."""
@@ -274,7 +280,7 @@ async def put_beside(connection: Connection, tenant: str, rows: Sequence[BesideR
 async def replace_beside(connection: Connection, tenant: str, rows: Sequence[tuple[BesideRow, BesideRow]]) -> int:
     """Rows sealed anew in the place of exactly these; how many. What is under a condemned key stays as it is."""
     gone, done = await condemned(connection, tenant), 0
-    for was, made in sorted(rows, key=lambda one: one[0].name):
+    for was, made in sorted(rows, key=lambda one: (one[0].record, one[0].cell, one[0].generation)):
         if was.blob[_KEY_ID] in gone:
             continue
         cursor = await connection.execute(

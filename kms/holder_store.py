@@ -235,7 +235,8 @@ class Marked:
     """Holders of some records, marked as erased.
 
     unheld: entries of before person keys that stood nowhere else; beside: values kept beside the CRM (kms.beside), both
-    deleted; cells: cells and files in the CRM of before value keys, which stay; sealed: those that have value keys.
+    deleted; cells: cells and files in the CRM of before value keys, which stay; sealed: those that have value keys; bare:
+    of the values beside those of before value keys.
     """
 
     holders: list[bytes]
@@ -243,6 +244,7 @@ class Marked:
     beside: int
     cells: int
     sealed: int
+    bare: int = 0
 
 
 class HolderStore:
@@ -289,7 +291,7 @@ class HolderStore:
                 (tenant, changed),
             )
             unheld = cursor.rowcount
-            beside = await _delete_beside(connection, tenant, entities, names)
+            beside, bare = await _delete_beside(connection, tenant, entities, names)
             cursor = await connection.execute(
                 "SELECT count(*) FILTER (WHERE NOT c.held), count(*) FILTER (WHERE c.held)"
                 " FROM vault_cell c JOIN unnest(%s::text[], %s::text[]) AS w (entity, record)"
@@ -299,7 +301,7 @@ class HolderStore:
             row = await cursor.fetchone()
             assert row is not None
             await connection.commit()
-            return Marked(holders, unheld, beside, row[0], row[1])
+            return Marked(holders, unheld, beside, row[0], row[1], bare)
 
     async def remark(self, tenant: str, holders: Sequence[bytes]) -> list[bytes]:
         """Mark holders that were erased before this database was restored; those that were not marked."""
@@ -419,20 +421,24 @@ class HolderStore:
             return row[0], row[1], row[2], row[3]
 
 
-async def _delete_beside(connection: Connection, tenant: str, entities: list[str], records: list[str]) -> int:
-    """What is kept beside the CRM, and copies of cells that stand in it; how many of the first."""
+async def _delete_beside(
+    connection: Connection, tenant: str, entities: list[str], records: list[str]
+) -> tuple[int, int]:
+    """What is kept beside the CRM, and copies of cells that stand in it; how many of the first, and of these bare."""
     cursor = await connection.execute(
         "DELETE FROM vault_beside b USING unnest(%s::text[], %s::text[]) AS w (entity, record)"
-        " WHERE b.tenant = %s AND b.entity = w.entity AND b.record = w.record AND b.record <> ''",
+        " WHERE b.tenant = %s AND b.entity = w.entity AND b.record = w.record AND b.record <> ''"
+        " RETURNING b.holder IS NULL",
         (entities, records, tenant),
     )
+    bare = [one for (one,) in await cursor.fetchall()]
     await connection.execute(
         "UPDATE vault_cell c SET blob = NULL FROM unnest(%s::text[], %s::text[]) AS w (entity, record)"
         " WHERE c.tenant = %s AND c.entity = w.entity AND c.record = w.record AND c.record <> ''"
         " AND c.blob IS NOT NULL",
         (entities, records, tenant),
     )
-    return cursor.rowcount
+    return len(bare), sum(bare)
 
 
 async def _delete_unheld(connection: Connection, tenant: str, surrogates: Sequence[str]) -> int:

@@ -28,9 +28,10 @@ class Erased:
     """What an order came to.
 
     holders: ids; keys: person keys destroyed; entries: values nobody else holds; shared: values others hold as well;
-    unheld, beside: values of before person keys, and dates and digits beside the CRM, whose rows were deleted (old
-    copies of the database open them with field keys); cells: cells and files of these records in the CRM that have no
-    value key and stay; sealed: those that had one, which nothing opens any more.
+    unheld, beside: values of before person keys, and dates and digits beside the CRM, whose rows were deleted; bare: of
+    the latter those of before value keys (old copies of the database open these and the unheld with field keys); cells:
+    cells and files of these records in the CRM that have no value key and stay; sealed: those that had one, which
+    nothing opens any more.
     """
 
     holders: tuple[bytes, ...]
@@ -41,6 +42,7 @@ class Erased:
     beside: int
     cells: int
     sealed: int
+    bare: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ class Shredder:
             marked.beside,
             marked.cells,
             marked.sealed,
+            marked.bare,
         )
 
     async def again(self, tenant: str) -> int:

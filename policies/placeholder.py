@@ -23,4 +23,4 @@ def generation(first: date, day: date) -> int | None:
 
 def is_nobodys(first: date) -> bool:
     """Whether nobody who lives can have been born on any of the days."""
-    return placeholder(first, DAYS) <= NOBODY_BEFORE or (first >= NOBODY_FROM and first.year < date.max.year - 1)
+    return first <= NOBODY_BEFORE - timedelta(days=DAYS) or NOBODY_FROM <= first <= date.max - timedelta(days=DAYS)

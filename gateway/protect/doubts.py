@@ -5,8 +5,9 @@ a deletion does not say whether the record is only in the trash. What the gatewa
 placeholder stands, that a record holds what an exchange brought, that it is gone. Nobody's page is evidence for it.
 """
 
-from collections.abc import Mapping
-from datetime import timedelta
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from gateway.protect.reading import CrmDriver, CrmRefused, Reading
@@ -21,8 +22,10 @@ from policies.placeholder import generation
 from policies.walk import WalkEntity
 
 AT_ONCE = 20  # records of one turn
-MOST = 500  # values of creates of one turn
+MOST = 500  # unsure records, and values of creates, that one turn chooses from
+FIRST_S, LAST_S = 15.0, 3600.0  # between two looks at one record, twice as long each time
 STAYS = timedelta(minutes=10)  # so long after somebody asked for its end a record is there: the CRM did not take that
+Pauses = dict[tuple[str, str, datetime], tuple[float, float]]  # record and since when → next look (clock), its pause
 Places = Mapping[str, set[tuple[str, str, str]]]  # surrogate → (entity, field, record)
 
 
@@ -35,13 +38,27 @@ class Looks(CrmDriver, Protocol):
 
 
 class Doubts:
-    """What is not sure in one tenant; made anew for each turn."""
+    """What is not sure in one tenant; made anew for each turn.
 
-    def __init__(self, work: Work, driver: Looks, vault: SurrogateVault, beside: Beside) -> None:
+    pauses: what turns remember of records in the trash and the like, so that these are looked at ever more rarely;
+    clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        work: Work,
+        driver: Looks,
+        vault: SurrogateVault,
+        beside: Beside,
+        pauses: Pauses | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._work = work
         self._driver = driver
         self._vault = vault
         self._beside = beside
+        self._pauses: Pauses = {} if pauses is None else pauses
+        self._clock = clock
         self._stands: dict[tuple[str, str, str], int] = {}
 
     async def settle(self) -> int:
@@ -51,12 +68,24 @@ class Doubts:
         """
         work = self._work
         walked = {one.entity for one in work.walk.entities}
-        unsure = [one for one in await self._beside.store.unsure(work.tenant, AT_ONCE) if one[0] in walked]
-        if unsure:
-            await work.trail("arrivals.read", unsure[0][0], "", {"count": len(unsure)})
-        for entity, record in unsure:
+        unsure = await self._beside.store.unsure(work.tenant, MOST)
+        due = self._due([(*one, since) for one, since in unsure.items() if one[0] in walked])
+        if due:
+            await work.trail("arrivals.read", due[0][0], "", {"count": len(due)})
+        for entity, record in due:
             await self._settle(entity, record)
-        return len(unsure)
+        return len(due)
+
+    def _due(self, unsure: list[tuple[str, str, datetime]]) -> list[tuple[str, str]]:
+        """Those whose pause is over; what is asked for anew is another one."""
+        now = self._clock()
+        for one in self._pauses.keys() - set(unsure):
+            del self._pauses[one]
+        due = [one for one in unsure if self._pauses.get(one, (now, 0.0))[0] <= now][:AT_ONCE]
+        for one in due:
+            pause = min(2 * self._pauses[one][1] if one in self._pauses else FIRST_S, LAST_S)
+            self._pauses[one] = now + pause, pause
+        return [(entity, record) for entity, record, _ in due]
 
     async def _settle(self, entity: str, record: str) -> None:
         tenant, store = self._work.tenant, self._beside.store

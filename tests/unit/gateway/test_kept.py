@@ -349,10 +349,11 @@ async def test_a_date_whose_answer_never_came_is_the_one_that_the_crm_holds(crm:
     assert (await crm.form_of("5", "manager"))["birthday"] == "1960-02-03"
 
 
-async def test_an_answer_that_says_nothing_keeps_both_dates(crm: Crm) -> None:
+@pytest.mark.parametrize("status", [408, 500, 502, 504])
+async def test_an_answer_that_says_nothing_keeps_both_dates(crm: Crm, status: int) -> None:
     await crm.create("5", birthday=BORN)
     exchange, sent = await crm.glue.send_form("/persons/contact/edit/5", {"user": ANNA, "birthday": "1950-01-01"})
-    await crm.glue.answer(exchange, b"", status=502)
+    await crm.glue.answer(exchange, b"", status=status)
     assert (await crm.form_of("5", "manager"))["birthday"] == BORN
     crm.held["5"] |= sent
     assert (await crm.form_of("5", "manager"))["birthday"] == "1950-01-01"
@@ -371,6 +372,26 @@ async def test_an_old_form_brings_no_old_date_back(crm: Crm) -> None:
 
 async def test_a_day_of_the_placeholders_is_no_date_of_birth(crm: Crm) -> None:
     await refused(crm.create("5", birthday=PLACEHOLDERS[1]), VALUE_INVALID)
+
+
+# -- deletions -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("target", "body"),
+    [("/creme_core/entity/delete/5", b""), ("/creme_core/entity/delete/multi", b"ids=5%2C6")],
+)
+async def test_records_that_are_asked_to_end_are_looked_at_and_lose_nothing_yet(
+    crm: Crm, target: str, body: bytes
+) -> None:
+    for record in ("5", "6", "7"):
+        await crm.create(record, birthday=BORN)
+    exchange = crm.glue.exchange("POST", target, body=body)
+    await crm.glue.protect(exchange, body)
+    await crm.glue.answer(exchange, b"", status=409)
+    asked = set(await crm.glue.beside.store.unsure(TENANT, 9))
+    assert asked == {("contact", one) for one in (("5", "6") if body else ("5",))}
+    assert "June 5, 1987" in await crm.page_of("5", "manager")
 
 
 # -- null ----------------------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ DATES = ["%Y-%m-%d"]
         ({"kind": "phone", "dates": DATES}, "are for form beside"),
         ({"kind": "birth_date", "form": "beside", "dates": ["%Y-%m"]}, "year, month and day once each"),
         ({"kind": "birth_date", "form": "beside", "dates": DATES, "placeholder": "1900-02-30"}, "no date"),
+        ({"kind": "birth_date", "form": "beside", "dates": DATES, "placeholder": "1970-01-01"}, "may have been born"),
     ],
 )
 def test_a_form_that_does_not_fit_its_field_is_told_in_plain_words(entry: dict[str, Any], told: str) -> None:

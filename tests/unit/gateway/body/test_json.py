@@ -190,3 +190,13 @@ def test_a_leaf_can_become_json_of_any_shape() -> None:
     for leaf, new in zip(document.leaves, (b'"name"', b'"in"', b'["b","c"]'), strict=False):
         leaf.json = new
     assert document.encode() == b'{"p": [ "name" , "in" ,["b","c"]], "n": 1}'
+
+
+def test_null_and_false_are_told_apart_from_text_and_never_written() -> None:
+    data = b'{"a": null, "b": {"c": false, "d": "x", "e": true}, "f": [null, 0, ""]}'
+    document = open_json(data)
+    assert [one.path for one in document.blanks] == [("a",), ("b", "c"), ("f", "0")]
+    assert all(one.text == "" for one in document.blanks)
+    for one in document.blanks:
+        one.new = "never"
+    assert document.encode() == data

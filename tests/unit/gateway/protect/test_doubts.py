@@ -176,8 +176,32 @@ async def test_a_record_whose_end_the_crm_refused_is_not_looked_at_for_ever(site
     site.crm.records["1"] = born("1900-01-01")
     await site.beside.store.note_leaving(T, ["1"], ["contact"])
     await site.look()
-    assert await site.beside.store.unsure(T, 9) == [("contact", "1")]  # the CRM may come to it yet
+    assert list(await site.beside.store.unsure(T, 9)) == [("contact", "1")]  # the CRM may come to it yet
     await site.change(f"UPDATE vault_beside SET left_at = left_at - interval '{timedelta(hours=1)}'")
     await site.look()
-    assert await site.beside.store.unsure(T, 9) == []
+    assert await site.beside.store.unsure(T, 9) == {}
     assert await site.kept("1") == {0: (OLD, True)}
+
+
+async def test_a_record_that_stays_in_the_trash_is_looked_at_ever_more_rarely_until_it_is_asked_for_again(
+    site: Site,
+) -> None:
+    await site.beside.keep(T, *BORN, OLD, record="1", cell="")
+    site.crm.records["1"] = born("1900-01-01")
+    site.crm.trash.add("1")
+    await site.beside.store.note_leaving(T, ["1"], ["contact"])
+    now, pauses = [0.0], {}  # type: ignore[var-annotated]
+    work = site.bench.work(site.crm, replace(WALK, entities=(NEWER,)))
+
+    async def look(at: float) -> int:
+        now[0] = at
+        return await Doubts(work, site.crm, site.bench.vault, site.beside, pauses, lambda: now[0]).settle()
+
+    assert [await look(at) for at in (0, 14, 15, 44, 45)] == [1, 0, 1, 0, 1]
+    assert [await look(at) for at in (100, 10_000, 13_000, 20_000)] == [0, 1, 1, 1]
+    assert await look(20_001) == 0
+    await site.beside.store.note_leaving(T, ["1"], ["contact"])
+    assert await look(20_002) == 1
+    await site.beside.store.drop_record(T, "contact", "1")
+    assert await look(90_000) == 0
+    assert pauses == {}

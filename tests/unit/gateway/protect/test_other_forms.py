@@ -88,6 +88,20 @@ async def test_undo_gives_back_what_somebody_entered_since(bench: Bench) -> None
     assert crm.records["1"] == PEOPLE["1"]
 
 
+async def test_what_was_read_back_counts_and_undo_gives_back_the_date_whose_placeholder_stands(bench: Bench) -> None:
+    crm = with_cells()
+    work = bench.work(crm, CELLED)
+    await bench.store.begin(T, "r1", "interface", 0)
+    await bench.carry_out(work, "r1")
+    some = await bench.beside.candidates(T, "contact", "birthday", ["1", "2"])
+    assert {record: [one.accepted for one in found] for record, found in some.items()} == {"1": [True], "2": [True]}
+    await bench.beside.offer(T, "contact", "birthday", date(1999, 12, 31), ["1", "2"], 365)
+    crm.records["1"]["birthday"] = "1900-01-02"  # the CRM took it, and its answer never came
+    await bench.carry_out(work, "r1", undo=True)
+    assert crm.records["1"]["birthday"] == "1999-12-31"
+    assert crm.records["2"] == PEOPLE["2"]
+
+
 async def test_a_cell_that_the_crm_cuts_is_put_back_and_reported(bench: Bench) -> None:
     crm = with_cells()
     crm.store = lambda name, text: text[:60] if name == "description" else text
