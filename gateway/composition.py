@@ -47,6 +47,8 @@ from gateway.egress.store import EgressStore
 from gateway.files import Files
 from gateway.installation import Installation
 from gateway.inward import Inward
+from gateway.digit_sight import DigitSight
+from gateway.digits import DigitFields, means_something
 from gateway.kept import KeptFields
 from gateway.legs import certificate_ends, upstream_tls
 from gateway.network import Allowlist, Network, Tenant
@@ -77,6 +79,8 @@ from gateway.whoami import Whoami
 from kms.beside import Beside
 from kms.cell_store import CellStore
 from kms.cells import Cells
+from kms.digit_store import DigitStore
+from kms.digits import Digits
 from kms.keyring import Keyring
 from kms.scanner import Scanner
 from kms.shredding import Shredder
@@ -244,7 +248,9 @@ async def _assemble(
     sealing, cell_store = partial(sealing_of, settings), CellStore(database)
     files = Files(cell_store, keyring, sealing, records, utc_now, secrets.token_bytes)
     beside, cells, sight = Beside(cell_store, keyring, sealing), Cells(cell_store, keyring, sealing), Sight(records)
-    kept = KeptFields(beside, cells, sight)
+    digits = Digits(DigitStore(database), keyring, means_something)
+    digit_fields = DigitFields(digits, sight, migrated)
+    kept = KeptFields(beside, cells, sight, digit_fields)
     cell_sight = CellSight(cells, sight, lambda tenant: installations[tenant].current.field_specs)
     whoami = Whoami({tenant.name: tenant for tenant in tenants.values()})
     refusals = RefusalCounter(lambda: new_id("a", secrets.token_bytes))
@@ -268,16 +274,17 @@ async def _assemble(
         refusals=refusals,
         inward=Inward(
             Tokeniser(vault, records, scanners.__getitem__, migrated, kept),
-            Search(vault, records, migrated),
+            Search(vault, records, migrated, digit_fields),
             scanners.__getitem__,
             limits,
             files,
+            digit_fields,
         ),
         outward=Outward(
             Reveal(vault, records, scanners, utc_now, cell_sight),
             Binding(vault, records, accounts.sessions, utc_now, whoami.ask, files, kept),
             limits.bodies,
-            Placed(beside, sight, RowRecords(vault, scanners.__getitem__)),
+            Placed(beside, sight, RowRecords(vault, scanners.__getitem__), DigitSight(digits, sight)),
             unprotected=Unprotected(scanners.__getitem__, migrated, limits.bodies),
         ),
         files=files,
@@ -291,7 +298,8 @@ async def _assemble(
             cell_store.sweep,
         ),
         lookouts=lookouts_of(
-            ArrivalNeeds(settings, database, vault, keyring, audit, scanners, records, beside, cells), installations
+            ArrivalNeeds(settings, database, vault, keyring, audit, scanners, records, beside, cells, digits),
+            installations,
         ),
         egress=egress_of(
             EgressNeeds(

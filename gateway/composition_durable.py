@@ -22,6 +22,7 @@ from gateway.rotation_store import SealedStore
 from gateway.settings import Settings
 from kms.beside import Beside
 from kms.cell_store import CellStore
+from kms.digit_store import DigitStore
 from kms.index_rotation import IndexMover
 from kms.keyring import Keyring
 from kms.local import LocalProvider
@@ -48,7 +49,7 @@ def rotation_of(settings: Settings, database: Database, keyring: Keyring, person
         IndexMover(vault.index, vault),
         SealedMover(sealed, keyring, secrets.token_bytes, how),
         DigestMover(sealed),
-        CrmMover(store, Beside(store, keyring, how)),
+        CrmMover(store, Beside(store, keyring, how), DigitStore(database)),
     )
     return Rotation(VaultStore(database), keyring, secrets.token_bytes, how, movers, persons)
 

@@ -81,7 +81,8 @@ class Kept:
     """A value of this write that is sealed outside the vault, and what is done once the CRM accepted it.
 
     record: "" where the answer to a create tells it. waiting: under what a value beside the CRM waits, "" where the
-    field was emptied. cell: the text form of a cell, "" for values beside.
+    field was emptied. cell: the text form of a cell, "" for values beside. digits: for numbers that stay digits, "held"
+    or "empty".
     """
 
     entity: str
@@ -89,6 +90,7 @@ class Kept:
     record: str
     waiting: str = ""
     cell: str = ""
+    digits: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,7 @@ class Exchange:
     somebody searched for without seeing its record; their own answer shows what they typed. files: cells of the files
     sealed in a create, which wait for its record. kept: values of this write in
     other forms than surrogates; retyped: (entity, field) → such a value as it was typed, for the form that comes back.
+    numbers: (entity, field, digits of the answer) → the number they stand for.
     cells_at: cell → the places of the answer where the profile says whose it has to be. narrowed: search boxes that the
     CRM gets as a condition in another parameter; restored: that parameter → what was sent, what was given.
     unprotected: see gateway.unprotected. showing: what the CRM shows now of the record that is written, for roles that
@@ -125,8 +128,8 @@ class Exchange:
 
     __slots__ = (
         "body", "caught", "cells_at", "client_address", "crm_user", "decision", "echoes", "files", "head", "held", "id",
-        "kept", "language", "narrowed", "operation", "own_words", "owner", "posted", "principal", "received_at",
-        "restored", "retyped", "searched", "showing", "shown", "tenant", "typed", "unprotected", "written",
+        "kept", "language", "narrowed", "numbers", "operation", "own_words", "owner", "posted", "principal",
+        "received_at", "restored", "retyped", "searched", "showing", "shown", "tenant", "typed", "unprotected", "written",
     )  # fmt: skip
 
     def __init__(
@@ -161,5 +164,6 @@ class Exchange:
         self.retyped: dict[tuple[str, str], str] = {}
         self.cells_at: dict[str, set[tuple[str, str, str]]] = {}
         self.narrowed: list[Narrowed] = []
+        self.numbers: dict[tuple[str, str, str], str] | None = None
         self.restored: dict[str, tuple[str, str]] = {}
         self.showing: Showing | None = None

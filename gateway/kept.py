@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from datetime import date
 
 from gateway.body.leaf import Leaf
+from gateway.digits import DigitFields
 from gateway.exchange import Exchange, Kept
 from gateway.refusal import (
     FIELD_NOT_WRITABLE,
@@ -40,7 +41,8 @@ _CELL = re.compile(r"~G1\.[A-Za-z0-9_-]{32}")  # what may be a cell, whole or cu
 class KeptFields:
     """Seals what comes in for fields of the forms `beside` and `cell`; one per process."""
 
-    def __init__(self, beside: Beside, cells: Cells, sight: Sight) -> None:
+    def __init__(self, beside: Beside, cells: Cells, sight: Sight, digits: DigitFields | None = None) -> None:
+        self._digits = digits
         self._beside = beside
         self._cells = cells
         self._sight = sight
@@ -54,6 +56,11 @@ class KeptFields:
         KeysUnavailable, StoreUnavailable.
         """
         operation = exchange.operation
+        if spec.form is StorageForm.FF1:
+            if self._digits is None:
+                raise RuntimeError("nobody is there to seal digits that the profile declares")
+            await self._digits.take(exchange, leaf, spec, records, mask_char, alone=alone)
+            return
         if operation is None or operation.action not in _KNOWS_RECORDS:
             if leaf.text.strip():
                 raise Refusal(NEEDS_RECORD, fields=(spec.name,))  # a row of a file: no answer will say which record
@@ -275,7 +282,11 @@ class KeptFields:
         if not accepted:
             await self._beside.give_up(tenant, [one.waiting for one in exchange.kept if one.waiting])
             return
+        if self._digits is not None and any(one.digits for one in exchange.kept):
+            await self._digits.note(tenant, exchange.kept, made)
         for one in exchange.kept:
+            if one.digits:
+                continue
             record = one.record or (made[1] if made is not None and made[0] == one.entity else "")
             if not record and (one.waiting or one.cell):
                 raise Refusal(RECORD_UNKNOWN, fields=(one.field,))

@@ -12,6 +12,7 @@ from gateway.body.csv import open_csv
 from gateway.body.fault import BodyFault
 from gateway.body.leaf import Leaf
 from gateway.body.media import Media
+from gateway.digit_sight import DigitSight
 from gateway.exchange import Exchange
 from gateway.places import Spot, in_html, in_leaves, opened, rules_of
 from gateway.row_records import RowRecords
@@ -31,7 +32,8 @@ Values = Mapping[tuple[str, str, str], date]
 class Placed:
     """Opens what stands at declared places; one per process."""
 
-    def __init__(self, beside: Beside, sight: Sight, rows: RowRecords) -> None:
+    def __init__(self, beside: Beside, sight: Sight, rows: RowRecords, digits: DigitSight | None = None) -> None:
+        self._digits = digits
         self._beside = beside
         self._sight = sight
         self._rows = rows
@@ -125,6 +127,9 @@ class Placed:
 
     async def _values(self, exchange: Exchange, spots: Iterable[Spot]) -> Values:
         """What is kept for the records on a page."""
+        spots = list(spots)
+        if self._digits is not None:
+            await self._digits.load(exchange, spots)
         wanted: dict[FieldSpec, set[str]] = {}
         for spot in spots:
             if spot.spec.form is StorageForm.BESIDE:
@@ -140,6 +145,10 @@ class Placed:
     async def _shown(self, exchange: Exchange, spot: Spot, values: Values, mask_char: str) -> str | None:
         """What a place shows instead; None: what stands there."""
         spec = spot.spec
+        if spec.form is StorageForm.FF1:
+            if self._digits is None:
+                raise RuntimeError("nobody is there to show digits that the profile declares")
+            return await self._digits.shown(exchange, spot, mask_char)
         if spec.form is StorageForm.CELL:
             place = (spec.entity, spec.name, spot.records[0] if len(spot.records) == 1 else "")
             exchange.cells_at.setdefault(spot.text, set()).add(place)

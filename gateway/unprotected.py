@@ -23,6 +23,7 @@ from gateway.body.media import Media
 from gateway.body.xls import XlsPage
 from gateway.exchange import Exchange
 from gateway.verdict import PLACEHOLDER
+from kms.marked_digits import Check, is_shaped
 from kms.scanner import Scanner
 from policies.decision import FieldView, Form
 from policies.operation import FieldSpec, Operation, StorageForm
@@ -94,7 +95,8 @@ class Unprotected:
             clear = text.strip()
             if (
                 spec.kind is None
-                or spec.form is not StorageForm.SURROGATE
+                or spec.form not in (StorageForm.SURROGATE, StorageForm.FF1)
+                or _may_be_sealed(spec, clear)
                 or clear in _BLANK
                 or clear == PLACEHOLDER
                 or mask.looks_masked(clear)
@@ -107,6 +109,11 @@ class Unprotected:
                 if shown is not None:
                     words[spelled] = (str(spec.kind), shown)
         exchange.unprotected = Words(words) if words else None
+
+
+def _may_be_sealed(spec: FieldSpec, text: str) -> bool:
+    """Digits that are not a right number; gateway.digit_sight, which asks the store, shows or hides them."""
+    return spec.form is StorageForm.FF1 and text.isdecimal() and is_shaped(Check(spec.check), text)
 
 
 def _spellings(spec: FieldSpec, clear: str) -> set[str]:
