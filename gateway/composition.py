@@ -43,12 +43,12 @@ from gateway.console.look import Look, read_look
 from gateway.console.trail import TrailReader
 from gateway.database import Pool as Database
 from gateway.database import open_pool
+from gateway.digit_sight import DigitSight
+from gateway.digits import DigitFields, means_something
 from gateway.egress.store import EgressStore
 from gateway.files import Files
 from gateway.installation import Installation
 from gateway.inward import Inward
-from gateway.digit_sight import DigitSight
-from gateway.digits import DigitFields, means_something
 from gateway.kept import KeptFields
 from gateway.legs import certificate_ends, upstream_tls
 from gateway.network import Allowlist, Network, Tenant

@@ -1,4 +1,4 @@
-"""The way out for numbers that stay digits in the CRM (form `ff1`): found by place, shown by the rights over its record.
+"""The way out for numbers that stay digits in the CRM (form `ff1`): found by place, shown by rights over its record.
 
 Where a place shows no record, only rights over the kind in the whole tenant open. Digits that we did not make stand in
 clear, whatever their check digit says, and are shown as far as the person may see them. Elsewhere sealed digits are

@@ -2,7 +2,7 @@
 
 Sealed digits carry no origin: whoever got them into a record of his own would read them there. So what was sealed
 already may stand again only where the CRM shows it now, or where somebody puts it who sees the field of every record. A
-clear number is sealed by whoever may write the field. A mask is put back only where it is the mask of what stands there.
+clear number is sealed by whoever may write the field. A mask is put back only where it is that of what stands there.
 """
 
 from collections.abc import Callable, Sequence

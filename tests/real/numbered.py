@@ -1,4 +1,4 @@
-"""The profile of Creme with the registration number of a company (SIRET) as digits, as policies/README.md describes it."""
+"""The profile of Creme with the registration number of a company (SIRET) as digits that stay digits."""
 
 from kms.surrogate import luhn_digit
 from policies.enforcer import DEFAULT_POLICY
@@ -59,7 +59,10 @@ shown:
             '        "td[name=regular_field-name]": .name\n        "td[name=regular_field-siret]": .siret\n'
             '        "[data-key=regular_field-siret] .brick-tile-value": .siret\n',
         ),
-        ("        name: .name\n        phone: .phone\n", "        name: .name\n        siret: .siret\n        phone: .phone\n"),
+        (
+            "        name: .name\n        phone: .phone\n",
+            "        name: .name\n        siret: .siret\n        phone: .phone\n",
+        ),
         (
             "  organisation:\n    - {select: name, field: .name}\n",
             "  organisation:\n    - {select: name, field: .name}\n    - {select: siret, field: .siret}\n",
