@@ -1,21 +1,28 @@
 """Numbers that stay digits on a real Creme: sealed under FF1 in its column, shown by place, role and record."""
 
+import contextlib
 import csv
 import io
 import re
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 from selectolax.lexbor import LexborHTMLParser
 
 from gateway.demo.browser import Answer, Browser, forms
-from gateway.demo.driver import Driver
+from gateway.demo.driver import Driver, make_driver
 from kms.surrogate import luhn_digit
+from tests.drills.fidelity_creme import job_manager
+from tests.drills.mass_import import import_contacts
+from tests.drills.protect_command import Commands
 from tests.drills.stack import Stack, installed
 from tests.e2e.database import sql
 from tests.e2e.visitors import at_work, close_all, newcomer
@@ -44,32 +51,49 @@ class Office:
     owner: Driver
     reader: Driver
 
+    def database(self) -> sqlite3.Connection:
+        return sqlite3.connect(next(self.stack.crm.folder.rglob("db.sqlite3")), timeout=30)
+
+    def column(self) -> dict[str, str]:
+        """Record → what the column holds in Creme."""
+        with closing(self.database()) as connection:
+            found = connection.execute("SELECT cremeentity_ptr_id, siret FROM persons_organisation").fetchall()
+        return {str(record): str(held) for record, held in found}
+
     def held(self, record: str) -> str:
-        """The column as Creme has it."""
-        with closing(sqlite3.connect(next(self.stack.crm.folder.rglob("db.sqlite3")), timeout=30)) as connection:
-            query = "SELECT siret FROM persons_organisation WHERE cremeentity_ptr_id = ?"
-            return str(connection.execute(query, (record,)).fetchone()[0])
+        """The column of one record as Creme has it."""
+        return self.column()[record]
+
+    def command(self, *words: str) -> str:
+        """Run `crmgate …`; what it printed."""
+        line = [sys.executable, "-m", "gateway.cli", *words, "--config", str(self.stack.settings.file)]
+        done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=300)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
+@contextlib.contextmanager
+def opened(folder: Path, *settings: str) -> Iterator[Office]:
+    """A Creme, crmgate with that profile, and everybody at work."""
+    profile, policy = folder / "creme.yaml", folder / "policy.csv"
+    profile.write_text(numbered_profile(), encoding="utf-8")
+    policy.write_text(numbered_policy(), encoding="utf-8")
+    extra = "\n".join(["[tenant.main]", f'profile = "{profile}"', f'policy = "{policy}"', *settings])
+    with creme() as server, job_manager(server), installed(server, extra) as stack:
+        yield Office(
+            stack,
+            at_work(stack, "manager", "wang.manager"),
+            at_work(stack, "registry", "wang.manager"),
+            at_work(stack, "owner", "lin.sales"),
+            at_work(stack, "reader", "wang.manager"),
+        )
+        close_all()
 
 
 @pytest.fixture(scope="module")
 def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
-    folder = tmp_path_factory.mktemp("digits")
-    profile, policy = folder / "creme.yaml", folder / "policy.csv"
-    profile.write_text(numbered_profile(), encoding="utf-8")
-    policy.write_text(numbered_policy(), encoding="utf-8")
-    extra = f'[tenant.main]\nprofile = "{profile}"\npolicy = "{policy}"\n'
-    with creme() as server, installed(server, extra) as stack:
-        people = [
-            at_work(stack, role, login)
-            for role, login in (
-                ("manager", "wang.manager"),
-                ("registry", "wang.manager"),
-                ("owner", "lin.sales"),
-                ("reader", "wang.manager"),
-            )
-        ]
-        yield Office(stack, *people)
-        close_all()
+    with opened(tmp_path_factory.mktemp("digits")) as made:
+        yield made
 
 
 def form_of(page: Answer, name: str = "siret") -> int:
@@ -255,6 +279,30 @@ def test_an_exported_table_shows_numbers_to_those_who_see_them_all(office: Offic
         assert not any(re.search("[0-9]{14}", one) for one in cells)
 
 
+def test_an_imported_table_becomes_digits_without_knowing_its_records(office: Office) -> None:
+    number = fresh()
+    table = f"Name,SIRET code\nPoplar Works,{number}\n"
+    import_contacts(office.manager.browser, table, "/persons/organisations", "name_colselect")
+    held = office.column()
+    newest = max(held, key=int)
+    assert tile(office.manager, newest) == number
+    assert number not in held.values()
+
+
+def test_a_new_key_leaves_numbers_readable_and_their_digits_as_they_are(office: Office) -> None:
+    number, later = fresh(), fresh()
+    record = added(office.manager, "Quince Works", number)
+    held = office.held(record)
+    done = office.command("keys", "rotate", "--scope", "ff1/organisation/siret", "--purpose", "ff1")
+    assert "live" in done
+    second = added(office.manager, "Rowan Works", number)
+    assert office.held(second) == held
+    third = added(office.manager, "Spruce Works", later)
+    assert [tile(office.manager, one) for one in (record, second, third)] == [number, number, later]
+    (keys,) = sql(office.stack.settings, "SELECT count(DISTINCT ff1_key) FROM vault_digits")[0]
+    assert keys == 2
+
+
 def test_undeclared_places_neither_open_nor_seal_sealed_digits(office: Office) -> None:
     record = added(office.manager, "Nutmeg Works", fresh())
     held = office.held(record)
@@ -277,3 +325,44 @@ def test_no_number_is_anywhere_in_the_crm_or_in_the_gateway(office: Office) -> N
     (kept_marks,) = sql(office.stack.settings, "SELECT count(*) FROM vault_digits")[0]
     assert kept_marks > 0
     assert newcomer(office.stack, "reader").get("/creme_login/").status in (200, 302)
+
+
+@pytest.mark.timeout(900)
+def test_what_creme_held_before_is_protected_proved_and_put_back(tmp_path: Path) -> None:
+    """Mixed state shows nobody too much; numbers with a wrong check digit stay and are named; the way back is whole."""
+    with opened(tmp_path, "migrated = false") as house:
+        number, other = fresh(), fresh()
+        wrong = other[:-1] + str((int(other[-1]) + 3) % 10)
+        login = "wang.manager"
+        direct = make_driver("creme", Browser(house.stack.crm.url))
+        direct.log_in(login, house.stack.crm.passwords[login])
+        before = {added(direct, name, one): one for name, one in (("Alder", number), ("Beech", wrong))}
+        sealed = added(house.manager, "Cedar", other)
+        for record, one in before.items():
+            shown = [tile(driver, record) for driver in (house.manager, house.registry, house.reader, house.owner)]
+            assert shown == [one, MASK, MASK, BULLETS]
+            for driver in (house.reader, house.owner):  # the mask of a clear value comes back
+                edit(driver, record, capital="7000").expect(302)
+                assert house.held(record) == one
+        password = tmp_path / "password"
+        password.write_text(house.stack.crm.passwords[login] + "\n")
+        password.chmod(0o600)
+        commands = Commands(settings=house.stack.settings)
+        commands.protect("credential", "--login", login, "--password-file", str(password))
+        plan = commands.protect("plan")
+        assert re.search(r"organisation\.siret\s+1\s+1\s+\d+\s+0\s+1\s+check-digit 1", plan), plan
+        dump, right = house.column(), next(iter(before))
+        commands.protect("run", "--rate", "0", code=None)
+        assert house.held(right) != number
+        assert house.column() == {**dump, right: house.held(right)}
+        assert [tile(house.manager, one) for one in (right, sealed)] == [number, other]
+        assert tile(house.registry, right) == MASK
+        assert "1 clear" not in commands.protect("verify", code=None)
+        proved = commands.protect("probe", code=None)
+        assert "organisation.siret (id_card (ff1)): holds" in proved
+        assert "FF1 over 10^13 values" in proved
+        commands.protect("undo", "--rate", "0", code=None)
+        assert house.held(right) == number
+        assert house.held(sealed) == dump[sealed]
+        assert number not in "".join(commands.said)
+        direct.browser.close()

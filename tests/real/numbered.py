@@ -9,12 +9,12 @@ p, registry, *, kind:*, masked, any
 p, registry, *, kind:*, write, any
 p, registry, *, kind:*, search, any
 p, registry, *, op:*, *, any
-p, owner, *, field:organisation.*#name, clear, any
+p, owner, *, kind:name, clear, any
 p, owner, *, field:organisation.*#id_card, clear, own
 p, owner, *, kind:*, write, any
 p, owner, *, op:*, *, any
 p, reader, *, field:organisation.*#id_card, masked, any
-p, reader, *, field:organisation.*#name, clear, any
+p, reader, *, kind:name, clear, any
 p, reader, *, op:*, *, any
 """
 

@@ -121,6 +121,7 @@ class Glue:
         keyring: Keyring,
     ) -> None:
         self.vault = vault
+        self.keyring = keyring
         self.scanner = scanner
         self.clock = Clock()
         self.records = Records(RecordStore(pool), max_age=timedelta(days=30))
