@@ -12,6 +12,7 @@ from gateway.body.csv import open_csv
 from gateway.body.fault import BodyFault
 from gateway.body.leaf import Leaf
 from gateway.body.media import Media
+from gateway.body.xlsx import open_xlsx
 from gateway.digit_sight import DigitSight
 from gateway.exchange import Exchange
 from gateway.places import Spot, in_html, in_leaves, opened, rules_of
@@ -44,8 +45,8 @@ class Placed:
         Raises KeysUnavailable, StoreUnavailable.
         """
         operation = exchange.operation
-        if operation is not None and kind is Media.CSV:
-            return await self._table(exchange, profile, operation, charset, body)
+        if operation is not None and (kind is Media.CSV or (kind is Media.XLSX and profile.digit_fields)):
+            return await self._table(exchange, profile, operation, kind, charset, body)
         rules = rules_of(profile.shown_rules, operation.id) if operation is not None and profile.shown_rules else ()
         if not rules or operation is None or kind not in (Media.HTML, Media.JSON):
             return body
@@ -77,11 +78,11 @@ class Placed:
         return document.encode() if any(leaf.new is not None for leaf in document.leaves) else body
 
     async def _table(
-        self, exchange: Exchange, profile: Profile, operation: Operation, charset: str, body: bytes
+        self, exchange: Exchange, profile: Profile, operation: Operation, kind: Media, charset: str, body: bytes
     ) -> bytes:
         """A table whose columns are named as in import files; whose a row is, the names in it tell."""
         try:
-            document = open_csv(body, charset)
+            document = open_csv(body, charset) if kind is Media.CSV else open_xlsx(body)
         except BodyFault:
             return body  # what nobody can read as a table is rendered as the text it is
         specs = {label: profile.field_for_label(label) for label in {leaf.path[0] for leaf in document.leaves}}

@@ -1,15 +1,21 @@
 """Numbers that stay digits: what the CRM gets, who sees what, what comes back, and what pasting does not open."""
 
+import io
 import re
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from pathlib import Path
 from urllib.parse import urlencode
 
+import openpyxl
+import orjson
 import pytest
 
 from gateway.body.leaf import Leaf
+from gateway.body.limits import Limits
+from gateway.body.xls import XLSX_TYPE
 from gateway.database import Pool
 from gateway.digits import DigitFields, digit_field, means_something, number_of
+from gateway.outward import Outward
 from gateway.refusal import (
     COPY_SHOWS_MORE,
     DIGITS_INVALID,
@@ -21,6 +27,7 @@ from gateway.refusal import (
     Refusal,
 )
 from gateway.sight import Sight
+from gateway.unprotected import Unprotected
 from gateway.verdict import PLACEHOLDER as BULLETS
 from kms.digit_store import DigitStore
 from kms.keyring import KeysUnavailable
@@ -28,7 +35,7 @@ from kms.surrogate import luhn_digit
 from policies.operation import FieldSpec, StorageForm
 from policies.taxonomy import Kind
 from tests.real.numbered import numbered_policy, numbered_profile, siret
-from tests.unit.gateway.glue import ANNA, BORIS, SECRET, TENANT, FastProvider, Glue, open_glue
+from tests.unit.gateway.glue import ANNA, BORIS, JSON, SECRET, TENANT, FastProvider, Glue, open_glue
 
 MASK = "*" * 16
 ONE, TWO, THREE = siret(7328293200007), siret(5556667778889), siret(1112223334445)
@@ -155,6 +162,19 @@ async def test_a_value_in_clear_at_a_declared_place_is_shown_as_far_as_the_role_
         assert boxes == [clear, MASK, BULLETS]
 
 
+async def test_before_the_migration_a_clear_number_is_hidden_wherever_its_page_repeats_it(crm: Crm) -> None:
+    scanners = {TENANT: crm.glue.scanner}
+    unprotected = Unprotected(scanners.__getitem__, lambda _: False)
+    crm.glue.outward = Outward(crm.glue.reveal, crm.glue.binding, Limits(), crm.glue.placed, unprotected)
+    held = await crm.create("5", TWO)
+    tile = '<p data-key="regular_field-siret"><b class="brick-tile-value">{}</b></p><i title="{}">{}</i>'
+    for role, told in (("registry", MASK), ("sales", BULLETS)):
+        seen = await crm.glue.see(tile.format(ONE, ONE, ONE), role, target="/persons/organisation/5")
+        assert seen == tile.format(told, told, told)
+        seen = await crm.glue.see(tile.format(held, held, held), role, target="/persons/organisation/5")
+        assert seen == tile.format(told, held, held)
+
+
 async def test_digits_elsewhere_are_neither_opened_nor_sealed(crm: Crm) -> None:
     held = await crm.create("5", ONE)
     page = f"<p>{held}</p><td name='regular_field-siret'>{held}</td>"
@@ -188,6 +208,39 @@ async def test_a_table_without_records_opens_by_rights_over_all_only(crm: Crm) -
         assert shown[role].count(told) == 2
         assert ",Paris" in shown[role]
         assert not {held, ONE, THREE} & set(re.split("[,\n]", shown[role]))
+
+
+async def test_cells_of_a_workbook_are_shown_like_those_of_a_table(crm: Crm) -> None:
+    held = await crm.create("5", ONE)
+    book = openpyxl.Workbook()
+    for row_of_book in (["SIRET code", "City"], [held, "Lyon"], [THREE, "Nice"]):
+        book.active.append(row_of_book)
+    out = io.BytesIO()
+    book.save(out)
+    shown = {}
+    for role in ("manager", "registry", "owner"):
+        exchange = crm.glue.exchange("GET", "/persons/organisations", role=role)
+        _, rendered = await crm.glue.answer(exchange, out.getvalue(), XLSX_TYPE)
+        sheet = openpyxl.load_workbook(io.BytesIO(rendered)).active
+        shown[role] = [cell.value for cell in sheet["A"]][1:]
+    assert shown == {"manager": [ONE, THREE], "registry": [MASK] * 2, "owner": [BULLETS] * 2}
+
+
+async def test_leaves_of_json_open_by_path(crm: Crm, tmp_path: Path, pool: Pool, keyring_path: Path) -> None:
+    rule = "\nshown:\n  - {field: organisation.siret, pages: [organisation.read], path: [rows, '*', siret], key: id}\n"
+    profile = tmp_path / "json.yaml"
+    profile.write_text(numbered_profile().replace("\nshown:\n", rule), encoding="utf-8")
+    held, other = await crm.create("5", ONE, owner=ANNA), await crm.create("6", TWO, owner=BORIS)
+    rows = [{"id": "5", "siret": held}, {"id": "6", "siret": other}, {"id": "7", "siret": ""}]
+    async with open_glue(pool, keyring_path, str(profile), tmp_path / "policy.csv") as glue:
+        seen = {}
+        for role in ("manager", "registry", "owner"):
+            exchange = glue.exchange("GET", "/persons/organisation/5", role=role)
+            _, told = await glue.answer(exchange, orjson.dumps({"rows": rows, "copy": held}), JSON)
+            answer = orjson.loads(told)
+            assert answer["copy"] == held
+            seen[role] = [one["siret"] for one in answer["rows"]]
+    assert seen == {"manager": [ONE, TWO, ""], "registry": [held, other, ""], "owner": [ONE, other, ""]}
 
 
 # -- what comes back ---------------------------------------------------------------------------------------------
