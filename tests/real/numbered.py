@@ -68,6 +68,11 @@ shown:
             "  organisation:\n    - {select: name, field: .name}\n    - {select: siret, field: .siret}\n",
         ),
         (
+            "  unknown_type:\n    - {select: name, field: organisation.name}\n",
+            "  unknown_type:\n    - {select: name, field: organisation.name}\n"
+            "    - {select: siret, field: organisation.siret}\n",
+        ),
+        (
             '    - {select: "name_[1m2]*", field: organisation.name}\n',
             '    - {select: "name_[1m2]*", field: organisation.name}\n'
             '    - {select: "siret_[1m2]*", field: organisation.siret}\n',
