@@ -81,6 +81,8 @@ class DigitFields:
                 self._note(exchange, spec, records, EMPTY)
             return
         number = number_of(spec, text)
+        if not writes and number is None and await self._is_sealed(exchange, spec, text):
+            return  # a form that is only worked on: nothing of it is stored
         if not may:
             await self._require_same(exchange, leaf, spec, records, mask_char, FIELD_NOT_WRITABLE)
         elif number is not None:

@@ -281,7 +281,7 @@ def test_an_exported_table_shows_numbers_to_those_who_see_them_all(office: Offic
 
 def test_an_imported_table_becomes_digits_without_knowing_its_records(office: Office) -> None:
     number = fresh()
-    table = f"Name,SIRET code\nPoplar Works,{number}\n"
+    table = f"Name,SIRET\nPoplar Works,{number}\n"
     import_contacts(office.manager.browser, table, "/persons/organisations", "name_colselect")
     held = office.column()
     newest = max(held, key=int)

@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import AsyncIterator, Awaitable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -32,7 +33,7 @@ from gateway.verdict import PLACEHOLDER as BULLETS
 from kms.digit_store import DigitStore
 from kms.keyring import KeysUnavailable
 from kms.surrogate import luhn_digit
-from policies.operation import FieldSpec, StorageForm
+from policies.operation import Action, FieldSpec, StorageForm
 from policies.taxonomy import Kind
 from tests.real.numbered import numbered_policy, numbered_profile, siret
 from tests.unit.gateway.glue import ANNA, BORIS, JSON, SECRET, TENANT, FastProvider, Glue, open_glue
@@ -299,6 +300,23 @@ async def test_a_wrong_number_that_stands_in_the_crm_may_stay(crm: Crm) -> None:
     crm.held["5"] = WRONG
     assert await crm.save("5", WRONG, "registry") == WRONG
     assert await crm.save("5", MASK, "registry") == WRONG
+
+
+async def test_a_form_that_is_only_worked_on_may_hold_what_its_reader_does_not_see(crm: Crm) -> None:
+    held = await crm.create("5", ONE)
+    for role, given, wanted in (("reader", held, held), ("owner", held, held), ("registry", ONE, held)):
+        exchange = crm.glue.exchange("POST", EDIT, role=role, user=BORIS, body=b"")
+        assert exchange.operation is not None
+        exchange.operation = replace(exchange.operation, action=Action.READ)
+        leaf = Leaf(("siret",), given)
+        await crm.glue.kept.take(exchange, leaf, crm.spec, ("5",), "*", alone=True)
+        assert (leaf.text if leaf.new is None else leaf.new) == wanted
+        assert exchange.kept == ()
+    exchange = crm.glue.exchange("POST", EDIT, role="reader", body=b"")
+    assert exchange.operation is not None
+    exchange.operation = replace(exchange.operation, action=Action.READ)
+    work = crm.glue.kept.take(exchange, Leaf(("siret",), ONE), crm.spec, ("5",), "*", alone=True)
+    await refused(work, FIELD_NOT_WRITABLE)
 
 
 async def test_a_refused_form_shows_what_was_typed(crm: Crm) -> None:
