@@ -20,7 +20,7 @@ from policies.profile import Action, FieldSpec, Operation, Profile
 # (tenant, profile, operation, CRM session) → the CRM's key of that user, see gateway.whoami
 Ask = Callable[[str, Profile, Operation, str], Awaitable[str | None]]
 WRITES = frozenset({Action.CREATE, Action.UPDATE})
-_FAILED = 500
+
 TAUGHT = WRITES | {Action.LOGIN}  # actions whose answers teach anything
 
 

@@ -44,6 +44,8 @@ from gateway.console.trail import TrailReader
 from gateway.covered import Covered
 from gateway.database import Pool as Database
 from gateway.database import open_pool
+from gateway.digit_sight import DigitSight
+from gateway.digits import DigitFields, means_something
 from gateway.egress.store import EgressStore
 from gateway.files import Files
 from gateway.installation import Installation
@@ -79,6 +81,8 @@ from gateway.whoami import Whoami
 from kms.beside import Beside
 from kms.cell_store import CellStore
 from kms.cells import Cells
+from kms.digit_store import DigitStore
+from kms.digits import Digits
 from kms.keyring import Keyring
 from kms.orphans import Orphans
 from kms.persons import Persons
@@ -250,7 +254,9 @@ async def _assemble(
     files = Files(cell_store, keyring, sealing, records, utc_now, secrets.token_bytes, persons)
     cells = Cells(cell_store, keyring, sealing, persons=persons)
     beside, sight = Beside(cell_store, keyring, sealing, persons=persons), Sight(records)
-    kept = KeptFields(beside, cells, sight)
+    digits = Digits(DigitStore(database), keyring, means_something)
+    digit_fields = DigitFields(digits, sight, migrated)
+    kept = KeptFields(beside, cells, sight, digit_fields)
     cell_sight = CellSight(cells, sight, lambda tenant: installations[tenant].current.field_specs)
     whoami = Whoami({tenant.name: tenant for tenant in tenants.values()})
     refusals = RefusalCounter(lambda: new_id("a", secrets.token_bytes))
@@ -259,7 +265,7 @@ async def _assemble(
     trail = TrailReader(database, dsn, signer.verifier, settings.checkpoint_folder)
     console = console_deps(settings, access, database, trail, keyring, bundles, installations, keeper)
     clear = Unprotected(scanners.__getitem__, migrated, limits.bodies)
-    placed = Placed(beside, sight, RowRecords(vault, scanners.__getitem__))
+    placed = Placed(beside, sight, RowRecords(vault, scanners.__getitem__), DigitSight(digits, sight))
     covered = Covered(clear, placed, scanners.__getitem__, lambda tenant: installations[tenant].current)
     watch = Watch()
     stack.callback(watch.stop)
@@ -277,11 +283,12 @@ async def _assemble(
         refusals=refusals,
         inward=Inward(
             Tokeniser(vault, records, scanners.__getitem__, migrated, kept, covered),
-            Search(vault, records, migrated),
+            Search(vault, records, migrated, digit_fields),
             scanners.__getitem__,
             limits,
             files,
             kept,
+            digit_fields,
         ),
         outward=Outward(
             Reveal(vault, records, scanners, utc_now, cell_sight),
@@ -307,7 +314,8 @@ async def _assemble(
             ).sweep,
         ),
         lookouts=lookouts_of(
-            ArrivalNeeds(settings, database, vault, keyring, audit, scanners, records, beside, cells), installations
+            ArrivalNeeds(settings, database, vault, keyring, audit, scanners, records, beside, cells, digits),
+            installations,
         ),
         egress=egress_of(
             EgressNeeds(

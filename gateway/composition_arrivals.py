@@ -33,6 +33,7 @@ from gateway.records import Records
 from gateway.settings import Settings
 from kms.beside import Beside
 from kms.cells import Cells
+from kms.digits import Digits
 from kms.keyring import Keyring
 from kms.provider import KeysUnavailable
 from kms.scanner import Scanner
@@ -56,6 +57,7 @@ class ArrivalNeeds:
     records: Records
     beside: Beside
     cells: Cells
+    digits: Digits
 
 
 def lookouts_of(
@@ -119,7 +121,7 @@ class Lookout:
             self._driver = await self._signed_in()
         sealing = partial(sealing_of, self._needs.settings)(self._tenant)
         scanner = self._needs.scanners[self._tenant]
-        others = OtherForms(self._tenant, self._needs.beside, self._needs.cells)
+        others = OtherForms(self._tenant, self._needs.beside, self._needs.cells, self._needs.digits)
         changer = Changer(
             self._tenant, self._needs.vault, self._needs.keyring, scanner, secrets.token_bytes, others, sealing
         )

@@ -23,6 +23,7 @@ from gateway.settings import Settings
 from kms.beside import Beside
 from kms.beside_rotation import BesideMover
 from kms.cell_store import CellStore
+from kms.digit_store import DigitStore
 from kms.index_rotation import IndexMover
 from kms.keyring import Keyring
 from kms.local import LocalProvider
@@ -51,7 +52,7 @@ def rotation_of(settings: Settings, database: Database, keyring: Keyring, person
         SealedMover(sealed, keyring, secrets.token_bytes, how),
         DigestMover(sealed),
         BesideMover(beside, keyring, secrets.token_bytes, how),
-        CrmMover(store, beside),
+        CrmMover(store, beside, DigitStore(database)),
     )
     return Rotation(VaultStore(database), keyring, secrets.token_bytes, how, movers, persons)
 

@@ -83,7 +83,7 @@ class Kept:
     record: "" where the answer to a create tells it. waiting: under what a value beside the CRM waits for that.
     generation: of a value that was offered to a record, or of one that stood in a field that is emptied; None: of all.
     sure: whether the answer tells if this record was written; of several the CRM may take some. cell: the text form of
-    a cell, "" for values beside.
+    a cell, "" for values beside. digits: for numbers that stay digits, "held" or "empty".
     """
 
     entity: str
@@ -94,6 +94,7 @@ class Kept:
     generation: int | None = None
     emptied: bool = False
     sure: bool = True
+    digits: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,7 @@ class Exchange:
     somebody searched for without seeing its record; their own answer shows what they typed. files: cells of the files
     sealed in a create, which wait for its record. kept: values of this write in
     other forms than surrogates; retyped: (entity, field) → such a value as it was typed, for the form that comes back.
+    numbers: (entity, field, digits of the answer) → the number they stand for.
     cells_at: cell → the places of the answer where the profile says whose it has to be. narrowed: search boxes that the
     CRM gets as a condition in another parameter; restored: that parameter → what was sent, what was given.
     unprotected: see gateway.unprotected. showing: what the CRM shows now of the record that is written, for roles that
@@ -130,8 +132,9 @@ class Exchange:
 
     __slots__ = (
         "body", "caught", "cells_at", "client_address", "crm_user", "decision", "echoes", "files", "head", "held", "id",
-        "kept", "language", "narrowed", "operation", "own_words", "owner", "posted", "principal", "received_at",
-        "restored", "retyped", "searched", "showing", "shown", "tenant", "typed", "unprotected", "written",
+        "kept", "language", "narrowed", "numbers", "operation", "own_words", "owner", "posted", "principal",
+        "received_at", "restored", "retyped", "searched", "showing", "shown", "tenant", "typed", "unprotected",
+        "written",
     )  # fmt: skip
 
     def __init__(
@@ -166,5 +169,6 @@ class Exchange:
         self.retyped: dict[tuple[str, str], str] = {}
         self.cells_at: dict[str, set[tuple[str, str, str]]] = {}
         self.narrowed: list[Narrowed] = []
+        self.numbers: dict[tuple[str, str, str], str] | None = None
         self.restored: dict[str, tuple[str, str]] = {}
         self.showing: Showing | None = None

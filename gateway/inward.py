@@ -18,6 +18,7 @@ from gateway.body.leaf import Container, Leaf
 from gateway.body.limits import Limits as BodyLimits
 from gateway.body.media import Media
 from gateway.collaborators import Limits, Outgoing
+from gateway.digits import DigitFields
 from gateway.exchange import Exchange
 from gateway.files import Files
 from gateway.parts import Question
@@ -70,7 +71,9 @@ class Inward:
         limits: Limits,
         files: Files | None = None,
         kept: Leaving | None = None,
+        digits: DigitFields | None = None,
     ) -> None:
+        self._digits = digits
         self._tokeniser = tokeniser
         self._search = search
         self._scanner = scanner
@@ -166,6 +169,8 @@ class Inward:
     async def _protect(self, exchange: Exchange, profile: Profile, parts: Sequence["_Part"]) -> None:
         operation = exchange.operation
         assert operation is not None
+        if self._digits is not None and profile.digit_fields:
+            await self._digits.require_no_gain(exchange, profile.digit_fields)
         sorting = _Sorting(operation, profile, self._limits.bodies)
         chooser = operation.extra.get("redirect_part")
         for part in parts:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from gateway.body.leaf import Leaf
+from gateway.digits import DigitFields
 from gateway.exchange import Exchange, Kept
 from gateway.kept_dates import KeptDates
 from gateway.refusal import (
@@ -41,20 +42,34 @@ _CELL = re.compile(r"~?G1\.[A-Za-z0-9_-]{32}")  # what may be a cell, whole or c
 class KeptFields:
     """Seals what comes in for fields of the forms `beside` and `cell`; one per process."""
 
-    def __init__(self, beside: Beside, cells: Cells, sight: Sight) -> None:
+    def __init__(self, beside: Beside, cells: Cells, sight: Sight, digits: DigitFields | None = None) -> None:
+        self._digits = digits
         self._dates = KeptDates(beside, sight)
         self._cells = cells
         self._sight = sight
 
     async def take(
-        self, exchange: Exchange, leaf: Leaf, spec: FieldSpec, records: Sequence[str], mask_char: str, *, alone: bool
+        self,
+        exchange: Exchange,
+        leaf: Leaf,
+        spec: FieldSpec,
+        records: Sequence[str],
+        mask_char: str,
+        *,
+        alone: bool,
+        path: tuple[str, ...] | None = None,
     ) -> None:
         """Set `leaf.new` where the CRM must get something else; records: those that are written, () where unknown.
 
-        alone: whether the leaf is all that its field holds; else it only shows what a record holds. Raises Refusal,
-        KeysUnavailable, StoreUnavailable.
+        alone: whether the leaf is all that its field holds; else it only shows what a record holds. path: where it stands
+        in the body itself (Target.path). Raises Refusal, KeysUnavailable, StoreUnavailable.
         """
         operation = exchange.operation
+        if spec.form is StorageForm.FF1:
+            if self._digits is None:
+                raise RuntimeError("nobody is there to seal digits that the profile declares")
+            await self._digits.take(exchange, leaf, spec, records, mask_char, alone=alone, path=path)
+            return
         if operation is None or operation.action not in _KNOWS_RECORDS:
             if leaf.text.strip():
                 raise Refusal(NEEDS_RECORD, fields=(spec.name,))  # a row of a file: no answer will say which record
@@ -175,7 +190,11 @@ class KeptFields:
                 await self._dates.refused(exchange)
                 await self._cells.give_up(tenant, [one.cell for one in exchange.kept if one.cell and not one.record])
             return
+        if self._digits is not None and any(one.digits for one in exchange.kept):
+            await self._digits.note(tenant, exchange.kept, made)
         for one in exchange.kept:
+            if one.digits:
+                continue
             record = one.record or (made[1] if made is not None and made[0] == one.entity else "")
             if not record and (one.waiting or one.cell):
                 raise Refusal(RECORD_UNKNOWN, fields=(one.field,))

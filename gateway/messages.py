@@ -221,6 +221,14 @@ _TEXTS: dict[str, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
             "请保持其中的姓名、号码和地址不变，只修改其余文字。",
         ),
     ),
+    "copy-shows-more": (
+        (
+            "You may not copy or merge this record",
+            "It holds a number that is hidden from you and that your own copy would show you.",
+            "Ask somebody who sees the whole record to do it.",
+        ),
+        ("无权复制或合并此记录", "该记录含有对您隐藏的号码，复制后您将能看到它。", "请由可查看完整记录的人员操作。"),
+    ),
     "field-not-searchable": (
         (
             "You may not search for this",
@@ -308,6 +316,18 @@ _TEXTS: dict[str, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
             "Go back, correct the fields and save again.",
         ),
         ("字段内容无效", "至少有一个值不符合该字段的格式要求。", "请返回修改后重新保存。"),
+    ),
+    "digits-invalid": (
+        (
+            "A number is not complete or not right",
+            "The field takes digits only, without spaces, of a fixed length and with the right check digit.",
+            "Go back, compare the number with its source and save again, or leave the field empty.",
+        ),
+        (
+            "号码不完整或不正确",
+            "该字段只接受固定长度的数字，不含空格，且校验位必须正确。",
+            "请返回核对号码后重新保存，或将该字段留空。",
+        ),
     ),
     "value-too-long": (
         (

@@ -12,6 +12,8 @@ from gateway.body.csv import open_csv
 from gateway.body.fault import BodyFault
 from gateway.body.leaf import Leaf
 from gateway.body.media import Media
+from gateway.body.xlsx import open_xlsx
+from gateway.digit_sight import DigitSight
 from gateway.exchange import Exchange
 from gateway.places import Spot, in_html, in_leaves, opened, rules_of
 from gateway.row_records import RowRecords
@@ -32,7 +34,8 @@ Values = Mapping[tuple[str, str, str], Sequence[Candidate]]
 class Placed:
     """Opens what stands at declared places; one per process."""
 
-    def __init__(self, beside: Beside, sight: Sight, rows: RowRecords) -> None:
+    def __init__(self, beside: Beside, sight: Sight, rows: RowRecords, digits: DigitSight | None = None) -> None:
+        self._digits = digits
         self._beside = beside
         self._sight = sight
         self._rows = rows
@@ -43,8 +46,8 @@ class Placed:
         Raises KeysUnavailable, StoreUnavailable.
         """
         operation = exchange.operation
-        if operation is not None and kind is Media.CSV:
-            return await self._table(exchange, profile, operation, charset, body)
+        if operation is not None and (kind is Media.CSV or (kind is Media.XLSX and profile.digit_fields)):
+            return await self._table(exchange, profile, operation, kind, charset, body)
         rules = rules_of(profile.shown_rules, operation.id) if operation is not None and profile.shown_rules else ()
         if not rules or operation is None or kind not in (Media.HTML, Media.JSON):
             return body
@@ -76,11 +79,11 @@ class Placed:
         return document.encode() if any(leaf.new is not None for leaf in document.leaves) else body
 
     async def _table(
-        self, exchange: Exchange, profile: Profile, operation: Operation, charset: str, body: bytes
+        self, exchange: Exchange, profile: Profile, operation: Operation, kind: Media, charset: str, body: bytes
     ) -> bytes:
         """A table whose columns are named as in import files; whose a row is, the names in it tell."""
         try:
-            document = open_csv(body, charset)
+            document = open_csv(body, charset) if kind is Media.CSV else open_xlsx(body)
         except BodyFault:
             return body  # what nobody can read as a table is rendered as the text it is
         specs = {label: profile.field_for_label(label) for label in {leaf.path[0] for leaf in document.leaves}}
@@ -126,6 +129,9 @@ class Placed:
 
     async def _values(self, exchange: Exchange, spots: Iterable[Spot]) -> Values:
         """What is kept for the records on a page."""
+        spots = list(spots)
+        if self._digits is not None:
+            await self._digits.load(exchange, spots)
         wanted: dict[FieldSpec, set[str]] = {}
         for spot in spots:
             if spot.spec.form is StorageForm.BESIDE:
@@ -139,6 +145,10 @@ class Placed:
     async def _shown(self, exchange: Exchange, spot: Spot, values: Values, mask_char: str) -> str | None:
         """What a place shows instead; None: what stands there."""
         spec = spot.spec
+        if spec.form is StorageForm.FF1:
+            if self._digits is None:
+                raise RuntimeError("nobody is there to show digits that the profile declares")
+            return await self._digits.shown(exchange, spot, mask_char)
         if spec.form is StorageForm.CELL:
             place = (spec.entity, spec.name, spot.records[0] if len(spot.records) == 1 else "")
             exchange.cells_at.setdefault(spot.text, set()).add(place)

@@ -122,6 +122,8 @@ def _pattern(fields: tuple[FieldSpec, ...]) -> re.Pattern[str] | None:
     for spec in fields:
         if spec.form is StorageForm.BESIDE:
             parts += [one.source for one in spec.dates]
+        elif spec.form is StorageForm.FF1:
+            parts += [f"[0-9]{{{size - 1}}}[0-9Xx]" for size in spec.digits]
         else:
             parts.append(_CELL)
     if not parts:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from gateway.body.leaf import Leaf
+from gateway.digits import DigitFields
 from gateway.exchange import Exchange
 from gateway.parts import WILDCARDS, PartSearch, Question
 from gateway.records import Records
@@ -51,8 +52,15 @@ def _everywhere(_tenant: str) -> bool:
 class Search:
     """Rewrites operands of search operations; one per process. migrated: see gateway.parts."""
 
-    def __init__(self, vault: SurrogateVault, records: Records, migrated: Callable[[str], bool] = _everywhere) -> None:
+    def __init__(
+        self,
+        vault: SurrogateVault,
+        records: Records,
+        migrated: Callable[[str], bool] = _everywhere,
+        digits: DigitFields | None = None,
+    ) -> None:
         self._vault = vault
+        self._digits = digits
         self._sight = Sight(records)
         self._parts = PartSearch(vault, self._sight, migrated)
 
@@ -68,11 +76,13 @@ class Search:
         Raises Refusal (FIELD_NOT_SEARCHABLE, SEARCH_…), KeysUnavailable, StoreUnavailable.
         """
         question, spec = operand.question, operand.spec
-        if spec is not None and spec.form is not StorageForm.SURROGATE:
+        if spec is not None and spec.form is StorageForm.FF1 and self._digits is not None:
+            await self._digits.ask(exchange, operand.leaf, spec)
+        elif spec is not None and spec.form is not StorageForm.SURROGATE:
             if operand.leaf.text.strip():
                 raise Refusal(FIELD_NOT_SEARCHABLE, detail=str(spec.form), fields=(spec.name,))
             return
-        if question is not None and question.kinds:
+        elif question is not None and question.kinds:
             before = len(exchange.narrowed)
             await self._parts.rewrite(exchange, scanner, question, fields)
             if len(exchange.narrowed) > before:

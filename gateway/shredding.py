@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from audit.note import Signer
+from gateway.digits_left import Left
 from gateway.key_step import Trail, entry, record_name, stamp, text_of
 from gateway.protect.store import ProtectStore
 from gateway.shredding_store import Order, ShreddingStore
@@ -45,7 +46,10 @@ class Erasing(Protocol):
 
 
 class Shredding:
-    """Orders of one tenant. backup_days: how long backups of the keeper of the epochs are kept; keeper: its name."""
+    """Orders of one tenant.
+
+    backup_days: how long backups of the keeper of the epochs are kept; keeper: its name; digits: see digits_left.
+    """
 
     def __init__(
         self,
@@ -62,7 +66,9 @@ class Shredding:
         backup_days: int,
         clock: Callable[[], datetime],
         new_id: Callable[[str], str],
+        digits: Left,
     ) -> None:
+        self._digits = digits
         self._tenant = tenant
         self._shredder = shredder
         self._turn = turn
@@ -113,7 +119,8 @@ class Shredding:
         while any(one.epoch is None or one.epoch >= turned.epoch for one in waiting):
             turned = await self._turn.run(self._tenant, progress)
         for one in waiting:
-            text = self._signer.sign(self._certificate(one, turned.closed_at), record_name(self._tenant))
+            digits = await self._digits(self._tenant, _records(one))
+            text = self._signer.sign(self._certificate(one, turned.closed_at, digits), record_name(self._tenant))
             await self._note("certified", one.id, by, one.reason, list(one.records))
             await self._store.certify(self._tenant, one.id, turned.closed_at, text)
         await self._note("turned", "", by, f"epoch-{turned.epoch}", [], count=turned.survivors)
@@ -131,7 +138,7 @@ class Shredding:
         return found
 
     async def _execute(self, order: Order) -> Order:
-        records = [(entity, record) for entity, _, record in (one.partition("/") for one in order.records)]
+        records = _records(order)
         try:
             kept = await self._protect.forget(self._tenant, records)
             erased = await self._shredder.erase(self._tenant, records)
@@ -167,7 +174,7 @@ class Shredding:
         step = entry(self._tenant, "keys.person", reason, order, by, fields, self._clock(), self._new_id("a"))
         await self._trail.append(step)
 
-    def _certificate(self, order: Order, closed_at: datetime) -> str:
+    def _certificate(self, order: Order, closed_at: datetime, digits: str) -> str:
         counts = order.counts
         lines = [
             "crmgate certificate of erasure by destroyed keys",
@@ -184,6 +191,7 @@ class Shredding:
             f"cells and sealed files of these records that nothing opens any more: {counts.get('sealed', 0)} at least;"
             f" {_SEALED}",
             f"cells and sealed files of these records of before value keys: {counts.get('cells', 0)}; {_CELLS}",
+            digits,
             f"imports: {_IMPORTS}",
             f"originals kept for taking protection back, deleted: {counts.get('kept', 0)}",
             f"epoch closed: {stamp(closed_at)}, by {self._keeper}; {_SURVIVORS}",
@@ -192,6 +200,10 @@ class Shredding:
             f"still possible: {_GUESSES}",
         ]
         return text_of(lines)
+
+
+def _records(order: Order) -> list[tuple[str, str]]:
+    return [(entity, record) for entity, _, record in (one.partition("/") for one in order.records)]
 
 
 def _beside(counts: Mapping[str, int]) -> str:

@@ -12,6 +12,7 @@ from audit.note import ensure_signer
 from gateway.access.tokens import new_id
 from gateway.accounts import utc_now
 from gateway.database import open_pool
+from gateway.digits_left import DigitsLeft
 from gateway.key_custody import sign_in_of
 from gateway.key_step import APPROVE, Credentials, Policy, Proving, Trail, entry, prove
 from gateway.opening import open_keyring
@@ -21,11 +22,13 @@ from gateway.settings import KeyStore, PersonStoreKind, Settings
 from gateway.shredding import Shredding
 from gateway.shredding_store import ShreddingStore
 from kms.destruction import Person
+from kms.digit_store import DigitStore
 from kms.epoch_turn import EpochTurn
 from kms.persons import Persons
 from kms.shredding import Shredder
 from kms.store import Store
 from policies.enforcer import DEFAULT_POLICY, Enforcer
+from policies.profile import load_profile
 
 
 @dataclass(slots=True)
@@ -59,10 +62,13 @@ async def open_shredding(
 ) -> AsyncIterator[ShreddingDesk]:
     """The parts over an open database; token_file: an operator's token for turning the epoch.
 
-    Raises DatabaseUnavailable, KeysUnavailable, AuditUnavailable, KeyFileInvalid, PolicyInvalid, SettingInvalid.
+    Raises DatabaseUnavailable, KeysUnavailable, AuditUnavailable, KeyFileInvalid, PolicyInvalid, ProfileInvalid,
+    SettingInvalid.
     """
     signer = ensure_signer(settings.checkpoint_key_path)
     policy = Enforcer(()).load(settings.tenants[tenant].policy or DEFAULT_POLICY)
+    profile = load_profile(settings.tenants[tenant].profile)
+    fields = [(spec.entity, spec.name) for spec in profile.digit_fields]
     async with contextlib.AsyncExitStack() as stack:
         pool = await open_pool(dsn, max_size=4)
         stack.push_async_callback(pool.close)
@@ -93,6 +99,7 @@ async def open_shredding(
             backup_days=settings.persons.backup_days,
             clock=utc_now,
             new_id=partial(new_id, randomness=secrets.token_bytes),
+            digits=DigitsLeft(DigitStore(pool), fields).told,
         )
         sqlite = settings.persons.store is PersonStoreKind.SQLITE
         yield ShreddingDesk(

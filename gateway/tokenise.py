@@ -112,8 +112,8 @@ class Tokeniser:
             raise RuntimeError("nobody is there to keep a field that the profile declares in another form")
         for target in targets:
             assert target.spec is not None
-            places, char = work.places(target), work.mask_char
-            await self._kept.take(work.exchange, target.leaf, target.spec, places, char, alone=target.alone)
+            places, char, alone = work.places(target), work.mask_char, target.alone
+            await self._kept.take(work.exchange, target.leaf, target.spec, places, char, alone=alone, path=target.path)
             if target.spec.form is StorageForm.CELL and self._hides_ours(work.exchange, target.leaf, target.spec):
                 raise refused(target.spec)
 

@@ -22,7 +22,9 @@ from gateway.body.limits import Limits
 from gateway.body.media import Media
 from gateway.body.xls import XlsPage
 from gateway.exchange import Exchange
+from gateway.places import rules_of
 from gateway.verdict import PLACEHOLDER
+from kms.marked_digits import Check, is_shaped
 from kms.scanner import Scanner
 from policies.decision import FieldView, Form
 from policies.operation import FieldSpec, Operation, StorageForm
@@ -94,12 +96,14 @@ class Unprotected:
         if decision is None or operation is None or not self.watches(exchange):
             return
         scanner = self._scanner(exchange.tenant)
+        placed = _placed(profile, operation, kind)
         words: dict[str, tuple[str, str]] = {}
         for text, spec in _places(profile, operation, exchange.head.path, kind, body, charset, self._limits):
             clear = text.strip()
             if (
                 spec.kind is None
-                or spec.form is not StorageForm.SURROGATE
+                or spec.form not in (StorageForm.SURROGATE, StorageForm.FF1)
+                or (spec in placed and _may_be_sealed(spec, clear))
                 or clear in _BLANK
                 or clear == PLACEHOLDER
                 or mask.looks_masked(clear)
@@ -112,6 +116,22 @@ class Unprotected:
                 if shown is not None:
                     words[spelled] = (str(spec.kind), shown)
         exchange.unprotected = Words(words) if words else None
+
+
+def _placed(profile: Profile, operation: Operation, kind: Media) -> frozenset[FieldSpec]:
+    """Fields whose digits gateway.digit_sight opens in this answer; elsewhere digits that look sealed are hidden, too,
+    because only the store knows whether they are."""
+    if not profile.digit_fields:
+        return frozenset()
+    if kind in (Media.CSV, Media.XLSX):
+        return frozenset(profile.digit_fields)
+    rules = rules_of(profile.shown_rules, operation.id) if kind in (Media.HTML, Media.JSON) else ()
+    return frozenset(rule.field for rule in rules)
+
+
+def _may_be_sealed(spec: FieldSpec, text: str) -> bool:
+    """Whether they are digits that are no right number."""
+    return spec.form is StorageForm.FF1 and text.isdecimal() and is_shaped(Check(spec.check), text)
 
 
 def _spellings(spec: FieldSpec, clear: str) -> set[str]:

@@ -5,8 +5,9 @@ here. The domain has at least 10^6 values: at least six decimal digits. The twea
 its length, so equal digits of two fields differ.
 What it cannot do, and what a profile that chooses it accepts: it announces nothing, so it is found by profile only; it
 is deterministic, so equality shows; it cannot be shredded, so it is erased by overwriting; it is not authenticated, so
-any digits decrypt to something. The checksum is kept in the gateway's store for that, and a value is only shown after
-it was compared. Never for phones (the result can be a stranger's number), PINs, ages or short codes.
+any digits decrypt to something. A mark (or a checksum) is kept in the gateway's store for that, and a value is only
+shown after it was compared; see kms.digits for the storage form. Never for phones (the result can be a stranger's
+number), PINs, ages or short codes.
 """
 
 import hmac
@@ -20,6 +21,7 @@ LEAST_DOMAIN = 10**6
 """SP 800-38G rev. 1, second draft, 5: radix^length is at least one million."""
 MOST_CHARACTERS = 256
 CHECKSUM_BYTES = 8
+MARK_BYTES = 16
 
 
 class DigitsRefused(ValueError):  # noqa: N818 - names what happened
@@ -37,19 +39,19 @@ class ChecksumWrong(Exception):  # noqa: N818 - names what is wrong
         super().__init__("the digits do not belong here")
 
 
-def encrypt(key: FieldKey, clear: str, context: Context, alphabet: str = DIGITS) -> str:
+def encrypt(key: FieldKey, clear: str, context: Context, alphabet: str = DIGITS, *, turn: int | None = None) -> str:
     """Characters of the alphabet, as many as were given; record and cell of the context take no part.
 
-    Raises DigitsRefused.
+    turn: goes into the tweak, so that each turn gives other digits. Raises DigitsRefused.
     """
     check(clear, alphabet)
-    return str(ff1.encrypt(_cipher_key(key), _tweak(context), alphabet, clear))
+    return str(ff1.encrypt(_cipher_key(key), _tweak(context, turn), alphabet, clear))
 
 
-def decrypt(key: FieldKey, sealed: str, context: Context, alphabet: str = DIGITS) -> str:
+def decrypt(key: FieldKey, sealed: str, context: Context, alphabet: str = DIGITS, *, turn: int | None = None) -> str:
     """What `encrypt` was given, if this came from it: nothing here can tell. Raises DigitsRefused."""
     check(sealed, alphabet)
-    return str(ff1.decrypt(_cipher_key(key), _tweak(context), alphabet, sealed))
+    return str(ff1.decrypt(_cipher_key(key), _tweak(context, turn), alphabet, sealed))
 
 
 def open_checked(key: FieldKey, sealed: str, context: Context, checksum: bytes, alphabet: str = DIGITS) -> str:
@@ -64,6 +66,12 @@ def checksum_of(key: FieldKey, clear: str, context: Context) -> bytes:
     """8 bytes of HMAC-SHA-256 over place, record and digits; with the record, so that equal values do not show."""
     data = _lengths(context.tenant, context.application, context.entity, context.field, context.record, clear)
     return hmac.digest(_derived(key, b"G1 ff1 sum"), data, "sha256")[:CHECKSUM_BYTES]
+
+
+def mark_of(key: FieldKey, sealed: str, context: Context) -> bytes:
+    """16 bytes of HMAC-SHA-256 over place and sealed digits: what the store remembers of digits that were made."""
+    data = _lengths(context.tenant, context.application, context.entity, context.field, sealed)
+    return hmac.digest(_derived(key, b"G1 ff1 mark"), data, "sha256")[:MARK_BYTES]
 
 
 def check(text: str, alphabet: str = DIGITS) -> None:
@@ -90,8 +98,9 @@ def _derived(key: FieldKey, label: bytes) -> bytes:
     return hmac.digest(key.secret, label + b"\x01", "sha256")
 
 
-def _tweak(context: Context) -> str:
-    return _lengths(context.tenant, context.entity, context.field).hex()
+def _tweak(context: Context, turn: int | None) -> str:
+    more = () if turn is None else (str(turn),)
+    return _lengths(context.tenant, context.entity, context.field, *more).hex()
 
 
 def _lengths(*texts: str) -> bytes:

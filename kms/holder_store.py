@@ -235,8 +235,8 @@ class Marked:
     """Holders of some records, marked as erased.
 
     unheld: entries of before person keys that stood nowhere else; beside: values kept beside the CRM (kms.beside), both
-    deleted; cells: cells and files in the CRM of before value keys, which stay; sealed: those that have value keys; bare:
-    of the values beside those of before value keys.
+    deleted; cells: cells and files in the CRM of before value keys, which stay; sealed: those that have value keys;
+    bare: of the values beside those of before value keys.
     """
 
     holders: list[bytes]

@@ -55,7 +55,7 @@ class Explanation:
 
 def check_profile(profile: Profile) -> list[str]:
     """What an author should look at in a profile that compiles; empty when there is nothing."""
-    problems = list(_short_columns(profile))
+    problems = [*_short_columns(profile), *_unseen_digits(profile)]
     used = {"rows"} if profile.rpc is not None else set()
     used |= _used(profile.source, "rules", "import_rules")
     problems += [
@@ -94,6 +94,19 @@ def _short_columns(profile: Profile) -> Iterator[str]:
         if spec.max_chars < SURROGATE_CHARS[spec.kind]:
             needed = SURROGATE_CHARS[spec.kind]
             yield f"field {spec.entity}.{spec.name} holds {spec.max_chars} characters, a surrogate needs {needed}"
+
+
+def _unseen_digits(profile: Profile) -> Iterator[str]:
+    """Digits announce nothing: where the profile names no place, nobody ever sees the number again."""
+    shown = {rule.field for rule in profile.shown_rules}
+    walked = {one.spec for entity in profile.walk.entities for one in entity.fields} if profile.walk else set()
+    for spec in profile.field_specs.values():
+        if spec.form is not StorageForm.FF1:
+            continue
+        if spec not in shown:
+            yield f"field {spec.entity}.{spec.name} has form ff1, but shown names no place where answers show it"
+        if profile.walk is not None and spec not in walked:
+            yield f"field {spec.entity}.{spec.name} has form ff1, but walk does not read it: it cannot be protected"
 
 
 def _used(source: Any, *keys: str) -> set[str]:
@@ -253,6 +266,12 @@ def form_in_words(spec: FieldSpec) -> str:
             )
         case StorageForm.CELL:
             return "sealed whole in its column; it cannot be searched for or sorted by"
+        case StorageForm.FF1:
+            long = " or ".join(map(str, spec.digits))
+            return (
+                f"{long} digits that stay digits (FF1) and fail their check digit ({spec.check}); found by place only,"
+                " searched for whole, never shredded: erased by overwriting"
+            )
         case _:
             return f"up to {spec.max_chars} characters"
 

@@ -16,6 +16,9 @@ from policies.taxonomy import Kind
 DEFAULT_MAX_CHARS = 65_000
 # A cell of 15 bytes of text: envelope, cell id and padding (kms.cell.characters), with room for a commitment.
 LEAST_CELL_CHARS = 100
+# Six digits that are sealed (FF1 needs a million possible values) and the check digit.
+LEAST_DIGITS, ID_DIGITS = 7, 18
+CHECKS = {Kind.BANK_CARD: "luhn", Kind.ID_CARD: "gb11643"}
 PLACEHOLDER = "1900-01-01"
 """What stands in the CRM instead of a date of birth, unless the profile names another day."""
 
@@ -37,6 +40,8 @@ def read_field(entity: str, name: str, entry: Mapping[str, Any]) -> tuple[FieldS
                 problems.append(f"{place}: people may have been born in the year after placeholder {placeholder}")
     elif "placeholder" in entry or dates:
         problems.append(f"{place}: dates and placeholder are for form beside")
+    if form is not StorageForm.FF1 and not {"digits", "check"}.isdisjoint(entry):
+        problems.append(f"{place}: digits and check are for form ff1")
     spec = FieldSpec(
         entity,
         name,
@@ -45,6 +50,8 @@ def read_field(entity: str, name: str, entry: Mapping[str, Any]) -> tuple[FieldS
         form,
         dates,
         placeholder,
+        tuple(sorted(set(entry.get("digits", ())))),
+        entry.get("check", CHECKS.get(Kind(kind), "") if kind in CHECKS else "") if form is StorageForm.FF1 else "",
     )
     return spec, [*problems, *(f"{place}: {problem}" for problem in unfit(spec))]
 
@@ -62,6 +69,28 @@ def unfit(spec: FieldSpec) -> list[str]:
             return ["a date column has no room for a cell; a date of birth takes form beside"]
         case StorageForm.CELL if spec.max_chars < LEAST_CELL_CHARS:
             return [f"holds {spec.max_chars} characters, a cell needs at least {LEAST_CELL_CHARS}"]
+        case StorageForm.FF1:
+            return _no_digits(spec)
+    return []
+
+
+def _no_digits(spec: FieldSpec) -> list[str]:
+    """Why a field cannot hold digits under FF1."""
+    if spec.kind is Kind.PHONE:
+        return ["a phone number under FF1 may be a stranger's number; phones take form surrogate"]
+    if spec.kind not in CHECKS:
+        return ["form ff1 is for numbers with a check digit, which tells sealed ones: kind id_card or bank_card"]
+    if not spec.digits:
+        return ["form ff1 needs digits: how many digits a number has, for example [14]"]
+    if spec.check == "gb11643" and spec.digits != (ID_DIGITS,):
+        return [f"check gb11643 is of numbers with {ID_DIGITS} characters: digits [{ID_DIGITS}], or name check luhn"]
+    if spec.digits[0] < LEAST_DIGITS:
+        return [
+            f"numbers of {spec.digits[0]} digits are too short for FF1, which needs a million possible values beside"
+            f" the check digit: at least {LEAST_DIGITS} digits"
+        ]
+    if spec.digits[-1] > spec.max_chars:
+        return [f"holds {spec.max_chars} characters, numbers have up to {spec.digits[-1]}"]
     return []
 
 

@@ -36,6 +36,7 @@ class StorageForm(StrEnum):
     SURROGATE = "surrogate"
     CELL = "cell"
     BESIDE = "beside"
+    FF1 = "ff1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class FieldSpec:
 
     kind None means free text: only its personal parts are replaced, or all of it where the form is `cell`. max_chars
     counts code points. dates, placeholder: how the CRM writes a date, and the date it holds instead (form `beside`).
+    digits, check: how many digits a number may have, and how its check digit is made (form `ff1`).
     """
 
     entity: str
@@ -53,6 +55,8 @@ class FieldSpec:
     form: StorageForm = StorageForm.SURROGATE
     dates: tuple[DateFormat, ...] = ()
     placeholder: date | None = None
+    digits: tuple[int, ...] = ()
+    check: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ granted). `load_profile` reads the YAML files beside this module.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from policies.operation import (
     Operation,
     SearchRule,
     ShownRule,
+    StorageForm,
     UploadRule,
     Where,
     with_record,
@@ -319,6 +321,11 @@ class Profile:
                 if rule is not None and rule[1] is not None and rule[1].kind is not None:
                     found.append((rule[1], int(value)))
         return found
+
+    @cached_property
+    def digit_fields(self) -> tuple[FieldSpec, ...]:
+        """Fields whose values stay digits in the CRM (form ff1)."""
+        return tuple(spec for spec in self.field_specs.values() if spec.form is StorageForm.FF1)
 
     @property
     def seals(self) -> bool:

@@ -20,6 +20,7 @@ from gateway.access.tokens import new_id
 from gateway.accounts import utc_now
 from gateway.database import Pool as Database
 from gateway.database import open_pool
+from gateway.digits import means_something
 from gateway.durable import Durable, ask
 from gateway.job import Job, State, Wanted
 from gateway.job_store import JobStore
@@ -44,6 +45,8 @@ from gateway.upstream import Pool, Timeouts
 from kms.beside import Beside
 from kms.cell_store import CellStore
 from kms.cells import Cells
+from kms.digit_store import DigitStore
+from kms.digits import Digits
 from kms.tokens import SurrogateVault
 from policies.profile import Profile, load_profile
 from policies.walk import Walk
@@ -196,7 +199,8 @@ async def open_desk(settings: Settings, tenant: str, dsn: str) -> AsyncIterator[
         scanner = await vault.start(tenant)
         store, cell_store = ProtectStore(pool), CellStore(pool)
         cells = Cells(cell_store, keyring, sealing, persons=persons)
-        others = OtherForms(tenant, Beside(cell_store, keyring, sealing, persons=persons), cells)
+        digits = Digits(DigitStore(pool), keyring, means_something)
+        others = OtherForms(tenant, Beside(cell_store, keyring, sealing, persons=persons), cells, digits)
         yield Desk(
             tenant=tenant,
             settings=settings.tenants[tenant],

@@ -1,17 +1,21 @@
-"""Protecting fields that are not surrogates: dates go beside the CRM, whole texts into cells; and both come back.
+"""Protecting fields that are not surrogates: dates go beside the CRM, whole texts into cells, numbers stay digits.
 
 A date is kept before the CRM gets its placeholder, so nothing is lost whatever stops in between; it is given back in
-the spelling that was there.
+the spelling that was there. A number with a wrong check digit is reported and stays: sealed digits are known by theirs.
 """
 
 from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
+from gateway.digits import digit_field, number_of
 from gateway.protect.judge import NO_ROOM, Judged, State
 from kms import cell as text_form
 from kms.beside import Beside, standing
 from kms.cells import Cells
+from kms.digits import DigitField, Digits
+from kms.fpe import DigitsRefused
+from kms.marked_digits import Check
 from kms.tokens import Origin
 from policies.date_format import DateFormat, read_date
 from policies.field_file import PLACEHOLDER
@@ -19,13 +23,15 @@ from policies.operation import FieldSpec, StorageForm
 from policies.placeholder import DAYS, generation, placeholder
 
 NO_DATE = "date"
+NO_NUMBER = "check-digit"
 _PADDED = 16  # bytes that cells are padded to
 
 
 class OtherForms:
-    """The forms `beside` and `cell` for one tenant's records."""
+    """The forms `beside`, `cell` and `ff1` for one tenant's records."""
 
-    def __init__(self, tenant: str, beside: Beside, cells: Cells) -> None:
+    def __init__(self, tenant: str, beside: Beside, cells: Cells, digits: Digits | None = None) -> None:
+        self._digits = digits
         self._tenant = tenant
         self._beside = beside
         self._cells = cells
@@ -41,6 +47,11 @@ class OtherForms:
             assert spec.placeholder is not None
             ours = generation(spec.placeholder, read[0]) is not None
             return Judged(State.PROTECTED if ours else State.CLEAR)
+        if spec.form is StorageForm.FF1:
+            opened = await self._numbers.open(self._tenant, digit_field(spec), [text])
+            if opened:
+                return Judged(State.PROTECTED)
+            return Judged(State.CLEAR) if number_of(spec, text) == text else Judged(State.UNFIT, why=NO_NUMBER)
         row = (await self._cells.places(self._tenant, [text])).get(text)
         if row is not None and (row.entity, row.field, row.record) == (origin.entity, origin.field, origin.record):
             return Judged(State.PROTECTED)
@@ -70,6 +81,8 @@ class OtherForms:
                 "date": [spelled.text, list(spelled.months)],
                 "placeholder": spec.placeholder.isoformat(),
             }
+        if spec.form is StorageForm.FF1:
+            return await self._keep_digits(spec, origin, text)
         value = (text, record)
         (made,) = await self._cells.seal(self._tenant, origin.entity, origin.field, [value], exchange="protect")
         await self._cells.bind(self._tenant, origin.entity, origin.field, record, [made])
@@ -90,6 +103,9 @@ class OtherForms:
             some = (await self._beside.candidates(self._tenant, entity, name, [record])).get(record, [])
             kept = standing(some, number)
             return spelled.write(kept.value) if kept is not None and isinstance(kept.value, date) else None
+        if given["form"] == "ff1":
+            field = DigitField(entity, name, Check(given["check"]))
+            return (await self._numbers.open(self._tenant, field, [text])).get(text, text)
         if text_form.read(text) is None:
             return text
         (back,) = await self._cells.open(self._tenant, entity, name, [(text, record)])
@@ -109,8 +125,28 @@ class OtherForms:
         entity, name, record = given["field"]
         if given["form"] == "beside":
             await self._beside.forget(self._tenant, entity, name, record)
+        elif given["form"] == "ff1":
+            await self._numbers.note(self._tenant, {(entity, name, record): False})
         else:
             await self._cells.stand(self._tenant, entity, name, record, "")
+
+    async def _keep_digits(self, spec: FieldSpec, origin: Origin, text: str) -> tuple[str, dict[str, Any]] | None:
+        """A number under FF1, opened again before the CRM gets it."""
+        field = digit_field(spec)
+        try:
+            made = await self._numbers.seal(self._tenant, field, text)
+        except DigitsRefused:
+            return None
+        if (await self._numbers.open(self._tenant, field, [made])).get(made) != text:
+            return None
+        await self._numbers.note(self._tenant, {(origin.entity, origin.field, origin.record or ""): True})
+        return made, {"form": "ff1", "check": spec.check}
+
+    @property
+    def _numbers(self) -> Digits:
+        if self._digits is None:
+            raise RuntimeError("nobody is there to seal digits that the profile declares")
+        return self._digits
 
 
 def _generation(given: Mapping[str, Any], spelled: DateFormat, text: str) -> int | None:

@@ -12,6 +12,8 @@ from datetime import date
 from gateway.protect.reading import CrmDriver, CrmRefused, Reading
 from gateway.protect.work import Trail
 from kms import cell as text_form
+from kms.envelope import Context, FieldKey
+from kms.marked_digits import Check, is_clear, is_shaped, sealings
 from kms.suites.aes_gcm import AES_256_GCM
 from kms.surrogate import ADDRESS, BANK_CARD, EMAIL, ID_CARD, NAME, PHONE, make_email, make_serial, make_short_text
 from policies.operation import StorageForm
@@ -52,6 +54,8 @@ def forms_of(spec: FieldSpec) -> dict[str, str]:
     if spec.form is StorageForm.CELL:
         cells = {f"cell of {size} bytes": _cell(size) for size in CELL_BYTES}
         return {name: text for name, text in cells.items() if len(text) <= spec.max_chars}
+    if spec.form is StorageForm.FF1:
+        return _digits(spec)
     kind = "text" if spec.kind is None else str(spec.kind)
     key = secrets.token_bytes(32)
     samples = {
@@ -68,6 +72,21 @@ def forms_of(spec: FieldSpec) -> dict[str, str]:
         return {**samples, "prose": f"a {samples[NAME]}, {samples[PHONE]}.\r\n{samples[EMAIL]}\n{samples[ADDRESS]}"}
     # A value that is not what its field is for is stored as short text, where the CRM's own validator lets it pass.
     return {kind: samples[kind]}
+
+
+def _digits(spec: FieldSpec) -> dict[str, str]:
+    """Sealed digits of nobody's key in each length, and some that begin with zeros: a number column would drop them."""
+    key = FieldKey(secrets.token_bytes(4), secrets.token_bytes(32))
+    place, check, forms = Context("probe", "probe", spec.entity, spec.name), Check(spec.check), {}
+    for size in spec.digits:
+        body = "".join(str(secrets.randbelow(10)) for _ in range(size - 1))
+        right = next(body + last for last in "0123456789X" if is_clear(check, body + last))
+        forms[f"{size} digits with a wrong check digit"] = next(iter(sealings(key, right, place, check)))
+        zeros = "00" + body[2:]
+        forms[f"{size} digits after zeros"] = next(
+            zeros + last for last in "0123456789" if is_shaped(check, zeros + last)
+        )
+    return forms
 
 
 def _cell(size: int) -> str:
@@ -136,7 +155,9 @@ async def _prove(
     if before is None:
         return _unproved(entity, "the scratch record is gone")
     old = before.fields.get(name, "")
-    lines = spec.form is not StorageForm.BESIDE and not await _try(entity, driver, record, {name: "a\nb", **decider})
+    lines = spec.form not in (StorageForm.BESIDE, StorageForm.FF1) and not await _try(
+        entity, driver, record, {name: "a\nb", **decider}
+    )
     for form, text in forms_of(spec).items():
         if not lines:  # the field never holds several lines, so protecting never writes any there
             if form == "lines":
@@ -150,6 +171,8 @@ async def _prove(
             proof.holds = False
     if spec.form is StorageForm.BESIDE:
         proof.limits = await _date_limits(entity, driver, record, name, spec)
+    elif spec.form is StorageForm.FF1:
+        proof.limits = await _digit_limits(entity, driver, record, name, spec, decider)
     else:
         proof.limits = await _limits(entity, driver, record, name, kind, decider)
     if old:
@@ -168,6 +191,18 @@ async def _date_limits(entity: WalkEntity, driver: CrmDriver, record: str, name:
         problem = await _try(entity, driver, record, {name: text})
         if problem:
             found.append(f"{what}: {problem}")
+    return found
+
+
+async def _digit_limits(
+    entity: WalkEntity, driver: CrmDriver, record: str, name: str, spec: FieldSpec, decider: Mapping[str, str]
+) -> list[str]:
+    """How many values FF1 has here, and which other lengths the form takes; no verdict."""
+    values = "1" + "0" * (spec.digits[0] - 1)
+    found = [f"FF1 over 10^{size - 1} values, 10^6 are the least" for size in spec.digits]
+    for size in (spec.digits[0] - 1, spec.digits[-1] + 1):
+        problem = await _try(entity, driver, record, {name: (values + "00")[:size], **decider})
+        found.append(f"{size} digits: {problem or 'taken by the CRM, refused by the gateway'}")
     return found
 
 

@@ -9,17 +9,22 @@ JOB_S = 180.0
 UPLOAD = "/documents/quickforms/from_widget/document/csv/add"
 
 
-def import_contacts(browser: Browser, table: str) -> None:
-    """Import contacts from a CSV with a header row that Creme itself maps; comes back when its job has ended."""
-    listed = browser.get("/persons/contacts").expect(200)
+def import_contacts(
+    browser: Browser, table: str, listing: str = "/persons/contacts", mark: str = "last_name_colselect"
+) -> None:
+    """Import records from a CSV with a header row that Creme itself maps; comes back when its job has ended.
+
+    listing: the page of their list; mark: a field of the form that assigns columns.
+    """
+    listed = browser.get(listing).expect(200)
     kind = re.search(r"/creme_core/mass_import/(\d+)", listed.text)
     if kind is None:
-        raise BrowserFault("the list of contacts names no type")
+        raise BrowserFault("the list names no type")
     wizard = f"/creme_core/mass_import/{kind[1]}"
     document = _uploaded(browser, table)
     mapped = _sent(browser, browser.get(wizard).expect(200), {"document": document, "has_header": "on"}, "document")
     page = mapped.expect(200)
-    job = _sent(browser, page, {}, "last_name_colselect")
+    job = _sent(browser, page, {}, mark)
     if job.status != 302:
         raise BrowserFault(f"the import form answered {job.status}")
     until = time.monotonic() + JOB_S

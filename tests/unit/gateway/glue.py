@@ -18,6 +18,8 @@ from gateway.body.limits import Limits as BodyLimits
 from gateway.cell_sight import CellSight
 from gateway.collaborators import Fields, Limits, Outgoing
 from gateway.database import Pool
+from gateway.digit_sight import DigitSight
+from gateway.digits import DigitFields, means_something
 from gateway.exchange import Exchange, Head, Principal
 from gateway.installation import Installation
 from gateway.inward import Inward
@@ -34,6 +36,8 @@ from gateway.tokenise import Tokeniser
 from kms.beside import Beside
 from kms.cell_store import CellStore
 from kms.cells import Cells
+from kms.digit_store import DigitStore
+from kms.digits import Digits
 from kms.envelope import DEFAULT
 from kms.keyring import Keyring
 from kms.local import LocalProvider
@@ -119,6 +123,7 @@ class Glue:
         persons: Persons | None = None,
     ) -> None:
         self.vault = vault
+        self.keyring = keyring
         self.scanner = scanner
         self.clock = Clock()
         self.records = Records(RecordStore(pool), max_age=timedelta(days=30))
@@ -130,14 +135,19 @@ class Glue:
         store, sight = CellStore(pool), Sight(self.records)
         self.cells = Cells(store, keyring, lambda _: DEFAULT, persons=persons)
         self.beside = Beside(store, keyring, lambda _: DEFAULT)
-        self.kept = KeptFields(self.beside, self.cells, sight)
-        self.placed = Placed(self.beside, sight, RowRecords(vault, scanners.__getitem__))
+        self.digits = Digits(DigitStore(pool), keyring, means_something)
+        numbers = DigitFields(self.digits, sight)
+        self.kept = KeptFields(self.beside, self.cells, sight, numbers)
+        rows = RowRecords(vault, scanners.__getitem__)
+        self.placed = Placed(self.beside, sight, rows, DigitSight(self.digits, sight))
         cell_sight = CellSight(self.cells, sight, lambda _: self.profile.field_specs)
         self.reveal = Reveal(vault, self.records, scanners, self.clock, cell_sight)
         self.binding = Binding(vault, self.records, self.sessions, self.clock, kept=self.kept)
         self.tokeniser = Tokeniser(vault, self.records, scanners.__getitem__, kept=self.kept)
-        self.search = Search(vault, self.records)
-        self.inward = Inward(self.tokeniser, self.search, scanners.__getitem__, self.limits, kept=self.kept)
+        self.search = Search(vault, self.records, digits=numbers)
+        self.inward = Inward(
+            self.tokeniser, self.search, scanners.__getitem__, self.limits, kept=self.kept, digits=numbers
+        )
         self.outward = Outward(self.reveal, self.binding, BodyLimits(), self.placed)
         self._count = 0
 

@@ -264,6 +264,7 @@ NOT_SEALED = {
         ("vault_term", "equal_key"), ("vault_index", "key"), ("vault_cell", "cell"), ("vault_beside", "seal_key"),
     },
     "what stands in a cell of the CRM, whose keys stay live": {("vault_cell", "blob")},
+    "marks of digits in the CRM, whose keys stay live": {("vault_digits", "mark"), ("vault_digits", "ff1_key")},
     "under person keys, which the turn of their epoch wraps anew": {
         ("vault_holder", "id"), ("vault_wrap", "holder"), ("vault_wrap", "wrapped"), ("kms_shredding", "holders"),
         ("vault_cell_wrap", "cell"), ("vault_cell_wrap", "holder"), ("vault_cell_wrap", "wrapped"),
@@ -298,6 +299,7 @@ async def test_every_sealed_column_of_the_database_is_rotated(pool: Pool) -> Non
 CALLS = {
     "kms/tokens.py": 2, "kms/kind_keys.py": 3, "kms/upgrade.py": 1,
     "kms/blind.py": 4, "kms/rotation.py": 1, "kms/beside.py": 3, "kms/beside_rotation.py": 1, "kms/cells.py": 1,
+    "kms/digits.py": 2,
     "gateway/sealing.py": 1, "gateway/protect/credential.py": 1, "gateway/protect/change.py": 3, "gateway/files.py": 1,
     "gateway/composition_egress.py": 1, "gateway/rotation_sealed.py": 1,
 }  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.database import Pool
+from gateway.digits import means_something
 from gateway.job import Job, State, Wanted
 from gateway.protect.change import Changer
 from gateway.protect.other_forms import OtherForms
@@ -19,6 +20,8 @@ from gateway.protect.work import Pace, Work
 from kms.beside import Beside
 from kms.cell_store import CellStore
 from kms.cells import Cells
+from kms.digit_store import DigitStore
+from kms.digits import Digits
 from kms.envelope import DEFAULT
 from kms.keyring import Keyring
 from kms.local import LocalProvider
@@ -102,7 +105,8 @@ async def bench(pool: Pool, keyring_path: Path) -> AsyncIterator[Bench]:
     scanner = await vault.start(T)
     store = CellStore(pool)
     beside = Beside(store, keyring, lambda _: DEFAULT)
-    others = OtherForms(T, beside, Cells(store, keyring, lambda _: DEFAULT))
+    digits = Digits(DigitStore(pool), keyring, means_something)
+    others = OtherForms(T, beside, Cells(store, keyring, lambda _: DEFAULT), digits)
     yield Bench(Changer(T, vault, keyring, scanner, os.urandom, others), ProtectStore(pool), vault, beside, pool)
     await vault.close()
     await keyring.close()
