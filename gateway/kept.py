@@ -61,8 +61,8 @@ class KeptFields:
     ) -> None:
         """Set `leaf.new` where the CRM must get something else; records: those that are written, () where unknown.
 
-        alone: whether the leaf is all that its field holds; else it only shows what a record holds. path: where it stands
-        in the body itself (Target.path). Raises Refusal, KeysUnavailable, StoreUnavailable.
+        alone: whether the leaf is all that its field holds; else it only shows what a record holds. path: where it
+        stands in the body itself (Target.path). Raises Refusal, KeysUnavailable, StoreUnavailable.
         """
         operation = exchange.operation
         if spec.form is StorageForm.FF1:

@@ -94,7 +94,7 @@ class Crm:
         if tells and role != "manager":
             exchange.showing = Held({"siret": self.held[record], "name": "Works"})  # type: ignore[assignment]
         leaf = Leaf(("siret",), number)
-        await self.glue.kept.take(exchange, leaf, self.spec, (record,), "*", alone=True)
+        await self.glue.kept.take(exchange, leaf, self.spec, (record,), "*", alone=True, path=leaf.path)
         await self.glue.kept.settle(exchange, None, accepted=True)
         return number if leaf.new is None else leaf.new
 
@@ -309,13 +309,13 @@ async def test_a_form_that_is_only_worked_on_may_hold_what_its_reader_does_not_s
         assert exchange.operation is not None
         exchange.operation = replace(exchange.operation, action=Action.READ)
         leaf = Leaf(("siret",), given)
-        await crm.glue.kept.take(exchange, leaf, crm.spec, ("5",), "*", alone=True)
+        await crm.glue.kept.take(exchange, leaf, crm.spec, ("5",), "*", alone=True, path=("siret",))
         assert (leaf.text if leaf.new is None else leaf.new) == wanted
         assert exchange.kept == ()
     exchange = crm.glue.exchange("POST", EDIT, role="reader", body=b"")
     assert exchange.operation is not None
     exchange.operation = replace(exchange.operation, action=Action.READ)
-    work = crm.glue.kept.take(exchange, Leaf(("siret",), ONE), crm.spec, ("5",), "*", alone=True)
+    work = crm.glue.kept.take(exchange, Leaf(("siret",), ONE), crm.spec, ("5",), "*", alone=True, path=("siret",))
     await refused(work, FIELD_NOT_WRITABLE)
 
 
@@ -363,7 +363,7 @@ async def row(crm: Crm, role: str, text: str) -> str:
     spec = crm.glue.profile.field_for_label("SIRET code")
     assert spec is not None
     exchange = crm.glue.exchange("POST", EDIT, role=role, body=b"")
-    await crm.glue.kept.take(exchange, leaf, spec, (), "*", alone=False)
+    await crm.glue.kept.take(exchange, leaf, spec, (), "*", alone=False, path=leaf.path)
     return text if leaf.new is None else leaf.new
 
 
