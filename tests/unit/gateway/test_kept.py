@@ -533,12 +533,12 @@ async def test_a_refused_form_shows_the_text_again_and_leaves_the_old_one(crm: C
 
 
 async def test_nothing_is_shown_or_taken_while_keys_are_away(
-    pool: Pool, keyring_path: Path, tmp_path: Path, crm: Crm
+    pool: Pool, keyring_path: Path, tmp_path: Path, persons: Persons, crm: Crm
 ) -> None:
     await crm.create("5", birthday=BORN, description=NOTE)
-    async with open_glue(
-        pool, keyring_path, str(tmp_path / "creme.yaml"), tmp_path / "policy.csv", Breakable(keyring_path, SECRET)
-    ) as other:
+    profile, policy = tmp_path / "creme.yaml", tmp_path / "policy.csv"
+    provider = Breakable(keyring_path, SECRET)
+    async with open_glue(pool, keyring_path, str(profile), policy, provider, persons) as other:
         late = Crm(other, crm.provider)
         late.held = crm.held
         Breakable.broken = True
