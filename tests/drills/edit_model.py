@@ -267,7 +267,7 @@ def judge(
                     f"{before[name]!r} → {actual!r}, posted {said.text if said else None!r}, meant {sorted(allowed)!r}"
                 )
                 world.faults.append(Fault(number, what, who, way, name, how, detail))
-            elif name not in WRITES[role] and name != "note" and not same(actual, before[name]):
+            elif name not in WRITES[role] and name != "note" and _changed(name, actual, before[name]):
                 if (record, name) in world.loose:
                     world.tolerated += 1
                     continue
@@ -278,6 +278,12 @@ def judge(
         for name, said in posted.get(record, {}).items() if accepted else ():
             world.anchor(way, role, record, name, said)
         world.settle(record, values)
+
+
+def _changed(name: str, actual: str, before: str) -> bool:
+    """Whether a value is another one; everybody's day in the CRM with nothing kept beside it is no date."""
+    nothing = ("", NOBODYS_DAY) if name == "birthday" else ("",)
+    return not same(actual, before) and not (actual in nothing and before in nothing)
 
 
 def parts_kept(world: World, number: int, who: str, way: str, record: int, note: str) -> None:

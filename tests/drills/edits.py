@@ -27,6 +27,7 @@ from rich.table import Table
 
 from gateway.demo.browser import Answer, Browser, Upload, forms
 from gateway.refusal import CRM_NOT_SHOWN
+from gateway.reveal import PLACEHOLDER
 from privacy.render import unguarded
 from tests.drills.edit_crm import (
     DECLARED,
@@ -279,9 +280,9 @@ class Drill:
         return {record: {name: self._in_bulk(record, name, one) for name, one in said.items()} for record in records}
 
     def _in_bulk(self, record: int, name: str, said: Said) -> Said:
-        """The date that stands for everybody's keeps each record's own."""
-        stays = name == "birthday" and said.text == NOBODYS_DAY
-        return keeps_day(self.world.truth[record], said.how) if stays else said
+        """The date that stands for everybody's, and six bullets, keep each record's own."""
+        stays = name == "birthday" and said.text in (NOBODYS_DAY, PLACEHOLDER)
+        return replace(said, means=keeps_day(self.world.truth[record], said.how).means) if stays else said
 
     def _table(self, number: int, who: str, way: str) -> dict[int, dict[str, Said]]:
         records = self.rng.sample(list(self.world.truth), self.rng.randint(1, 3))
