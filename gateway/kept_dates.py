@@ -45,6 +45,9 @@ class KeptDates:
         text, first = leaf.text.strip(), spec.placeholder
         assert first is not None
         stored = await self._stored(exchange, spec, records) if writes else {}
+        if any(len(some) > 1 for some in stored.values()) and not self._sight.may_write(exchange, spec):
+            # Nobody is sure which date stands: what comes back might bring an old one back.
+            raise Refusal(FIELD_NOT_WRITABLE, fields=(spec.name,))
         if stored and _merges(exchange):
             await self._beside.store.note_leaving(exchange.tenant, records, [spec.entity])  # all but one of them end
         if not text:
@@ -109,7 +112,7 @@ class KeptDates:
             if same is None or await self._sight.form_at(exchange, spec, record) is not Form.CLEAR:
                 raise Refusal(FIELD_NOT_WRITABLE, fields=(spec.name,))
             numbers.append(same.generation)
-        if not numbers:
+        if len(set(numbers)) != 1:  # no record, or one text that would have to be two placeholders
             raise Refusal(FIELD_NOT_WRITABLE, fields=(spec.name,))
         return numbers[0]
 
@@ -167,7 +170,7 @@ class KeptDates:
             if len(fitting) != 1 or not seen:
                 raise Refusal(MASK_RETURNED, fields=(spec.name,))
             numbers.append(fitting[0].generation)
-        if not numbers:
+        if len(set(numbers)) != 1:
             raise Refusal(MASK_RETURNED, fields=(spec.name,))
         return numbers[0]
 
