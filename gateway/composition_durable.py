@@ -52,7 +52,7 @@ def rotation_of(settings: Settings, database: Database, keyring: Keyring, person
         SealedMover(sealed, keyring, secrets.token_bytes, how),
         DigestMover(sealed),
         BesideMover(beside, keyring, secrets.token_bytes, how),
-        CrmMover(store, beside, DigitStore(database)),
+        CrmMover(store, DigitStore(database)),
     )
     return Rotation(VaultStore(database), keyring, secrets.token_bytes, how, movers, persons)
 

@@ -1,12 +1,11 @@
-"""Values kept beside the CRM by record, for fields whose shape has no room: dates, and digits under FF1.
+"""Values kept beside the CRM by record, for fields whose shape has no room: dates.
 
 A date leaves a placeholder in the CRM and is sealed here. The placeholder is one of many days: which one names the
 *generation* of the value, so that what stands in the CRM tells which of the values kept here it accepted, also when its
-answer never came. Digits stay in the CRM under FF1; what is kept here is which key they are under and their checksum,
-compared before anything is shown. On create the record is not known: the envelope waits under the exchange (`cell`),
-sealed for that, and `bind` seals it anew for its record, so that a row moved to another record does not open.
-Each value has a value key of its own, wrapped for its holder (kms.holding): erasing a person makes it unreadable.
-Neither form announces itself in the CRM's answers: both are found by profile only.
+answer never came. On create the record is not known: the envelope waits under the exchange (`cell`), sealed for that,
+and `bind` seals it anew for its record, so that a row moved to another record does not open. Each value has a value key
+of its own, wrapped for its holder (kms.holding): erasing a person makes it unreadable. The form announces nothing in the
+CRM's answers: it is found by profile only.
 """
 
 import contextlib
@@ -17,7 +16,7 @@ from functools import partial
 from itertools import chain
 from typing import TypeVar
 
-from kms import fpe, value_key
+from kms import value_key
 from kms.beside_store import BesideRow, BesideStore, lock_generations, put_beside
 from kms.envelope import NONCE_BYTES, Context, EnvelopeInvalid, FieldKey, Sealing, key_id
 from kms.holder_store import EntriesErased, HoldersChanged, Place, WrapRow
@@ -31,7 +30,6 @@ from kms.store import KeysChanged
 APPLICATION = "beside"
 WAITING = "beside waiting"
 SEAL = "seal"
-DIGITS, FF1 = "ff1", "ff1"
 PAD_TO = 32
 _PIECE = 500
 _ATTEMPTS = 4
@@ -64,7 +62,7 @@ def standing(candidates: Sequence[Candidate], generation: int) -> Candidate | No
 
 
 class Beside:
-    """Dates and digits of all tenants; one per process. sealing: how a tenant seals new values.
+    """Dates of all tenants; one per process. sealing: how a tenant seals new values.
 
     persons: person keys; without them values get no value keys, and those that have one are refused.
     """
@@ -84,7 +82,7 @@ class Beside:
         self._entropy = entropy
         self.holding = None if persons is None else Holding(store, persons, entropy)
         self.damaged = 0
-        """Envelopes and digits met that did not open; each stayed hidden."""
+        """Envelopes met that did not open; each stayed hidden."""
 
     # -- writing -------------------------------------------------------------------------------------------------
 
@@ -123,17 +121,6 @@ class Beside:
     async def withdraw(self, tenant: str, entity: str, field: str, records: Sequence[str], generation: int) -> None:
         """The CRM refused what was offered to these records; raises StoreUnavailable."""
         await self.store.withdraw_beside(tenant, entity, field, records, generation)
-
-    async def keep_digits(
-        self, tenant: str, entity: str, field: str, clear: str, *, record: str | None, cell: str
-    ) -> str:
-        """Keep what is needed to open digits again, and give the digits for the CRM; raises DigitsRefused, too."""
-        key = await self._keyring.field_key(tenant, f"{DIGITS}/{entity}/{field}", FF1)
-        place = Context(tenant, APPLICATION, entity, field)
-        sealed = fpe.encrypt(key, clear, place)
-        proof = key.id.hex() + fpe.checksum_of(key, clear, place).hex()
-        await self.keep(tenant, entity, field, proof, record=record, cell=cell)
-        return sealed
 
     async def bind(self, tenant: str, cell: str, entity: str, record: str) -> None:
         """Give what waits under a cell its record; raises KeysUnavailable, StoreUnavailable, EnvelopeInvalid."""
@@ -243,42 +230,6 @@ class Beside:
         """
         found = await self.candidates(tenant, entity, field, records)
         return {record: some[0].value for record, some in found.items() if some[0].accepted}
-
-    async def read_digits(self, tenant: str, entity: str, field: str, sealed: Mapping[str, str]) -> dict[str, str]:
-        """Clear digits by record, from what the CRM holds by record; absent where they are not what was stored.
-
-        Raises KeysUnavailable, StoreUnavailable.
-        """
-        proofs = await self.read(tenant, entity, field, list(sealed))
-        stored = {record: bytes.fromhex(proof) for record, proof in proofs.items() if isinstance(proof, str)}
-        gone: set[bytes] = set()
-        keys = await self._keyring.by_id(tenant, {proof[:4] for proof in stored.values()}, gone) if stored else {}
-        place = Context(tenant, APPLICATION, entity, field)
-        opened = {}
-        for record, proof in stored.items():
-            if proof[:4] in gone:
-                continue
-            key: FieldKey | None = keys.get(proof[:4])
-            try:
-                if key is None:
-                    raise fpe.ChecksumWrong
-                opened[record] = fpe.open_checked(key, sealed[record], place, proof[4:])
-            except (fpe.ChecksumWrong, fpe.DigitsRefused):
-                self.damaged += 1
-        return opened
-
-    async def digits_under(self, tenant: str, entity: str, field: str, key: bytes) -> int:
-        """In how many records a field stands in the CRM under an FF1 key; raises KeysUnavailable, StoreUnavailable.
-
-        What is kept of them and does not open is counted, too: it may be.
-        """
-        count, after = 0, ("", "", -1)
-        while rows := await self.store.every_beside(tenant, entity, field, after, _PIECE):
-            opened = await self._opened(tenant, rows)
-            count += len(rows) - len(opened)
-            count += sum(isinstance(proof, str) and proof.startswith(key.hex()) for _, proof in opened)
-            after = (rows[-1].record, rows[-1].cell, rows[-1].generation)
-        return count
 
     async def _opened(self, tenant: str, rows: Sequence[BesideRow]) -> list[tuple[BesideRow, Value]]:
         """What opens of some rows; what is erased or under a destroyed key is left out, the rest is counted."""

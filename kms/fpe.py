@@ -5,9 +5,9 @@ here. The domain has at least 10^6 values: at least six decimal digits. The twea
 its length, so equal digits of two fields differ.
 What it cannot do, and what a profile that chooses it accepts: it announces nothing, so it is found by profile only; it
 is deterministic, so equality shows; it cannot be shredded, so it is erased by overwriting; it is not authenticated, so
-any digits decrypt to something. A mark (or a checksum) is kept in the gateway's store for that, and a value is only
-shown after it was compared; see kms.digits for the storage form. Never for phones (the result can be a stranger's
-number), PINs, ages or short codes.
+any digits decrypt to something. A mark is kept in the gateway's store for that, and a value is only shown after it was
+compared; see kms.digits for the storage form. Never for phones (the result can be a stranger's number), PINs, ages or
+short codes.
 """
 
 import hmac
@@ -20,7 +20,6 @@ DIGITS = "0123456789"
 LEAST_DOMAIN = 10**6
 """SP 800-38G rev. 1, second draft, 5: radix^length is at least one million."""
 MOST_CHARACTERS = 256
-CHECKSUM_BYTES = 8
 MARK_BYTES = 16
 
 
@@ -28,15 +27,6 @@ class DigitsRefused(ValueError):  # noqa: N818 - names what happened
     """A value FF1 may not or cannot take; the text says why and never repeats the value."""
 
     permanent = True
-
-
-class ChecksumWrong(Exception):  # noqa: N818 - names what is wrong
-    """Decrypted digits are not those that were encrypted at this place: changed, moved, or another key."""
-
-    permanent = True
-
-    def __init__(self) -> None:
-        super().__init__("the digits do not belong here")
 
 
 def encrypt(key: FieldKey, clear: str, context: Context, alphabet: str = DIGITS, *, turn: int | None = None) -> str:
@@ -52,20 +42,6 @@ def decrypt(key: FieldKey, sealed: str, context: Context, alphabet: str = DIGITS
     """What `encrypt` was given, if this came from it: nothing here can tell. Raises DigitsRefused."""
     check(sealed, alphabet)
     return str(ff1.decrypt(_cipher_key(key), _tweak(context, turn), alphabet, sealed))
-
-
-def open_checked(key: FieldKey, sealed: str, context: Context, checksum: bytes, alphabet: str = DIGITS) -> str:
-    """The digits, compared with the stored checksum of their record; raises ChecksumWrong, DigitsRefused."""
-    clear = decrypt(key, sealed, context, alphabet)
-    if not hmac.compare_digest(checksum_of(key, clear, context), checksum):
-        raise ChecksumWrong
-    return clear
-
-
-def checksum_of(key: FieldKey, clear: str, context: Context) -> bytes:
-    """8 bytes of HMAC-SHA-256 over place, record and digits; with the record, so that equal values do not show."""
-    data = _lengths(context.tenant, context.application, context.entity, context.field, context.record, clear)
-    return hmac.digest(_derived(key, b"G1 ff1 sum"), data, "sha256")[:CHECKSUM_BYTES]
 
 
 def mark_of(key: FieldKey, sealed: str, context: Context) -> bytes:

@@ -6,8 +6,7 @@ different number that was made under the key (some may have been overwritten sin
 was noted before the change. Cells that were sealed for a known record are noted nowhere and are not in the count.
 """
 
-from kms import beside, cells
-from kms.beside import Beside
+from kms import cells, digits
 from kms.cell_store import CellStore
 from kms.digit_store import DigitStore
 from kms.rotation import End, Renewed
@@ -19,17 +18,16 @@ _NOTED = (cells.APPLICATION, FILES)
 class CrmMover:
     """`kms.rotation.Mover` that moves nothing and counts."""
 
-    def __init__(self, store: CellStore, kept: Beside, made: DigitStore | None = None) -> None:
-        self._made = made
+    def __init__(self, store: CellStore, made: DigitStore) -> None:
         self._store = store
-        self._beside = kept
+        self._made = made
 
     def end(self, scope: str, purpose: str) -> End | None:
         """The old key stays."""
         application, _, place = scope.partition("/")
         noted = application in _NOTED and purpose == cells.PURPOSE
-        digits = application == beside.DIGITS and purpose == beside.FF1
-        return End.STANDING if place and (noted or digits) else None
+        numbers = application == digits.SCOPE and purpose == digits.PURPOSE
+        return End.STANDING if place and (noted or numbers) else None
 
     async def total(self, tenant: str, scope: str, purpose: str) -> int:
         """Nothing is moved."""
@@ -42,7 +40,6 @@ class CrmMover:
     async def left(self, tenant: str, scope: str, purpose: str, key: bytes) -> int:
         """Fields, cells and files that are known to be under a key; see above. Raises StoreUnavailable."""
         application, entity, field = scope.split("/", 2)
-        if application == beside.DIGITS:
-            made = await self._made.under(tenant, entity, field, key) if self._made is not None else 0
-            return made + await self._beside.digits_under(tenant, entity, field, key)
+        if application == digits.SCOPE:
+            return await self._made.under(tenant, entity, field, key)
         return await self._store.cells_before(tenant, entity, field, key)

@@ -25,10 +25,13 @@ from gateway.settings import Settings
 from gateway.settings_file import build_settings
 from kms.beside import Beside
 from kms.cell_store import CellRow, CellStore
+from kms.digit_store import DigitStore
+from kms.digits import DigitField, Digits
 from kms.envelope import DEFAULT, NONCE_BYTES, key_id, open_, seal
 from kms.keyring import Keyring
 from kms.local import LocalProvider
 from kms.local_epochs import LocalEpochs
+from kms.marked_digits import Check
 from kms.person_store import sqlite_store
 from kms.persons import Persons
 from kms.rotation import End, Rotation
@@ -223,14 +226,15 @@ async def test_keyed_digests_of_protected_fields_are_still_confirmed_and_counted
 
 async def test_digits_and_files_in_the_crm_are_counted_not_claimed(site: Site) -> None:
     """The old key stays live for them, and what is written afterwards is not among them."""
-    for number in range(3):
-        await site.beside.keep_digits(T, *DIGITS, f"622202000{number}", record=f"r{number}", cell="")
+    digits, field = Digits(DigitStore(site.pool), site.keyring, lambda _: False), DigitField(*DIGITS, Check.LUHN)
+    for number in ("73282932000074", "41816609600069"):
+        await digits.seal(T, field, number)
     old = await site.rotation.current(T, "ff1/contact/number", "ff1")
     assert site.rotation.end("ff1/contact/number", "ff1") is End.STANDING
     await site.rotation.switch(T, "ff1/contact/number", "ff1", old)
-    stands = await site.beside.keep_digits(T, *DIGITS, "6222020099", record="r0", cell="")
+    stands = await digits.seal(T, field, "35600000000048")
     assert await site.rotation.left(T, "ff1/contact/number", "ff1", old) == 2
-    assert await site.beside.read_digits(T, *DIGITS, {"r0": stands}) == {"r0": "6222020099"}
+    assert await digits.open(T, field, [stands]) == {stands: "35600000000048"}
 
     cells = CellStore(site.pool)
     await site.keyring.field_key(T, "file/document/content", "seal")

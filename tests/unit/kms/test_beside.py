@@ -1,4 +1,4 @@
-"""Dates and FF1 digits by record on a real PostgreSQL: right values, nothing moved opens."""
+"""Dates by record on a real PostgreSQL: right values, nothing moved opens."""
 
 import asyncio
 from datetime import date, timedelta
@@ -9,7 +9,6 @@ from gateway.database import Pool
 from kms.beside import Beside, GenerationsUsed, standing
 from kms.cell_store import CellStore
 from kms.envelope import EnvelopeInvalid, Sealing
-from kms.fpe import DigitsRefused
 from kms.keyring import Keyring
 from kms.provider import KeysUnavailable
 from kms.store import StoreUnavailable
@@ -43,13 +42,13 @@ async def test_a_date_is_kept_by_record_and_replaced(beside: Beside) -> None:
 
 async def test_what_waits_is_read_only_once_it_is_bound_and_by_one_record(beside: Beside) -> None:
     await beside.keep(T, *BORN, date(1976, 2, 29), record=None, cell="c1")
-    digits = await beside.keep_digits(T, *NUMBER, "6222020000", record=None, cell="c1")
+    await beside.keep(T, *NUMBER, "6222020000", record=None, cell="c1")
     assert await beside.read(T, *BORN, ["", "1", "c1"]) == {}
     await beside.bind(T, "c1", "contact", "1")
     await beside.bind(T, "c1", "contact", "2")
     await beside.bind(T, "other", "contact", "3")
     assert await beside.read(T, *BORN, ["1", "2", "3"]) == {"1": date(1976, 2, 29)}
-    assert await beside.read_digits(T, *NUMBER, {"1": digits, "2": digits}) == {"1": "6222020000"}
+    assert await beside.read(T, *NUMBER, ["1", "2"]) == {"1": "6222020000"}
 
 
 async def test_of_two_who_bind_at_once_one_record_gets_the_value(beside: Beside) -> None:
@@ -81,25 +80,6 @@ async def test_what_waits_cannot_be_put_under_a_record_by_hand(beside: Beside, p
     assert await beside.read(T, *BORN, ["2"]) == {}
 
 
-async def test_digits_changed_in_the_crm_or_of_another_record_are_not_shown(beside: Beside) -> None:
-    first = await beside.keep_digits(T, *NUMBER, "6222020000", record="1", cell="")
-    second = await beside.keep_digits(T, *NUMBER, "6222020001", record="2", cell="")
-    assert len(first) == 10
-    assert first.isdigit()
-    assert first != "6222020000"
-    assert await beside.keep_digits(T, *NUMBER, "6222020000", record="3", cell="") == first
-    changed = first[:-1] + str((int(first[-1]) + 1) % 10)
-    assert await beside.read_digits(T, *NUMBER, {"1": changed, "2": first, "3": first}) == {"3": "6222020000"}
-    assert await beside.read_digits(T, *NUMBER, {"1": "1234", "2": second, "4": first}) == {"2": "6222020001"}
-    assert beside.damaged == 3
-
-
-async def test_short_digits_are_refused_before_anything_is_kept(beside: Beside) -> None:
-    with pytest.raises(DigitsRefused):
-        await beside.keep_digits(T, *NUMBER, "12345", record="1", cell="")
-    assert await beside.read(T, *NUMBER, ["1"]) == {}
-
-
 async def test_without_keys_or_store_nothing_is_kept_or_read(
     beside: Beside, keyring: Keyring, failing: Failing, pool: Pool
 ) -> None:
@@ -108,8 +88,6 @@ async def test_without_keys_or_store_nothing_is_kept_or_read(
     keyring.forget()
     with pytest.raises(KeysUnavailable):
         await beside.keep(T, *BORN, date(1976, 2, 29), record="1", cell="")
-    with pytest.raises(KeysUnavailable):
-        await beside.keep_digits(T, *NUMBER, "6222020000", record="1", cell="")
     with pytest.raises(KeysUnavailable):
         await beside.bind(T, "c", "contact", "1")
     failing.broken = False
@@ -121,7 +99,7 @@ async def test_without_keys_or_store_nothing_is_kept_or_read(
 
 async def test_the_store_holds_no_clear_value(beside: Beside, pool: Pool) -> None:
     await beside.keep(T, *BORN, date(1976, 2, 29), record="1", cell="")
-    await beside.keep_digits(T, *NUMBER, "6222020000", record="1", cell="")
+    await beside.keep(T, *NUMBER, "6222020000", record="1", cell="")
     async with pool.connection() as connection:
         rows = await (await connection.execute("SELECT t::text, t.blob FROM vault_beside t")).fetchall()
     assert len(rows) == 2

@@ -6,6 +6,7 @@ import pytest
 
 from gateway.database import Pool
 from kms import marked_digits
+from kms.cell_store import CellStore
 from kms.digit_store import DigitStore
 from kms.digits import DigitField, Digits
 from kms.envelope import Sealing
@@ -93,13 +94,9 @@ async def test_a_number_keeps_its_digits_when_recognisers_learn_to_take_them_for
 async def test_after_a_change_of_keys_old_digits_open_and_their_number_keeps_them(
     pool: Pool, digits: Digits, keyring: Keyring
 ) -> None:
-    from kms.beside import Beside
-    from kms.cell_store import CellStore
-
     made = await digits.seal(T, SIRET, ONE)
     old = await keyring.field_key(T, SIRET.scope, "ff1")
-    store = CellStore(pool)
-    mover = CrmMover(store, Beside(store, keyring, lambda _: Sealing()), DigitStore(pool))
+    mover = CrmMover(CellStore(pool), DigitStore(pool))
     rotation = Rotation(Store(pool), keyring, bytes, lambda _: Sealing(), (mover,))
     assert rotation.end(SIRET.scope, "ff1") is End.STANDING
     assert await rotation.switch(T, SIRET.scope, "ff1", old.id)

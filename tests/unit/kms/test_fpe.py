@@ -38,7 +38,6 @@ def test_digits_become_digits_of_the_same_length_and_come_back(clear: str) -> No
     assert len(sealed) == len(clear)
     assert set(sealed) <= set(fpe.DIGITS)
     assert fpe.decrypt(KEY, sealed, PLACE) == clear
-    assert fpe.open_checked(KEY, sealed, PLACE, fpe.checksum_of(KEY, clear, PLACE)) == clear
 
 
 def test_it_is_a_permutation_of_its_domain() -> None:
@@ -100,18 +99,6 @@ def test_what_ff1_may_not_take_is_refused_without_repeating_it(clear: str, alpha
 def test_the_smallest_domains_that_the_standard_allows() -> None:
     for clear, alphabet in (("123456", fpe.DIGITS), ("abcd", LETTERS), ("01" * 10, "01")):
         assert fpe.decrypt(KEY, fpe.encrypt(KEY, clear, PLACE, alphabet), PLACE, alphabet) == clear
-
-
-def test_changed_digits_and_those_of_another_record_do_not_open() -> None:
-    clear = "1234567890"
-    sealed, checksum = fpe.encrypt(KEY, clear, PLACE), fpe.checksum_of(KEY, clear, PLACE)
-    changed = sealed[:-1] + str((int(sealed[-1]) + 1) % 10)
-    other = Context("acme", "crm", "contact", "customer_number", "2")
-    for text, place, stored in ((changed, PLACE, checksum), (sealed, other, checksum), (sealed, PLACE, bytes(8))):
-        with pytest.raises(fpe.ChecksumWrong) as caught:
-            fpe.open_checked(KEY, text, place, stored)
-        assert str(caught.value) == "the digits do not belong here"
-    assert fpe.checksum_of(KEY, clear, other) != checksum
 
 
 def test_only_aes_256_and_never_ff3_1() -> None:
