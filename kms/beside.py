@@ -4,8 +4,8 @@ A date leaves a placeholder in the CRM and is sealed here. The placeholder is on
 *generation* of the value, so that what stands in the CRM tells which of the values kept here it accepted, also when its
 answer never came. On create the record is not known: the envelope waits under the exchange (`cell`), sealed for that,
 and `bind` seals it anew for its record, so that a row moved to another record does not open. Each value has a value key
-of its own, wrapped for its holder (kms.holding): erasing a person makes it unreadable. The form announces nothing in the
-CRM's answers: it is found by profile only.
+of its own, wrapped for its holder (kms.holding): erasing a person makes it unreadable. In the CRM's
+answers the form announces nothing: it is found by profile only.
 """
 
 import contextlib
