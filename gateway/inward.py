@@ -278,13 +278,14 @@ class _Sorting:
             self.targets += self._emptied(part.container)
 
     def _emptied(self, document: json.JsonDocument) -> Iterator[Target]:
-        """Fields in other forms than surrogates that a JSON document empties with null or false."""
+        """Declared fields that a JSON document empties with null or false, as if an empty text stood there."""
         for leaf in document.blanks:
             found = selector.rule_for(self.operation.rules, leaf.path, leaf.siblings)
             spec = found[1] if found is not None else None
-            if spec is not None and spec.form is not StorageForm.SURROGATE and not self.operation.left_alone:
+            if spec is not None and not self.operation.left_alone:
+                free = spec.kind is None and spec.form is StorageForm.SURROGATE
                 alone = selector.names_one_place(self.operation, leaf.path, leaf.siblings)
-                yield Target(leaf, Treatment.VALUE, spec, alone=alone)
+                yield Target(leaf, Treatment.TEXT if free else Treatment.VALUE, spec, alone=alone, path=leaf.path)
 
     def _question(
         self,
