@@ -8,8 +8,9 @@ import pytest
 
 from gateway.body.leaf import Leaf
 from gateway.database import Pool
+from gateway.prose import runs
 from gateway.refusal import FIELD_NOT_WRITABLE, VALUE_INVALID, VALUE_TOO_LONG, Refusal
-from gateway.tokenise import Tokeniser, runs
+from gateway.tokenise import Tokeniser
 from gateway.treatment import Target, Treatment
 from kms.provider import KeysUnavailable
 from kms.tokens import StoreUnavailable
