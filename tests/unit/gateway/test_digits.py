@@ -286,6 +286,15 @@ async def test_masks_are_put_back_only_where_the_crm_tells_what_stands_there(crm
     await refused(crm.save("5", BULLETS, "manager"), MASK_RETURNED)
 
 
+async def test_what_stands_inside_something_else_is_compared_with_no_field_of_the_page(crm: Crm) -> None:
+    """A string that holds JSON may name a key like a field: what the page says of that field says nothing about it."""
+    held = await crm.create("5", ONE)
+    exchange = crm.glue.exchange("POST", "/persons/organisation/edit/5", role="registry", body=b"{}")
+    exchange.showing = Held({"siret": held})  # type: ignore[assignment]
+    leaf = Leaf(("siret",), held)
+    await refused(crm.glue.kept.take(exchange, leaf, crm.spec, ("5",), "*", alone=True, path=None), MASK_RETURNED)
+
+
 @pytest.mark.parametrize("given", [WRONG, ONE[:-1], f"{ONE}0", f"{ONE[:7]} {ONE[7:]}", "abc", "７" * 14])
 async def test_what_is_no_number_of_the_field_is_refused(crm: Crm, given: str) -> None:
     await crm.create("5", ONE)
