@@ -52,6 +52,8 @@ REASONS: Mapping[str, str] = {
     "value-invalid": N_("Value cannot be stored in the field"),
     "value-too-long": N_("Value too long for the field"),
     "mask-returned": N_("Mask sent back without its value"),
+    "copy-shows-more": N_("Copy would show its maker more"),
+    "digits-invalid": N_("Number with a wrong check digit or length"),
     "crm-not-shown": N_("CRM did not say in time what stands there"),
     "needs-record": N_("Value that needs a record of its own"),
     "record-unknown": N_("Record made, but the CRM did not say which"),
