@@ -21,7 +21,7 @@ from gateway.refusal import (
     Refusal,
 )
 from gateway.sight import Sight, decided
-from gateway.typed import writes_to_records
+from gateway.typed import merges, writes_to_records
 from gateway.unchanged import shown_text
 from gateway.verdict import PLACEHOLDER
 from kms.digits import DigitField, Digits
@@ -32,7 +32,6 @@ from policies.operation import FieldSpec, Operation
 from policies.profile import Action
 from privacy import mask, recognise
 
-_MERGES = "merges"  # of the extras of an operation: two records become one
 HELD, EMPTY = "held", "empty"
 
 
@@ -141,7 +140,7 @@ class DigitFields:
         """
         operation, view = exchange.operation, decided(exchange).view
         sources = () if operation is None else operation.touched
-        if operation is not None and _MERGES in operation.extra and writes_to_records(operation):
+        if operation is not None and merges(operation) and writes_to_records(operation):
             sources = (*sources, *operation.records)
         if not sources or view.sees_everything:
             return

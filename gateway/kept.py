@@ -24,7 +24,7 @@ from gateway.refusal import (
 )
 from gateway.sight import Sight, decided
 from gateway.treatment import SOME_RECORD
-from gateway.typed import writes_to_records
+from gateway.typed import merges, writes_to_records
 from gateway.verdict import PLACEHOLDER
 from kms.beside import Beside
 from kms.cells import Cells
@@ -35,7 +35,6 @@ from privacy import mask, validate
 
 # Actions that write no value of a file; whatever else brings one cannot say whose it is.
 _KNOWS_RECORDS = frozenset({Action.CREATE, Action.UPDATE, Action.READ, Action.LIST, Action.SEARCH, Action.EXPORT})
-_MERGES = "merges"  # of the extras of an operation: two records become one
 _CELL = re.compile(r"~?G1\.[A-Za-z0-9_-]{32}")  # what may be a cell, whole or cut at either end
 
 
@@ -75,11 +74,11 @@ class KeptFields:
                 raise Refusal(NEEDS_RECORD, fields=(spec.name,))  # a row of a file: no answer will say which record
             return
         writes = writes_to_records(operation)
-        if writes and not alone and leaf.text.strip():
+        if writes and not alone and leaf.text.strip() and not merges(operation):
             raise Refusal(NEEDS_RECORD, fields=(spec.name,))  # one of several records that are written in one call
         writes = alone and writes
         if spec.form is StorageForm.BESIDE:
-            await self._dates.take(exchange, leaf, spec, records, mask_char, writes=writes)
+            await self._dates.take(exchange, leaf, spec, records, mask_char, writes=writes, path=path)
         else:
             await self._cell(exchange, leaf, spec, records, mask_char, writes=writes)
 

@@ -11,8 +11,10 @@ from gateway.body.leaf import Leaf
 from gateway.exchange import Exchange, Kept
 from gateway.refusal import FIELD_NOT_WRITABLE, MASK_RETURNED, NEEDS_RECORD, VALUE_INVALID, Refusal
 from gateway.sight import Sight
+from gateway.typed import merges
+from gateway.unchanged import shown_text
 from gateway.verdict import PLACEHOLDER
-from kms.beside import Beside, Candidate, GenerationsUsed
+from kms.beside import Beside, Candidate, GenerationsUsed, standing
 from policies.date_format import read_date
 from policies.decision import Form
 from policies.operation import FieldSpec, StorageForm
@@ -20,7 +22,6 @@ from policies.placeholder import DAYS, generation, placeholder
 from policies.profile import Action
 from privacy import mask
 
-MERGES = "merges"  # of the extras of an operation: two records become one
 Stored = Mapping[str, Sequence[Candidate]]
 
 
@@ -40,15 +41,18 @@ class KeptDates:
         mask_char: str,
         *,
         writes: bool,
+        path: tuple[str, ...] | None = None,
     ) -> None:
-        """Set `leaf.new` where the CRM must get something else; raises Refusal, KeysUnavailable, StoreUnavailable."""
+        """Set `leaf.new` where the CRM must get something else; raises Refusal, KeysUnavailable, StoreUnavailable.
+
+        path: where the leaf stands in the body itself (Target.path).
+        """
         text, first = leaf.text.strip(), spec.placeholder
         assert first is not None
         stored = await self._stored(exchange, spec, records) if writes else {}
         if any(len(some) > 1 for some in stored.values()) and not self._sight.may_write(exchange, spec):
-            # Nobody is sure which date stands: what comes back might bring an old one back.
-            raise Refusal(FIELD_NOT_WRITABLE, fields=(spec.name,))
-        if stored and _merges(exchange):
+            stored = await self._told(exchange, spec, stored, path)
+        if stored and merges(exchange.operation):
             await self._beside.store.note_leaving(exchange.tenant, records, [spec.entity])  # all but one of them end
         if not text:
             if writes:
@@ -72,6 +76,22 @@ class KeptDates:
         exchange.retyped[spec.entity, spec.name] = text
         number = await self._keep(exchange, spec, records, stored, day) if writes else 0
         leaf.new = spelled.write(placeholder(first, number))
+
+    @staticmethod
+    async def _told(exchange: Exchange, spec: FieldSpec, stored: Stored, path: tuple[str, ...] | None) -> Stored:
+        """Which of several dates stands, where nobody else is sure: the CRM says it, asked with this person's session.
+
+        It counts for this write alone. What comes back might bring an old date back, so where the CRM does not tell it
+        is refused.
+        """
+        held = await shown_text(exchange, path) if len(stored) == 1 else None
+        found = read_date(spec.dates, held.strip()) if held is not None else None
+        number = generation(spec.placeholder, found[0]) if found is not None and spec.placeholder is not None else None
+        ((record, some),) = stored.items() if len(stored) == 1 else (("", ()),)
+        stands = standing(some, number) if number is not None else None
+        if stands is None:
+            raise Refusal(FIELD_NOT_WRITABLE, fields=(spec.name,))
+        return {record: [stands]}
 
     # -- a new date ----------------------------------------------------------------------------------------------
 
@@ -97,7 +117,7 @@ class KeptDates:
             number = await self._beside.offer(exchange.tenant, spec.entity, spec.name, day, records, DAYS)
         except GenerationsUsed:
             raise Refusal(NEEDS_RECORD, fields=(spec.name,)) from None
-        sure = len(records) == 1 or _merges(exchange)
+        sure = len(records) == 1 or merges(exchange.operation)
         new = (Kept(spec.entity, spec.name, record, generation=number, sure=sure) for record in records)
         exchange.kept = (*exchange.kept, *new)
         return number
@@ -128,7 +148,7 @@ class KeptDates:
             # A number may be used again after a deletion: nothing of then may stand behind this placeholder.
             exchange.kept = (*exchange.kept, Kept(spec.entity, spec.name, ""))
             return number
-        if _merges(exchange):
+        if merges(exchange.operation):
             return await self._share(exchange, spec, records, stored, number)
         some = [stored.get(record, ()) for record in records]
         if len(some) > 1:
@@ -177,7 +197,7 @@ class KeptDates:
     def _empty(self, exchange: Exchange, spec: FieldSpec, stored: Stored, *, may: bool) -> None:
         if stored and not may:
             raise Refusal(FIELD_NOT_WRITABLE, fields=(spec.name,))
-        if len(stored) > 1 and not _merges(exchange):
+        if len(stored) > 1 and not merges(exchange.operation):
             # Of several records the CRM may empty some, and an empty field names no generation.
             raise Refusal(NEEDS_RECORD, fields=(spec.name,))
         ended = (
@@ -273,7 +293,3 @@ def _standing_number(some: Sequence[Candidate], number: int, spec: FieldSpec) ->
 def _masks(spec: FieldSpec, one: Candidate, mask_char: str) -> str:
     assert isinstance(one.value, date)
     return mask.mask(str(spec.kind), one.value.isoformat(), char=mask_char)
-
-
-def _merges(exchange: Exchange) -> bool:
-    return exchange.operation is not None and MERGES in exchange.operation.extra

@@ -15,6 +15,11 @@ _ASKS = frozenset({Action.READ, Action.LIST, Action.SEARCH, Action.EXPORT})
 _FORM = ".form"  # ends the ids of operations that only work on a form (on_change and its like)
 
 
+def merges(operation: Operation | None) -> bool:
+    """Whether an operation makes one record of two; the profile says so."""
+    return operation is not None and "merges" in operation.extra
+
+
 def writes_to_records(operation: Operation | None) -> bool:
     """Whether what stands in the body is written: a read that names a record never puts values on it."""
     return operation is None or operation.action not in _ASKS

@@ -26,7 +26,7 @@ DECLARED = ("name", "email", "phone", "mobile", "id_card", "bank_card", "address
 TABLE = (*DECLARED, "note", "stage")  # columns of exports and imports
 APART = ("birthday", "memo")  # a date kept beside the CRM, a text kept as a cell: neither goes into tables
 FIELDS = (*TABLE, *APART)
-NOBODYS_DAY = "1900-01-01"  # what the CRM holds instead of a date
+NOBODYS_YEAR = "1900-"  # the CRM holds one of its days instead of a date
 _LONG = ("address", "note", "memo")
 _DATE = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}|")
 

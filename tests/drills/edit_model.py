@@ -13,7 +13,7 @@ from gateway.demo.people import Person, make_people
 from gateway.reveal import PLACEHOLDER
 from privacy import mask, recognise
 from privacy.render import unguarded
-from tests.drills.edit_crm import APART, DECLARED, FIELDS, NOBODYS_DAY
+from tests.drills.edit_crm import APART, DECLARED, FIELDS, NOBODYS_YEAR
 
 Values = dict[str, str]
 SEES: Mapping[str, Mapping[str, str]] = {
@@ -188,17 +188,22 @@ def _grouped(card: str) -> str:
 def kept(seen: Snapshot, name: str, now: Values) -> Said:
     """A field posted back as it was shown."""
     text, value = seen.shown[name], seen.truth[name]
-    if name == "birthday" and text == NOBODYS_DAY:
-        return keeps_day(now, "unchanged", seen.truth, old=seen.old)
+    if name == "birthday" and text.startswith(NOBODYS_YEAR):
+        return keeps_day(text, now, "unchanged", seen.truth, old=seen.old)
     if seen.way in ("json", "form") or same(text, value) or (seen.way == "csv" and same(unguarded(text), value)):
         return Said(text, frozenset({value}), "unchanged", sure=same(value, now[name]), old=seen.old)
     return readable(text, now[name], value)
 
 
-def keeps_day(now: Values, how: str, then: Values | None = None, *, old: bool = False) -> Said:
-    """The date that stands for everybody's: a record keeps the one it has, and one that has none gets this."""
+def keeps_day(text: str, now: Values, how: str, then: Values | None = None, *, old: bool = False) -> Said:
+    """A day that stands for the date kept beside it: a record keeps the one it has, and one that has none gets this."""
     sure = then is not None and then["birthday"] == now["birthday"]
-    return Said(NOBODYS_DAY, frozenset({now["birthday"] or NOBODYS_DAY}), how, sure=sure, old=old)
+    means = {now["birthday"], text} if _is_no_date(now["birthday"]) else {now["birthday"]}
+    return Said(text, frozenset(means), how, sure=sure, old=old)
+
+
+def _is_no_date(text: str) -> bool:
+    return not text or text.startswith(NOBODYS_YEAR)
 
 
 def readable(text: str, *values: str) -> Said:
@@ -222,8 +227,8 @@ def around(seen: Snapshot, name: str, rng: random.Random) -> Said:
 def pasted(other: Snapshot, name: str, into: str, now: Values) -> Said:
     """What was shown of another record, or of another field."""
     text, value = other.shown[name], other.truth[name]
-    if into == "birthday" and text == NOBODYS_DAY:
-        return keeps_day(now, "pasted")
+    if into == "birthday" and text.startswith(NOBODYS_YEAR):
+        return keeps_day(text, now, "pasted")
     if other.way in ("json", "form") or same(text, value):
         return Said(text, frozenset({value}), "pasted")
     if other.way == "csv" and same(unguarded(text), value):
@@ -281,9 +286,10 @@ def judge(
 
 
 def _changed(name: str, actual: str, before: str) -> bool:
-    """Whether a value is another one; everybody's day in the CRM with nothing kept beside it is no date."""
-    nothing = ("", NOBODYS_DAY) if name == "birthday" else ("",)
-    return not same(actual, before) and not (actual in nothing and before in nothing)
+    """Whether a value is another one; a placeholder in the CRM with nothing kept beside it is no date."""
+    if name == "birthday" and _is_no_date(actual) and _is_no_date(before):
+        return False
+    return not same(actual, before)
 
 
 def parts_kept(world: World, number: int, who: str, way: str, record: int, note: str) -> None:
@@ -303,7 +309,7 @@ def at_rest(world: World, number: int, record: int, stored: Mapping[str, str]) -
         value = truth[name]
         if value and same(stored[name], value):
             world.faults.append(Fault(number, "clear at rest", "", "", name, "", repr(value)))
-    if stored["birthday"] not in ("", NOBODYS_DAY) or (stored["memo"] and not stored["memo"].startswith("~")):
+    if not _is_no_date(stored["birthday"]) or (stored["memo"] and not stored["memo"].startswith("~")):
         world.faults.append(Fault(number, "clear at rest", "", "", "birthday or memo", "", repr(truth)))
     for name in ("email", "phone", "mobile", "id_card", "bank_card"):
         # A letter or digit typed right beside a number makes it another word, which no recogniser takes for it.
@@ -322,7 +328,7 @@ def leaks(world: World, number: int, who: str, seen: Snapshot) -> None:
     role = who.rstrip("12")
     for name in (*DECLARED, *APART):
         value = seen.truth[name]
-        if name not in seen.shown or value == NOBODYS_DAY:
+        if name not in seen.shown or (name == "birthday" and _is_no_date(value)):
             continue
         elsewhere = any(SEES[role].get(one) == "clear" for one in world.ever.get(value, ()))  # pasted from there
         if len(value) > 3 and SEES[role].get(name) != "clear" and same(seen.shown[name], value) and not elsewhere:
