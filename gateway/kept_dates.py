@@ -107,14 +107,20 @@ class KeptDates:
             await self._beside.keep(exchange.tenant, spec.entity, spec.name, day, record=None, cell=exchange.id)
             exchange.kept = (*exchange.kept, Kept(spec.entity, spec.name, "", waiting=exchange.id))
             return 0
+        if merges(exchange.operation):
+            for some in stored.values():
+                if (same := _alone(some)) is not None and same.value == day:
+                    return await self._merged(exchange, spec, records, stored, same)
         if len(records) == 1 and (same := _alone(stored.get(records[0], ()))) is not None and same.value == day:
             return same.generation
         return await self._offer(exchange, spec, records, day)
 
-    async def _offer(self, exchange: Exchange, spec: FieldSpec, records: Sequence[str], day: date) -> int:
+    async def _offer(
+        self, exchange: Exchange, spec: FieldSpec, records: Sequence[str], day: date, wanted: int | None = None
+    ) -> int:
         """One generation for all records that are written; of several the CRM may take some, as what stands tells."""
         try:
-            number = await self._beside.offer(exchange.tenant, spec.entity, spec.name, day, records, DAYS)
+            number = await self._beside.offer(exchange.tenant, spec.entity, spec.name, day, records, DAYS, wanted)
         except GenerationsUsed:
             raise Refusal(NEEDS_RECORD, fields=(spec.name,)) from None
         sure = len(records) == 1 or merges(exchange.operation)
@@ -165,8 +171,18 @@ class KeptDates:
         if not filled or len(filled) == len(records):
             return number
         shared = next((one for one in stored[filled[0]] if one.generation == number), stored[filled[0]][0])
-        assert isinstance(shared.value, date)
-        return await self._offer(exchange, spec, records, shared.value)
+        return await self._merged(exchange, spec, records, stored, shared)
+
+    async def _merged(
+        self, exchange: Exchange, spec: FieldSpec, records: Sequence[str], stored: Stored, one: Candidate
+    ) -> int:
+        """The date of one record for all that are merged, behind its own placeholder: what stays there does not change."""
+        assert isinstance(one.value, date)
+        others = {record: stored.get(record, ()) for record in records}
+        rest = [record for record, some in others.items() if one not in some]
+        if any(other.generation == one.generation for record in rest for other in others[record]):
+            return await self._offer(exchange, spec, records, one.value)
+        return await self._offer(exchange, spec, rest, one.value, wanted=one.generation) if rest else one.generation
 
     async def _masked(
         self,

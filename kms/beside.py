@@ -106,13 +106,24 @@ class Beside:
         places = [(record or "", "" if record else cell)]
         await self._write(tenant, entity, field, value, places, lambda _: generation, accepted=bool(record))
 
-    async def offer(self, tenant: str, entity: str, field: str, value: Value, records: Sequence[str], most: int) -> int:
+    async def offer(
+        self,
+        tenant: str,
+        entity: str,
+        field: str,
+        value: Value,
+        records: Sequence[str],
+        most: int,
+        wanted: int | None = None,
+    ) -> int:
         """Keep a value that the CRM may accept for these records, under a generation that none of them has; that.
 
-        most: how many generations there are. Raises GenerationsUsed, KeysUnavailable, StoreUnavailable, ValueRefused.
+        most: how many generations there are; wanted: the one it has to be. Raises GenerationsUsed, KeysUnavailable,
+        StoreUnavailable, ValueRefused.
         """
         places = [(record, "") for record in records]
-        return await self._write(tenant, entity, field, value, places, lambda used: _unused(used, most), accepted=False)
+        choose = partial(_unused, most=most, wanted=wanted)
+        return await self._write(tenant, entity, field, value, places, choose, accepted=False)
 
     async def accept(self, tenant: str, entity: str, field: str, records: Sequence[str], generation: int) -> None:
         """The CRM accepted what was offered to these records, or was seen to hold it; raises StoreUnavailable."""
@@ -310,8 +321,12 @@ def place_of(tenant: str, entity: str, field: str, record: str, cell: str) -> Co
     return Context(tenant, application, entity, field, bound_to)
 
 
-def _unused(used: set[int], most: int) -> int:
-    """The generation after those that are used, from the first one again after the last."""
+def _unused(used: set[int], most: int, wanted: int | None) -> int:
+    """The generation that is wanted, else the one after those that are used, and the first one after the last."""
+    if wanted is not None:
+        if wanted in used:
+            raise GenerationsUsed("one of these records uses the generation")
+        return wanted
     following = max(used) + 1 if used else 0
     for number in chain(range(following, most), range(min(following, most))):
         if number not in used:
