@@ -176,7 +176,7 @@ class KeptDates:
     async def _merged(
         self, exchange: Exchange, spec: FieldSpec, records: Sequence[str], stored: Stored, one: Candidate
     ) -> int:
-        """The date of one record for all that are merged, behind its own placeholder: what stays there does not change."""
+        """The date of one record for all that are merged, behind its own placeholder; it stays as it is there."""
         assert isinstance(one.value, date)
         others = {record: stored.get(record, ()) for record in records}
         rest = [record for record, some in others.items() if one not in some]

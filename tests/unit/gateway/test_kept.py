@@ -3,6 +3,7 @@
 import random
 import re
 from collections.abc import AsyncIterator, Awaitable
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode
@@ -11,6 +12,7 @@ import orjson
 import pytest
 from selectolax.lexbor import LexborHTMLParser
 
+from gateway.body.leaf import Leaf
 from gateway.database import Pool
 from gateway.refusal import (
     FIELD_NOT_SEARCHABLE,
@@ -348,6 +350,62 @@ async def test_a_date_whose_answer_never_came_is_the_one_that_the_crm_holds(crm:
     await refused(crm.save("5", "clerk", birthday=PLACEHOLDERS[200]), MASK_RETURNED)
     await crm.save("5", birthday="1960-02-03")
     assert (await crm.form_of("5", "manager"))["birthday"] == "1960-02-03"
+
+
+class Held:
+    """What the CRM says that it holds."""
+
+    def __init__(self, birthday: str) -> None:
+        self._birthday = birthday
+
+    async def text(self, path: tuple[str, ...]) -> str | None:
+        return self._birthday if path == ("birthday",) else None
+
+
+async def test_where_nobody_is_sure_the_crm_tells_a_save_without_the_right_which_date_stands(crm: Crm) -> None:
+    await crm.create("5", birthday=BORN)
+    _, sent = await crm.glue.send_form("/persons/contact/edit/5", {"user": ANNA, "birthday": "1950-01-01"})
+    spec = crm.glue.profile.field_specs["contact", "birthday"]
+
+    async def saved(day: str, shown: str, path: tuple[str, ...] | None = ("birthday",)) -> str | None:
+        exchange = crm.glue.exchange("POST", "/persons/contact/edit/5", role="reader", body=b"")
+        exchange.showing = Held(shown)  # type: ignore[assignment]
+        leaf = Leaf(("birthday",), day)
+        await crm.glue.kept.take(exchange, leaf, spec, ("5",), "*", alone=True, path=path)
+        assert exchange.kept == ()
+        return leaf.new
+
+    assert sent["birthday"] != PLACEHOLDER
+    assert await saved("1950-01-01", sent["birthday"]) == sent["birthday"]
+    assert await saved(BORN, PLACEHOLDER) == PLACEHOLDER
+    for day, shown in (
+        (BORN, sent["birthday"]),
+        ("1950-01-01", PLACEHOLDER),
+        ("", PLACEHOLDER),
+        (BORN, ""),
+        (BORN, "x"),
+    ):
+        await refused(saved(day, shown), FIELD_NOT_WRITABLE)
+    await refused(saved(BORN, PLACEHOLDER, None), FIELD_NOT_WRITABLE)
+
+
+@pytest.mark.parametrize("records", [("5", "6"), ("6", "5")])
+async def test_a_merge_keeps_the_placeholder_of_the_date_that_it_keeps(crm: Crm, records: tuple[str, str]) -> None:
+    await crm.create("5", birthday=BORN)
+    await crm.save("5", birthday="1950-01-01")  # another placeholder than the first one
+    await crm.create("6", birthday="")
+    spec, held = crm.glue.profile.field_specs["contact", "birthday"], crm.held["5"]["birthday"]
+    for given in ("1950-01-01", held):
+        exchange = crm.glue.exchange("POST", "/persons/contact/edit/5", role="manager", body=b"")
+        assert exchange.operation is not None
+        exchange.operation = replace(exchange.operation, record=None, records=records, extra={"merges": "yes"})
+        leaf = Leaf(("birthday_merged",), given)
+        await crm.glue.kept.take(exchange, leaf, spec, records, "*", alone=True)
+        assert (leaf.text if leaf.new is None else leaf.new) == held != PLACEHOLDER
+        assert {one.record for one in exchange.kept} == {"6"}
+        await crm.glue.kept.settle(exchange, None, accepted=given == held, certain=True)  # refused at first
+    crm.held["6"]["birthday"] = held
+    assert (await crm.form_of("6", "manager"))["birthday"] == "1950-01-01"
 
 
 @pytest.mark.parametrize("status", [408, 500, 502, 504])
