@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
-from gateway.protect.reading import CrmDriver, CrmRefused, Reading
+from gateway.protect.reading import CrmDriver, CrmRefused, Reading, RecordChanged
 from gateway.protect.work import Trail
 from kms import cell as text_form
 from kms.envelope import Context, FieldKey
@@ -26,6 +26,7 @@ HAN4 = "\U00020bb7\U0002cd4d"  # characters of four bytes in UTF-8, as in rare C
 LENGTHS = (46, 100, 255, 1_000, 10_000)
 DAYS = (date(1800, 2, 28), date(2000, 2, 29), date(9999, 12, 31))
 CELL_BYTES = (16, 256, 4_096)
+_ATTEMPTS = 5
 _CELL_HEAD = 5 + 8 + 28  # key id and type, cell id, nonce and tag
 
 
@@ -233,13 +234,19 @@ async def _limits(
 
 async def _try(entity: WalkEntity, driver: CrmDriver, record: str, new: Mapping[str, str]) -> str:
     """Write and read back; "" when the same text came back, else what happened."""
-    reading = await driver.read(entity, record)
-    if reading is None:
-        return "gone"
-    try:
-        await driver.write(reading, new)
-    except CrmRefused as fault:
-        return f"refused ({fault.problem})"
+    for _ in range(_ATTEMPTS):
+        reading = await driver.read(entity, record)
+        if reading is None:
+            return "gone"
+        try:
+            await driver.write(reading, new)
+        except CrmRefused as fault:
+            return f"refused ({fault.problem})"
+        except RecordChanged:
+            continue  # perhaps by our own look at new records, which takes the scratch record for one
+        break
+    else:
+        return "changed by somebody else"
     back = await driver.read(entity, record)
     if back is None:
         return "gone"
