@@ -9,7 +9,7 @@ from datetime import date
 
 from gateway.body.leaf import Leaf
 from gateway.exchange import Exchange, Kept
-from gateway.refusal import FIELD_NOT_WRITABLE, MASK_RETURNED, NEEDS_RECORD, VALUE_INVALID, Refusal
+from gateway.refusal import FIELD_NOT_WRITABLE, MASK_RETURNED, NEEDS_RECORD, VALUE_INVALID, Reason, Refusal
 from gateway.sight import Sight
 from gateway.typed import merges
 from gateway.unchanged import shown_text
@@ -50,13 +50,19 @@ class KeptDates:
         text, first = leaf.text.strip(), spec.placeholder
         assert first is not None
         stored = await self._stored(exchange, spec, records) if writes else {}
-        if any(len(some) > 1 for some in stored.values()) and not self._sight.may_write(exchange, spec):
-            stored = await self._told(exchange, spec, stored, path)
+        may = self._sight.may_write(exchange, spec)
+        if any(len(some) > 1 or not some[0].accepted for some in stored.values() if some) and (
+            not may or (exchange.showing is not None and _comes_back(spec, text))
+        ):
+            reason = MASK_RETURNED if may else FIELD_NOT_WRITABLE
+            stored = await self._told(exchange, spec, stored, path, reason)
+            if not stored and _comes_back(spec, text):
+                raise Refusal(reason, fields=(spec.name,))  # the field is empty: no date of before comes back
         if stored and merges(exchange.operation):
             await self._beside.store.note_leaving(exchange.tenant, records, [spec.entity])  # all but one of them end
         if not text:
             if writes:
-                self._empty(exchange, spec, stored, may=self._sight.may_write(exchange, spec))
+                self._empty(exchange, spec, stored, may=may)
             return
         if text == PLACEHOLDER or mask.looks_masked(text):
             came = await self._masked(exchange, spec, records, stored, text, mask_char)
@@ -78,19 +84,23 @@ class KeptDates:
         leaf.new = spelled.write(placeholder(first, number))
 
     @staticmethod
-    async def _told(exchange: Exchange, spec: FieldSpec, stored: Stored, path: tuple[str, ...] | None) -> Stored:
+    async def _told(
+        exchange: Exchange, spec: FieldSpec, stored: Stored, path: tuple[str, ...] | None, reason: Reason
+    ) -> Stored:
         """Which of several dates stands, where nobody else is sure: the CRM says it, asked with this person's session.
 
-        It counts for this write alone. What comes back might bring an old date back, so where the CRM does not tell it
-        is refused.
+        None of them in an empty field. It counts for this write alone. What comes back might bring an old date back, so
+        where the CRM does not tell it is refused.
         """
         held = await shown_text(exchange, path) if len(stored) == 1 else None
+        if held is not None and not held.strip():
+            return {}
         found = read_date(spec.dates, held.strip()) if held is not None else None
         number = generation(spec.placeholder, found[0]) if found is not None and spec.placeholder is not None else None
         ((record, some),) = stored.items() if len(stored) == 1 else (("", ()),)
         stands = standing(some, number) if number is not None else None
         if stands is None:
-            raise Refusal(FIELD_NOT_WRITABLE, fields=(spec.name,))
+            raise Refusal(reason, fields=(spec.name,))
         return {record: [stands]}
 
     # -- a new date ----------------------------------------------------------------------------------------------
@@ -290,6 +300,14 @@ class KeptDates:
         entities &= entities if operation.entity == some_record else {operation.entity}
         if records and entities:
             await self._beside.store.note_leaving(exchange.tenant, records, sorted(entities))
+
+
+def _comes_back(spec: FieldSpec, text: str) -> bool:
+    """Whether a text stands for the date that a record has, as a mask or as the day of a generation."""
+    if text == PLACEHOLDER or mask.looks_masked(text):
+        return True
+    found = read_date(spec.dates, text)
+    return found is not None and spec.placeholder is not None and generation(spec.placeholder, found[0]) is not None
 
 
 def _alone(some: Sequence[Candidate]) -> Candidate | None:

@@ -387,6 +387,22 @@ async def test_where_nobody_is_sure_the_crm_tells_a_save_without_the_right_which
     ):
         await refused(saved(day, shown), FIELD_NOT_WRITABLE)
     await refused(saved(BORN, PLACEHOLDER, None), FIELD_NOT_WRITABLE)
+    assert await saved("", "") is None  # it was emptied meanwhile, and stays so
+
+
+@pytest.mark.parametrize("given", [BULLETS, "1950-**-**", PLACEHOLDER])
+async def test_what_stood_in_a_field_that_was_emptied_does_not_come_back_by_a_mask(crm: Crm, given: str) -> None:
+    await crm.create("5", birthday="")
+    await crm.glue.send_form("/persons/contact/edit/5", {"user": ANNA, "birthday": "1950-01-01"})  # and no answer
+    spec = crm.glue.profile.field_specs["contact", "birthday"]
+    exchange = crm.glue.exchange("POST", "/persons/contact/edit/5", role="clerk", body=b"")
+    exchange.showing = Held("")  # type: ignore[assignment]
+    work = crm.glue.kept.take(exchange, Leaf(("birthday",), given), spec, ("5",), "*", alone=True, path=("birthday",))
+    await refused(work, MASK_RETURNED)
+    exchange.showing = Held(PLACEHOLDER)  # type: ignore[assignment]
+    leaf = Leaf(("birthday",), given)
+    await crm.glue.kept.take(exchange, leaf, spec, ("5",), "*", alone=True, path=("birthday",))
+    assert (leaf.text if leaf.new is None else leaf.new) == PLACEHOLDER
 
 
 @pytest.mark.parametrize("records", [("5", "6"), ("6", "5")])
