@@ -101,7 +101,7 @@ class KeptDates:
         stands = standing(some, number) if number is not None else None
         if stands is None:
             raise Refusal(reason, fields=(spec.name,))
-        return {record: [stands]}
+        return {record: [Candidate(stands.generation, stands.value, accepted=True)]}
 
     # -- a new date ----------------------------------------------------------------------------------------------
 

@@ -390,6 +390,17 @@ async def test_where_nobody_is_sure_the_crm_tells_a_save_without_the_right_which
     assert await saved("", "") is None  # it was emptied meanwhile, and stays so
 
 
+async def test_an_old_page_brings_no_date_back_while_only_the_crm_is_sure(crm: Crm) -> None:
+    await crm.create("5", birthday=BORN)
+    _, sent = await crm.glue.send_form("/persons/contact/edit/5", {"user": ANNA, "birthday": "1950-01-01"})
+    spec = crm.glue.profile.field_specs["contact", "birthday"]
+    exchange = crm.glue.exchange("POST", "/persons/contact/edit/5", role="clerk", body=b"")
+    exchange.showing = Held(sent["birthday"])  # type: ignore[assignment]
+    leaf = Leaf(("birthday",), PLACEHOLDER)  # as the page was before
+    await crm.glue.kept.take(exchange, leaf, spec, ("5",), "*", alone=True, path=("birthday",))
+    assert leaf.new == sent["birthday"] != PLACEHOLDER
+
+
 @pytest.mark.parametrize("given", [BULLETS, "1950-**-**", PLACEHOLDER])
 async def test_what_stood_in_a_field_that_was_emptied_does_not_come_back_by_a_mask(crm: Crm, given: str) -> None:
     await crm.create("5", birthday="")
