@@ -96,6 +96,8 @@ class World:
     ever: dict[str, set[str]] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     loose: set[tuple[int, str]] = field(default_factory=set)
+    unsure: set[int] = field(default_factory=set)
+    """Records whose date a bulk edit gave or kept: its answer does not say which of them the CRM wrote."""
     tolerated: int = 0
     notes: dict[int, str] = field(default_factory=dict)
     imported: set[str] = field(default_factory=set)

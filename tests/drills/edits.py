@@ -76,6 +76,8 @@ SEED = 20261126
 WAYS = ("json-put", "json-patch", "form", "json-bulk", "form-bulk", "csv", "xlsx")
 _DD = re.compile(r"<dt>(\w+)</dt><dd[^>]*>(.*?)</dd>", re.DOTALL)
 REFUSED = frozenset({403, 409, 415, 422})
+BULK = frozenset({"json-bulk", "form-bulk"})
+UNSURE = "date-unsure"
 IN_VAIN = frozenset({CRM_NOT_SHOWN.id})  # the CRM was too slow to be compared with
 
 
@@ -157,10 +159,14 @@ class Drill:
             if answer.status >= 400 and sure and len(posted) == 1 and way not in ("csv", "xlsx"):
                 hows = ",".join(sorted({said.how for said in fields.values()}))
                 detail = f"{answer.status} {answer.text[:600]}"
-                if reason_of(answer) in IN_VAIN:  # no fault of the rules; it may be saved again
+                if way in BULK and "birthday" in fields and record in self.world.unsure:
+                    self.tally.in_vain[UNSURE] += 1  # a bulk edit cannot ask the CRM, and no look-out settles it here
+                elif reason_of(answer) in IN_VAIN:  # no fault of the rules; it may be saved again
                     self.tally.in_vain[reason_of(answer)] += 1
                 else:
                     self.world.faults.append(Fault(number, "refused without a reason", who, way, "", hows, detail))
+            if answer.status < 400 and way in BULK and "birthday" in fields:
+                self.world.unsure.add(record)
         if answer.status >= 400 and answer.status not in REFUSED and reason_of(answer) not in IN_VAIN:
             self.world.faults.append(Fault(number, f"answer {answer.status}", who, way, "", "", answer.text[:300]))
 
@@ -451,6 +457,7 @@ def report(console: Console, tally: Tally, world: World) -> None:
         console.print(f"{what}: {kinds.pop(what, 0)}")
     for reason in sorted(IN_VAIN):
         console.print(f"refused for lack of time ({reason}), may be saved again: {tally.in_vain[reason]}")
+    console.print(f"bulk edits refused while nobody is sure which date stands: {tally.in_vain[UNSURE]}")
     for what in (
         "refused but written",
         "refused without a reason",
