@@ -26,6 +26,7 @@ from gateway.demo.crm import Crm, copy_state, ensure_installed, ensure_prepared
 from gateway.demo.driver import DriverFault
 from gateway.demo.environment import InstallFault
 from gateway.demo.filling import SignInFault
+from gateway.demo.interpreter import InterpreterMissing
 from gateway.demo.staff import Staff, load_staff
 from gateway.demo.stage import Stage
 from gateway.demo.steps import Steps
@@ -34,7 +35,7 @@ from gateway.opening import open_database
 from gateway.settings import Settings, cache_folder
 
 CRMS: Mapping[str, type[Creme] | type[Tryton]] = {"creme": Creme, "tryton": Tryton}
-TOLD = (InstallFault, ChildFault, DriverFault, SignInFault, BrowserFault)
+TOLD = (InstallFault, InterpreterMissing, ChildFault, DriverFault, SignInFault, BrowserFault)
 
 
 def main() -> int:

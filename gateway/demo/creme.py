@@ -10,6 +10,7 @@ from gateway.demo import children
 from gateway.demo.children import Child
 from gateway.demo.crm import DATA, CrmUser, run_step
 from gateway.demo.environment import Progress
+from gateway.demo.interpreter import Version
 
 _SETTINGS = "--settings=crmproj.settings"
 _STEPS = (("migrate", "database tables", 0.0), ("creme_populate", "first data", 0.6), ("generatemedia", "styles", 0.9))
@@ -24,6 +25,7 @@ class Creme:
     lock_file = DATA / "creme.lock"
     ready_path = "/creme_login/"
     admin_login = "root"
+    pythons: Sequence[Version] = ()
 
     def recipe(self) -> bytes:
         """The settings file decides what is prepared."""

@@ -6,14 +6,15 @@ Real CRMs run as separate processes in environments of their own on 127.0.0.1; n
 import hashlib
 import shutil
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
+from gateway.demo import interpreter
 from gateway.demo.children import Child
 from gateway.demo.environment import InstallFault, Progress, ensure_environment, only_one
+from gateway.demo.interpreter import Version
 
 DATA = Path(__file__).resolve().parents[2] / "deploy" / "demo"
 
@@ -42,6 +43,8 @@ class Crm(Protocol):
     lock_file: Path
     ready_path: str
     admin_login: str
+    pythons: Sequence[Version]
+    """Versions of Python it runs on, best first; () = whichever runs the gateway."""
 
     def prepare(self, python: Path, folder: Path, progress: Progress) -> None:
         """Make an empty, working installation in `folder`."""
@@ -69,9 +72,13 @@ class Crm(Protocol):
 
 
 def ensure_installed(crm: Crm, cache: Path, progress: Progress) -> Path:
-    """The CRM's Python, installed into `cache` when it is not there."""
-    mark = f"py{sys.version_info.major}{sys.version_info.minor}"
-    return ensure_environment(cache / "crm" / f"{crm.name}-{crm.version}-{mark}", crm.lock_file, progress)
+    """The CRM's Python, installed into `cache` when it is not there.
+
+    Raises: InterpreterMissing, InstallFault.
+    """
+    base = interpreter.find(crm.pythons, Path.home())
+    folder = cache / "crm" / f"{crm.name}-{crm.version}-py{base.version[0]}{base.version[1]}"
+    return ensure_environment(folder, crm.lock_file, progress, base.path)
 
 
 def ensure_prepared(crm: Crm, python: Path, cache: Path, progress: Progress) -> Path:

@@ -9,7 +9,6 @@ import fcntl
 import hashlib
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -34,8 +33,8 @@ def only_one(lock: Path) -> Iterator[None]:
         yield
 
 
-def ensure_environment(folder: Path, lock_file: Path, progress: Progress) -> Path:
-    """The Python of a virtual environment in `folder` that holds exactly what `lock_file` pins."""
+def ensure_environment(folder: Path, lock_file: Path, progress: Progress, base: Path) -> Path:
+    """The Python of a virtual environment in `folder`, made with `base`, that holds exactly what `lock_file` pins."""
     python = folder / "bin" / "python"
     wanted = hashlib.sha256(lock_file.read_bytes()).hexdigest()
     marker = folder / _MARKER
@@ -44,11 +43,11 @@ def ensure_environment(folder: Path, lock_file: Path, progress: Progress) -> Pat
             return python
         shutil.rmtree(folder, ignore_errors=True)
         progress("virtual environment", 0.0)
-        made = _run([str(_base_python()), "-m", "venv", str(folder)])
+        made = _run([str(base), "-m", "venv", str(folder)])
         if made.returncode != 0:
             raise InstallFault(
                 f"could not make a virtual environment in {folder}:\n{made.stdout}\n"
-                f"On Debian and Ubuntu: apt-get install python{sys.version_info.major}.{sys.version_info.minor}-venv"
+                f"On Debian and Ubuntu: apt-get install {base.name}-venv"
             )
         _install(python, lock_file, progress)
         marker.write_text(wanted)
@@ -75,13 +74,6 @@ def _install(python: Path, lock_file: Path, progress: Progress) -> None:
                 progress("unpacking", 0.9)
     if running.returncode != 0:
         raise InstallFault("pip could not install it:\n" + "\n".join(said[-8:]))
-
-
-def _base_python() -> Path:
-    """The interpreter under our own virtual environment."""
-    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    found = Path(sys.base_prefix) / "bin" / version
-    return found if found.exists() else Path(sys.executable)
 
 
 def _run(command: list[str]) -> subprocess.CompletedProcess[str]:

@@ -12,6 +12,7 @@ from gateway.demo import children
 from gateway.demo.children import Child
 from gateway.demo.crm import DATA, CrmUser, run_step
 from gateway.demo.environment import InstallFault, Progress
+from gateway.demo.interpreter import Version
 
 DATABASE = "crm"
 ADMIN = "admin"
@@ -26,6 +27,7 @@ class Tryton:
     lock_file = DATA / "tryton.lock"
     ready_path = "/"
     admin_login = ADMIN
+    pythons: Sequence[Version] = ()
 
     def recipe(self) -> bytes:
         """Bump the number when `prepare` changes."""
