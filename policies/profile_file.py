@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 from jsonschema import Draft202012Validator
 
+from policies.comparison import compile_comparisons
 from policies.field_file import read_field, read_shown, selector_of
 from policies.matcher import PathTrie, TemplateInvalid
 from policies.operation import (
@@ -104,6 +105,7 @@ class _Compiler:
         walk = compile_walk(source["walk"], self._field) if "walk" in source else None
         shown = tuple(rule for entry in source.get("shown", ()) for rule in self._shown(entry))
         places = compile_places(source.get("places", {}), self._field)
+        comparisons = compile_comparisons(source.get("comparisons", ()), self._field)
         if self.problems:
             raise ProfileInvalid(self.problems)
         owner = source.get("owner", {})
@@ -147,6 +149,7 @@ class _Compiler:
             shown_rules=shown,
             places=places,
             record_ids=self.record_ids,
+            comparisons=comparisons,
             source=source,
         )
 
@@ -238,6 +241,7 @@ class _Compiler:
                         entry.get("beside", {}),
                         {column: tuple(names) for column, names in entry.get("spread", {}).items()},
                         {column: tuple(names) for column, names in entry.get("spread_begins", {}).items()},
+                        entry.get("at_least", 0),
                     )
                 )
         return tuple(found)
