@@ -15,6 +15,7 @@ from gateway.body.leaf import Leaf
 from gateway.digits import DigitFields
 from gateway.exchange import Exchange
 from gateway.parts import WILDCARDS, PartSearch, Question
+from gateway.queries import Queries
 from gateway.records import Records
 from gateway.refusal import FIELD_NOT_SEARCHABLE, SEARCH_AMBIGUOUS, Refusal
 from gateway.sight import Sight
@@ -23,8 +24,9 @@ from kms.scanner import Scanner
 from kms.surrogate import no_match
 from kms.tokens import NewValue, Origin, SurrogateVault, VaultEntry
 from policies.decision import Form
-from policies.operation import StorageForm
+from policies.operation import SearchRule, StorageForm
 from policies.profile import FieldSpec
+from policies.query.table import Tables
 from policies.taxonomy import Kind
 from privacy import recognise
 
@@ -36,13 +38,16 @@ class Operand:
     """One search operand: its leaf and the field it is compared with, None for boxes that search everything.
 
     declared: the profile says that this is a search; other parameters are only looked at by recognisers. question:
-    where the profile says how the CRM compares as well, so that parts of values can be answered.
+    where the profile says how the CRM compares as well, so that parts of values can be answered. query: the rule of a
+    text that is a whole query; tables: the objects that it may name.
     """
 
     leaf: Leaf
     spec: FieldSpec | None = None
     declared: bool = True
     question: Question | None = None
+    query: SearchRule | None = None
+    tables: Tables | None = None
 
 
 def _everywhere(_tenant: str) -> bool:
@@ -63,6 +68,7 @@ class Search:
         self._digits = digits
         self._sight = Sight(records)
         self._parts = PartSearch(vault, self._sight, migrated)
+        self._queries = Queries(self._parts, self._operand, migrated)
 
     async def rewrite(
         self,
@@ -76,6 +82,10 @@ class Search:
         Raises Refusal (FIELD_NOT_SEARCHABLE, SEARCH_…), KeysUnavailable, StoreUnavailable.
         """
         question, spec = operand.question, operand.spec
+        if operand.query is not None:
+            tables = operand.tables or Tables()
+            await self._queries.rewrite(exchange, scanner, operand.leaf, operand.query, tables, fields)
+            return
         if spec is not None and spec.form is StorageForm.FF1 and self._digits is not None:
             await self._digits.ask(exchange, operand.leaf, spec)
         elif spec is not None and spec.form is not StorageForm.SURROGATE:
@@ -92,6 +102,18 @@ class Search:
         leaf = operand.leaf
         if leaf.new is not None and len(leaf.path) == 1:
             exchange.echoes[leaf.path[0]] = (leaf.new, leaf.text)
+
+    async def _operand(
+        self,
+        exchange: Exchange,
+        scanner: Scanner,
+        leaf: Leaf,
+        fields: Mapping[tuple[str, str], FieldSpec],
+        *,
+        declared: bool,
+    ) -> None:
+        """One operand inside a query, compared with what no single field describes."""
+        await self._rewrite(exchange, scanner, Operand(leaf, None, declared), fields)
 
     async def _rewrite(
         self, exchange: Exchange, scanner: Scanner, operand: Operand, fields: Mapping[tuple[str, str], FieldSpec]

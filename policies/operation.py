@@ -106,6 +106,7 @@ class Where(StrEnum):
     QUERY = "query"
     FORM = "form"
     JSON = "json"
+    PATH = "path"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,9 @@ class SearchRule:
     kinds: columns that hold values of several kinds; begins: those of them that the CRM compares from the beginning on
     even where the text begins with a wild card. beside: columns that look into a clear column as well, by name. spread:
     computed columns and those that they look into, asked for one by one while values may stand in clear; spread_begins:
-    those of them that are compared from the beginning on.
+    those of them that are compared from the beginning on. language, table: the operand is a whole query in a query
+    language (policies/query), of that object where the query does not name one. Where.PATH: selector is a template of
+    the last segments, `{}` the value.
     """
 
     where: Where
@@ -138,6 +141,8 @@ class SearchRule:
     beside: Mapping[str, str] | None = None
     spread: Mapping[str, tuple[str, ...]] | None = None
     spread_begins: Mapping[str, tuple[str, ...]] | None = None
+    language: str = ""
+    table: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from policies.operation import (
     with_record,
 )
 from policies.places import Places
+from policies.query.table import Tables
 from policies.record_id import RecordIds
 from policies.requests import names_field, record_ids, type_id
 from policies.rpc import RpcRules
@@ -188,6 +189,7 @@ class Profile:
     walk: Walk | None = None
     shown_rules: tuple[ShownRule, ...] = ()
     places: Places = field(default_factory=Places)
+    tables: Tables = field(default_factory=Tables)
     record_ids: RecordIds = RecordIds.NUMBER
     source: Mapping[str, Any] = field(default_factory=dict, repr=False)
 

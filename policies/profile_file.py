@@ -29,6 +29,7 @@ from policies.operation import (
 )
 from policies.places import compile_places
 from policies.profile import Profile, ProfileInvalid, ReadBack, Template, Whoami, label_key
+from policies.query.table import compile_tables
 from policies.record_id import RecordIds
 from policies.rpc import RpcRules, RpcTemplate
 from policies.taxonomy import Kind
@@ -104,6 +105,8 @@ class _Compiler:
         walk = compile_walk(source["walk"], self._field) if "walk" in source else None
         shown = tuple(rule for entry in source.get("shown", ()) for rule in self._shown(entry))
         places = compile_places(source.get("places", {}), self._field)
+        tables, problems = compile_tables(source.get("tables", {}), lambda name, place: self._field(name, "", place))
+        self.problems += problems
         if self.problems:
             raise ProfileInvalid(self.problems)
         owner = source.get("owner", {})
@@ -146,6 +149,7 @@ class _Compiler:
             walk=walk,
             shown_rules=shown,
             places=places,
+            tables=tables,
             record_ids=self.record_ids,
             source=source,
         )
@@ -238,6 +242,8 @@ class _Compiler:
                         entry.get("beside", {}),
                         {column: tuple(names) for column, names in entry.get("spread", {}).items()},
                         {column: tuple(names) for column, names in entry.get("spread_begins", {}).items()},
+                        entry.get("language", ""),
+                        entry.get("table", ""),
                     )
                 )
         return tuple(found)
