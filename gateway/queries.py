@@ -6,7 +6,7 @@ everybody who does not see everything. Where the CRM holds placeholders nobody c
 answer would be wrong. Whatever is not understood is refused.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,13 +23,14 @@ from gateway.refusal import (
 )
 from gateway.sight import decided
 from kms.scanner import Scanner
+from kms.surrogate import no_match
 from policies.decision import FieldView, Form
 from policies.operation import FieldSpec, SearchRule, StorageForm, Where
 from policies.query.language import parse
 from policies.query.parsed import Asked, Beginning, Compare, Operand, Purpose, Query, QueryInvalid, Test, Use
 from policies.query.rewrite import rewritten, values_fit
 from policies.query.table import Standing, Tables
-from policies.taxonomy import DETERMINISTIC_KINDS
+from policies.taxonomy import DETERMINISTIC_KINDS, Kind
 
 MOST_CHARS = {Where.QUERY: 8_000, Where.FORM: 100_000, Where.JSON: 100_000}
 """Longest rewritten query: one in the address has to fit into a line of HTTP, percent-encoded."""
@@ -49,6 +50,12 @@ class OperandSearch(Protocol):
         ...
 
 
+class Seen(Protocol):
+    """Surrogates of a whole value that the person sees somewhere (gateway.search)."""
+
+    async def __call__(self, exchange: Exchange, kind: str, text: str, /) -> Sequence[str]: ...
+
+
 class Migrated(Protocol):
     """Whether a tenant's CRM holds no value in clear any more."""
 
@@ -58,8 +65,9 @@ class Migrated(Protocol):
 class Queries:
     """Rewrites queries; one per process."""
 
-    def __init__(self, parts: PartSearch, search: OperandSearch, migrated: Migrated) -> None:
+    def __init__(self, parts: PartSearch, search: OperandSearch, seen: Seen, migrated: Migrated) -> None:
         self._parts = parts
+        self._seen = seen
         self._search = search
         self._migrated = migrated
 
@@ -80,8 +88,13 @@ class Queries:
         singles: dict[int, str] = {}
         for number, test in enumerate(query.tests):
             standing, spec = tables.standing(test.column)
+            made_of = tables.made_of(test.column) if standing is Standing.FIELD else []
             for at, operand in enumerate(test.operands):
-                if standing is Standing.FIELD and spec is not None:
+                if made_of:
+                    whole = await self._composed(exchange, scanner, rule, test, operand, made_of, fields)
+                    if whole is not None:
+                        answers[number, at] = whole
+                elif standing is Standing.FIELD and spec is not None:
                     asked = await self._field(exchange, scanner, rule, test, operand, spec, fields)
                     if asked is not None:
                         answers[number, at] = asked
@@ -124,6 +137,46 @@ class Queries:
         if not values_fit(rule.language, made.surrogates):
             raise Refusal(QUERY_UNREADABLE, detail="value")
         return Asked(made.surrogates, made.clear, without)
+
+    async def _composed(
+        self,
+        exchange: Exchange,
+        scanner: Scanner,
+        rule: SearchRule,
+        test: Test,
+        operand: Operand,
+        made_of: Sequence[tuple[str, FieldSpec]],
+        fields: Fields,
+    ) -> Asked | None:
+        """A column that the CRM makes of others holds several placeholders, so its parts are asked instead.
+
+        A name that is given whole is known as that of a person, and each of its parts stands for it.
+        """
+        like = test.compare is Compare.LIKE
+        bare = _without_escapes(operand.text).strip("%").strip() if like else operand.text.strip()
+        if not bare:
+            return None
+        starts, ends = like and operand.text.startswith("%"), like and operand.text.endswith("%")
+        kinds = dict.fromkeys(spec.kind for _, spec in made_of if spec.kind is not None)
+        known = [one for kind in kinds for one in await self._seen(exchange, kind, bare)]
+        parts = []
+        for number, (column, spec) in enumerate(made_of):
+            values = list(known)
+            # Inside one part: anywhere, at the beginning of the first, or at the end of the last one.
+            within = (starts and ends) or (ends and number == 0) or (starts and number == len(made_of) - 1)
+            if within and " " not in bare:
+                question = Question(
+                    Leaf((spec.name,), operand.text),
+                    SearchRule(rule.where, rule.selector, spec, compare="operator"),
+                    spec,
+                    operator="like",
+                )
+                made = await self._parts.answer(exchange, scanner, question, fields)
+                values += made.surrogates if made is not None and made.found else ()
+            reserved = no_match(spec.kind or Kind.NAME, scanner.shapes)
+            parts.append((column, list(dict.fromkeys(values)) or [reserved]))
+        everything = decided(exchange).view.sees_everything
+        return Asked((), everything and not self._migrated(exchange.tenant), (), parts)
 
     async def _other(
         self,

@@ -68,7 +68,7 @@ class Search:
         self._digits = digits
         self._sight = Sight(records)
         self._parts = PartSearch(vault, self._sight, migrated)
-        self._queries = Queries(self._parts, self._operand, migrated)
+        self._queries = Queries(self._parts, self._operand, self._seen, migrated)
 
     async def rewrite(
         self,

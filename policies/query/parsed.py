@@ -119,11 +119,16 @@ class Beginning:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What one operand becomes: any of these values; in_clear: or what stands there unprotected, without surrogates."""
+    """What one operand becomes: any of these values; in_clear: or what stands there unprotected, without surrogates.
+
+    parts: of a column that the CRM makes of others (a full name) those columns, with the values that each may have;
+    then the whole test is asked about them.
+    """
 
     values: Sequence[str]
     in_clear: bool = False
     without: Sequence[Beginning] = ()
+    parts: Sequence[tuple[str, Sequence[str]]] = ()
 
 
 def edited(text: str, edits: Sequence[tuple[int, int, str]]) -> str:

@@ -24,7 +24,9 @@ def rewritten(query: Query, answers: Answers, singles: Mapping[int, str]) -> str
     edits: list[Edit] = []
     for number, test in enumerate(query.tests):
         mine = {at: asked for (which, at), asked in answers.items() if which == number}
-        if mine:
+        if any(one.parts for one in mine.values()):
+            edits.append((test.start, test.end, _composed(query, test, mine)))
+        elif mine:
             edits += writer(query.text, test, mine)
     write = literal(query.language)
     for one in (*query.loose, *(each for test in query.tests for each in test.operands)):
@@ -56,6 +58,29 @@ def _unescaped(value: str) -> str:
     if "'" in value or "\\" in value:
         raise ValueError("a value that this language has no escapes for")
     return quoted(value)
+
+
+def _composed(query: Query, test: Test, asked: Mapping[int, Asked]) -> str:
+    """A test of a column that is made of others: any of those has one of its values."""
+    write = literal(query.language)
+    cut = max(test.written.rfind("."), test.written.rfind("/")) + 1
+    each: list[str] = []
+    for one in asked.values():
+        for name, values in one.parts:
+            column, members = test.written[:cut] + name, [write(value) for value in values]
+            if query.language == "odata":
+                each += [f"{column} eq {member}" for member in members]
+            elif query.language == "zoho":
+                each += [f"({column}:{'not_equal' if test.denied else 'equals'}:{member})" for member in members]
+            else:
+                each.append(f"{column} {'NOT IN' if test.denied else 'IN'} ({', '.join(members)})")
+    if any(one.in_clear for one in asked.values()):
+        each.append(query.text[test.start : test.end])
+    if query.language == "odata":
+        return f"{'not ' if test.denied else ''}({' or '.join(each)})"
+    if query.language == "zoho":
+        return f"({('and' if test.denied else 'or').join(each)})"
+    return f"({(' AND ' if test.denied else ' OR ').join(each)})"
 
 
 # -- SQL family ----------------------------------------------------------------------------------------------

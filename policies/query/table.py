@@ -27,11 +27,15 @@ class Standing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One object. columns: lower-case name → field; plain: patterns; relations: name → the object it leads to."""
+    """One object. columns: lower-case name → field; plain: patterns; relations: name → the object it leads to.
+
+    composed: columns that the CRM makes of others, first to last.
+    """
 
     columns: Mapping[str, FieldSpec] = field(default_factory=dict)
     plain: tuple[str, ...] = ()
     relations: Mapping[str, str] = field(default_factory=dict)
+    composed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,13 @@ class Tables:
         if name in table.relations or any(fnmatchcase(name, one) for one in table.plain):
             return Standing.PLAIN, None
         return Standing.UNKNOWN, None
+
+    def made_of(self, column: Column) -> list[tuple[str, FieldSpec]]:
+        """The columns that make up another one, with their fields; none for a column of its own."""
+        table = self._at((*column.table, *column.names[:-1]))
+        if table is None or not column.names:
+            return []
+        return [(one, table.columns[one.lower()]) for one in table.composed.get(column.names[-1].lower(), ())]
 
     def _at(self, names: Sequence[str]) -> Table | None:
         """The object behind a name and the relations below it."""
@@ -90,7 +101,11 @@ def compile_tables(
         plain = tuple(one.lower() for one in entry.get("plain", ()))
         if any(fnmatchcase(column, one) for column in columns for one in plain if one != ANY) or ANY in plain:
             problems.append(f"table {name}: a column cannot be a field and plain, and not every column is plain")
-        table = Table(columns, plain, relations)
+        composed = {key.lower(): tuple(names) for key, names in entry.get("composed", {}).items()}
+        for key, names in composed.items():
+            if any(one not in columns for one in (key, *(each.lower() for each in names))):
+                problems.append(f"table {name}: {key} and what it is composed of have to be columns")
+        table = Table(columns, plain, relations, composed)
         for each in (name, *entry.get("also", ())):
             if each.lower() in found:
                 problems.append(f"table {each} is declared twice")
