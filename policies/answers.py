@@ -59,7 +59,7 @@ def records(
     body: bytes,
     shape: RecordIds = RecordIds.NUMBER,
 ) -> list[tuple[str, str]]:
-    """(entity, record) pairs of a create: from `Location`, from a JSON pointer, or from an RPC result."""
+    """(entity, record) pairs of a create: from `Location` or another header, a JSON pointer, or an RPC result."""
     if rule is None or status >= 400 or not operation.binds:
         return []
     if "location" in rule and 300 <= status < 400:
@@ -69,6 +69,12 @@ def records(
         if found is None or operation.entity not in (found[0], "record"):
             return []
         return [(found[0], found[1]["record"])]
+    if "header" in rule and 200 <= status < 300:
+        url = next((value for name, value in headers if name.lower() == rule["header"]), "")
+        path = plain_path(urlsplit(url).path or "/") if url else None
+        found = pages.find(path) if path is not None else None
+        if found is not None and operation.entity == found[0]:
+            return [(found[0], found[1]["record"])]
     if "json" in rule and 200 <= status < 300:
         answer = _json(body)
         if isinstance(answer, dict) and answer.get("error") is not None:
