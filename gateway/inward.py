@@ -324,7 +324,7 @@ class _Sorting:
         """Every string of a container; a form field or parameter that holds JSON gives the strings inside it."""
         for leaf in part.container.leaves:
             inside = None
-            if part.where in (Where.QUERY, Where.FORM) and not part.labels and not self._declared(leaf):
+            if part.where in (Where.QUERY, Where.FORM) and not part.labels and not self._declared(part.where, leaf):
                 inside = _open_nested(leaf)
             if inside is None:
                 yield Found(part.where, leaf.path, leaf)
@@ -356,9 +356,12 @@ class _Sorting:
                 raise Refusal(BODY_UNREADABLE, detail=str(file.media))
         return taken
 
-    def _declared(self, leaf: Leaf) -> bool:
+    def _declared(self, where: Where, leaf: Leaf) -> bool:
         """Whether the profile says what the string itself is, so that brackets around it change nothing."""
-        return selector.rule_for(self.operation.rules, leaf.path, text=leaf.text) is not None
+        if selector.rule_for(self.operation.rules, leaf.path, text=leaf.text) is not None:
+            return True
+        queries = (rule for rule in self.operation.searches if rule.language and rule.where is where)
+        return any(selector.matches(rule.selector, leaf.path) for rule in queries)
 
     def _target(self, found: Found, treatment: selector.Treatment, spec: FieldSpec | None) -> Target:
         leaf = found.leaf

@@ -29,9 +29,13 @@ def _json(body: bytes) -> Any:
 
 
 def _at(value: Any, path: Sequence[str]) -> Any:
-    for step in path:
+    for number, step in enumerate(path):
         if isinstance(value, dict):
             value = value.get(step)
+        elif isinstance(value, list) and step == "*":
+            # Several records at once: all of them have to be told, or nobody knows which value went where.
+            each = [_at(one, path[number + 1 :]) for one in value]
+            return each if all(one is not None for one in each) else None
         elif isinstance(value, list) and step.isascii() and step.isdecimal() and int(step) < len(value):
             value = value[int(step)]
         else:

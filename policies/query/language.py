@@ -19,5 +19,5 @@ def parse(language: str, text: str, *, option: str = "", table: str = "") -> Que
     if language == "odata":
         return parse_odata(text, option, (table,))
     if language == "zoho":
-        return parse_zoho(text, (table,))
+        return parse_zoho(text, option, (table,))
     raise QueryInvalid("language")

@@ -6,7 +6,18 @@ A value ends at the bracket that closes its condition; brackets and commas in it
 
 import re
 
-from policies.query.parsed import LONGEST_CHARS, MOST_LEVELS, Column, Compare, Operand, Query, QueryInvalid, Test
+from policies.query.parsed import (
+    LONGEST_CHARS,
+    MOST_LEVELS,
+    Column,
+    Compare,
+    Operand,
+    Purpose,
+    Query,
+    QueryInvalid,
+    Test,
+    Use,
+)
 
 _COMPARISONS = {
     "equals": (Compare.EQUAL, False),
@@ -16,19 +27,46 @@ _COMPARISONS = {
     "between": (Compare.RANGE, False),
     **dict.fromkeys(("greater_than", "greater_equal", "less_than", "less_equal"), (Compare.RANGE, False)),
 }
+_HARMLESS = frozenset(
+    [
+        "page",
+        "per_page",
+        "page_token",
+        "sort_order",
+        "converted",
+        "approved",
+        "ids",
+        "cvid",
+        "territory_id",
+        "include_child",
+        "type",
+        "wf_trigger",
+    ]
+)
+_NAMES = re.compile(r"[A-Za-z][A-Za-z0-9_.]*(?:,[A-Za-z][A-Za-z0-9_.]*)*")
 _HEAD = re.compile(r"([A-Za-z][A-Za-z0-9_]*(?:\.[A-Za-z][A-Za-z0-9_]*)*):([a-z_]+):")
 _VALUE = re.compile(r"(?:[^\\(),\x00-\x1f]|\\[\\(),:])*")
 _JOIN = re.compile(r"[ ]*(?:and|or|AND|OR)[ ]*")
 _ESCAPE = re.compile(r"\\(.)")
 
 
-def parse_zoho(text: str, table: tuple[str, ...]) -> Query:
-    """One `criteria` parameter; table: the module that is searched.
+def parse_zoho(text: str, option: str, table: tuple[str, ...]) -> Query:
+    """One parameter of a list or search: `criteria`, `fields` and `sort_by`; table: the module that is asked for.
 
-    Raises: QueryInvalid when it is not understood to its last sign.
+    Raises: QueryInvalid when it is not understood to its last sign, or is a parameter that is not known.
     """
     if len(text) > LONGEST_CHARS:
         raise QueryInvalid("too-long")
+    if option in _HARMLESS:
+        return Query(text, "zoho")
+    if option in ("fields", "sort_by"):
+        if _NAMES.fullmatch(text) is None:
+            raise QueryInvalid("grammar")
+        purpose = Purpose.SELECT if option == "fields" else Purpose.SORT
+        uses = tuple(Use(purpose, Column(table, tuple(one.split(".")))) for one in text.split(","))
+        return Query(text, "zoho", (), uses)
+    if option != "criteria":
+        raise QueryInvalid("option")
     tests: list[Test] = []
     if _conditions(text, 0, table, tests, 0) != len(text):
         raise QueryInvalid("grammar")

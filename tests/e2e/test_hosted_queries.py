@@ -17,6 +17,7 @@ from gateway.demo.people import Person, make_people
 from tests.drills.stack import Stack, installed
 from tests.e2e.visitors import close_all, join, sign_in
 from tests.hosted import dynamics as dv
+from tests.hosted import zoho as zh
 from tests.hosted.salesforce import BASE, salesforce
 from tests.hosted.service import Service
 
@@ -448,3 +449,169 @@ def test_who_asks_for_the_record_back_gets_it_as_it_was_typed(dynamics: Hosted) 
     assert made.json()["emailaddress1"] == "returned.person@example.org"
     assert "returned.person" not in dynamics.service.everything()
     dynamics.manager.call("DELETE", f"{dv.BASE}/contacts({made.json()['contactid']})").expect(204)
+
+
+# -- Zoho ----------------------------------------------------------------------------------------------------
+
+
+def as_zoho(person: Person) -> dict[str, Any]:
+    """A person as Zoho takes one."""
+    return {
+        "First_Name": person.first_name,
+        "Last_Name": person.last_name,
+        "Email": person.email,
+        "Phone": person.phone,
+        "Mailing_Street": person.address,
+        "Description": f"asked to be called at {person.phone}",
+        "Lead_Source": "Web",
+    }
+
+
+@pytest.fixture(scope="module")
+def zoho() -> Iterator[Hosted]:
+    with zh.zoho() as service, installed(service) as stack:  # type: ignore[arg-type]
+        manager, sales = client(stack, "manager", "Zoho-oauthtoken"), client(stack, "sales", "Zoho-oauthtoken")
+        made = manager.call("POST", f"{zh.BASE}/Accounts", {"data": [{"Account_Name": "Acme"}]}).expect(201)
+        account = made.json()["data"][0]["details"]["id"]
+        records = {}
+        for person in PEOPLE:
+            given = {"data": [{**as_zoho(person), "Account_Name": {"id": account}}]}
+            made = manager.call("POST", f"{zh.BASE}/Contacts", given).expect(201)
+            records[made.json()["data"][0]["details"]["id"]] = person
+        yield Hosted(stack, service, manager, sales, records)
+        close_all()
+
+
+def coql(who: Client, text: str) -> Answer:
+    """A COQL query."""
+    return who.call("POST", f"{zh.BASE}/coql", {"select_query": text})
+
+
+def criteria(who: Client, **asked: str) -> Answer:
+    """A search in the contacts."""
+    return who.call("GET", f"{zh.BASE}/Contacts/search?{urlencode(asked)}")
+
+
+def zoho_text(value: str) -> str:
+    """A value inside a condition."""
+    return "".join("\\" + sign if sign in "\\(),:" else sign for sign in value)
+
+
+def zoho_ids(answer: Answer) -> set[str]:
+    """The records of an answer; 204 says that there are none."""
+    return {one["id"] for one in answer.json()["data"]} if answer.expect(200, 204).status == 200 else set()
+
+
+def test_zoho_finds_the_records_it_would_find_in_clear(zoho: Hosted) -> None:
+    everybody = set(zoho.records)
+    for record, person in zoho.records.items():
+        same = having(zoho, lambda one, it=person: one.last_name == it.last_name)
+        start = person.email[:6]
+        starting = having(zoho, lambda one, it=start: one.email.startswith(it))
+        for condition, wanted in {
+            f"(Email:equals:{zoho_text(person.email)})": {record},
+            f"((Phone:equals:{person.phone})and(Lead_Source:equals:Web))": {record},
+            f"(Last_Name:equals:{zoho_text(person.last_name)})": same,
+            f"(Full_Name:equals:{zoho_text(full_name(person))})": {record},
+            f"(Email:starts_with:{zoho_text(start)})": starting,
+            f"(Email:in:{zoho_text(person.email)},nobody@example.org)": {record},
+            f"(Email:not_equal:{zoho_text(person.email)})": everybody - {record},
+        }.items():
+            assert zoho_ids(criteria(zoho.manager, criteria=condition)) == wanted, condition
+        assert zoho_ids(criteria(zoho.manager, email=person.email)) == {record}
+        assert zoho_ids(criteria(zoho.manager, phone=person.phone)) == {record}
+        email, last = soql_text(person.email), soql_text(person.last_name)
+        for condition, wanted in {
+            f"Email = '{email}'": {record},
+            f"((Email = '{email}' or Phone = '{person.phone}') and Lead_Source = 'Web')": {record},
+            f"Email not in ('{email}')": everybody - {record},
+            f"Email like '{soql_text(start)}%'": starting,
+            f"Email not like '{soql_text(start)}%'": everybody - starting,
+            f"Last_Name = '{last}' and Account_Name.Account_Name = 'Acme'": same,
+            f"Full_Name = '{soql_text(full_name(person))}'": {record},
+        }.items():
+            asked = f"select id, Email, Account_Name.Account_Name from Contacts where {condition} limit 0, 200"
+            assert zoho_ids(coql(zoho.manager, asked)) == wanted, condition
+    assert [one for one in clear_values(PEOPLE) if one in zoho.service.everything()] == []
+
+
+def test_zoho_shows_each_role_its_own(zoho: Hosted) -> None:
+    record, person = next(iter(zoho.records.items()))
+    (row,) = zoho.manager.call("GET", f"{zh.BASE}/Contacts/{record}").expect(200).json()["data"]
+    assert (row["Email"], row["Last_Name"], row["Phone"]) == (person.email, person.last_name, person.phone)
+    shown = zoho.sales.call("GET", f"{zh.BASE}/Contacts?fields=Email,Full_Name&page=1").expect(200).text
+    shown += zoho.sales.call("GET", f"{zh.BASE}/Contacts/{record}").expect(200).text
+    shown += (
+        coql(zoho.sales, "select Full_Name, Email, Phone, Description from Contacts where id != '1'").expect(200).text
+    )
+    assert [one for one in clear_values(PEOPLE) if one in shown] == []
+    zoho.manager.call("PUT", f"{zh.BASE}/Contacts/{record}", {"data": [{"Phone": "13700137004"}]}).expect(200)
+    (row,) = zoho.manager.call("GET", f"{zh.BASE}/Contacts/{record}").expect(200).json()["data"]
+    assert row["Phone"] == "13700137004"
+    zoho.manager.call("PUT", f"{zh.BASE}/Contacts/{record}", {"data": [{"Phone": person.phone}]}).expect(200)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "select id from Contacts where Mailing_Street is not null",
+        "select id from Contacts where Email > 'm'",
+        "select id from Contacts where Email between 'a' and 'm'",
+        "select id from Contacts where Lead_Source = 'Web' order by Email",
+        "select Email as mail from Contacts where id > '1'",
+        "select Account_Name.id as id from Contacts where id > '1'",
+        "select Email, COUNT(id) from Contacts where id > '1' group by Email",
+        "select MAX(Phone) from Contacts where id > '1'",
+        "select id from Contacts where Secret = 'a'",
+        "select id from Deals where Contact_Name.Phone like '138%'",
+        "select id from Contacts where Email = Secondary_Email",
+        "select id from Contacts where id > '1' -- and Email = 'a'",
+        "update Contacts set Email = 'a'",
+    ],
+)
+def test_coql_cannot_probe_what_is_hidden(zoho: Hosted, text: str) -> None:
+    asked = len(zoho.service.arrived)
+    assert coql(zoho.sales, text).status in (400, 403, 422)
+    assert len(zoho.service.arrived) == asked
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"criteria": "(Mailing_Street:equals:x)"},
+        {"criteria": "(Email:greater_than:m)"},
+        {"criteria": "((Lead_Source:equals:Web)and(Phone:starts_with:138))"},
+        {"criteria": "(Secret:equals:a)"},
+        {"criteria": "(Email:equals:a)or"},
+        {"criteria": "(Lead_Source:equals:Web)", "sort_by": "Email"},
+        {"filters": '{"field":{"api_name":"Email"},"comparator":"equal","value":"a"}'},
+    ],
+    ids=str,
+)
+def test_conditions_of_zoho_cannot_probe_what_is_hidden(zoho: Hosted, given: dict[str, str]) -> None:
+    asked = len(zoho.service.arrived)
+    assert criteria(zoho.sales, **given).status in (400, 403, 422)
+    assert len(zoho.service.arrived) == asked
+
+
+def test_a_hidden_value_is_answered_by_zoho_like_one_that_nobody_has(zoho: Hosted) -> None:
+    person = PEOPLE[4]
+    for there, absent in (
+        (f"Email = '{soql_text(person.email)}'", "Email = 'nobody.at.all@example.org'"),
+        (f"Phone = '{person.phone}'", "Phone = '13900009999'"),
+        (f"Full_Name = '{soql_text(full_name(person))}'", "Full_Name = 'Nobody Atall'"),
+    ):
+        told = [coql(zoho.sales, f"select id from Contacts where {one}") for one in (there, absent)]
+        assert (told[0].status, told[0].text) == (told[1].status, told[1].text) == (204, "")
+
+
+def test_bulk_jobs_and_composite_requests_of_zoho_are_refused(zoho: Hosted) -> None:
+    asked = len(zoho.service.arrived)
+    for method, path in (
+        ("POST", "/crm/bulk/v8/read"),
+        ("POST", f"{zh.BASE}/__composite_requests"),
+        ("POST", f"{zh.BASE}/Contacts/upsert"),
+        ("PUT", f"{zh.BASE}/Contacts"),
+    ):
+        assert zoho.manager.call(method, path, {"data": [{"Email": "a@example.org"}]}).status == 403
+    assert len(zoho.service.arrived) == asked

@@ -87,7 +87,7 @@ def serving(profile: str, answer: Answerer) -> Iterator[Service]:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
             service.arrived.append(f"{self.requestline}\n{self.headers}".encode() + body)
             reply = answer(service, _request(self.command, self.path, dict(self.headers.items()), body))
-            data = b"" if reply.value is None else json.dumps(reply.value).encode()
+            data = b"" if reply.value is None else json.dumps(reply.value, separators=(",", ":")).encode()
             self.send_response(reply.status)
             for name, value in reply.headers.items():
                 self.send_header(name, value)
@@ -102,6 +102,9 @@ def serving(profile: str, answer: Answerer) -> Iterator[Service]:
             self.handle_any()
 
         def do_POST(self) -> None:
+            self.handle_any()
+
+        def do_PUT(self) -> None:
             self.handle_any()
 
         def do_PATCH(self) -> None:
