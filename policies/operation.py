@@ -213,6 +213,7 @@ CONSOLE_OPERATIONS = (
     "console.settings",
 )
 UNMATCHED_READ = Operation("unmatched.read", "unmatched", Action.OTHER)
+REFUSED_READ = Operation("unmatched.read", "unmatched", Action.OTHER, granted_write=False)  # in a closed profile
 UNMATCHED_WRITE = Operation("unmatched.write", "unmatched", Action.OTHER, granted_write=False)
 
 

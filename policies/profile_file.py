@@ -150,6 +150,7 @@ class _Compiler:
             shown_rules=shown,
             places=places,
             tables=tables,
+            closed=source.get("unmatched_reads", "scan") == "deny",
             record_ids=self.record_ids,
             source=source,
         )

@@ -169,7 +169,8 @@ class _Reader:
     def select(self, tree: exp.Expr, above: tuple[str, ...], *, compared: bool = False) -> None:
         """One SELECT; above: the object whose children it reads; compared: its column is compared with another one."""
         parts = _parts(tree)
-        if not isinstance(tree, exp.Select) or not _SELECT_PARTS.issuperset(parts) or "from_" not in parts:
+        needed = {"from_", "expressions"}
+        if not isinstance(tree, exp.Select) or not needed <= set(parts) <= _SELECT_PARTS:
             raise QueryInvalid("grammar")
         if "distinct" in parts and _parts(parts["distinct"]):
             raise QueryInvalid("grammar")
