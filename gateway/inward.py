@@ -17,6 +17,7 @@ from gateway.body.fault import BodyFault, BodyMalformed
 from gateway.body.leaf import Container, Leaf
 from gateway.body.limits import Limits as BodyLimits
 from gateway.body.media import Media
+from gateway.body.path import open_path
 from gateway.collaborators import Limits, Outgoing
 from gateway.digits import DigitFields
 from gateway.exchange import Exchange
@@ -37,6 +38,7 @@ from privacy import recognise
 Path = tuple[str, ...]
 _WRITES = frozenset({Action.CREATE, Action.UPDATE, Action.DELETE, Action.IMPORT})
 FREE_TEXT_CHARS = 65_000  # what a note of an undeclared field may hold in every CRM tried
+_STORES = frozenset({Action.CREATE, Action.UPDATE})
 UNTOUCHED = frozenset({Action.LOGIN, Action.LOGOUT, Action.ASSET})
 # Frameworks read these by their declared type alone, whatever the first bytes look like: `BM=1&phone=…` is a form.
 _DECLARED = {
@@ -102,12 +104,15 @@ class Inward:
                 exchange.body = body or b""
                 return Outgoing(head.target, body)
             return Outgoing(head.target, await multipart.spool(body, self._limits.bodies))
-        if body == b"" and not head.query:
+        in_path = [rule for rule in operation.searches if rule.where is Where.PATH]
+        if body == b"" and not head.query and not in_path:
             return Outgoing(head.path, body)  # nothing in it that could be a value
         if isinstance(body, bytes) and body and media.essence(content_type).startswith("multipart/"):
             body = _whole(body)  # the profile had to read it first, to tell what is asked for
         query = form.open_query(head.query) if head.query else None
         opened = [_Part(Where.QUERY, query)] if query is not None else []
+        if in_path:
+            opened.append(_Part(Where.PATH, open_path(head.path, [rule.selector for rule in in_path])))
         if body is not None and not isinstance(body, bytes):
             return await self._upload(exchange, profile, content_type, body, opened)
         inside = self._open(content_type, body) if body else None
@@ -274,14 +279,20 @@ class _Sorting:
         by_path = {one.path: one.leaf for one in found} if searching else {}
         for one in found:
             if one.path in searching:
-                spec = searching[one.path][1]
+                spec, rule = searching[one.path][1:]
+                if rule.language:
+                    self.operands.append(Operand(one.leaf, query=rule, tables=self.profile.tables))
+                    continue
                 if spec is None:
                     # The column says what an operand is, so that nobody hidden makes a difference.
                     spec = next((asked.fields[0] for asked in compared if asked.asks_with(one.path)), None)
+                if part.where is Where.PATH and self.operation.action in _STORES and spec is not None:
+                    # A write to a key that no record has yet makes one: the value is stored, not looked up.
+                    self.targets.append(Target(one.leaf, Treatment.VALUE, spec, (), path=None))
+                    continue
                 if not one.leaf.bare or (spec is not None and spec.kind is not None):  # else an id or an amount
                     question = self._question(part, one, searching[one.path], by_path)
-                    at_least = searching[one.path][2].at_least
-                    self.operands.append(Operand(one.leaf, spec, question=question, at_least=at_least))
+                    self.operands.append(Operand(one.leaf, spec, question=question, at_least=rule.at_least))
                 continue
             treatment, spec = selector.treatment(
                 self.operation, one.path, one.leaf.siblings, text=one.leaf.text, leaves=leaves
@@ -329,7 +340,7 @@ class _Sorting:
         """Every string of a container; a form field or parameter that holds JSON gives the strings inside it."""
         for leaf in part.container.leaves:
             inside = None
-            if part.where is not Where.JSON and not part.labels and not self._declared(leaf):
+            if part.where in (Where.QUERY, Where.FORM) and not part.labels and not self._declared(part.where, leaf):
                 inside = _open_nested(leaf)
             if inside is None:
                 yield Found(part.where, leaf.path, leaf)
@@ -361,9 +372,12 @@ class _Sorting:
                 raise Refusal(BODY_UNREADABLE, detail=str(file.media))
         return taken
 
-    def _declared(self, leaf: Leaf) -> bool:
+    def _declared(self, where: Where, leaf: Leaf) -> bool:
         """Whether the profile says what the string itself is, so that brackets around it change nothing."""
-        return selector.rule_for(self.operation.rules, leaf.path, text=leaf.text) is not None
+        if selector.rule_for(self.operation.rules, leaf.path, text=leaf.text) is not None:
+            return True
+        queries = (rule for rule in self.operation.searches if rule.language and rule.where is where)
+        return any(selector.matches(rule.selector, leaf.path) for rule in queries)
 
     def _target(self, found: Found, treatment: selector.Treatment, spec: FieldSpec | None) -> Target:
         leaf = found.leaf
@@ -421,8 +435,15 @@ def _narrow(exchange: Exchange, parts: Sequence["_Part"]) -> None:
 
 
 def _target(path: str, opened: Sequence[_Part]) -> str:
-    """The request target with its query as it is now."""
-    return path + ("?" + opened[0].container.encode().decode("latin-1") if opened else "")
+    """The request target with its query, and the value in its path, as they are now."""
+    query = ""
+    for part in opened:
+        text = part.container.encode().decode("latin-1")
+        if part.where is Where.PATH:
+            path = text
+        else:
+            query = "?" + text
+    return path + query
 
 
 def _open_nested(leaf: Leaf) -> Container | None:

@@ -83,6 +83,24 @@ class Question:
         return by_column.get(name) or by_column.get(name.rpartition(".")[2], ())
 
 
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What the CRM is to be asked for instead of an operand.
+
+    surrogates: at least one, the reserved one where nothing fits; found: whether something does; clear: ask for the
+    text as typed as well, but for what has one of the `hidden` shapes. how, text, bare: the comparison and what it is
+    about.
+    """
+
+    surrogates: Sequence[str]
+    found: bool
+    clear: bool
+    hidden: Sequence[narrow.Shape]
+    how: str
+    text: str
+    bare: str
+
+
 class PartSearch:
     """Answers questions about parts; one per process. migrated: whether a tenant's CRM holds no value in clear."""
 
@@ -93,12 +111,28 @@ class PartSearch:
 
     async def rewrite(self, exchange: Exchange, scanner: Scanner, question: Question, fields: Fields) -> None:
         """Ask the CRM for surrogates instead; raises Refusal, KeysUnavailable, StoreUnavailable."""
+        made = await self.answer(exchange, scanner, question, fields)
+        if made is None:
+            return
+        matches = made.surrogates if made.found else ()
+        if question.column is not None:
+            self._ask_clause(question, made.surrogates, made.bare, made.hidden if made.clear else None)
+        elif made.clear or len(matches) > 1:
+            self._ask_beside(exchange, question, matches, made.how, made.text, made.hidden if made.clear else None)
+        else:
+            question.leaf.new = question.leaf.text.replace(made.text, made.surrogates[0])
+
+    async def answer(self, exchange: Exchange, scanner: Scanner, question: Question, fields: Fields) -> Answered | None:
+        """What stands for the operand in the CRM; None where it says nothing, or is a surrogate already.
+
+        Raises Refusal, KeysUnavailable, StoreUnavailable.
+        """
         raw = question.leaf.text
         how = question.how
         text = raw if how == "like" else raw.strip().strip(WILDCARDS).strip()
         bare = text.strip(WILDCARDS + " ") if how == "like" else text
         if not bare or scanner.whole(bare) is not None:
-            return
+            return None
         recognised = recognise.whole(bare)
         kinds = self._kinds(exchange, question, recognised.kind if recognised is not None else None)
         matches = await self._matches(exchange, question, kinds, how, text, bare, fields)
@@ -114,12 +148,7 @@ class PartSearch:
             clear = not await self._is_known(exchange, bare)
         reserved = no_match(recognised.kind if recognised is not None else kinds[0], scanner.shapes)
         hidden = narrow.shapes_of(tuple(dict.fromkeys((*kinds, Kind.NAME))), scanner.shapes)
-        if question.column is not None:
-            self._ask_clause(question, matches or [reserved], bare, hidden if clear else None)
-        elif clear or len(matches) > 1:
-            self._ask_beside(exchange, question, matches, how, text, hidden if clear else None)
-        else:
-            question.leaf.new = raw.replace(text, (matches or [reserved])[0])
+        return Answered(matches or [reserved], bool(matches), clear, hidden, how, text, bare)
 
     def _kinds(self, exchange: Exchange, question: Question, recognised: str | None) -> tuple[Kind, ...]:
         """Kinds to look among; raises Refusal FIELD_NOT_SEARCHABLE where the person may not."""

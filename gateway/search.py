@@ -16,6 +16,7 @@ from gateway.comparing import Comparing
 from gateway.digits import DigitFields
 from gateway.exchange import Exchange
 from gateway.parts import WILDCARDS, PartSearch, Question
+from gateway.queries import Queries
 from gateway.records import Records
 from gateway.refusal import FIELD_NOT_SEARCHABLE, SEARCH_AMBIGUOUS, SEARCH_TOO_SHORT, Refusal
 from gateway.sight import Sight
@@ -24,8 +25,9 @@ from kms.scanner import Scanner
 from kms.surrogate import no_match
 from kms.tokens import NewValue, Origin, SurrogateVault, VaultEntry
 from policies.decision import Form
-from policies.operation import StorageForm
+from policies.operation import SearchRule, StorageForm
 from policies.profile import FieldSpec
+from policies.query.table import Tables
 from policies.taxonomy import Kind
 from privacy import recognise
 
@@ -38,7 +40,7 @@ class Operand:
 
     declared: the profile says that this is a search; other parameters are only looked at by recognisers. question:
     where the profile says how the CRM compares as well, so that parts of values can be answered. at_least: see
-    `SearchRule`.
+    `SearchRule`. query: the rule of a text that is a whole query; tables: the objects that it may name.
     """
 
     leaf: Leaf
@@ -46,6 +48,8 @@ class Operand:
     declared: bool = True
     question: Question | None = None
     at_least: int = 0
+    query: SearchRule | None = None
+    tables: Tables | None = None
 
 
 def _everywhere(_tenant: str) -> bool:
@@ -67,6 +71,7 @@ class Search:
         self._sight = Sight(records)
         self._parts = PartSearch(vault, self._sight, migrated)
         self.comparing = Comparing(migrated)
+        self._queries = Queries(self._parts, self._operand, self._seen, migrated)
 
     async def rewrite(
         self,
@@ -80,6 +85,10 @@ class Search:
         Raises Refusal (FIELD_NOT_SEARCHABLE, SEARCH_…), KeysUnavailable, StoreUnavailable.
         """
         question, spec = operand.question, operand.spec
+        if operand.query is not None:
+            tables = operand.tables or Tables()
+            await self._queries.rewrite(exchange, scanner, operand.leaf, operand.query, tables, fields)
+            return
         if spec is not None and spec.form is StorageForm.FF1 and self._digits is not None:
             await self._digits.ask(exchange, operand.leaf, spec)
         elif spec is not None and spec.form is not StorageForm.SURROGATE:
@@ -96,6 +105,18 @@ class Search:
         leaf = operand.leaf
         if leaf.new is not None and len(leaf.path) == 1:
             exchange.echoes[leaf.path[0]] = (leaf.new, leaf.text)
+
+    async def _operand(
+        self,
+        exchange: Exchange,
+        scanner: Scanner,
+        leaf: Leaf,
+        fields: Mapping[tuple[str, str], FieldSpec],
+        *,
+        declared: bool,
+    ) -> None:
+        """One operand inside a query, compared with what no single field describes."""
+        await self._rewrite(exchange, scanner, Operand(leaf, None, declared), fields)
 
     async def _rewrite(
         self, exchange: Exchange, scanner: Scanner, operand: Operand, fields: Mapping[tuple[str, str], FieldSpec]

@@ -29,9 +29,13 @@ def _json(body: bytes) -> Any:
 
 
 def _at(value: Any, path: Sequence[str]) -> Any:
-    for step in path:
+    for number, step in enumerate(path):
         if isinstance(value, dict):
             value = value.get(step)
+        elif isinstance(value, list) and step == "*":
+            # Several records at once: all of them have to be told, or nobody knows which value went where.
+            each = [_at(one, path[number + 1 :]) for one in value]
+            return each if all(one is not None for one in each) else None
         elif isinstance(value, list) and step.isascii() and step.isdecimal() and int(step) < len(value):
             value = value[int(step)]
         else:
@@ -59,7 +63,7 @@ def records(
     body: bytes,
     shape: RecordIds = RecordIds.NUMBER,
 ) -> list[tuple[str, str]]:
-    """(entity, record) pairs of a create: from `Location`, from a JSON pointer, or from an RPC result."""
+    """(entity, record) pairs of a create: from `Location` or another header, a JSON pointer, or an RPC result."""
     if rule is None or status >= 400 or not operation.binds:
         return []
     if "location" in rule and 300 <= status < 400:
@@ -69,6 +73,12 @@ def records(
         if found is None or operation.entity not in (found[0], "record"):
             return []
         return [(found[0], found[1]["record"])]
+    if "header" in rule and 200 <= status < 300:
+        url = next((value for name, value in headers if name.lower() == rule["header"]), "")
+        path = plain_path(urlsplit(url).path or "/") if url else None
+        found = pages.find(path) if path is not None else None
+        if found is not None and operation.entity == found[0]:
+            return [(found[0], found[1]["record"])]
     if "json" in rule and 200 <= status < 300:
         answer = _json(body)
         if isinstance(answer, dict) and answer.get("error") is not None:

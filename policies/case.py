@@ -16,9 +16,11 @@ import orjson
 import yaml
 from jsonschema import Draft202012Validator
 
-from policies.operation import Operation, Where
+from policies.operation import FieldSpec, Operation, Where
 from policies.profile import Profile, ProfileInvalid
 from policies.profile_file import PROFILES
+from policies.query.explain import columns_of, path_operands
+from policies.query.table import Tables
 from policies.requests import leaves_of
 from policies.selector import search_operands, treatment
 
@@ -117,7 +119,7 @@ def differences(profile: Profile, case: Case) -> list[str]:
         path = by_name.get(name)
         found[f"leaf {name}"] = (wanted, "not in the body" if path is None else _treated(operation, path, leaves))
     if case.searched:
-        operands = _operands(operation, case.query, leaves)
+        operands = _operands(operation, case, leaves, profile.tables)
         names = dict.fromkeys((*case.searched, *operands))
         found |= {f"search in {name}": (case.searched.get(name), operands.get(name)) for name in names}
     if "owner" in case.expect:
@@ -151,13 +153,24 @@ def _treated(operation: Operation, path: tuple[str, ...], leaves: Mapping[tuple[
     return f"{what.value} {spec.entity}.{spec.name}" if spec is not None else what.value
 
 
-def _operands(operation: Operation, query: str, leaves: Mapping[tuple[str, ...], str]) -> dict[str, str]:
-    parameters = leaves_of(query.encode(), FORM)
-    return {
-        _named(path): "" if spec is None else f"{spec.entity}.{spec.name}"
-        for where in Where
-        for path, _, spec, _ in search_operands(operation, where, parameters if where is Where.QUERY else leaves)
-    }
+def _operands(
+    operation: Operation, case: Case, leaves: Mapping[tuple[str, ...], str], tables: Tables
+) -> dict[str, str]:
+    """Operand → its field; a column of a query → how it is used, and its field."""
+    parameters = leaves_of(case.query.encode(), FORM)
+    found = {f"path {template}": _field(spec) for template, spec in path_operands(operation.searches, case.path)}
+    for where in Where:
+        given = parameters if where is Where.QUERY else leaves
+        for path, _, spec, rule in search_operands(operation, where, given):
+            if not rule.language:
+                found[_named(path)] = _field(spec)
+            for column, what, named in columns_of(rule, path[-1], given[path], tables) if rule.language else ():
+                found[f"{_named(path)} {column}".strip()] = f"{what} {_field(named)}".strip()
+    return found
+
+
+def _field(spec: FieldSpec | None) -> str:
+    return "" if spec is None else f"{spec.entity}.{spec.name}"
 
 
 def _named(path: Sequence[str]) -> str:

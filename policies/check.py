@@ -12,6 +12,8 @@ from policies.enforcer import Bundle, Enforcer, covers
 from policies.operation import CONSOLE_OPERATIONS, Action, FieldSpec, Operation, StorageForm, Where
 from policies.placeholder import DAYS, placeholder
 from policies.profile import Profile
+from policies.query.explain import columns_of, path_operands
+from policies.query.table import Tables
 from policies.requests import leaves_of
 from policies.rows import Grant, Inheritance, PolicyInvalid, parse_rows
 from policies.selector import Treatment, search_operands, treatment
@@ -209,7 +211,7 @@ def explain(
         outcome=_outcome(operation, bundle, tenant, roles),
         notes=tuple(_notes(profile, operation)),
         leaves=tuple(_explained(operation, leaves)) if method.upper() not in {"GET", "HEAD"} else (),
-        searches=tuple(_searched(operation, leaves, query)),
+        searches=tuple(_searched(operation, leaves, path, query, profile.tables)),
     )
 
 
@@ -221,7 +223,7 @@ def _outcome(operation: Operation, bundle: Bundle | None, tenant: str, roles: Co
 
 
 def _notes(profile: Profile, operation: Operation) -> Iterator[str]:
-    if operation.id == "unmatched.read":
+    if operation.id == "unmatched.read" and operation.granted_write:
         yield "no template matches: the answer is scanned and recognised values are masked"
     if operation.id == "unmatched.write":
         yield "no template matches this write, or its body cannot be read: it needs an entry in the profile"
@@ -287,12 +289,24 @@ def _explained(operation: Operation, leaves: Mapping[tuple[str, ...], str]) -> I
         yield LeafExplained(".".join(path), what.value, field, kind)
 
 
-def _searched(operation: Operation, leaves: Mapping[tuple[str, ...], str], query: str) -> Iterator[LeafExplained]:
+def _searched(
+    operation: Operation, leaves: Mapping[tuple[str, ...], str], path_given: str, query: str, tables: Tables
+) -> Iterator[LeafExplained]:
+    for template, spec in path_operands(operation.searches, path_given):
+        kind = spec.kind.value if spec is not None and spec.kind is not None else ""
+        yield LeafExplained(template, "path", "" if spec is None else f"{spec.entity}.{spec.name}", kind)
     parameters = leaves_of(query.encode("utf-8", "replace"), "application/x-www-form-urlencoded")
     for where in Where:
-        for path, operator, spec, _ in search_operands(
+        for path, operator, spec, rule in search_operands(
             operation, where, parameters if where is Where.QUERY else leaves
         ):
+            if rule.language:
+                given = parameters if where is Where.QUERY else leaves
+                for column, what, named in columns_of(rule, path[-1], given[path], tables):
+                    of = "" if named is None else f"{named.entity}.{named.name}"
+                    kind = named.kind.value if named is not None and named.kind is not None else ""
+                    yield LeafExplained(".".join((*path, column)), what, of, kind)
+                continue
             field = "" if spec is None else f"{spec.entity}.{spec.name}"
             kind = spec.kind.value if spec is not None and spec.kind is not None else ""
             yield LeafExplained(".".join(path), operator, field, kind)

@@ -106,6 +106,7 @@ class Where(StrEnum):
     QUERY = "query"
     FORM = "form"
     JSON = "json"
+    PATH = "path"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,9 @@ class SearchRule:
     even where the text begins with a wild card. beside: columns that look into a clear column as well, by name. spread:
     computed columns and those that they look into, asked for one by one while values may stand in clear; spread_begins:
     those of them that are compared from the beginning on. at_least: shorter texts the CRM answers with an error, which
-    must not tell whether somebody hidden has such a short name.
+    must not tell whether somebody hidden has such a short name. language, table: the operand is a whole query in a
+    query language (policies/query), of that object where the query does not name one. Where.PATH: selector is a
+    template of the last segments, `{}` the value.
     """
 
     where: Where
@@ -140,6 +143,8 @@ class SearchRule:
     spread: Mapping[str, tuple[str, ...]] | None = None
     spread_begins: Mapping[str, tuple[str, ...]] | None = None
     at_least: int = 0
+    language: str = ""
+    table: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +215,7 @@ CONSOLE_OPERATIONS = (
     "console.settings",
 )
 UNMATCHED_READ = Operation("unmatched.read", "unmatched", Action.OTHER)
+REFUSED_READ = Operation("unmatched.read", "unmatched", Action.OTHER, granted_write=False)  # in a closed profile
 UNMATCHED_WRITE = Operation("unmatched.write", "unmatched", Action.OTHER, granted_write=False)
 
 

@@ -15,6 +15,7 @@ from policies import answers
 from policies.comparison import ComparisonRule
 from policies.matcher import PathTrie, plain_path
 from policies.operation import (
+    REFUSED_READ,
     UNMATCHED_READ,
     UNMATCHED_WRITE,
     Action,
@@ -29,6 +30,7 @@ from policies.operation import (
     with_record,
 )
 from policies.places import Places
+from policies.query.table import Tables
 from policies.record_id import RecordIds
 from policies.requests import names_field, record_ids, type_id
 from policies.rpc import RpcRules
@@ -148,8 +150,8 @@ class Profile:
     column of uploads (any of the profile's languages) → field. known_limits: sentences about what this CRM makes
     impossible. owner_source: "form" (a field of the request names the owner), "actor" (who creates owns) or "none".
     opaque: what happens to bodies nobody can open ("refuse-unless-everything": PDF, images made from data, old binary
-    formats). types: type id of this installation → entity, learnt from pages. signed_out: how an answer says "not
-    signed in".
+    formats). closed: reads that no operation describes are refused. types: type id of this installation → entity,
+    learnt from pages. signed_out: how an answer says "not signed in". tables: objects of query languages.
     """
 
     name: str
@@ -189,6 +191,8 @@ class Profile:
     walk: Walk | None = None
     shown_rules: tuple[ShownRule, ...] = ()
     places: Places = field(default_factory=Places)
+    tables: Tables = field(default_factory=Tables)
+    closed: bool = False
     record_ids: RecordIds = RecordIds.NUMBER
     comparisons: tuple[ComparisonRule, ...] = ()
     source: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -228,7 +232,8 @@ class Profile:
         """
         found = self._template(method, path)
         if found is None:
-            return UNMATCHED_READ if method in SAFE_METHODS else UNMATCHED_WRITE
+            read = REFUSED_READ if self.closed else UNMATCHED_READ
+            return read if method in SAFE_METHODS else UNMATCHED_WRITE
         template, parameters = found
         if template.rpc:
             return UNMATCHED_WRITE if self.rpc is None else self.rpc.classify(body, content_type)

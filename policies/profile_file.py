@@ -30,6 +30,7 @@ from policies.operation import (
 )
 from policies.places import compile_places
 from policies.profile import Profile, ProfileInvalid, ReadBack, Template, Whoami, label_key
+from policies.query.table import compile_tables
 from policies.record_id import RecordIds
 from policies.rpc import RpcRules, RpcTemplate
 from policies.taxonomy import Kind
@@ -106,6 +107,8 @@ class _Compiler:
         shown = tuple(rule for entry in source.get("shown", ()) for rule in self._shown(entry))
         places = compile_places(source.get("places", {}), self._field)
         comparisons = compile_comparisons(source.get("comparisons", ()), self._field)
+        tables, problems = compile_tables(source.get("tables", {}), lambda name, place: self._field(name, "", place))
+        self.problems += problems
         if self.problems:
             raise ProfileInvalid(self.problems)
         owner = source.get("owner", {})
@@ -148,6 +151,8 @@ class _Compiler:
             walk=walk,
             shown_rules=shown,
             places=places,
+            tables=tables,
+            closed=source.get("unmatched_reads", "scan") == "deny",
             record_ids=self.record_ids,
             comparisons=comparisons,
             source=source,
@@ -242,6 +247,8 @@ class _Compiler:
                         {column: tuple(names) for column, names in entry.get("spread", {}).items()},
                         {column: tuple(names) for column, names in entry.get("spread_begins", {}).items()},
                         entry.get("at_least", 0),
+                        entry.get("language", ""),
+                        entry.get("table", ""),
                     )
                 )
         return tuple(found)
