@@ -26,12 +26,12 @@ class ClauseShape:
 class ColumnRule:
     """Where a request names columns.
 
-    selector: leaves that hold one name, or several between `split`; a sign before it and words behind it ("-name", "name
-    desc", "date:month") are no part of it. order: sorts or groups, so whoever asks learns how values compare; else
-    filters. columns: name → field, None for free text. open: patterns of names that hold nothing personal.
-    whole: operators that compare whole values; presence: those that only ask whether there is one. operator: the sibling
-    key of the name that holds the operator; "" where there is none. clauses: the selector covers domains, lists of
-    `[column, operator, operand]`.
+    selector: leaves that hold one name, or several between `split`; a sign before it and words behind it ("-name",
+    "name desc", "date:month") are no part of it. order: sorts or groups, so whoever asks learns how values compare;
+    else filters. columns: name → field, None for free text. open: patterns of names that hold nothing personal.
+    whole: operators that compare whole values; presence: those that only ask whether there is one. operator: the
+    sibling key of the name that holds the operator; "" where there is none. clauses: the selector covers domains, lists
+    of `[column, operator, operand]`.
     """
 
     where: "Where"

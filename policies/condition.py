@@ -95,11 +95,8 @@ ALWAYS = Condition()
 
 
 def chosen(choices: Iterable[tuple[Condition, T]], asked: Asked) -> T | None:
-    """The first choice whose condition holds; None where none does or the request cannot be read."""
-    try:
-        return next((choice for condition, choice in choices if condition.holds(asked)), None)
-    except Unreadable:
-        return None
+    """The first choice whose condition holds; None where none does; raises Unreadable."""
+    return next((choice for condition, choice in choices if condition.holds(asked)), None)
 
 
 def compile_condition(source: Mapping[str, Any]) -> Condition:

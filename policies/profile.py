@@ -239,7 +239,10 @@ class Profile:
         template, parameters = found
         asked = Asked(parameters, query, body, content_type) if template.choices or template.ids_at else None
         if template.choices and asked is not None:
-            choice = chosen(template.choices, asked)
+            try:
+                choice = chosen(template.choices, asked)
+            except Unreadable:
+                return UNMATCHED_WRITE
             if choice is None:
                 return UNMATCHED_READ if method in SAFE_METHODS else UNMATCHED_WRITE
             template = choice
@@ -261,7 +264,7 @@ class Profile:
             try:
                 return self._with_ids(operation, asked, template.ids_at)
             except Unreadable:
-                return UNMATCHED_READ if method in SAFE_METHODS else UNMATCHED_WRITE
+                return UNMATCHED_WRITE
         if record is None and template.record_fields:
             records = record_ids(template.record_fields, query, body, content_type, self.record_ids)
             if operation.action is Action.CREATE:

@@ -28,8 +28,11 @@ Lines = list[tuple[str, str]]
 
 @dataclass(slots=True)
 class Http:
-    """One message. mime: fields of its part; start: request line or status line without its end; fields: of the message;
-    body: its bytes. place: number of its part at the top of the batch; group: it stands in a change set there."""
+    """One message.
+
+    mime: fields of its part; start: request line or status line without its end; fields: of the message; body: its
+    bytes. place: number of its part at the top of the batch; group: it stands in a change set there.
+    """
 
     mime: Lines
     start: bytes

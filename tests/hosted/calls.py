@@ -119,11 +119,11 @@ def serving(server: Hosted) -> Iterator[Hosted]:
             self.end_headers()
             self.wfile.write(data)
 
-        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve
-
-        def log_message(self, format: str, *args: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name of the base class
             """Tests show no log."""
 
+    for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
+        setattr(Requests, f"do_{method}", Requests._serve)
     http = ThreadingHTTPServer(("127.0.0.1", 0), Requests)
     http.daemon_threads = True
     server.port = http.server_address[1]
