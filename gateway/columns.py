@@ -15,6 +15,7 @@ from policies.operation import FieldSpec, Operation, StorageForm, Where
 from policies.selector import matches
 
 Path = tuple[str, ...]
+_CONNECTIVES = frozenset({"&", "|", "!"})  # of domains in prefix form; two of them side by side look like a clause
 
 
 def require_columns(exchange: Exchange, operation: Operation, where: Where, leaves: Mapping[Path, str]) -> None:
@@ -49,7 +50,8 @@ def named(rule: ColumnRule, leaves: Mapping[Path, str]) -> Iterator[tuple[Path, 
         elif rule.operator:
             operator = leaves.get((*path[:-1], rule.operator), "")
         for name in rule.names(text):
-            yield path, name, operator
+            if name not in _CONNECTIVES:
+                yield path, name, operator
 
 
 def _require(view: FieldView, rule: ColumnRule, spec: FieldSpec | None, operator: str) -> None:

@@ -133,9 +133,9 @@ class Exchange:
 
     __slots__ = (
         "batch", "body", "caught", "cells_at", "client_address", "crm_user", "decision", "echoes", "files", "head",
-        "held", "id", "kept", "language", "narrowed", "numbers", "operation", "own_words", "owner", "posted", "principal",
-        "received_at", "restored", "retyped", "searched", "showing", "shown", "tenant", "typed", "unprotected",
-        "written",
+        "held", "id", "kept", "language", "narrowed", "numbers", "operation", "own_words", "owner", "posted",
+        "principal", "received_at", "restored", "retyped", "searched", "showing", "shown", "tenant", "typed",
+        "unprotected", "written",
     )  # fmt: skip
 
     def __init__(

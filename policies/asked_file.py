@@ -17,6 +17,8 @@ from policies.profile import Template
 
 def with_asked(template: Template, entry: Mapping[str, Any]) -> Template:
     """The template with the ids and the batch that its operation declares."""
+    if "dialect" in entry:
+        template = replace(template, dialect=entry["dialect"], needs_body=True)
     if "batch" in entry:
         plain = replace(template.plain, batch=compile_batch(entry["batch"]))
         template = replace(template, plain=plain, needs_body=True)

@@ -16,11 +16,13 @@ import orjson
 import yaml
 from jsonschema import Draft202012Validator
 
+from policies.batch import BatchUnreadable, split
+from policies.condition import Unreadable, read_document
 from policies.operation import Operation, Where
 from policies.profile import Profile, ProfileInvalid
 from policies.profile_file import PROFILES
 from policies.requests import leaves_of
-from policies.selector import search_operands, treatment
+from policies.selector import leaves_in, search_operands, treatment
 
 FORM, JSON = "application/x-www-form-urlencoded", "application/json"
 SUFFIX = ".cases.yaml"
@@ -123,6 +125,8 @@ def differences(profile: Profile, case: Case) -> list[str]:
     if "owner" in case.expect:
         flat = {path[0]: text for path, text in leaves.items() if len(path) == 1}
         found["owner"] = (case.expect["owner"], profile.owner_from_body(operation, flat))
+    if "parts" in case.expect:
+        found["parts"] = (case.expect["parts"], _parts(profile, operation, case.body))
     if "columns" in case.expect:
         flat = {path[0]: text for path, text in leaves.items() if len(path) == 1}
         columns = {f"{spec.entity}.{spec.name}": number for spec, number in profile.import_columns(operation, flat)}
@@ -156,8 +160,20 @@ def _operands(operation: Operation, query: str, leaves: Mapping[tuple[str, ...],
     return {
         _named(path): "" if spec is None else f"{spec.entity}.{spec.name}"
         for where in Where
-        for path, _, spec, _ in search_operands(operation, where, parameters if where is Where.QUERY else leaves)
+        for path, _, spec, _ in search_operands(operation, where, leaves_in(operation, where, parameters, leaves))
     }
+
+
+def _parts(profile: Profile, operation: Operation, body: bytes) -> list[str]:
+    """Operation and record of each part of a JSON batch; none where it cannot be taken apart."""
+    if operation.batch is None or operation.batch.kind != "json":
+        return []
+    try:
+        read = split(operation.batch, read_document(body), dict(operation.placed))
+    except (BatchUnreadable, Unreadable):
+        return []
+    found = [profile.classify(one.method, *one.url.partition("?")[::2], orjson.dumps(one.value), JSON) for one in read]
+    return [" ".join(filter(None, (one.id, one.record))) for one in found]
 
 
 def _named(path: Sequence[str]) -> str:

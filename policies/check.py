@@ -14,7 +14,7 @@ from policies.placeholder import DAYS, placeholder
 from policies.profile import Profile
 from policies.requests import leaves_of
 from policies.rows import Grant, Inheritance, PolicyInvalid, parse_rows
-from policies.selector import Treatment, search_operands, treatment
+from policies.selector import Treatment, leaves_in, search_operands, treatment
 from policies.taxonomy import Kind
 
 # Characters a surrogate needs in a column (reference shapes: e-mail 46, E.164 15, token 16, ID card 18, bank card 19).
@@ -291,7 +291,7 @@ def _searched(operation: Operation, leaves: Mapping[tuple[str, ...], str], query
     parameters = leaves_of(query.encode("utf-8", "replace"), "application/x-www-form-urlencoded")
     for where in Where:
         for path, operator, spec, _ in search_operands(
-            operation, where, parameters if where is Where.QUERY else leaves
+            operation, where, leaves_in(operation, where, parameters, leaves)
         ):
             field = "" if spec is None else f"{spec.entity}.{spec.name}"
             kind = spec.kind.value if spec is not None and spec.kind is not None else ""

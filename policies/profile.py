@@ -12,7 +12,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from policies import answers
-from policies.condition import Asked, Condition, Unreadable, chosen, joined_at, pointer_of, values_at
+from policies.condition import (
+    Asked,
+    Condition,
+    Unreadable,
+    chosen,
+    compile_places,
+    fits,
+    joined_at,
+    pointer_of,
+    values_at,
+)
+from policies.dialect import DialectRules
 from policies.matcher import PathTrie, plain_path
 from policies.operation import (
     UNMATCHED_READ,
@@ -197,6 +208,7 @@ class Profile:
     shown_rules: tuple[ShownRule, ...] = ()
     places: Places = field(default_factory=Places)
     record_ids: RecordIds = RecordIds.NUMBER
+    dialects: Mapping[str, DialectRules] = field(default_factory=dict)
     source: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     # -- classification --------------------------------------------------------------------------------------
@@ -224,7 +236,7 @@ class Profile:
             return False
         template = found[0]
         by_more = template.rpc or template.needs_body or template.by_type is not None or template.searching is not None
-        by_more = by_more or bool(template.choices or template.placed)
+        by_more = by_more or bool(template.choices or template.placed or template.dialect)
         return not (by_more or template.record_fields or template.redirect_field)
 
     def classify(self, method: str, path: str, query: str, body: bytes | None, content_type: str) -> Operation:
@@ -246,6 +258,9 @@ class Profile:
             if choice is None:
                 return UNMATCHED_READ if method in SAFE_METHODS else UNMATCHED_WRITE
             template = choice
+        if template.dialect:
+            given = asked or Asked(parameters, query, body, content_type)
+            return self.dialects[template.dialect].classify(given, self.record_ids)
         if template.rpc:
             return UNMATCHED_WRITE if self.rpc is None else self.rpc.classify(body, content_type)
         if template.by_type is not None:
@@ -350,14 +365,19 @@ class Profile:
 
     def body_credentials(self, content_type: str, body: bytes) -> tuple[str, ...]:
         """CRM credentials that a JSON body carries, for the deny list; none where it is no JSON document."""
-        places = [tuple(map(pointer_of, rule["json"])) for rule in self.credential_rules if "json" in rule]
-        if not places or not body:
+        rules = [rule for rule in self.credential_rules if "json" in rule]
+        if not rules or not body:
             return ()
         try:
             document = Asked({}, "", body, content_type).document
         except Unreadable:
             return ()
-        return tuple(found for place in places if (found := joined_at(document, place)) is not None)
+        found = (
+            joined_at(document, tuple(map(pointer_of, rule["json"])))
+            for rule in rules
+            if "at" not in rule or fits(compile_places(rule["at"]), document)
+        )
+        return tuple(one for one in found if one is not None)
 
     def accepted(self, operation: Operation, status: int, headers: Sequence[tuple[str, str]], body: bytes) -> bool:
         """Whether the CRM says that a write took effect: only then are owners noted and origins kept."""

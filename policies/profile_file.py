@@ -16,6 +16,8 @@ from jsonschema import Draft202012Validator
 
 from policies.asked_file import column_rules, join, path_searches, search_clause, with_asked
 from policies.column import ColumnRule
+from policies.dialect_file import Places as ArgumentPlaces
+from policies.dialect_file import compile_dialects, selects
 from policies.field_file import read_field, read_shown, selector_of
 from policies.matcher import PathTrie, TemplateInvalid
 from policies.operation import (
@@ -90,6 +92,7 @@ class _Compiler:
         self.tries: dict[str, PathTrie[Template]] = {}
         self.exact: dict[tuple[str, str], Template] = {}
         self.ids: dict[str, None] = {}
+        self.arguments: ArgumentPlaces = {}
         self.by_path: dict[tuple[str, str], Template] = {}
         self.templates = 0
         self.record_ids = RecordIds(source.get("record_ids", "number"))
@@ -102,6 +105,7 @@ class _Compiler:
             self._operation(entry)
         self._place()
         rpc = self._rpc(source["rpc"]) if "rpc" in source else None
+        dialects = compile_dialects(source["dialects"], self._dialect_call) if "dialects" in source else {}
         pages: PathTrie[str] = PathTrie(self.record_ids)
         for template, entity in source.get("record_pages", {}).items():
             self._add_path(pages, template, entity)
@@ -151,6 +155,7 @@ class _Compiler:
             shown_rules=shown,
             places=places,
             record_ids=self.record_ids,
+            dialects=dialects,
             source=source,
         )
 
@@ -195,7 +200,11 @@ class _Compiler:
             if entries is None:
                 self.problems.append(f"{place}: rule set {name!r} does not exist")
                 continue
-            found.extend(self._rule(entry, entity, f"rule set {name}") for entry in entries)
+            found.extend(
+                self._rule({**entry, "select": list(select)}, entity, f"rule set {name}")
+                for entry in entries
+                for select in selects(entry["select"], self.arguments)
+            )
         return tuple(found)
 
     def _rule(self, entry: Mapping[str, Any], entity: str, place: str) -> BodyRule:
@@ -223,7 +232,7 @@ class _Compiler:
             if entries is None:
                 self.problems.append(f"{place}: search set {name!r} does not exist")
                 continue
-            for entry in entries:
+            for entry in self._selected(entries):
                 if entry.get("order"):
                     continue
                 columns = entry.get("columns")
@@ -249,8 +258,14 @@ class _Compiler:
                 )
         return tuple(found)
 
+    def _selected(self, entries: Iterable[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:
+        for entry in entries:
+            for select in selects(entry["select"], self.arguments):
+                yield {**entry, "select": list(select)}
+
     def _columns_named(self, names: Iterable[str], entity: str, place: str) -> tuple[ColumnRule, ...]:
-        entries = [entry for name in names for entry in self.source.get("search_sets", {}).get(name, ())]
+        sets = self.source.get("search_sets", {})
+        entries = [entry for name in names for entry in self._selected(sets.get(name, ()))]
         return tuple(
             rule for entry in entries for rule in column_rules(entry, lambda name: self._field(name, entity, place))
         )
@@ -314,7 +329,7 @@ class _Compiler:
                 for upload in entry.get("uploads", ())
             ),
             left_alone=entry.get("left_alone", False),
-            untouched=self.untouched,
+            untouched=(*self.untouched, *(selector_of(one) for one in entry.get("untouched", ()))),
             columns=self._columns_named(entry.get("searches", ()), entity, place),
         )
         self._answer(name, entry.get("answer"))
@@ -346,6 +361,15 @@ class _Compiler:
             trie.add(path, value)
         except TemplateInvalid as error:
             self.problems.append(str(error))
+
+    def _dialect_call(
+        self, entry: Mapping[str, Any], entity: str, rules: list[str], places: ArgumentPlaces
+    ) -> Operation:
+        self.arguments = places
+        try:
+            return self._template(entry, entity, rules).plain
+        finally:
+            self.arguments = {}
 
     # -- RPC -------------------------------------------------------------------------------------------------
 

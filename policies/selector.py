@@ -184,6 +184,18 @@ def search_operands(
         yield path, operator, spec, rule
 
 
+def leaves_in(
+    operation: Operation,
+    where: Where,
+    parameters: Mapping[tuple[str, ...], str],
+    leaves: Mapping[tuple[str, ...], str],
+) -> Mapping[tuple[str, ...], str]:
+    """The leaves of one part of a request. parameters: of its query; leaves: of its body."""
+    if where is Where.PATH:
+        return {(name,): value for name, value in operation.placed} if operation.batch is None else {}
+    return parameters if where is Where.QUERY else leaves
+
+
 def _clause_of(path: tuple[str, ...], leaves: Mapping[tuple[str, ...], str]) -> tuple[str, str] | None:
     """Column and operator of the clause a leaf is the operand of: `[column, operator, operand | [operand, …]]`."""
     # A list first: its third element stands at "2" of the list, as an operand stands at "2" of its clause.
