@@ -202,6 +202,8 @@ async def _protect_json(
             continue
         place = next((at for depth in depths if (at := leaf.path[:depth]) in target and under(at, leaf.path)), None)
         if place is None:
+            if leaf.path and leaf.path[-1].lower() in _OVERRIDES:
+                raise Refusal(METHOD_REFUSED)
             rest.append(leaf)
         else:
             target[place].append(leaf)

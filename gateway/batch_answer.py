@@ -43,7 +43,7 @@ async def render(
     batch: Batch, exchange: Exchange, content_type: str, fields: Fields, body: bytes, show: Render
 ) -> tuple[Fields, bytes]:
     """A multipart answer for this person; raises what rendering one answer raises, and Refusal."""
-    messages = multipart_http.read(content_type, body)
+    messages = multipart_http.read(content_type, body, framed=False)
     asked: dict[int, list[Exchange]] = {}
     for part in batch.parts:
         assert part.message is not None

@@ -67,9 +67,7 @@ class Http:
         lines += [f"Content-ID: {value}" for key, value in self.mime if key == "content-id"]
         head = "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + self.start + b"\r\n"
         head += b"".join(f"{key}: {value}\r\n".encode("latin-1") for key, value in self.fields)
-        if self.body:
-            head += b"Content-Length: %d\r\n" % len(self.body)
-        return head + b"\r\n" + self.body
+        return head + b"\r\n" + self.body  # no length: addresses in it may still be mapped, the delimiter ends it
 
 
 @dataclass(slots=True)
@@ -87,17 +85,20 @@ def is_batch(content_type: str) -> bool:
     return essence(content_type) == "multipart/mixed"
 
 
-def read(content_type: str, data: bytes) -> list[Http]:
-    """Every message of a batch in order; raises BodyMalformed, BodyTooLarge."""
+def read(content_type: str, data: bytes, *, framed: bool = True) -> list[Http]:
+    """Every message of a batch in order; raises BodyMalformed, BodyTooLarge.
+
+    framed: whether lengths that parts tell have to be right; those of an answer are from before its URLs were mapped.
+    """
     found: list[Http] = []
     for place, part in enumerate(_split(content_type, data)):
         mime = part.mime
         kind = _only(mime, "content-type")
         if is_batch(kind):
             for one in _split(kind, bytes(part.data)):
-                found.append(_message(one, place, group=True))
+                found.append(_message(one, place, group=True, framed=framed))
         else:
-            found.append(_message(part, place, group=False))
+            found.append(_message(part, place, group=False, framed=framed))
         if len(found) > MOST_PARTS:
             raise BodyTooLarge("batch-parts")
     return found
@@ -129,7 +130,7 @@ def write(messages: Sequence[Http], entropy: Callable[[int], str]) -> tuple[str,
     return f"multipart/mixed; boundary={outer}", b"".join(out)
 
 
-def _message(part: _Part, place: int, *, group: bool) -> Http:
+def _message(part: _Part, place: int, *, group: bool, framed: bool) -> Http:
     mime = part.mime
     if essence(_only(mime, "content-type")) != "application/http":
         raise BodyMalformed("batch-part")
@@ -142,7 +143,7 @@ def _message(part: _Part, place: int, *, group: bool) -> Http:
     fields = _fields(lines)
     if any(key == "transfer-encoding" for key, _ in fields):
         raise BodyMalformed("batch-framing")
-    length = _only(fields, "content-length")
+    length = _only(fields, "content-length") if framed else ""
     if length:
         if not (length.isascii() and length.isdecimal()) or int(length) > len(body) or body[int(length) :].strip():
             raise BodyMalformed("batch-framing")
