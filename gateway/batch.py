@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import orjson
-
 from gateway.body import json, multipart_http
 from gateway.body.leaf import Leaf
 from gateway.body.limits import Limits
@@ -21,7 +19,7 @@ from gateway.refusal import BODY_UNREADABLE, FIELD_NOT_WRITABLE, METHOD_REFUSED,
 from gateway.sight import decided
 from gateway.target import split_target
 from policies.batch import BatchRule, BatchUnreadable, PartRead, split, under
-from policies.condition import Unreadable, read_document
+from policies.condition import Unreadable, read_document, write_document
 from policies.operation import Action, Operation, StorageForm, with_record
 from policies.profile import Profile
 from policies.selector import rule_for
@@ -81,7 +79,7 @@ def take_apart(
     batch = Batch(rule)
     if rule.kind == "json":
         for one in _split(rule, operation, body, content_type):
-            given = orjson.dumps(one.value) if one.place is not None else b""
+            given = write_document(one.value) if one.place is not None else b""
             part = _part(exchange, profile, rule, new_id(), one.method, one.url, JSON_TYPE if given else "", given)
             part.read = one
             batch.parts.append(part)

@@ -17,7 +17,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from policies.batch import BatchUnreadable, split
-from policies.condition import Unreadable, read_document
+from policies.condition import Unreadable, read_document, write_document
 from policies.operation import Operation, Where
 from policies.profile import Profile, ProfileInvalid
 from policies.profile_file import PROFILES
@@ -172,7 +172,9 @@ def _parts(profile: Profile, operation: Operation, body: bytes) -> list[str]:
         read = split(operation.batch, read_document(body), dict(operation.placed))
     except (BatchUnreadable, Unreadable):
         return []
-    found = [profile.classify(one.method, *one.url.partition("?")[::2], orjson.dumps(one.value), JSON) for one in read]
+    found = [
+        profile.classify(one.method, *one.url.partition("?")[::2], write_document(one.value), JSON) for one in read
+    ]
     return [" ".join(filter(None, (one.id, one.record))) for one in found]
 
 

@@ -139,6 +139,11 @@ def read_document(body: bytes) -> Any:
         raise Unreadable("json") from None
 
 
+def write_document(value: Any) -> bytes:
+    """A JSON document that was read with `read_document`, whatever its numbers and texts are."""
+    return json.dumps(value).encode("ascii")
+
+
 def value_at(value: Any, pointer: Sequence[str]) -> Any:
     """What stands at a path of keys and indexes; None where nothing does."""
     for step in pointer:
