@@ -16,9 +16,8 @@ import orjson
 import yaml
 from jsonschema import Draft202012Validator
 
-from policies.batch import BatchUnreadable, split
-from policies.condition import Unreadable, read_document, write_document
 from policies.operation import Operation, Where
+from policies.part import part_operations
 from policies.profile import Profile, ProfileInvalid
 from policies.profile_file import PROFILES
 from policies.requests import leaves_of
@@ -165,16 +164,8 @@ def _operands(operation: Operation, query: str, leaves: Mapping[tuple[str, ...],
 
 
 def _parts(profile: Profile, operation: Operation, body: bytes) -> list[str]:
-    """Operation and record of each part of a JSON batch; none where it cannot be taken apart."""
-    if operation.batch is None or operation.batch.kind != "json":
-        return []
-    try:
-        read = split(operation.batch, read_document(body), dict(operation.placed))
-    except (BatchUnreadable, Unreadable):
-        return []
-    found = [
-        profile.classify(one.method, *one.url.partition("?")[::2], write_document(one.value), JSON) for one in read
-    ]
+    """Operation and record of each part of a JSON batch."""
+    found = part_operations(profile, operation, body)
     return [" ".join(filter(None, (one.id, one.record))) for one in found]
 
 

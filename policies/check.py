@@ -10,6 +10,7 @@ from typing import Any
 
 from policies.enforcer import Bundle, Enforcer, covers
 from policies.operation import CONSOLE_OPERATIONS, Action, FieldSpec, Operation, StorageForm, Where
+from policies.part import part_operations
 from policies.placeholder import DAYS, placeholder
 from policies.profile import Profile
 from policies.requests import leaves_of
@@ -201,16 +202,25 @@ def explain(
     path, _, query = target.partition("?")
     operation = profile.classify(method.upper(), path, query, body or None, content_type)
     leaves = leaves_of(body, content_type)
+    parts = part_operations(profile, operation, body)
     return Explanation(
         operation=operation.id,
         entity=operation.entity,
         action=operation.action.value,
         record=operation.record or ", ".join(operation.records[:20]),
-        outcome=_outcome(operation, bundle, tenant, roles),
-        notes=tuple(_notes(profile, operation)),
+        outcome=_outcome_of_all([operation, *parts], bundle, tenant, roles),
+        notes=(*_notes(profile, operation), *(f"part {number}: {one.id}" for number, one in enumerate(parts, 1))),
         leaves=tuple(_explained(operation, leaves)) if method.upper() not in {"GET", "HEAD"} else (),
         searches=tuple(_searched(operation, leaves, query)),
     )
+
+
+def _outcome_of_all(operations: list[Operation], bundle: Bundle | None, tenant: str, roles: Collection[str]) -> str:
+    """The outcome of a request and of each request in it: one that is refused refuses all."""
+    if operations[0].batch is not None and len(operations) == 1:
+        return "depends on the requests in it, which cannot be told here"
+    found = [_outcome(one, bundle, tenant, roles) for one in operations]
+    return next((one for one in found if one.startswith("would be refused")), found[0])
 
 
 def _outcome(operation: Operation, bundle: Bundle | None, tenant: str, roles: Collection[str]) -> str:

@@ -15,7 +15,7 @@ from gateway.installation import Installation
 from gateway.refusal import Refusal
 from policies.profile import load_profile
 
-PROFILE = Installation(load_profile(Path("tests/hosted/batched.yaml")))
+PROFILE = Installation(load_profile(Path(__file__).parents[2] / "hosted" / "batched.yaml"))
 JSON, MIXED = "application/json", "multipart/mixed; boundary=b"
 
 

@@ -85,6 +85,39 @@ def test_a_truth_value_as_status() -> None:
     assert [status for status, _ in results(rule, [{"success": True}, {"success": False}], 2)] == [200, 400]
 
 
+SALESFORCE = {
+    "batch": {
+        "kind": "json", "parts": "/batchRequests", "method": {"at": "/method"}, "url": {"at": "/url"},
+        "base": "/services/data/", "body": "/richInput",
+        "answer": {"parts": "/results", "status": "/statusCode", "body": "/result"},
+    },
+    "create": {
+        "kind": "json", "parts": "/records", "url": "/services/data/{version}/sobjects/{/attributes/type}",
+        "answer": {"parts": "", "status": "/success"},
+    },
+    "update": {
+        "kind": "json", "parts": "/records", "method": "PATCH",
+        "url": "/services/data/{version}/sobjects/{/attributes/type}/{/id}",
+        "answer": {"parts": "", "status": "/success"},
+    },
+}  # fmt: skip
+
+
+def test_the_documented_shapes_of_salesforce() -> None:
+    rules = {name: compile_batch(source) for name, source in SALESFORCE.items()}
+    requests = [{"method": "PATCH", "url": "v60.0/sobjects/Contact/003", "richInput": {"Email": "a"}}]
+    (one,) = split(rules["batch"], {"batchRequests": requests}, {})
+    assert (one.url, one.place) == ("/services/data/v60.0/sobjects/Contact/003", ("batchRequests", "0", "richInput"))
+    assert results(rules["batch"], {"results": [{"statusCode": 204, "result": None}]}, 1) == [(204, None)]
+    record = {"attributes": {"type": "Contact"}, "id": "003000000000001AAA", "Email": "a"}
+    (made,) = split(rules["create"], {"records": [record]}, {"version": "v60.0"})
+    assert (made.method, made.url, made.value) == ("POST", "/services/data/v60.0/sobjects/Contact", record)
+    (changed,) = split(rules["update"], {"records": [record]}, {"version": "v60.0"})
+    assert (changed.method, changed.url) == ("PATCH", "/services/data/v60.0/sobjects/Contact/003000000000001AAA")
+    answer = [{"id": "003", "success": True}, {"success": False, "errors": []}]
+    assert results(rules["create"], answer, 2) == [(200, answer[0]), (400, answer[1])]
+
+
 def test_places() -> None:
     assert under(("a", "0"), ("a", "0", "b"))
     assert under((), ("a",))
