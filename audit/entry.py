@@ -34,6 +34,7 @@ FIELD_KEYS = frozenset(
         "filters",  # names of the filters of a search in the trail
         "first",
         "last",  # times of the first and last event of a summary
+        "parts",  # operation and records of each request in a batch
         "omitted",  # group → number of items left out because the entry would be too long
         "records",  # entity.record names touched
         "refused",  # wire names of fields the refusal is about

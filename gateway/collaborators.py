@@ -93,6 +93,15 @@ class ProfileReader(Protocol):
         """Names of the CRM's own session cookies; empty where it uses the Authorization header."""
         ...
 
+    @property
+    def blank_record(self) -> str:
+        """Text of the shape of a record id that belongs to no record."""
+        ...
+
+    def body_credentials(self, content_type: str, body: bytes) -> tuple[str, ...]:
+        """CRM credentials in a body."""
+        ...
+
     def needs_body(self, method: str, path: str) -> bool:
         """Whether `classify` needs the body."""
         ...

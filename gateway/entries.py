@@ -6,6 +6,7 @@ Names and counts, never a value: what a request or an answer held stays out of t
 from collections.abc import Mapping
 
 from audit.entry import AuditEntry
+from gateway.batch import names
 from gateway.exchange import Exchange
 
 
@@ -66,6 +67,8 @@ def _details(exchange: Exchange, refused: tuple[str, ...]) -> Mapping[str, objec
             kinds[str(kind)] = kinds.get(str(kind), 0) + 1
         details["tokenised"] = kinds
         details["written"] = sorted({f"{entity}.{name}" for entity, name, _ in exchange.written})
+    if exchange.batch is not None:
+        details["parts"] = list(names(exchange.batch.exchanges))
     if exchange.searched:
         details["filters"] = sorted(set(exchange.searched))
     if refused:

@@ -12,6 +12,7 @@ from policies.decision import Decision
 from policies.profile import Operation
 
 if TYPE_CHECKING:
+    from gateway.batch import Batch
     from gateway.block import Block
     from gateway.showing import Showing
     from gateway.unprotected import Words
@@ -127,12 +128,13 @@ class Exchange:
     CRM gets as a condition in another parameter; restored: that parameter → what was sent, what was given.
     columns: names of the columns of an answer that consists of bare rows, as the request gave them.
     unprotected: see gateway.unprotected. showing: what the CRM shows now of the record that is written, for roles that
-    may not write everything.
+    may not write everything. batch: the parts of a request that holds several.
     Every request makes one: a dataclass with that many default factories would take three times as long.
     """
 
     __slots__ = (
-        "body", "caught", "cells_at", "client_address", "columns", "crm_user", "decision", "echoes", "files", "head",
+        "batch", "body", "caught", "cells_at", "client_address", "columns", "crm_user", "decision", "echoes", "files",
+        "head",
         "held", "id", "kept", "language", "narrowed", "numbers", "operation", "own_words", "owner", "posted",
         "principal", "received_at", "restored", "retyped", "searched", "showing", "shown", "tenant", "typed",
         "unprotected", "written",
@@ -174,3 +176,4 @@ class Exchange:
         self.restored: dict[str, tuple[str, str]] = {}
         self.showing: Showing | None = None
         self.columns: tuple[str, ...] = ()
+        self.batch: Batch | None = None

@@ -126,6 +126,11 @@ def crm_tokens(session_cookies: Collection[str], head: Head, pairs: Iterable[tup
     return found
 
 
+def token_digest(token: str) -> str:
+    """What the deny list keeps of a CRM credential that stands in a body: SHA-256 in hex."""
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
+
+
 def _digest(token: str) -> str:
     return hashlib.sha256(token.encode("latin-1")).hexdigest()
 

@@ -21,6 +21,15 @@ class Installation:
         """Names of the CRM's own session cookies."""
         return self.current.session_cookies
 
+    @property
+    def blank_record(self) -> str:
+        """Text of the shape of a record id that belongs to no record."""
+        return self.current.record_ids.blank
+
+    def body_credentials(self, content_type: str, body: bytes) -> tuple[str, ...]:
+        """CRM credentials that a body carries, each in one text."""
+        return self.current.body_credentials(content_type, body)
+
     def needs_body(self, method: str, path: str) -> bool:
         """Whether `classify` needs the body."""
         return (method, path) not in self._plain and self.current.needs_body(method, path)

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from gateway import attached, narrow
+from gateway import attached, batch, narrow
 from gateway.body import csv, form, json, media, multipart, text, vcard, xlsx
 from gateway.body.enclosed import EnclosedFile, open_enclosed
 from gateway.body.fault import BodyFault, BodyMalformed
@@ -19,6 +19,7 @@ from gateway.body.limits import Limits as BodyLimits
 from gateway.body.media import Media
 from gateway.body.path import open_path
 from gateway.collaborators import Limits, Outgoing
+from gateway.columns import require_columns
 from gateway.digits import DigitFields
 from gateway.exchange import Exchange
 from gateway.files import Files
@@ -104,20 +105,27 @@ class Inward:
                 exchange.body = body or b""
                 return Outgoing(head.target, body)
             return Outgoing(head.target, await multipart.spool(body, self._limits.bodies))
-        in_path = [rule for rule in operation.searches if rule.where is Where.PATH]
-        if body == b"" and not head.query and not in_path:
+        if exchange.batch is not None and isinstance(body, bytes):
+            return await batch.protect(self, exchange, profile, content_type, body, self._limits.bodies)
+        if body == b"" and not head.query and not operation.searches and not operation.placed:
             return Outgoing(head.path, body)  # nothing in it that could be a value
         if isinstance(body, bytes) and body and media.essence(content_type).startswith("multipart/"):
             body = _whole(body)  # the profile had to read it first, to tell what is asked for
-        query = form.open_query(head.query) if head.query else None
-        opened = [_Part(Where.QUERY, query)] if query is not None else []
-        if in_path:
-            opened.append(_Part(Where.PATH, open_path(head.path, [rule.selector for rule in in_path])))
+        opened = _address(exchange)
         if body is not None and not isinstance(body, bytes):
             return await self._upload(exchange, profile, content_type, body, opened)
         inside = self._open(content_type, body) if body else None
         await self._protect(exchange, profile, opened if inside is None else [*opened, inside])
         return Outgoing(_target(head.path, opened), inside.container.encode() if inside is not None else body)
+
+    async def protect_document(self, exchange: Exchange, profile: Profile, document: json.JsonDocument) -> str:
+        """Protect the leaves of a JSON document and what the address holds; the target as it is now."""
+        operation = exchange.operation
+        if operation is not None and operation.action is Action.DELETE and self._kept is not None:
+            await self._kept.leaving(exchange, profile.field_specs.values())
+        opened = _address(exchange)
+        await self._protect(exchange, profile, [*opened, _Part(Where.JSON, document)])
+        return _target(exchange.head.path, opened)
 
     def _open(self, content_type: str, body: bytes) -> "_Part | None":
         """The body as the CRM will read it; None for what holds nothing that can be looked at."""
@@ -178,7 +186,7 @@ class Inward:
         assert operation is not None
         if self._digits is not None and profile.digit_fields:
             await self._digits.require_no_gain(exchange, profile.digit_fields)
-        sorting = _Sorting(operation, profile, self._limits.bodies)
+        sorting = _Sorting(exchange, operation, profile, self._limits.bodies)
         chooser = operation.extra.get("redirect_part")
         for part in parts:
             sorting.take(part)
@@ -243,6 +251,7 @@ class _Nested:
 class _Sorting:
     """Says of every string of a request what it is."""
 
+    exchange: Exchange
     operation: Operation
     profile: Profile
     limits: BodyLimits
@@ -272,6 +281,8 @@ class _Sorting:
         if self.operation.action not in _WRITES:
             compared = list(comparison.find(self.profile.comparisons, self.operation.id, part.where, leaves))
         self.compared += compared
+        if self.operation.columns:
+            require_columns(self.exchange, self.operation, part.where, leaves)
         searching = {
             path: (operator, spec, rule)
             for path, operator, spec, rule in selector.search_operands(self.operation, part.where, leaves)
@@ -297,7 +308,7 @@ class _Sorting:
             treatment, spec = selector.treatment(
                 self.operation, one.path, one.leaf.siblings, text=one.leaf.text, leaves=leaves
             )
-            if part.where is Where.QUERY:
+            if part.where in (Where.QUERY, Where.PATH):
                 if treatment is not selector.Treatment.LEAVE:
                     self.operands.append(Operand(one.leaf, None, declared=False))
                 continue
@@ -444,6 +455,20 @@ def _target(path: str, opened: Sequence[_Part]) -> str:
         else:
             query = "?" + text
     return path + query
+
+
+def _address(exchange: Exchange) -> list[_Part]:
+    """What the address of a request holds: its query, and the values in its path that are searched for."""
+    head, operation = exchange.head, exchange.operation
+    opened = [_Part(Where.QUERY, form.open_query(head.query))] if head.query else []
+    if operation is None or operation.batch is not None:
+        return opened
+    templates = [
+        rule.selector for rule in operation.searches if rule.where is Where.PATH and "{}" in str(rule.selector)
+    ]
+    if templates or operation.placed:
+        opened.append(_Part(Where.PATH, open_path(head.path, templates, operation.placed)))
+    return opened
 
 
 def _open_nested(leaf: Leaf) -> Container | None:

@@ -16,7 +16,17 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _URL_FIELDS = frozenset(
     {"location", "content-location", "link", "refresh", "odata-entityid", "access-control-allow-origin"}
 )
-_REWRITTEN = ("text/html", "text/plain", "text/xml", "text/css", "json", "javascript", "xml", "x-www-form-urlencoded")
+_REWRITTEN = (
+    "text/html",
+    "text/plain",
+    "text/xml",
+    "text/css",
+    "json",
+    "javascript",
+    "xml",
+    "x-www-form-urlencoded",
+    "multipart/mixed",
+)
 _COOKIE_PREFIXES = ("__host-", "__secure-")
 
 

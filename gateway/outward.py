@@ -7,13 +7,14 @@ binary format is converted, never patched.
 import re
 from urllib.parse import quote, unquote
 
-from gateway import attached
+from gateway import attached, batch_answer
 from gateway.binding import TAUGHT, Binding
 from gateway.body import media
 from gateway.body.enclosed import find_enclosed
 from gateway.body.layer import splice
 from gateway.body.limits import Limits
 from gateway.body.media import Media
+from gateway.body.multipart_http import is_batch
 from gateway.body.page import open_page
 from gateway.collaborators import Fields
 from gateway.echo import typed_again, widened_again
@@ -62,7 +63,16 @@ class Outward:
         """Header fields and body for this principal; raises Refusal, KeysUnavailable, StoreUnavailable, BodyFault."""
         installation.learn(exchange.head.path, status, body)
         profile = installation.current
-        if exchange.operation is not None and exchange.operation.action in TAUGHT:
+        if exchange.batch is not None:
+            declared = dict(fields).get("content-type", "")
+            if exchange.batch.rule.kind != "json" and is_batch(declared) and body:
+
+                async def show(part: Exchange, code: int, its: Fields, data: bytes) -> tuple[Fields, bytes]:
+                    return await self.render_answer(part, installation, code, its, data)
+
+                return await batch_answer.render(exchange.batch, exchange, declared, fields, body, show)
+            await batch_answer.learn(self._binding, exchange.batch, profile, status, fields, body)
+        elif exchange.operation is not None and exchange.operation.action in TAUGHT:
             await self._binding.learn(exchange, profile, status, fields, body)
         exchange.body = b""
         named = dict(fields)

@@ -12,6 +12,7 @@ from functools import partial
 
 from gateway import headers, stream
 from gateway.answer import Answer
+from gateway.batch import Batch, take_apart
 from gateway.body.coding import decode_stream
 from gateway.body.media import essence
 from gateway.collaborators import Gateway, Message, Outgoing, Receive, Scope, Send
@@ -61,7 +62,8 @@ async def handle(gw: Gateway, scope: Scope, receive: Receive, send: Send) -> Non
         body = await _classify(passage, passage.tenant)
         exchange.decision = _decide(passage, body)
         if not exchange.decision.view.sees_everything and _is_write(exchange):
-            exchange.showing = _showing(passage, passage.tenant)
+            for one in exchange.batch.exchanges if exchange.batch is not None else (exchange,):
+                one.showing = _showing(passage, passage.tenant, one)
         outgoing, rest = await _protect(passage, body)
         if _is_write(exchange):
             await _record_decision(passage, outgoing)
@@ -143,8 +145,39 @@ async def _classify(passage: Passage, tenant: Tenant) -> bytes | None:
     if not isinstance(operation, Operation):
         raise Nonsense("profile")
     exchange.operation = operation
+    if body and (credentials := profile.body_credentials(head.named.get("content-type", ""), body)):
+        await _require_own(passage, credentials)
+    if operation.batch is not None:
+        content_type = head.named.get("content-type", "")
+        exchange.batch = take_apart(exchange, profile, body or b"", content_type, gw.new_id)
     passage.asset = operation.action is Action.ASSET
     return body
+
+
+async def _require_own(passage: Passage, credentials: tuple[str, ...]) -> None:
+    """CRM credentials in a body have to be this person's, as those in a header; raises Refusal CRM_TOKEN_ENDED."""
+    gw, principal = passage.gw, passage.exchange.principal
+    assert principal is not None
+    passage.turn.enter("access", gw.limits.collaborator_s)
+    for one in credentials:
+        if await gw.sessions.crm_token_allowed(headers.token_digest(one), principal.session_id) is not True:
+            raise Refusal(CRM_TOKEN_ENDED)
+    passage.turn.rest("access")
+
+
+def _decide_parts(passage: Passage, batch: Batch) -> None:
+    """What the policy says of each part; raises Refusal for all of them where one is refused."""
+    exchange = passage.exchange
+    for inner in batch.exchanges:
+        assert inner.principal is not None
+        assert inner.operation is not None
+        decision = passage.gw.enforcer.decide(exchange.tenant, inner.principal.roles, inner.operation)
+        if not isinstance(decision, Decision):
+            raise Nonsense("enforcer")
+        inner.decision = decision
+        if decision.allowed is not True:
+            exchange.decision = decision
+            raise Refusal(WRITE_NOT_GRANTED if decision.reason == WRITE_NOT_GRANTED.id else NOT_ALLOWED)
 
 
 def _decide(passage: Passage, body: bytes | None) -> Decision:
@@ -160,15 +193,17 @@ def _decide(passage: Passage, body: bytes | None) -> Decision:
         exchange.decision = decision
         stream.require_whole(exchange.head.first("content-type") or "", body, passage.gw.limits)
         raise Refusal(WRITE_NOT_GRANTED if decision.reason == WRITE_NOT_GRANTED.id else NOT_ALLOWED)
+    if exchange.batch is not None:
+        _decide_parts(passage, exchange.batch)
     return decision
 
 
-def _showing(passage: Passage, tenant: Tenant) -> Showing:
+def _showing(passage: Passage, tenant: Tenant, exchange: Exchange) -> Showing:
     """What tells the way in, if it has to know, what the CRM shows this person of the record now."""
     principal = passage.exchange.principal
     assert principal is not None
     decide = partial(passage.gw.enforcer.decide, tenant.name, principal.roles)
-    return Showing(tenant, passage.exchange, passage.cookies, passage.withheld, decide)
+    return Showing(tenant, exchange, passage.cookies, passage.withheld, decide)
 
 
 async def _protect(passage: Passage, body: bytes | None) -> tuple[Outgoing, AsyncIterator[bytes] | None]:
@@ -214,6 +249,8 @@ def _require_length(head: Head, limit: int) -> None:
 
 def _is_write(exchange: Exchange) -> bool:
     """Whether the CRM may change something: by what the profile knows of the operation, else by the method."""
+    if exchange.batch is not None and any(map(_is_write, exchange.batch.exchanges)):
+        return True
     action = exchange.operation.action if exchange.operation is not None else Action.OTHER
     return action in _WRITES or (action not in _READS and exchange.head.method not in headers.SAFE_METHODS)
 

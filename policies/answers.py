@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import orjson
 from selectolax.lexbor import LexborHTMLParser
 
+from policies.condition import compile_places, fits
 from policies.matcher import PathTrie, plain_path
 from policies.operation import Operation
 from policies.record_id import RecordIds
@@ -154,6 +155,8 @@ def credentials(rules: Sequence[Mapping[str, Any]], headers: Headers) -> tuple[s
     """Every CRM credential that a request carries, in the form that `login` reports it."""
     found: dict[str, None] = {}
     for rule in rules:
+        if "json" in rule:
+            continue  # in bodies: Profile.body_credentials
         for text in _from_cookie(rule, headers) if "cookie" in rule else _from_header(rule, headers):
             found[text] = None
     return tuple(found)
@@ -236,5 +239,7 @@ def accepted(
             answer = _json(body)
             if answer is None or (isinstance(answer, dict) and answer.get(rule["json_without"]) is not None):
                 continue
+        if "json" in rule and not fits(compile_places(rule["json"]), _json(body)):
+            continue
         return True
     return False

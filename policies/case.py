@@ -17,12 +17,13 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from policies.operation import FieldSpec, Operation, Where
+from policies.part import part_operations
 from policies.profile import Profile, ProfileInvalid
 from policies.profile_file import PROFILES
 from policies.query.explain import columns_of, path_operands
 from policies.query.table import Tables
 from policies.requests import leaves_of
-from policies.selector import search_operands, treatment
+from policies.selector import leaves_in, search_operands, treatment
 
 FORM, JSON = "application/x-www-form-urlencoded", "application/json"
 SUFFIX = ".cases.yaml"
@@ -125,6 +126,8 @@ def differences(profile: Profile, case: Case) -> list[str]:
     if "owner" in case.expect:
         flat = {path[0]: text for path, text in leaves.items() if len(path) == 1}
         found["owner"] = (case.expect["owner"], profile.owner_from_body(operation, flat))
+    if "parts" in case.expect:
+        found["parts"] = (case.expect["parts"], _parts(profile, operation, case.body))
     if "columns" in case.expect:
         flat = {path[0]: text for path, text in leaves.items() if len(path) == 1}
         columns = {f"{spec.entity}.{spec.name}": number for spec, number in profile.import_columns(operation, flat)}
@@ -160,7 +163,7 @@ def _operands(
     parameters = leaves_of(case.query.encode(), FORM)
     found = {f"path {template}": _field(spec) for template, spec in path_operands(operation.searches, case.path)}
     for where in Where:
-        given = parameters if where is Where.QUERY else leaves
+        given = leaves_in(operation, where, parameters, leaves)
         for path, _, spec, rule in search_operands(operation, where, given):
             if not rule.language:
                 found[_named(path)] = _field(spec)
@@ -171,6 +174,12 @@ def _operands(
 
 def _field(spec: FieldSpec | None) -> str:
     return "" if spec is None else f"{spec.entity}.{spec.name}"
+
+
+def _parts(profile: Profile, operation: Operation, body: bytes) -> list[str]:
+    """Operation and record of each part of a JSON batch."""
+    found = part_operations(profile, operation, body)
+    return [" ".join(filter(None, (one.id, one.record))) for one in found]
 
 
 def _named(path: Sequence[str]) -> str:

@@ -10,13 +10,14 @@ from typing import Any
 
 from policies.enforcer import Bundle, Enforcer, covers
 from policies.operation import CONSOLE_OPERATIONS, Action, FieldSpec, Operation, StorageForm, Where
+from policies.part import part_operations
 from policies.placeholder import DAYS, placeholder
 from policies.profile import Profile
 from policies.query.explain import columns_of, path_operands
 from policies.query.table import Tables
 from policies.requests import leaves_of
 from policies.rows import Grant, Inheritance, PolicyInvalid, parse_rows
-from policies.selector import Treatment, search_operands, treatment
+from policies.selector import Treatment, leaves_in, search_operands, treatment
 from policies.taxonomy import Kind
 
 # Characters a surrogate needs in a column (reference shapes: e-mail 46, E.164 15, token 16, ID card 18, bank card 19).
@@ -203,16 +204,25 @@ def explain(
     path, _, query = target.partition("?")
     operation = profile.classify(method.upper(), path, query, body or None, content_type)
     leaves = leaves_of(body, content_type)
+    parts = part_operations(profile, operation, body)
     return Explanation(
         operation=operation.id,
         entity=operation.entity,
         action=operation.action.value,
         record=operation.record or ", ".join(operation.records[:20]),
-        outcome=_outcome(operation, bundle, tenant, roles),
-        notes=tuple(_notes(profile, operation)),
+        outcome=_outcome_of_all([operation, *parts], bundle, tenant, roles),
+        notes=(*_notes(profile, operation), *(f"part {number}: {one.id}" for number, one in enumerate(parts, 1))),
         leaves=tuple(_explained(operation, leaves)) if method.upper() not in {"GET", "HEAD"} else (),
         searches=tuple(_searched(operation, leaves, path, query, profile.tables)),
     )
+
+
+def _outcome_of_all(operations: list[Operation], bundle: Bundle | None, tenant: str, roles: Collection[str]) -> str:
+    """The outcome of a request and of each request in it: one that is refused refuses all."""
+    if operations[0].batch is not None and len(operations) == 1:
+        return "depends on the requests in it, which cannot be told here"
+    found = [_outcome(one, bundle, tenant, roles) for one in operations]
+    return next((one for one in found if one.startswith("would be refused")), found[0])
 
 
 def _outcome(operation: Operation, bundle: Bundle | None, tenant: str, roles: Collection[str]) -> str:
@@ -297,11 +307,9 @@ def _searched(
         yield LeafExplained(template, "path", "" if spec is None else f"{spec.entity}.{spec.name}", kind)
     parameters = leaves_of(query.encode("utf-8", "replace"), "application/x-www-form-urlencoded")
     for where in Where:
-        for path, operator, spec, rule in search_operands(
-            operation, where, parameters if where is Where.QUERY else leaves
-        ):
+        given = leaves_in(operation, where, parameters, leaves)
+        for path, operator, spec, rule in search_operands(operation, where, given):
             if rule.language:
-                given = parameters if where is Where.QUERY else leaves
                 for column, what, named in columns_of(rule, path[-1], given[path], tables):
                     of = "" if named is None else f"{named.entity}.{named.name}"
                     kind = named.kind.value if named is not None and named.kind is not None else ""

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
 
+from policies.batch import BatchRule
+from policies.column import ClauseShape, ColumnRule
 from policies.date_format import DateFormat
 from policies.record_id import RecordIds
 from policies.taxonomy import Kind
@@ -145,6 +147,7 @@ class SearchRule:
     at_least: int = 0
     language: str = ""
     table: str = ""
+    clause: ClauseShape | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +186,8 @@ class Operation:
     records: all ids of a bulk request. rules apply to the body; searches, uploads: see there. left_alone: staff
     accounts, sign-in and tokens, nothing in the body is looked for. untouched: leaves never looked into (tokens, ids,
     staff). granted_write: False refuses a write that nobody modelled. binds: False when the answer must not name the
-    new record.
+    new record. columns: see policies.column. batch: the body holds requests, see policies.batch. placed: values in the
+    path that are searched for (`Where.PATH`), by the name of their place.
     """
 
     id: str
@@ -200,6 +204,9 @@ class Operation:
     untouched: tuple[tuple[str, ...], ...] = ()
     binds: bool = True
     touched: tuple[str, ...] = ()
+    columns: tuple[ColumnRule, ...] = ()
+    batch: BatchRule | None = None
+    placed: tuple[tuple[str, str], ...] = ()
 
 
 # Pages of the console that a policy can grant; `read` shows, `update` and `delete` change, `export` downloads.
@@ -243,4 +250,7 @@ def with_record(
         operation.untouched,
         binds,
         touched,
+        operation.columns,
+        operation.batch,
+        operation.placed,
     )

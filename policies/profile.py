@@ -13,6 +13,18 @@ from typing import Any, NamedTuple
 
 from policies import answers
 from policies.comparison import ComparisonRule
+from policies.condition import (
+    Asked,
+    Condition,
+    Unreadable,
+    chosen,
+    compile_places,
+    fits,
+    joined_at,
+    pointer_of,
+    values_at,
+)
+from policies.dialect import DialectRules
 from policies.matcher import PathTrie, plain_path
 from policies.operation import (
     REFUSED_READ,
@@ -32,7 +44,7 @@ from policies.operation import (
 from policies.places import Places
 from policies.query.table import Tables
 from policies.record_id import RecordIds
-from policies.requests import names_field, record_ids, type_id
+from policies.requests import BULK_LIMIT, names_field, record_ids, type_id
 from policies.rpc import RpcRules
 from policies.selector import rule_for
 from policies.walk import Walk
@@ -124,6 +136,13 @@ class Template:
     redirect_field: str = ""
     search_signs: tuple[str, ...] = ()
     searching: Operation | None = None
+    choices: tuple[tuple[Condition, "Template"], ...] = ()
+    """What query and body choose between, the first that holds; the rest of this template is that of the first."""
+    ids_at: tuple[tuple[str, ...], ...] = ()
+    """Places of record ids in a JSON body."""
+    placed: tuple[str, ...] = ()
+    """Parameters of the path that are searched for."""
+    dialect: str = ""
 
 
 class ProfileInvalid(ValueError):  # noqa: N818 - says what is wrong
@@ -195,6 +214,7 @@ class Profile:
     closed: bool = False
     record_ids: RecordIds = RecordIds.NUMBER
     comparisons: tuple[ComparisonRule, ...] = ()
+    dialects: Mapping[str, DialectRules] = field(default_factory=dict)
     source: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     # -- classification --------------------------------------------------------------------------------------
@@ -222,6 +242,7 @@ class Profile:
             return False
         template = found[0]
         by_more = template.rpc or template.needs_body or template.by_type is not None or template.searching is not None
+        by_more = by_more or bool(template.choices or template.placed or template.dialect)
         return not (by_more or template.record_fields or template.redirect_field)
 
     def classify(self, method: str, path: str, query: str, body: bytes | None, content_type: str) -> Operation:
@@ -235,6 +256,18 @@ class Profile:
             read = REFUSED_READ if self.closed else UNMATCHED_READ
             return read if method in SAFE_METHODS else UNMATCHED_WRITE
         template, parameters = found
+        asked = Asked(parameters, query, body, content_type) if template.choices or template.ids_at else None
+        if template.choices and asked is not None:
+            try:
+                choice = chosen(template.choices, asked)
+            except Unreadable:
+                return UNMATCHED_WRITE
+            if choice is None:
+                return UNMATCHED_READ if method in SAFE_METHODS else UNMATCHED_WRITE
+            template = choice
+        if template.dialect:
+            given = asked or Asked(parameters, query, body, content_type)
+            return self.dialects[template.dialect].classify(given, self.record_ids)
         if template.rpc:
             return UNMATCHED_WRITE if self.rpc is None else self.rpc.classify(body, content_type)
         if template.by_type is not None:
@@ -242,9 +275,18 @@ class Profile:
         operation = template.plain
         if template.searching is not None and any(sign in query for sign in template.search_signs):
             operation = template.searching
+        if operation.batch is not None:
+            operation = replace(operation, placed=tuple(parameters.items()))
+        elif template.placed:
+            operation = replace(operation, placed=tuple((name, parameters[name]) for name in template.placed))
         record = parameters.get("record")
         records: tuple[str, ...] = ()
         touched: tuple[str, ...] = ()
+        if template.ids_at and asked is not None:
+            try:
+                return self._with_ids(operation, asked, template.ids_at)
+            except Unreadable:
+                return UNMATCHED_WRITE
         if record is None and template.record_fields:
             records = record_ids(template.record_fields, query, body, content_type, self.record_ids)
             if operation.action is Action.CREATE:
@@ -257,6 +299,19 @@ class Profile:
         if record is None and not records and not touched and binds:
             return operation
         return with_record(operation, record, records, binds=binds, touched=touched)
+
+    def _with_ids(self, operation: Operation, asked: Asked, places: Sequence[tuple[str, ...]]) -> Operation:
+        """The operation with the ids that the JSON body names; raises Unreadable."""
+        found: dict[str, None] = {}
+        for place in places:
+            for value in values_at(asked.document, place):
+                canonical = self.record_ids.canonical(value.strip())
+                if canonical is not None and len(found) < BULK_LIMIT:
+                    found[canonical] = None
+        ids = tuple(found)
+        if operation.action is Action.CREATE:
+            return with_record(operation, None, touched=ids) if ids else operation
+        return with_record(operation, ids[0] if len(ids) == 1 else None, ids) if ids else operation
 
     def _type(self, number: str) -> str:
         """Key into `by_type`: the entity of a type id; "other" once all declared types are known, else "unknown"."""
@@ -271,6 +326,8 @@ class Profile:
         self, operation: Operation, status: int, headers: Sequence[tuple[str, str]], body: bytes
     ) -> list[tuple[str, str]]:
         """(entity, record) pairs that the answer to a create names; empty for anything else or for an error."""
+        if any("json" in rule for rule in self.accept_rules) and not self.accepted(operation, status, headers, body):
+            return []  # an error with status 200 may name a record that was there before
         rule = self.answers.get(operation.id)
         return answers.records(rule, self.record_pages, operation, status, headers, body, self.record_ids)
 
@@ -312,6 +369,22 @@ class Profile:
     def credentials(self, headers: Sequence[tuple[str, str]]) -> tuple[str, ...]:
         """CRM credentials a request carries (the same text `crm_user_from_login` told), for the deny list."""
         return answers.credentials(self.credential_rules, headers)
+
+    def body_credentials(self, content_type: str, body: bytes) -> tuple[str, ...]:
+        """CRM credentials that a JSON body carries, for the deny list; none where it is no JSON document."""
+        rules = [rule for rule in self.credential_rules if "json" in rule]
+        if not rules or not body:
+            return ()
+        try:
+            document = Asked({}, "", body, content_type).document
+        except Unreadable:
+            return ()
+        found = (
+            joined_at(document, tuple(map(pointer_of, rule["json"])))
+            for rule in rules
+            if "at" not in rule or fits(compile_places(rule["at"]), document)
+        )
+        return tuple(one for one in found if one is not None)
 
     def accepted(self, operation: Operation, status: int, headers: Sequence[tuple[str, str]], body: bytes) -> bool:
         """Whether the CRM says that a write took effect: only then are owners noted and origins kept."""

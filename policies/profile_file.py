@@ -14,7 +14,11 @@ from typing import Any
 import yaml
 from jsonschema import Draft202012Validator
 
+from policies.asked_file import column_rules, join, path_searches, search_clause, with_asked
+from policies.column import ColumnRule
 from policies.comparison import compile_comparisons
+from policies.dialect_file import Places as ArgumentPlaces
+from policies.dialect_file import compile_dialects, selects
 from policies.field_file import read_field, read_shown, selector_of
 from policies.matcher import PathTrie, TemplateInvalid
 from policies.operation import (
@@ -90,6 +94,8 @@ class _Compiler:
         self.tries: dict[str, PathTrie[Template]] = {}
         self.exact: dict[tuple[str, str], Template] = {}
         self.ids: dict[str, None] = {}
+        self.arguments: ArgumentPlaces = {}
+        self.by_path: dict[tuple[str, str], Template] = {}
         self.templates = 0
         self.record_ids = RecordIds(source.get("record_ids", "number"))
         self.untouched = tuple(selector_of(entry) for entry in source.get("untouched", ()))
@@ -99,7 +105,9 @@ class _Compiler:
         self._fields()
         for entry in source["operations"]:
             self._operation(entry)
+        self._place()
         rpc = self._rpc(source["rpc"]) if "rpc" in source else None
+        dialects = compile_dialects(source["dialects"], self._dialect_call) if "dialects" in source else {}
         pages: PathTrie[str] = PathTrie(self.record_ids)
         for template, entity in source.get("record_pages", {}).items():
             self._add_path(pages, template, entity)
@@ -155,6 +163,7 @@ class _Compiler:
             closed=source.get("unmatched_reads", "scan") == "deny",
             record_ids=self.record_ids,
             comparisons=comparisons,
+            dialects=dialects,
             source=source,
         )
 
@@ -199,7 +208,11 @@ class _Compiler:
             if entries is None:
                 self.problems.append(f"{place}: rule set {name!r} does not exist")
                 continue
-            found.extend(self._rule(entry, entity, f"rule set {name}") for entry in entries)
+            found.extend(
+                self._rule({**entry, "select": list(select)}, entity, f"rule set {name}")
+                for entry in entries
+                for select in selects(entry["select"], self.arguments)
+            )
         return tuple(found)
 
     def _rule(self, entry: Mapping[str, Any], entity: str, place: str) -> BodyRule:
@@ -227,7 +240,9 @@ class _Compiler:
             if entries is None:
                 self.problems.append(f"{place}: search set {name!r} does not exist")
                 continue
-            for entry in entries:
+            for entry in self._selected(entries):
+                if entry.get("order"):
+                    continue
                 columns = entry.get("columns")
                 found.append(
                     SearchRule(
@@ -249,9 +264,22 @@ class _Compiler:
                         entry.get("at_least", 0),
                         entry.get("language", ""),
                         entry.get("table", ""),
+                        search_clause(entry),
                     )
                 )
         return tuple(found)
+
+    def _selected(self, entries: Iterable[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:
+        for entry in entries:
+            for select in selects(entry["select"], self.arguments):
+                yield {**entry, "select": list(select)}
+
+    def _columns_named(self, names: Iterable[str], entity: str, place: str) -> tuple[ColumnRule, ...]:
+        sets = self.source.get("search_sets", {})
+        entries = [entry for name in names for entry in self._selected(sets.get(name, ()))]
+        return tuple(
+            rule for entry in entries for rule in column_rules(entry, lambda name: self._field(name, entity, place))
+        )
 
     # -- operations ------------------------------------------------------------------------------------------
 
@@ -264,16 +292,26 @@ class _Compiler:
             template = replace(template, by_type=by_type)
         methods = entry.get("methods") or (["GET"] if template.plain.action in _READ_ACTIONS else ["POST"])
         for method in methods:
-            self._paths(method, entry["paths"], template)
+            self._paths(method, entry["paths"], template, entry.get("when"))
         if entry.get("form"):
             # The page that shows the form of a write: same places, nothing written.
             shown = {"id": entry["id"] + "_form", "action": "read", "left_alone": entry.get("left_alone", False)}
             page = {**shown, **{key: entry[key] for key in ("entity", "typed", "ids_in", "paths") if key in entry}}
             self._operation(page)
 
-    def _paths(self, method: str, paths: Iterable[str], template: Template) -> None:
+    def _paths(self, method: str, paths: Iterable[str], template: Template, when: Mapping[str, Any] | None) -> None:
         for path in paths:
             self.templates += 1
+            known = self.by_path.get((method, path))
+            joined = join(known, template, when)
+            if joined is None:
+                self.problems.append(f"path template given twice: {path}")
+            else:
+                self.by_path[(method, path)] = joined
+
+    def _place(self) -> None:
+        """Put the templates of all paths where requests find them."""
+        for (method, path), template in self.by_path.items():
             self._add_path(self.tries.setdefault(method, PathTrie(self.record_ids)), path, template)
             if "{" not in path:
                 self.exact[(method, path)] = template
@@ -302,14 +340,15 @@ class _Compiler:
                 for upload in entry.get("uploads", ())
             ),
             left_alone=entry.get("left_alone", False),
-            untouched=self.untouched,
+            untouched=(*self.untouched, *(selector_of(one) for one in entry.get("untouched", ()))),
+            columns=self._columns_named(entry.get("searches", ()), entity, place),
         )
         self._answer(name, entry.get("answer"))
         signs = tuple(entry.get("search_signs", ()))
         searching = None
         if signs:
             searching = replace(operation, action=Action.SEARCH)
-        return Template(
+        template = Template(
             operation,
             rpc=entry.get("rpc", False),
             needs_body=bool(entry.get("rpc") or entry.get("ids_in_body") or entry.get("answer", {}).get("unless")),
@@ -317,7 +356,9 @@ class _Compiler:
             record_fields=tuple(entry.get("ids_in", ())),
             search_signs=signs,
             searching=searching,
+            placed=path_searches(operation),
         )
+        return with_asked(template, entry)
 
     def _answer(self, name: str, rule: Mapping[str, Any] | None) -> None:
         self.ids[name] = None
@@ -331,6 +372,15 @@ class _Compiler:
             trie.add(path, value)
         except TemplateInvalid as error:
             self.problems.append(str(error))
+
+    def _dialect_call(
+        self, entry: Mapping[str, Any], entity: str, rules: list[str], places: ArgumentPlaces
+    ) -> Operation:
+        self.arguments = places
+        try:
+            return self._template(entry, entity, rules).plain
+        finally:
+            self.arguments = {}
 
     # -- RPC -------------------------------------------------------------------------------------------------
 

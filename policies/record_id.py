@@ -28,6 +28,11 @@ class RecordIds(StrEnum):
         """The one spelling of a record id, or None for what is none of this shape."""
         return _CANONICAL[self](text)
 
+    @property
+    def blank(self) -> str:
+        """A text of this shape that names no record of any CRM."""
+        return _BLANK[self]
+
 
 def _number(text: str) -> str | None:
     """ASCII digits only: Python's `isdecimal` would also take other scripts' digits, which no CRM means."""
@@ -56,6 +61,12 @@ def _case_sign(five: str) -> str:
     return _CASE_SIGNS[sum(1 << at for at, sign in enumerate(five) if "A" <= sign <= "Z")]
 
 
+_BLANK: Mapping[RecordIds, str] = {
+    RecordIds.NUMBER: "0",
+    RecordIds.UUID: "00000000-0000-0000-0000-000000000000",
+    RecordIds.HEX24: "0" * 24,
+    RecordIds.SALESFORCE: "0" * 15,
+}
 _CANONICAL: Mapping[RecordIds, Callable[[str], str | None]] = {
     RecordIds.NUMBER: _number,
     RecordIds.UUID: _uuid,

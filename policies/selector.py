@@ -11,6 +11,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from functools import lru_cache
 
+from policies.column import ClauseShape
 from policies.operation import BodyRule, FieldSpec, Operation, SearchRule, Where
 
 _PATTERN_SIGNS = frozenset("*?[")
@@ -161,7 +162,7 @@ def operands(
     for path in leaves:
         if not matches(inside, path):
             continue
-        clause = _clause_of(path, leaves)
+        clause = _clause_of(path, leaves) if rule.clause is None else _object_clause(rule.clause, path, leaves)
         if clause is None:
             continue
         column, operator = clause
@@ -183,6 +184,18 @@ def search_operands(
         yield path, operator, spec, rule
 
 
+def leaves_in(
+    operation: Operation,
+    where: Where,
+    parameters: Mapping[tuple[str, ...], str],
+    leaves: Mapping[tuple[str, ...], str],
+) -> Mapping[tuple[str, ...], str]:
+    """The leaves of one part of a request. parameters: of its query; leaves: of its body."""
+    if where is Where.PATH:
+        return {(name,): value for name, value in operation.placed} if operation.batch is None else {}
+    return parameters if where is Where.QUERY else leaves
+
+
 def _clause_of(path: tuple[str, ...], leaves: Mapping[tuple[str, ...], str]) -> tuple[str, str] | None:
     """Column and operator of the clause a leaf is the operand of: `[column, operator, operand | [operand, …]]`."""
     # A list first: its third element stands at "2" of the list, as an operand stands at "2" of its clause.
@@ -192,6 +205,18 @@ def _clause_of(path: tuple[str, ...], leaves: Mapping[tuple[str, ...], str]) -> 
             operator = leaves.get((*path[:-cut], "1"))
             if column is not None and operator is not None and (cut == 1 or operator in LISTS):
                 return column, operator
+    return None
+
+
+def _object_clause(
+    shape: ClauseShape, path: tuple[str, ...], leaves: Mapping[tuple[str, ...], str]
+) -> tuple[str, str] | None:
+    """The same where a clause is an object: `{column, operator, operand | [operand, …]}`."""
+    for cut in (1, 2):
+        if len(path) > cut and path[-cut] in shape.operands:
+            column = leaves.get((*path[:-cut], shape.column))
+            if column is not None:
+                return column, leaves.get((*path[:-cut], shape.operator), "")
     return None
 
 

@@ -1,41 +1,55 @@
-"""The path of a request as a body with at most one value in it, where the profile says that a value stands there."""
+"""Values in the path of a request: a record by its e-mail address, or by another key that is a personal value.
 
-from collections.abc import Iterable
+A value that changes is written in the client's own way of escaping; everything else keeps its bytes.
+"""
+
+from collections.abc import Iterable, Sequence
 
 from gateway.body.fault import BodyMalformed
 from gateway.body.leaf import Leaf, changed
 from policies.query.parsed import QueryInvalid
-from policies.query.path import PathValue, path_value, with_value
+from policies.query.path import PathValue, named_value, path_value, with_value
+
+Place = tuple[tuple[str, ...], PathValue]
 
 
 class PathDocument:
-    """A path and its value; the leaf's path is the template that found it."""
+    """A path and the values in it, each with what found it: a template, or the name of its place."""
 
-    def __init__(self, path: str, found: tuple[tuple[str, ...], PathValue] | None) -> None:
+    def __init__(self, path: str, places: Sequence[Place]) -> None:
         self._path = path
-        self._place = found[1] if found is not None else None
-        self.leaves = [] if found is None else [Leaf(found[0], found[1].text)]
+        self._places = sorted(places, key=lambda one: one[1].start)
+        self.leaves = [Leaf(found, value.text) for found, value in self._places]
 
     def encode(self) -> bytes:
         """The path as the CRM gets it; raises BodyMalformed for a value that cannot stand in one."""
-        if self._place is None or not changed(self.leaves[0]):
-            return self._path.encode("latin-1")
+        path = self._path
         try:
-            return with_value(self._path, self._place, self.leaves[0].new or "").encode("latin-1")
+            for leaf, (_, value) in reversed(list(zip(self.leaves, self._places, strict=True))):
+                if changed(leaf):
+                    path = with_value(path, value, leaf.new or "")
+            return path.encode("latin-1")
         except ValueError:
             raise BodyMalformed("path") from None
 
 
-def open_path(path: str, templates: Iterable[tuple[str, ...]]) -> PathDocument:
-    """The value that one of the templates finds in a raw path.
+def open_path(path: str, templates: Sequence[tuple[str, ...]], placed: Iterable[tuple[str, str]] = ()) -> PathDocument:
+    """The value that one of the templates finds in a raw path, and those that the operation's own template names.
 
-    Raises: BodyMalformed where none does, or the value can be read in two ways.
+    placed: (name of the place, value). Raises: BodyMalformed where no template fits, a named value is no whole segment,
+    or a value can be read in two ways.
     """
+    found: list[Place] = []
     try:
-        for template in templates:
-            found = path_value(template, path)
-            if found is not None:
-                return PathDocument(path, (template, found))
+        values = ((template, path_value(template, path)) for template in templates)
+        found += next(([(template, value)] for template, value in values if value is not None), [])
+        if templates and not found:
+            raise BodyMalformed("path")
+        for name, text in placed:
+            named = named_value(text, path)
+            if named is None:
+                raise BodyMalformed("path")
+            found.append(((name,), named))
     except QueryInvalid:
-        pass
-    raise BodyMalformed("path")
+        raise BodyMalformed("path") from None
+    return PathDocument(path, found)

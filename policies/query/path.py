@@ -45,6 +45,16 @@ def path_value(template: Sequence[str], path: str) -> PathValue | None:
     return found
 
 
+def named_value(text: str, path: str) -> PathValue | None:
+    """The last whole segment of a raw path that says this text; None where none does. Raises: QueryInvalid."""
+    found, offset = None, 0
+    for segment in path.split("/"):
+        if segment and _decoded(segment) == text:
+            found = _value(segment, offset, doubled=False)
+        offset += len(segment) + 1
+    return found
+
+
 def _inside(segment: str, before: str, after: str) -> tuple[int, int]:
     """Where the value stands in a segment whose signs around it may be percent-encoded; (-1, -1) if it does not."""
     start = _reach(segment, before)
@@ -97,4 +107,5 @@ def with_value(path: str, place: PathValue, value: str) -> str:
     if any(sign < " " or sign in "/\\\x7f" for sign in value) or value in ("", ".", ".."):
         raise ValueError("a value that cannot stand in a path")
     written = value.replace("'", "''") if place.doubled else value
-    return path[: place.start] + quote(written, safe="") + path[place.end :]
+    plain = "@" if "@" in path[place.start : place.end] else ""  # as the client escapes it
+    return path[: place.start] + quote(written, safe=plain) + path[place.end :]

@@ -72,9 +72,14 @@ class FakeProfile:
     wants_body = False
     operation: Any = Operation("contact.read", "contact", Action.READ, "17")
     bodies: list[bytes | None]
+    blank_record = "0"
+    credentials: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         self.bodies = []
+
+    def body_credentials(self, _type: str, _body: bytes) -> tuple[str, ...]:
+        return self.credentials
 
     def needs_body(self, _method: str, _path: str) -> bool:
         return self.wants_body

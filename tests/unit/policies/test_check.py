@@ -133,3 +133,19 @@ def test_refusal_of_an_ungranted_write_needs_no_roles(creme: Profile) -> None:
 def test_unreadable_bodies_explain_as_nothing(tryton: Profile) -> None:
     assert explain(tryton, "POST", "/crm/rpc/", b"{", "application/json").operation == "unmatched.write"
     assert explain(tryton, "POST", "/crm/rpc/", b"&".join([b"a"] * 6000)).leaves == ()
+
+
+def test_one_refused_part_of_a_batch_is_told() -> None:
+    hubspot = load_profile("hubspot")
+    bundle = Enforcer(hubspot.field_specs, hubspot.operation_ids).load(DEFAULT_POLICY)
+
+    def told(*inputs: str) -> tuple[str, tuple[str, ...]]:
+        parts = ",".join(f'{{"id":"{one}","properties":{{}}}}' for one in inputs)
+        body = f'{{"inputs":[{parts}]}}'.encode()
+        path = "/crm/v3/objects/contacts/batch/update"
+        found = explain(hubspot, "POST", path, body, "application/json", bundle=bundle, roles=["manager"])
+        return found.outcome, tuple(note for note in found.notes if note.startswith("part "))
+
+    assert told("1", "2") == ("would be forwarded", ("part 1: contact.update", "part 2: contact.update"))
+    assert told("1", "x")[0] == "would be refused: write-not-granted"
+    assert told()[0] == "depends on the requests in it, which cannot be told here"

@@ -32,3 +32,22 @@ def test_a_value_that_cannot_stand_there_is_refused() -> None:
     document.leaves[0].new = "a/b"
     with pytest.raises(BodyMalformed):
         document.encode()
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/c/a@b.example/profile", "/c/e.x@enc.invalid/profile"),
+        ("/c/a%40b.example/profile", "/c/e.x%40enc.invalid/profile"),
+    ],
+)
+def test_a_named_value_keeps_the_clients_way_of_escaping(path: str, expected: str) -> None:
+    document = open_path(path, [], [("email", "a@b.example")])
+    assert document.encode() == path.encode()
+    document.leaves[0].new = "e.x@enc.invalid"
+    assert document.encode() == expected.encode()
+
+
+def test_a_named_value_that_is_no_segment_is_refused() -> None:
+    with pytest.raises(BodyMalformed):
+        open_path("/c/x", [], [("email", "y")])

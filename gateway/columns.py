@@ -1,0 +1,71 @@
+"""Columns by which a request filters, sorts or groups: a field that somebody may not see must not tell its values so.
+
+A filter takes the right to search by the field, an order or a group takes seeing it clear in every record, because they
+show how values compare. A column that the profile does not know may hold anything and is for those who see everything.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from gateway.exchange import Exchange
+from gateway.refusal import FIELD_NOT_SEARCHABLE, SEARCH_WHOLE_ONLY, Refusal
+from gateway.sight import decided
+from policies.column import ColumnRule
+from policies.decision import FieldView, Form
+from policies.operation import FieldSpec, Operation, StorageForm, Where
+from policies.selector import matches
+
+Path = tuple[str, ...]
+_CONNECTIVES = frozenset({"&", "|", "!"})  # of domains in prefix form; two of them side by side look like a clause
+
+
+def require_columns(exchange: Exchange, operation: Operation, where: Where, leaves: Mapping[Path, str]) -> None:
+    """Refuse what would be an oracle: raises Refusal FIELD_NOT_SEARCHABLE, SEARCH_WHOLE_ONLY."""
+    view = decided(exchange).view
+    for rule in operation.columns:
+        if rule.where is not where:
+            continue
+        for path, name, operator in named(rule, leaves):
+            if rule.is_open(name):
+                continue
+            known = rule.known(name)
+            if known is None:
+                if not view.sees_everything:
+                    raise Refusal(FIELD_NOT_SEARCHABLE, detail="column", fields=(path[-1],))
+                continue
+            _require(view, rule, rule.columns[known], operator)
+
+
+def named(rule: ColumnRule, leaves: Mapping[Path, str]) -> Iterator[tuple[Path, str, str]]:
+    """(leaf, column, operator) of every column that a request names; the operator is "" where there is none."""
+    inside = (*rule.selector, "**") if rule.clauses else rule.selector
+    for path, text in leaves.items():
+        if not matches(inside, path):
+            continue
+        operator = ""
+        if rule.clauses:
+            found = leaves.get((*path[:-1], "1")) if path[-1:] == ("0",) else None
+            if found is None:
+                continue
+            operator = found
+        elif rule.operator:
+            operator = leaves.get((*path[:-1], rule.operator), "")
+        for name in rule.names(text):
+            if name not in _CONNECTIVES:
+                yield path, name, operator
+
+
+def _require(view: FieldView, rule: ColumnRule, spec: FieldSpec | None, operator: str) -> None:
+    if spec is None or spec.kind is None:
+        # Free text holds values of any kind.
+        if rule.order and not view.sees_everything:
+            raise Refusal(FIELD_NOT_SEARCHABLE, detail="order")
+        return
+    if rule.order:
+        right = view.rule(spec.entity, spec.name, spec.kind)
+        if right.own is not Form.CLEAR or right.other is not Form.CLEAR or spec.form is not StorageForm.SURROGATE:
+            raise Refusal(FIELD_NOT_SEARCHABLE, detail="order", fields=(spec.name,))
+        return
+    if not view.rule(spec.entity, spec.name, spec.kind).searchable:
+        raise Refusal(FIELD_NOT_SEARCHABLE, detail=spec.kind, fields=(spec.name,))
+    if rule.whole and operator not in rule.whole and operator not in rule.presence:
+        raise Refusal(SEARCH_WHOLE_ONLY, fields=(spec.name,))
