@@ -10,6 +10,7 @@ from datetime import date
 from enum import StrEnum
 
 from policies.date_format import DateFormat
+from policies.record_id import RecordIds
 from policies.taxonomy import Kind
 
 
@@ -96,6 +97,7 @@ class ShownRule:
     which: tuple[int, ...] = ()
     path: tuple[str, ...] = ()
     key: str = ""
+    record_ids: RecordIds = RecordIds.NUMBER
 
 
 class Where(StrEnum):

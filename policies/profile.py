@@ -28,7 +28,8 @@ from policies.operation import (
     with_record,
 )
 from policies.places import Places
-from policies.requests import names_field, plain_id, record_ids, type_id
+from policies.record_id import RecordIds
+from policies.requests import names_field, record_ids, type_id
 from policies.rpc import RpcRules
 from policies.selector import rule_for
 from policies.walk import Walk
@@ -80,12 +81,13 @@ class ReadBack:
     owner_path: tuple[str, ...] = ()
     parent: tuple[str, tuple[str, ...]] | None = None
     siblings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    record_ids: RecordIds = RecordIds.NUMBER
 
     def request(self, record: str, path: str) -> tuple[str, str, bytes]:
         """(method, path, body) for one record; the path of the exchange at hand serves where the database is in it."""
-        number = plain_id(record)
+        number = self.record_ids.canonical(record)
         if number is None:
-            raise ValueError("a record id is a decimal number")
+            raise ValueError(f"a record id of this profile has the shape {self.record_ids}")
         target = path if "{db}" in self.path else self.path.replace("{record}", number)
         return self.method, target, self.body.replace("{record}", number).encode()
 
@@ -186,6 +188,7 @@ class Profile:
     walk: Walk | None = None
     shown_rules: tuple[ShownRule, ...] = ()
     places: Places = field(default_factory=Places)
+    record_ids: RecordIds = RecordIds.NUMBER
     source: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     # -- classification --------------------------------------------------------------------------------------
@@ -236,7 +239,7 @@ class Profile:
         records: tuple[str, ...] = ()
         touched: tuple[str, ...] = ()
         if record is None and template.record_fields:
-            records = record_ids(template.record_fields, query, body, content_type)
+            records = record_ids(template.record_fields, query, body, content_type, self.record_ids)
             if operation.action is Action.CREATE:
                 records, touched = (), records  # the source of a copy is not the record that the request writes
             record = records[0] if len(records) == 1 else None
@@ -261,7 +264,8 @@ class Profile:
         self, operation: Operation, status: int, headers: Sequence[tuple[str, str]], body: bytes
     ) -> list[tuple[str, str]]:
         """(entity, record) pairs that the answer to a create names; empty for anything else or for an error."""
-        return answers.records(self.answers.get(operation.id), self.record_pages, operation, status, headers, body)
+        rule = self.answers.get(operation.id)
+        return answers.records(rule, self.record_pages, operation, status, headers, body, self.record_ids)
 
     def owner_from_body(self, operation: Operation, leaves: Mapping[str, str]) -> str | None:
         """CRM user key that a create names as the new record's owner, or None.
