@@ -93,6 +93,16 @@ class ProfileReader(Protocol):
         """Names of the CRM's own session cookies; empty where it uses the Authorization header."""
         ...
 
+    @property
+    def credential_headers(self) -> frozenset[str]:
+        """Header fields beside Authorization that hold a credential of the CRM."""
+        ...
+
+    @property
+    def credential_bodies(self) -> Mapping[str, tuple[str, ...]]:
+        """Operation id → members of its body that hold one."""
+        ...
+
     def needs_body(self, method: str, path: str) -> bool:
         """Whether `classify` needs the body."""
         ...

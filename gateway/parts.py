@@ -18,6 +18,7 @@ from gateway.body.leaf import Leaf
 from gateway.exchange import Exchange, Narrowed
 from gateway.refusal import (
     FIELD_NOT_SEARCHABLE,
+    SEARCH_AMBIGUOUS,
     SEARCH_NOT_READY,
     SEARCH_TOO_SHORT,
     SEARCH_TOO_WIDE,
@@ -116,6 +117,8 @@ class PartSearch:
         hidden = narrow.shapes_of(tuple(dict.fromkeys((*kinds, Kind.NAME))), scanner.shapes)
         if question.column is not None:
             self._ask_clause(question, matches or [reserved], bare, hidden if clear else None)
+        elif not question.rule.lookup:
+            self._ask_one(question, matches, reserved, bare, clear=clear)
         elif clear or len(matches) > 1:
             self._ask_beside(exchange, question, matches, how, text, hidden if clear else None)
         else:
@@ -209,6 +212,15 @@ class PartSearch:
         """Part of a number that the role sees masked at most: say so, whatever is stored, instead of finding none."""
         if how != "equals" and all(one in _NUMBERS and not _may_see(exchange, one, fields) for one in kinds):
             raise Refusal(SEARCH_WHOLE_ONLY, detail=kinds[0])
+
+    def _ask_one(
+        self, question: Question, matches: Sequence[str], reserved: str, bare: str, *, clear: bool
+    ) -> None:
+        """A box of a CRM that takes one text and no lists: one value, or what was typed where that may stand there."""
+        if len(matches) > 1:
+            raise Refusal(SEARCH_AMBIGUOUS, detail=str(len(matches)))
+        if matches or not clear:
+            question.leaf.new = question.leaf.text.replace(bare, (matches or [reserved])[0])
 
     def _ask_beside(
         self,

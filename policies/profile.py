@@ -102,11 +102,15 @@ class ReadBack:
 
 
 class LoginOutcome(NamedTuple):
-    """What the answer to a CRM login tells: credential to hash, login typed, CRM key of the user; None = not told."""
+    """What the answer to a CRM login tells: credential to hash, login, CRM key of the user; None = not told.
+
+    others: further credentials to hash, such as a refresh token.
+    """
 
     token: str | None
     crm_login: str | None
     crm_user: str | None
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +190,8 @@ class Profile:
     known_limits: tuple[str, ...]
     template_count: int = 0
     walk: Walk | None = None
+    credential_headers: frozenset[str] = frozenset()
+    credential_bodies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     shown_rules: tuple[ShownRule, ...] = ()
     places: Places = field(default_factory=Places)
     record_ids: RecordIds = RecordIds.NUMBER

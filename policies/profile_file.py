@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 from jsonschema import Draft202012Validator
 
+from policies import credential
 from policies.field_file import read_field, read_shown, selector_of
 from policies.matcher import PathTrie, TemplateInvalid
 from policies.operation import (
@@ -144,6 +145,8 @@ class _Compiler:
             known_limits=tuple(source.get("known_limits", ())),
             template_count=self.templates,
             walk=walk,
+            credential_headers=credential.header_names(source.get("credentials", ())),
+            credential_bodies=credential.bodies(source.get("credentials", ())),
             shown_rules=shown,
             places=places,
             record_ids=self.record_ids,
