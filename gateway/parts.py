@@ -10,7 +10,7 @@ clear that a search would confirm sign by sign.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from gateway import narrow
@@ -79,6 +79,8 @@ class Question:
         """Kinds of values that stand in the column."""
         if self.spec is not None:
             return () if self.spec.kind is None else (self.spec.kind,)
+        if self.rule.among:
+            return tuple(dict.fromkeys(one.kind for one in self.rule.among if one.kind is not None))
         name = self.column.text if self.column is not None else ""
         by_column = self.rule.kinds or {}
         return by_column.get(name) or by_column.get(name.rpartition(".")[2], ())
@@ -169,6 +171,12 @@ class PartSearch:
             entries += await self._parts(exchange, kind, how, text, fields)
             found |= {one.surrogate: one for one in entries}
         spec = question.spec
+        if question.rule.among:
+            # A name has a surrogate for each record it stands in; those of notes and other records are not asked for.
+            places = {(one.entity, one.name) for one in question.rule.among}
+            return [
+                name for name, one in found.items() if one.kind in DETERMINISTIC or _stands_among(one, places)
+            ]
         if spec is not None and Kind.NAME not in kinds:
             # What a number column holds beside numbers ("see notes") stands there as short text.
             others = await self._among_names(exchange, how, text, bare, fields)
@@ -287,6 +295,10 @@ def _sees_all(exchange: Exchange, kinds: Sequence[str]) -> bool:
 def _stands(entry: VaultEntry, spec: FieldSpec) -> bool:
     """Whether the value stands in a field of this name; one box serves the lists of several entities."""
     return any(one.field == spec.name for one in entry.origins)
+
+
+def _stands_among(entry: VaultEntry, places: Collection[tuple[str, str]]) -> bool:
+    return any((one.entity, one.field) in places for one in entry.origins)
 
 
 def _could_stand(entry: VaultEntry) -> bool:

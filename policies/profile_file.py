@@ -241,6 +241,7 @@ class _Compiler:
                         entry.get("beside", {}),
                         {column: tuple(names) for column, names in entry.get("spread", {}).items()},
                         {column: tuple(names) for column, names in entry.get("spread_begins", {}).items()},
+                        tuple(spec for one in entry.get("among", ()) if (spec := self._field(one, entity, place))),
                     )
                 )
         return tuple(found)
