@@ -174,18 +174,20 @@ class PartSearch:
         if question.rule.among:
             # A name has a surrogate for each record it stands in; those of notes and other records are not asked for.
             places = {(one.entity, one.name) for one in question.rule.among}
-            return [
-                name for name, one in found.items() if one.kind in DETERMINISTIC or _stands_among(one, places)
-            ]
+            asked = [one for one in found.values() if one.kind in DETERMINISTIC or _stands_among(one, places)]
+            return _fewest(asked, places)
         if spec is not None and Kind.NAME not in kinds:
             # What a number column holds beside numbers ("see notes") stands there as short text.
             others = await self._among_names(exchange, how, text, bare, fields)
             found |= {one.surrogate: one for one in others if _stands(one, spec)}
         if spec is not None and question.column is None:
             # A name also stands in notes; one that stands elsewhere only is not what the box is about.
-            return [
-                name for name, one in found.items() if one.kind != Kind.NAME or _stands(one, spec) or _could_stand(one)
+            asked = [
+                one for one in found.values() if one.kind != Kind.NAME or _stands(one, spec) or _could_stand(one)
             ]
+            if not question.rule.lookup:
+                return _fewest(asked, {(spec.entity, spec.name)})
+            return [one.surrogate for one in asked]
         return list(found)
 
     async def _is_known(self, exchange: Exchange, text: str) -> bool:
@@ -221,9 +223,7 @@ class PartSearch:
         if how != "equals" and all(one in _NUMBERS and not _may_see(exchange, one, fields) for one in kinds):
             raise Refusal(SEARCH_WHOLE_ONLY, detail=kinds[0])
 
-    def _ask_one(
-        self, question: Question, matches: Sequence[str], reserved: str, bare: str, *, clear: bool
-    ) -> None:
+    def _ask_one(self, question: Question, matches: Sequence[str], reserved: str, bare: str, *, clear: bool) -> None:
         """A box of a CRM that takes one text and no lists: one value, or what was typed where that may stand there."""
         if len(matches) > 1:
             raise Refusal(SEARCH_AMBIGUOUS, detail=str(len(matches)))
@@ -295,6 +295,15 @@ def _sees_all(exchange: Exchange, kinds: Sequence[str]) -> bool:
 def _stands(entry: VaultEntry, spec: FieldSpec) -> bool:
     """Whether the value stands in a field of this name; one box serves the lists of several entities."""
     return any(one.field == spec.name for one in entry.origins)
+
+
+def _fewest(entries: Sequence[VaultEntry], places: Collection[tuple[str, str]]) -> list[str]:
+    """Surrogates for a box that takes one text: where several fit, those that stand in one of its fields.
+
+    A number that a note spells in another way has a surrogate of its own.
+    """
+    standing = [one for one in entries if _stands_among(one, places)] if len(entries) > 1 else []
+    return [one.surrogate for one in standing or entries]
 
 
 def _stands_among(entry: VaultEntry, places: Collection[tuple[str, str]]) -> bool:

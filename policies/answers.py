@@ -96,17 +96,16 @@ def login(
     status: int,
     headers: Headers,
     answer_body: bytes,
-) -> tuple[str | None, str | None, str | None, tuple[str, ...]]:
-    """(credential, login, CRM user key, further credentials) of a successful login; None and () otherwise.
+) -> tuple[str | None, str | None, str | None]:
+    """(credential, login, CRM user key) of a successful login; all None otherwise.
 
     The rule that applies is the one listed under the operation's id.
     """
-    nothing = (None, None, None, ())
+    nothing = (None, None, None)
     entry = rule.get(operation.id)
     if entry is None or status not in entry["status"]:
         return nothing
-    told = any("json" in entry.get(part, {}) for part in ("token", "user", "others"))
-    answer = _json(answer_body) if told else None
+    answer = _json(answer_body) if any("json" in entry.get(part, {}) for part in ("token", "user")) else None
     token_rule = entry["token"]
     if "cookie" in token_rule:
         token = _cookie_set(headers, token_rule["cookie"])
@@ -116,8 +115,17 @@ def login(
     if token is None:
         return nothing
     user = _text(_first_at(answer, entry.get("user", {}).get("json", ())))
-    others = (_text(_at(answer, pointer)) for pointer in entry.get("others", {}).get("json", ()))
-    return token, _login_name(entry.get("login"), request_body, answer), user, tuple(filter(None, others))
+    return token, _login_name(entry.get("login"), request_body, answer), user
+
+
+def further_tokens(rule: Mapping[str, Any], operation: Operation, status: int, answer_body: bytes) -> tuple[str, ...]:
+    """Credentials that a successful login gives beside the first one, such as a refresh token."""
+    entry = rule.get(operation.id, {})
+    if "others" not in entry or status not in entry["status"]:
+        return ()
+    answer = _json(answer_body)
+    found = (_text(_at(answer, pointer)) for pointer in entry["others"]["json"])
+    return tuple(token for token in found if token is not None)
 
 
 def _first_at(answer: Any, pointers: Sequence[Sequence[str]]) -> Any:

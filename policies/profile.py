@@ -192,6 +192,7 @@ class Profile:
     walk: Walk | None = None
     credential_headers: frozenset[str] = frozenset()
     credential_bodies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    derived: Mapping[str, str] = field(default_factory=dict)
     shown_rules: tuple[ShownRule, ...] = ()
     places: Places = field(default_factory=Places)
     record_ids: RecordIds = RecordIds.NUMBER
@@ -306,7 +307,8 @@ class Profile:
         """What the answer to a login tells about credential and person; all None when the login failed."""
         if operation.action is not Action.LOGIN:
             return LoginOutcome(None, None, None)
-        return LoginOutcome(*answers.login(self.sign_in, operation, request_body, status, headers, answer_body))
+        told = answers.login(self.sign_in, operation, request_body, status, headers, answer_body)
+        return LoginOutcome(*told, answers.further_tokens(self.sign_in, operation, status, answer_body))
 
     def credentials(self, headers: Sequence[tuple[str, str]]) -> tuple[str, ...]:
         """CRM credentials a request carries (the same text `crm_user_from_login` told), for the deny list."""

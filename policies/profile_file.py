@@ -145,6 +145,7 @@ class _Compiler:
             known_limits=tuple(source.get("known_limits", ())),
             template_count=self.templates,
             walk=walk,
+            derived={entry["key"]: entry["region"] for entry in source.get("derived", ())},
             credential_headers=credential.header_names(source.get("credentials", ())),
             credential_bodies=credential.bodies(source.get("credentials", ())),
             shown_rules=shown,

@@ -96,8 +96,10 @@ def _cell(layer: Layer, cell: Cell, separator: str, hits: Sequence[Hit], walk: W
         if text is None:
             continue
         parts.append(data[at:start].decode("utf-8", "surrogateescape"))
-        # The guard that the CRM put before the surrogate may be part of the hit.
-        parts.append("'" + text if data[start : start + 1] == b"'" and not text.startswith("'") else text)
+        # The guard that the CRM put before the surrogate may be part of the hit; at the beginning of a cell it was
+        # put there for the surrogate's sake, and the text gets its own where it needs one.
+        guarded = start > 0 and data[start : start + 1] == b"'" and not text.startswith("'")
+        parts.append("'" + text if guarded else text)
         at = end
     if not parts:
         if walk.net is not None:
