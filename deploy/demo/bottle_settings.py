@@ -1,6 +1,6 @@
 """Settings of the demo's BottleCRM: its own, with data and secrets of the folder it runs in.
 
-environment.json (mode 0600) holds what BottleCRM reads from the environment, so that no secret stands in a process list.
+environment.json (mode 0600) holds what BottleCRM reads from the environment: no secret stands in a process list.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Adds users to BottleCRM; run by `django-admin shell` with the CRM's folder as working directory.
 
 Reads users.json ([{login, password, admin, first_name, last_name, links}]) and writes user_ids.json ({login: id}).
-BottleCRM knows no passwords: it lets in whoever brings a sign-in link, good for one time. `links` are those of one user.
+BottleCRM knows no passwords: it lets in whoever brings a sign-in link, good for one time. `links`: those of one user.
 """
 
 import json

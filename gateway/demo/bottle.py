@@ -36,7 +36,7 @@ class Bottle:
 
     def recipe(self) -> bytes:
         """Bump the number when `prepare` changes."""
-        return b"bottle 1" + (DATA / "bottle_settings.py").read_bytes()
+        return b"bottle 1"
 
     def prepare(self, python: Path, folder: Path, progress: Progress) -> None:
         """Empty tables, packed into one file that the account of the server can unpack anywhere."""
@@ -59,8 +59,8 @@ class Bottle:
             database = cluster(folder)
             if (folder / _TABLES).exists():
                 database.folder.mkdir(parents=True, exist_ok=True)
-                with tarfile.open(folder / _TABLES) as packed:
-                    packed.extractall(database.folder, filter="fully_trusted")  # owners stay those of the server
+                # Our own file; owners stay those of the server.
+                shutil.unpack_archive(folder / _TABLES, database.folder, "tar", filter="fully_trusted")
                 (folder / _TABLES).unlink()
         shutil.copyfile(DATA / "bottle_settings.py", folder / "bottle_settings.py")
         settings = folder / "environment.json"
@@ -75,7 +75,7 @@ class Bottle:
         """Database and CRM as one program; nobody but the gateway reaches either."""
         command: list[str | Path] = [sys.executable, "-m", "gateway.demo.bottle_server", folder, "--"]
         command += [*_command(python, folder), "-m", "uvicorn", "crm.asgi:application"]
-        command += ["--host", "127.0.0.1", "--port", str(port)]
+        command += ["--host", "127.0.0.1", "--port", str(port), "--timeout-keep-alive", "75"]
         return children.start("BottleCRM", command, log, Path(__file__).resolve().parents[2])
 
     def add_users(self, python: Path, folder: Path, port: int, users: Sequence[CrmUser]) -> Mapping[str, str]:

@@ -21,7 +21,11 @@ from tests.drills.stack import MEMBERS, installed
 from tests.drills.workflow import Row, Seen, Verdict, Worker, Workflow, compare
 from tests.real.servers import CrmServer, bottle, creme, tryton
 
-WORKFLOWS = {"creme": fidelity_creme.WORKFLOWS, "tryton": fidelity_tryton.WORKFLOWS, "bottle": fidelity_bottle.WORKFLOWS}
+WORKFLOWS = {
+    "creme": fidelity_creme.WORKFLOWS,
+    "tryton": fidelity_tryton.WORKFLOWS,
+    "bottle": fidelity_bottle.WORKFLOWS,
+}
 _SERVERS = {"creme": creme, "tryton": tryton, "bottle": bottle}
 _EXCERPT = 16  # lines of a difference that are printed
 _STYLES = {Verdict.SAME: "green", Verdict.KNOWN: "yellow", Verdict.DIFFERENT: "bold red"}

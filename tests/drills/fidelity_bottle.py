@@ -48,6 +48,7 @@ PEOPLE: Mapping[str, dict[str, Any]] = {
     "bare": {"first_name": "No", "last_name": "Body"},
     "namesake": {"first_name": "No", "last_name": "Body", "phone": "+14155550199"},
 }
+LIANG = "first_name,last_name,email,phone,description\n亮,诸葛,zhuge.liang@example.com,13611112222,call 13611112222\n"
 FIRM = {
     "name": "Müller & Töchter GmbH",
     "email": "info@example.net",
@@ -332,14 +333,14 @@ WORKFLOWS: tuple[Workflow, ...] = (
         "import: preview",
         table(
             "/api/contacts/import/preview/",
-            "first_name,last_name,email,phone,description\n亮,诸葛,zhuge.liang@example.com,13611112222,call 13611112222\nBad,,no address,x,\n",
+            LIANG + "Bad,,no address,x,\n",
         ),
     ),
     Workflow(
         "import",
         table(
             "/api/contacts/import/commit/",
-            "first_name,last_name,email,phone,description\n亮,诸葛,zhuge.liang@example.com,13611112222,call 13611112222\n",
+            LIANG,
         ),
     ),
     Workflow(

@@ -1,4 +1,4 @@
-"""The leak drill's room for BottleCRM: records of every kind, every address of its interface, every row of its tables."""
+"""The leak drill's room for BottleCRM: records of every kind, every address of its interface, all its tables."""
 
 import json
 import re

@@ -11,7 +11,7 @@ from policies.taxonomy import Kind
 FORM = "application/x-www-form-urlencoded"
 
 
-@pytest.fixture(scope="module", params=["creme", "tryton"])
+@pytest.fixture(scope="module", params=["creme", "tryton", "bottle"])
 def profile(request: pytest.FixtureRequest) -> Profile:
     return load_profile(request.param)
 
