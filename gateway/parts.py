@@ -182,9 +182,7 @@ class PartSearch:
             found |= {one.surrogate: one for one in others if _stands(one, spec)}
         if spec is not None and question.column is None:
             # A name also stands in notes; one that stands elsewhere only is not what the box is about.
-            asked = [
-                one for one in found.values() if one.kind != Kind.NAME or _stands(one, spec) or _could_stand(one)
-            ]
+            asked = [one for one in found.values() if one.kind != Kind.NAME or _stands(one, spec) or _could_stand(one)]
             if not question.rule.lookup:
                 return _fewest(asked, {(spec.entity, spec.name)})
             return [one.surrogate for one in asked]

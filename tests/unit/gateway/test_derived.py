@@ -22,8 +22,8 @@ def test_a_number_is_derived_and_anything_else_stays(text: str, derived: str | N
 
 
 def test_only_the_member_that_holds_the_copy_changes() -> None:
-    body = '{"phone":"138-0013-8000","phone_e164": "138-0013-8000","x":[{"phone_e164":"138****8000"}]}'.encode()
-    told = '{"phone":"138-0013-8000","phone_e164": "+8613800138000","x":[{"phone_e164":"138****8000"}]}'.encode()
+    body = b'{"phone":"138-0013-8000","phone_e164": "138-0013-8000","x":[{"phone_e164":"138****8000"}]}'
+    told = b'{"phone":"138-0013-8000","phone_e164": "+8613800138000","x":[{"phone_e164":"138****8000"}]}'
     assert derive(body, {"phone_e164": "CN"}) == told
     assert derive(body, {"mobile_e164": "CN"}) == body
 
