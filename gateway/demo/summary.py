@@ -86,8 +86,8 @@ def _things(crm: str, staff: Staff) -> Panel:
     name = {"Tryton": "tryton", "BottleCRM": "bottle"}.get(crm)
     if name is not None:
         lines = [
-            f"In another terminal: .venv/bin/python -m gateway.demo.peek --crm {name} - the same records as the manager "
-            f"sees them, as sales does, and as {crm} stores them.",
+            f"In another terminal: .venv/bin/python -m gateway.demo.peek --crm {name} - the same records as the "
+            f"manager sees them, as sales does, and as {crm} stores them.",
             f"Sign in to the console as {staff.one('auditor').login} and watch those reads arrive.",
             f"Prove the trail: .venv/bin/crmgate audit verify --config .demo/{name}/crmgate.toml",
         ]

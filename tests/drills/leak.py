@@ -37,6 +37,8 @@ SERVERS: dict[str, Callable[[], AbstractContextManager[CrmServer]]] = {
 SEED = 20261122
 KINDS = ("e-mail", "phone", "ID", "card", "name", "address")
 AT_WORK = ("sales", "other_sales", "manager")  # roles with an account in the CRM
+RECOGNISED = ("e-mail", "phone", "ID", "card")  # what needs no profile
+GENERIC = "generic"
 UNDECLARED = "undeclared name in prose"
 CLUSTER = "database file "
 
@@ -225,8 +227,11 @@ def _finding(where: str, looked_at: int, statuses: str, found: dict[Sought, str]
     return Finding(where, looked_at, statuses, counts, examples)
 
 
-def drill(name: str, people: int, organisations: int, limit: int, console: Console) -> int:
-    """The whole drill on one CRM; the number of values that should not have been seen."""
+def drill(name: str, people: int, organisations: int, limit: int, console: Console, profile: str = "") -> int:
+    """The whole drill on one CRM; the number of values that should not have been seen.
+
+    profile: another one than the CRM's own; with `generic` nothing is declared, and only what recognisers know counts.
+    """
     rng = random.Random(SEED)
     persons = make_people(rng, people)
     strangers = [
@@ -235,8 +240,11 @@ def drill(name: str, people: int, organisations: int, limit: int, console: Conso
         if one.full_name not in {p.full_name for p in persons}
     ][:people]
     firms = make_organisations(rng, organisations, apart_from=persons)
-    with SERVERS[name]() as server, installed(server) as stack:
+    chosen = f'[tenant.main]\nprofile = "{profile}"' if profile else ""
+    with SERVERS[name]() as server, installed(server, chosen) as stack:
         seeded = seed(stack, persons, firms, strangers)
+        if profile == GENERIC:
+            seeded.sought = [one for one in seeded.sought if one.kind in RECOGNISED]
         control = walk_as(stack, "manager", seeded, limit)
         findings = [walk_as(stack, role, seeded, limit) for role in ("sales", "auditor", "anonymous")]
         findings.append(at_rest(stack, seeded))
@@ -277,13 +285,15 @@ def main() -> int:
     """Run on all CRMs; exit code 1 when anything was found."""
     parser = argparse.ArgumentParser(prog="make leak", description=__doc__)
     parser.add_argument("--crm", choices=(*SERVERS, "all"), default="all")
+    parser.add_argument("--profile", default="", help="another profile than the CRM's own, for example generic")
     parser.add_argument("--people", type=int, default=160)
     parser.add_argument("--organisations", type=int, default=20)
     parser.add_argument("--pages", type=int, default=1200, help="pages walked at most, per role")
     given = parser.parse_args()
     console = Console(highlight=False, width=150)
     names = tuple(SERVERS) if given.crm == "all" else (given.crm,)
-    return 1 if sum(drill(name, given.people, given.organisations, given.pages, console) for name in names) else 0
+    sizes = (given.people, given.organisations, given.pages)
+    return 1 if sum(drill(name, *sizes, console, given.profile) for name in names) else 0
 
 
 if __name__ == "__main__":
