@@ -5,6 +5,7 @@ of a request into an operation id. What it does not know is an unmatched read (s
 granted). `load_profile` reads the YAML files beside this module.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -140,6 +141,7 @@ class ProfileInvalid(ValueError):  # noqa: N818 - says what is wrong
         self.problems = tuple(problems)
 
 
+_BETWEEN_WORDS = re.compile(r"[-_./()]+")
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -365,9 +367,12 @@ class Profile:
 
 
 def label_key(label: str) -> str:
-    """A column label as it is compared: without case, byte order mark, quotes, required marks, double spaces."""
-    text = label.replace("\ufeff", "").replace("\u00a0", " ").replace("：", "").strip().strip("'\"*:").strip()
-    return " ".join(text.casefold().split())
+    """A column label as it is compared: without case, byte order mark, quotes, required marks, signs between words.
+
+    CRMs that guess columns look past such signs, too: `first_name` and `First-Name` are one label.
+    """
+    text = label.replace("\ufeff", "").replace("\u00a0", " ").replace("：", "").casefold()
+    return " ".join(_BETWEEN_WORDS.sub(" ", text).split()).strip("'\"*: ")
 
 
 def load_profile(name_or_path: str | Path) -> Profile:
