@@ -11,6 +11,7 @@ from gateway.access.tokens import digest
 from gateway.carried import require_live
 from gateway.collaborators import Outgoing
 from gateway.database import Pool
+from gateway.exchange import Exchange, Head
 from gateway.network import Tenant
 from gateway.passage import Passage
 from gateway.refusal import Refusal
@@ -30,8 +31,15 @@ async def bottle(pool: Pool, keyring_path: Path) -> AsyncIterator[Glue]:
         yield made
 
 
-async def sent(bottle: Glue, path: str, body: bytes, answer: bytes, status: int = 200) -> None:
+def posted(bottle: Glue, path: str, body: bytes) -> Exchange:
+    """An exchange whose head says what the body is."""
     exchange = bottle.exchange("POST", path, body=body, content_type=JSON)
+    exchange.head = Head("POST", path, path, "", "crm.localhost", (("content-type", JSON),), True, None)
+    return exchange
+
+
+async def sent(bottle: Glue, path: str, body: bytes, answer: bytes, status: int = 200) -> None:
+    exchange = posted(bottle, path, body)
     await bottle.protect(exchange, body, JSON)
     await bottle.answer(exchange, answer, JSON, status)
 
@@ -79,7 +87,7 @@ async def test_a_renewal_passes_with_a_live_token_only(
         assert session == "session-1"
         return token in known
 
-    exchange = bottle.exchange("POST", REFRESH, body=body or b"", content_type=JSON)
+    exchange = posted(bottle, REFRESH, body or b"")
     turn = SimpleNamespace(enter=lambda *_: None, rest=lambda *_: None)
     gateway: Any = SimpleNamespace(
         sessions=SimpleNamespace(crm_token_allowed=allowed), limits=SimpleNamespace(collaborator_s=1.0)
