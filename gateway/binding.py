@@ -10,18 +10,20 @@ from datetime import datetime
 from typing import Protocol
 from urllib.parse import urlsplit
 
+from gateway import headers
 from gateway.access.tokens import digest
 from gateway.collaborators import Fields
 from gateway.exchange import Exchange
 from gateway.records import ANY_ENTITY, RecordKey, Records
 from kms.tokens import SurrogateVault
+from policies import credential
 from policies.profile import Action, FieldSpec, Operation, Profile
 
 # (tenant, profile, operation, CRM session) → the CRM's key of that user, see gateway.whoami
 Ask = Callable[[str, Profile, Operation, str], Awaitable[str | None]]
 WRITES = frozenset({Action.CREATE, Action.UPDATE})
 
-TAUGHT = WRITES | {Action.LOGIN}  # actions whose answers teach anything
+TAUGHT = WRITES | {Action.LOGIN, Action.LOGOUT}  # actions whose answers teach anything
 
 
 class CrmSessions(Protocol):
@@ -32,6 +34,9 @@ class CrmSessions(Protocol):
 
     async def note_crm_token(self, session_id: str, token_hash: str) -> None:
         """A CRM credential that came to live in this session."""
+
+    async def end_crm_tokens(self, session_id: str, token_hashes: Sequence[str]) -> None:
+        """CRM credentials with which this session's person signed out of the CRM."""
 
 
 class FileCells(Protocol):
@@ -81,6 +86,8 @@ class Binding:
             return
         if operation.action is Action.LOGIN:
             await self._login(exchange, profile, status, fields, body)
+        elif operation.action is Action.LOGOUT:
+            await self._logout(exchange, profile, operation, status)
         elif operation.action in WRITES:
             await self._write(exchange, profile, status, fields, body)
 
@@ -88,13 +95,28 @@ class Binding:
         if exchange.operation is None or exchange.principal is None:
             return
         outcome = profile.crm_user_from_login(exchange.operation, exchange.body, status, fields, body)
-        if outcome.token is not None:
-            await self._sessions.note_crm_token(exchange.principal.session_id, token_hash(outcome.token))
+        for token in (outcome.token, *outcome.others):
+            if token is not None:
+                await self._sessions.note_crm_token(exchange.principal.session_id, token_hash(token))
         crm_user = outcome.crm_user
         if crm_user is None and outcome.token is not None and self._ask is not None:
             crm_user = await self._ask(exchange.tenant, profile, exchange.operation, outcome.token)
         if outcome.crm_login is not None:
             await self._sessions.note_crm_identity(exchange.principal.session_id, outcome.crm_login, crm_user or "")
+
+    async def _logout(self, exchange: Exchange, profile: Profile, operation: Operation, status: int) -> None:
+        """Some CRMs let a token live on after a sign-out; here it ends."""
+        if exchange.principal is None or status >= 400:
+            return
+        head = exchange.head
+        carried = headers.crm_tokens((), head, (), profile.credential_headers)
+        hashes = [*carried.values()]
+        names = profile.credential_bodies.get(operation.id)
+        if names:
+            told = credential.in_body(names, head.named.get("content-type", ""), exchange.body)
+            hashes += [token_hash(one) for one in told]
+        if hashes:
+            await self._sessions.end_crm_tokens(exchange.principal.session_id, hashes)
 
     async def _write(self, exchange: Exchange, profile: Profile, status: int, fields: Fields, body: bytes) -> None:
         operation = exchange.operation

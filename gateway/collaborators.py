@@ -100,6 +100,15 @@ class ProfileReader(Protocol):
 
     def body_credentials(self, content_type: str, body: bytes) -> tuple[str, ...]:
         """CRM credentials in a body."""
+
+    @property
+    def credential_headers(self) -> frozenset[str]:
+        """Header fields beside Authorization that hold a credential of the CRM."""
+        ...
+
+    @property
+    def credential_bodies(self) -> Mapping[str, tuple[str, ...]]:
+        """Operation id → members of its body that hold one."""
         ...
 
     def needs_body(self, method: str, path: str) -> bool:

@@ -68,13 +68,22 @@ class _Account:
 class EmbeddedPostgres:
     """A private PostgreSQL server in `folder`; use as a context manager, or `start()` and `stop()`.
 
-    options: server settings given on the command line, e.g. {"fsync": "off"} in tests.
+    options: server settings given on the command line, e.g. {"fsync": "off"} in tests. role, database: what is created
+    in it, another program's in the demo.
     """
 
-    def __init__(self, folder: Path, options: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        options: Mapping[str, str] | None = None,
+        *,
+        role: str = ROLE,
+        database: str = DATABASE,
+    ) -> None:
         self.folder = folder.absolute()
         self.data = self.folder / "data"
         self._options = dict(options or {})
+        self._role, self._database = role, database
         self._account = _server_account()
         self._sockets = self._socket_folder()
         self._in_use: IO[str] | None = None
@@ -82,7 +91,12 @@ class EmbeddedPostgres:
     @property
     def dsn(self) -> str:
         """Connection string of the crmgate database for the role without special rights."""
-        return make_conninfo(host=str(self._sockets), user=ROLE, dbname=DATABASE)
+        return make_conninfo(host=str(self._sockets), user=self._role, dbname=self._database)
+
+    @property
+    def sockets(self) -> Path:
+        """The folder of its Unix socket: where other programs find the server."""
+        return self._sockets
 
     @property
     def admin_dsn(self) -> str:
@@ -226,10 +240,11 @@ class EmbeddedPostgres:
     def _create_database(self) -> None:
         with psycopg.connect(self.admin_dsn, autocommit=True) as connection:
             connection.execute("SELECT pg_advisory_lock(hashtextextended('crmgate embedded', 0))")
-            if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [ROLE]).fetchone() is None:
-                connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(ROLE)))
-            if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone() is None:
-                name, owner = sql.Identifier(DATABASE), sql.Identifier(ROLE)
+            if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [self._role]).fetchone() is None:
+                connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(self._role)))
+            known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [self._database]).fetchone()
+            if known is None:
+                name, owner = sql.Identifier(self._database), sql.Identifier(self._role)
                 connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(name, owner))
 
     def _run(self, program: Path, *arguments: str) -> None:

@@ -4,6 +4,7 @@ A value that belongs to nobody has no entry that could be rendered, and one that
 spelling of its record. Only fields of forms that carry exactly what the gateway put there are changed.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from urllib.parse import quote
@@ -31,6 +32,17 @@ def typed_again(body: bytes | bytearray, echoes: Mapping[str, tuple[str, str]]) 
 
     page = bytes(body)
     return _INPUT.sub(field, page) if any(sent in page for sent, _ in fields.values()) else page
+
+
+def named_again(body: bytes | bytearray, member: str, echoes: Mapping[str, tuple[str, str]]) -> bytes:
+    """A JSON answer whose member of this name repeats what was searched for, with the typed text in it."""
+    answer = bytes(body)
+    for sent, typed in echoes.values():
+        written = json.dumps(typed, ensure_ascii=False).encode("utf-8", "surrogatepass")
+        for space in (b"", b" "):
+            name = json.dumps(member).encode() + b":" + space
+            answer = answer.replace(name + json.dumps(sent).encode(), name + written, 1)
+    return answer
 
 
 def widened_again(

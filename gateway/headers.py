@@ -116,13 +116,24 @@ def session_token(pairs: Iterable[tuple[str, str]]) -> str | None:
     return found
 
 
-def crm_tokens(session_cookies: Collection[str], head: Head, pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Where the CRM's own credentials stand ("authorization" or a cookie name) → SHA-256 of each, in hex."""
+def crm_tokens(
+    session_cookies: Collection[str],
+    head: Head,
+    pairs: Iterable[tuple[str, str]],
+    others: Collection[str] = (),
+) -> dict[str, str]:
+    """Where the CRM's own credentials stand (a header or cookie name) → SHA-256 of each, in hex.
+
+    others: header fields beside `authorization` that hold one.
+    """
     found = {}
     if session_cookies:
         found = {name: _digest(value) for name, value in pairs if name in session_cookies and value}
     if (credentials := head.first("authorization")) is not None:
         found["authorization"] = _digest(credentials.partition(" ")[2].strip() or credentials)
+    for name in others:
+        if (credential := head.first(name)) is not None and credential.strip():
+            found[name] = _digest(credential.strip())
     return found
 
 

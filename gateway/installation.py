@@ -4,6 +4,8 @@ Some CRMs number their types differently in each installation (Creme's content t
 the CRM gave to the pages the profile names, and only ever add to the profile.
 """
 
+from collections.abc import Mapping
+
 from policies.profile import Operation, Profile
 
 PLAIN_LIMIT, PLAIN_CHARS = 4096, 256
@@ -29,6 +31,16 @@ class Installation:
     def body_credentials(self, content_type: str, body: bytes) -> tuple[str, ...]:
         """CRM credentials that a body carries, each in one text."""
         return self.current.body_credentials(content_type, body)
+
+    @property
+    def credential_headers(self) -> frozenset[str]:
+        """Header fields beside Authorization that hold a credential of the CRM."""
+        return self.current.credential_headers
+
+    @property
+    def credential_bodies(self) -> Mapping[str, tuple[str, ...]]:
+        """Operation id → members of its body that hold one."""
+        return self.current.credential_bodies
 
     def needs_body(self, method: str, path: str) -> bool:
         """Whether `classify` needs the body."""

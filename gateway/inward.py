@@ -24,7 +24,7 @@ from gateway.digits import DigitFields
 from gateway.exchange import Exchange
 from gateway.files import Files
 from gateway.parts import Question
-from gateway.refusal import BODY_UNREADABLE, Refusal
+from gateway.refusal import BODY_UNREADABLE, VALUE_INVALID, Refusal
 from gateway.search import Operand, Search
 from gateway.tokenise import Tokeniser
 from gateway.treatment import UNDECLARED, Target, Treatment
@@ -194,6 +194,7 @@ class Inward:
                 # Whoever chooses the page the CRM redirects to would choose the record that is bound.
                 exchange.operation = with_record(operation, operation.record, operation.records, binds=False)
             if part.where is Where.FORM and not part.labels:
+                _require_fixed(operation, part)
                 exchange.owner = profile.owner_from_body(operation, part.named()) or exchange.owner
                 exchange.posted |= part.named_of(profile.owner_fields)
         exchange.columns = tuple(sorting.columns)
@@ -338,7 +339,7 @@ class _Sorting:
         if not rule.compare:
             return None
         if rule.compare != "operator":
-            if not rule.lookup or not isinstance(part.container, form.FormDocument):
+            if not isinstance(part.container, form.FormDocument):
                 return None
             return Question(one.leaf, rule, spec, several=self.operation.extra.get("several", "q_filter"))
         many = operator in selector.LISTS
@@ -420,6 +421,13 @@ class _Sorting:
         """A table without a header row would keep its first person in clear, as labels."""
         if any(recognise.whole(label) is not None for label in {one.path[0] for one in found if one.path}):
             raise Refusal(BODY_UNREADABLE, detail="header-row")
+
+
+def _require_fixed(operation: Operation, part: "_Part") -> None:
+    """A field whose other values would change what is protected, such as which column of a table is what."""
+    name, _, allowed = operation.extra.get("fixed", "").partition("=")
+    if name and any(leaf.path == (name,) and leaf.text != allowed for leaf in part.container.leaves):
+        raise Refusal(VALUE_INVALID, detail="fixed", fields=(name,))
 
 
 async def _whole(body: bytes) -> AsyncIterator[bytes]:

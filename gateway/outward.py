@@ -17,7 +17,8 @@ from gateway.body.media import Media
 from gateway.body.multipart_http import is_batch
 from gateway.body.page import open_page
 from gateway.collaborators import Fields
-from gateway.echo import typed_again, widened_again
+from gateway.derived import derive
+from gateway.echo import named_again, typed_again, widened_again
 from gateway.exchange import Exchange
 from gateway.files import Files
 from gateway.installation import Installation
@@ -102,8 +103,11 @@ class Outward:
         if kind is Media.JSON:
             if b"base64" in body and (b'"base64"' in body or b";base64," in body):
                 body = await self._render_enclosed(exchange, body, profile.mask_char)
+            if exchange.echoes and exchange.operation is not None and "echo" in exchange.operation.extra:
+                body = named_again(body, exchange.operation.extra["echo"], exchange.echoes)
             if body[0] in JSON_STARTS:
-                return fields, await self._reveal.render_json(exchange, body, profile.mask_char)
+                shown = await self._reveal.render_json(exchange, body, profile.mask_char)
+                return fields, derive(shown, profile.derived) if profile.derived else shown
         page = open_page(kind, body, media.charset_of(content_type, kind, body), self._limits)
         rendered, _ = await self._reveal.render_page(exchange, page, profile.mask_char)
         if page.media_type is not None:

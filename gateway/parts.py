@@ -10,7 +10,7 @@ clear that a search would confirm sign by sign.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from gateway import narrow
@@ -18,6 +18,7 @@ from gateway.body.leaf import Leaf
 from gateway.exchange import Exchange, Narrowed
 from gateway.refusal import (
     FIELD_NOT_SEARCHABLE,
+    SEARCH_AMBIGUOUS,
     SEARCH_NOT_READY,
     SEARCH_TOO_SHORT,
     SEARCH_TOO_WIDE,
@@ -78,6 +79,8 @@ class Question:
         """Kinds of values that stand in the column."""
         if self.spec is not None:
             return () if self.spec.kind is None else (self.spec.kind,)
+        if self.rule.among:
+            return tuple(dict.fromkeys(one.kind for one in self.rule.among if one.kind is not None))
         name = self.column.text if self.column is not None else ""
         by_column = self.rule.kinds or {}
         return by_column.get(name) or by_column.get(name.rpartition(".")[2], ())
@@ -117,6 +120,8 @@ class PartSearch:
         matches = made.surrogates if made.found else ()
         if question.column is not None:
             self._ask_clause(question, made.surrogates, made.bare, made.hidden if made.clear else None)
+        elif not question.rule.lookup:
+            self._ask_one(question, matches, made.surrogates[0], made.bare, clear=made.clear)
         elif made.clear or len(matches) > 1:
             self._ask_beside(exchange, question, matches, made.how, made.text, made.hidden if made.clear else None)
         else:
@@ -195,15 +200,21 @@ class PartSearch:
             entries += await self._parts(exchange, kind, how, text, fields)
             found |= {one.surrogate: one for one in entries}
         spec = question.spec
+        if question.rule.among:
+            # A name has a surrogate for each record it stands in; those of notes and other records are not asked for.
+            places = {(one.entity, one.name) for one in question.rule.among}
+            asked = [one for one in found.values() if one.kind in DETERMINISTIC or _stands_among(one, places)]
+            return _fewest(asked, places)
         if spec is not None and Kind.NAME not in kinds:
             # What a number column holds beside numbers ("see notes") stands there as short text.
             others = await self._among_names(exchange, how, text, bare, fields)
             found |= {one.surrogate: one for one in others if _stands(one, spec)}
         if spec is not None and question.column is None:
             # A name also stands in notes; one that stands elsewhere only is not what the box is about.
-            return [
-                name for name, one in found.items() if one.kind != Kind.NAME or _stands(one, spec) or _could_stand(one)
-            ]
+            asked = [one for one in found.values() if one.kind != Kind.NAME or _stands(one, spec) or _could_stand(one)]
+            if not question.rule.lookup:
+                return _fewest(asked, {(spec.entity, spec.name)})
+            return [one.surrogate for one in asked]
         return list(found)
 
     async def _is_known(self, exchange: Exchange, text: str) -> bool:
@@ -238,6 +249,13 @@ class PartSearch:
         """Part of a number that the role sees masked at most: say so, whatever is stored, instead of finding none."""
         if how != "equals" and all(one in _NUMBERS and not _may_see(exchange, one, fields) for one in kinds):
             raise Refusal(SEARCH_WHOLE_ONLY, detail=kinds[0])
+
+    def _ask_one(self, question: Question, matches: Sequence[str], reserved: str, bare: str, *, clear: bool) -> None:
+        """A box of a CRM that takes one text and no lists: one value, or what was typed where that may stand there."""
+        if len(matches) > 1:
+            raise Refusal(SEARCH_AMBIGUOUS, detail=str(len(matches)))
+        if matches or not clear:
+            question.leaf.new = question.leaf.text.replace(bare, (matches or [reserved])[0])
 
     def _ask_beside(
         self,
@@ -304,6 +322,19 @@ def _sees_all(exchange: Exchange, kinds: Sequence[str]) -> bool:
 def _stands(entry: VaultEntry, spec: FieldSpec) -> bool:
     """Whether the value stands in a field of this name; one box serves the lists of several entities."""
     return any(one.field == spec.name for one in entry.origins)
+
+
+def _fewest(entries: Sequence[VaultEntry], places: Collection[tuple[str, str]]) -> list[str]:
+    """Surrogates for a box that takes one text: where several fit, those that stand in one of its fields.
+
+    A number that a note spells in another way has a surrogate of its own.
+    """
+    standing = [one for one in entries if _stands_among(one, places)] if len(entries) > 1 else []
+    return [one.surrogate for one in standing or entries]
+
+
+def _stands_among(entry: VaultEntry, places: Collection[tuple[str, str]]) -> bool:
+    return any((one.entity, one.field) in places for one in entry.origins)
 
 
 def _could_stand(entry: VaultEntry) -> bool:

@@ -15,6 +15,7 @@ from gateway.answer import Answer
 from gateway.batch import Batch, take_apart
 from gateway.body.coding import decode_stream
 from gateway.body.media import essence
+from gateway.carried import require_live
 from gateway.collaborators import Gateway, Message, Outgoing, Receive, Scope, Send
 from gateway.delivery import deliver
 from gateway.exchange import Exchange, Head, Principal
@@ -65,6 +66,8 @@ async def handle(gw: Gateway, scope: Scope, receive: Receive, send: Send) -> Non
             for one in exchange.batch.exchanges if exchange.batch is not None else (exchange,):
                 one.showing = _showing(passage, passage.tenant, one)
         outgoing, rest = await _protect(passage, body)
+        if passage.tenant.profile.credential_bodies:
+            await require_live(passage, passage.tenant, outgoing)
         if _is_write(exchange):
             await _record_decision(passage, outgoing)
         answer = await _forward(passage, passage.tenant, outgoing, rest)
@@ -118,14 +121,15 @@ async def _admit(passage: Passage, tenant: Tenant) -> None:
     if not isinstance(principal, Principal) or principal.tenant != tenant.name:
         raise Nonsense("sessions")
     exchange.principal, exchange.crm_user, exchange.language = principal, principal.crm_user, principal.language
-    credentials = headers.crm_tokens(tenant.profile.session_cookies, exchange.head, pairs)
+    profile = tenant.profile
+    credentials = headers.crm_tokens(profile.session_cookies, exchange.head, pairs, profile.credential_headers)
     if credentials:
         turn.enter("access", gw.limits.collaborator_s)
         for place, digest in credentials.items():
             allowed = await gw.sessions.crm_token_allowed(digest, principal.session_id)
             if allowed is True:
                 continue
-            if place == "authorization":
+            if place == "authorization" or place in profile.credential_headers:
                 raise Refusal(CRM_TOKEN_ENDED)
             passage.withheld |= {place}  # a browser keeps sending it: the CRM shall ask for its own sign-in again
         turn.rest("access")

@@ -64,7 +64,10 @@ class Showing:
     async def text(self, path: Path) -> str | None:
         """What stands in a leaf of the same path: a form field's name, or a path in JSON; None where it is not told."""
         page = await self.page()
-        return None if page is None else text_at(page.content_type, page.body, path)
+        if page is None:
+            return None
+        under = self._exchange.operation.extra.get("shown_under") if self._exchange.operation is not None else None
+        return text_at(page.content_type, page.body, path if under is None else (under, *path))
 
     async def page(self) -> ShownPage | None:
         """All that the CRM shows at the address that is written to; None where it is not told."""

@@ -20,6 +20,8 @@ from policies.operation import Operation
 from policies.record_id import RecordIds
 
 Headers = Sequence[tuple[str, str]]
+NO_ERROR = (None, False)
+"""Members named `error` that say there was none; some CRMs write one into every answer."""
 
 
 def _json(body: bytes) -> Any:
@@ -82,7 +84,7 @@ def records(
             return [(found[0], found[1]["record"])]
     if "json" in rule and 200 <= status < 300:
         answer = _json(body)
-        if isinstance(answer, dict) and answer.get("error") is not None:
+        if isinstance(answer, dict) and answer.get("error") not in NO_ERROR:
             return []
         for pointer in rule["json"]:
             ids = _ids(_at(answer, pointer), shape)
@@ -106,7 +108,7 @@ def login(
     headers: Headers,
     answer_body: bytes,
 ) -> tuple[str | None, str | None, str | None]:
-    """(credential, login typed, CRM user key) of a successful login; all None otherwise.
+    """(credential, login, CRM user key) of a successful login; all None otherwise.
 
     The rule that applies is the one listed under the operation's id.
     """
@@ -114,7 +116,7 @@ def login(
     entry = rule.get(operation.id)
     if entry is None or status not in entry["status"]:
         return nothing
-    answer = _json(answer_body) if "json" in entry.get("token", {}) or "json" in entry.get("user", {}) else None
+    answer = _json(answer_body) if any("json" in entry.get(part, {}) for part in ("token", "user")) else None
     token_rule = entry["token"]
     if "cookie" in token_rule:
         token = _cookie_set(headers, token_rule["cookie"])
@@ -124,7 +126,17 @@ def login(
     if token is None:
         return nothing
     user = _text(_first_at(answer, entry.get("user", {}).get("json", ())))
-    return token, _typed_login(entry["login"], request_body), user
+    return token, _login_name(entry.get("login"), request_body, answer), user
+
+
+def further_tokens(rule: Mapping[str, Any], operation: Operation, status: int, answer_body: bytes) -> tuple[str, ...]:
+    """Credentials that a successful login gives beside the first one, such as a refresh token."""
+    entry = rule.get(operation.id, {})
+    if "others" not in entry or status not in entry["status"]:
+        return ()
+    answer = _json(answer_body)
+    found = (_text(_at(answer, pointer)) for pointer in entry["others"]["json"])
+    return tuple(token for token in found if token is not None)
 
 
 def _first_at(answer: Any, pointers: Sequence[Sequence[str]]) -> Any:
@@ -135,7 +147,12 @@ def _first_at(answer: Any, pointers: Sequence[Sequence[str]]) -> Any:
     return None
 
 
-def _typed_login(rule: Mapping[str, Any], body: bytes) -> str | None:
+def _login_name(rule: Mapping[str, Any] | None, body: bytes, answer: Any) -> str | None:
+    """As what somebody signed in: typed in a form or in JSON, or told by the answer."""
+    if rule is None:
+        return None
+    if "answer" in rule:
+        return _text(_first_at(answer, rule["answer"]))
     if "form" in rule:
         try:
             pairs = parse_qsl(body.decode("utf-8", "replace"), max_num_fields=100)
@@ -157,6 +174,8 @@ def credentials(rules: Sequence[Mapping[str, Any]], headers: Headers) -> tuple[s
     for rule in rules:
         if "json" in rule:
             continue  # in bodies: Profile.body_credentials
+        if "body" in rule:
+            continue  # see policies.credential
         for text in _from_cookie(rule, headers) if "cookie" in rule else _from_header(rule, headers):
             found[text] = None
     return tuple(found)
@@ -181,9 +200,11 @@ def _from_header(rule: Mapping[str, Any], headers: Headers) -> list[str]:
     for key, value in headers:
         if key.lower() != rule["header"]:
             continue
-        scheme, _, text = value.strip().partition(" ")
-        if scheme.lower() != rule["scheme"]:
-            continue
+        text = value.strip()
+        if "scheme" in rule:
+            scheme, _, text = text.partition(" ")
+            if scheme.lower() != rule["scheme"]:
+                continue
         if rule.get("base64"):
             try:
                 text = base64.b64decode(text.strip(), validate=False).decode("utf-8", "replace")
@@ -237,7 +258,7 @@ def accepted(
             continue
         if "json_without" in rule:
             answer = _json(body)
-            if answer is None or (isinstance(answer, dict) and answer.get(rule["json_without"]) is not None):
+            if answer is None or (isinstance(answer, dict) and answer.get(rule["json_without"]) not in NO_ERROR):
                 continue
         if "json" in rule and not fits(compile_places(rule["json"]), _json(body)):
             continue

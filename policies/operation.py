@@ -128,7 +128,7 @@ class SearchRule:
     those of them that are compared from the beginning on. at_least: shorter texts the CRM answers with an error, which
     must not tell whether somebody hidden has such a short name. language, table: the operand is a whole query in a
     query language (policies/query), of that object where the query does not name one. Where.PATH: selector is a
-    template of the last segments, `{}` the value.
+    template of the last segments, `{}` the value. among: the fields that one box looks into at the same time.
     """
 
     where: Where
@@ -148,6 +148,7 @@ class SearchRule:
     language: str = ""
     table: str = ""
     clause: ClauseShape | None = None
+    among: tuple[FieldSpec, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ of a request into an operation id. What it does not know is an unmatched read (s
 granted). `load_profile` reads the YAML files beside this module.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -117,11 +118,15 @@ class ReadBack:
 
 
 class LoginOutcome(NamedTuple):
-    """What the answer to a CRM login tells: credential to hash, login typed, CRM key of the user; None = not told."""
+    """What the answer to a CRM login tells: credential to hash, login, CRM key of the user; None = not told.
+
+    others: further credentials to hash, such as a refresh token.
+    """
 
     token: str | None
     crm_login: str | None
     crm_user: str | None
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +163,7 @@ class ProfileInvalid(ValueError):  # noqa: N818 - says what is wrong
         self.problems = tuple(problems)
 
 
+_BETWEEN_WORDS = re.compile(r"[-_./()]+")
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -208,6 +214,9 @@ class Profile:
     known_limits: tuple[str, ...]
     template_count: int = 0
     walk: Walk | None = None
+    credential_headers: frozenset[str] = frozenset()
+    credential_bodies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    derived: Mapping[str, str] = field(default_factory=dict)
     shown_rules: tuple[ShownRule, ...] = ()
     places: Places = field(default_factory=Places)
     tables: Tables = field(default_factory=Tables)
@@ -364,7 +373,8 @@ class Profile:
         """What the answer to a login tells about credential and person; all None when the login failed."""
         if operation.action is not Action.LOGIN:
             return LoginOutcome(None, None, None)
-        return LoginOutcome(*answers.login(self.sign_in, operation, request_body, status, headers, answer_body))
+        told = answers.login(self.sign_in, operation, request_body, status, headers, answer_body)
+        return LoginOutcome(*told, answers.further_tokens(self.sign_in, operation, status, answer_body))
 
     def credentials(self, headers: Sequence[tuple[str, str]]) -> tuple[str, ...]:
         """CRM credentials a request carries (the same text `crm_user_from_login` told), for the deny list."""
@@ -437,9 +447,12 @@ class Profile:
 
 
 def label_key(label: str) -> str:
-    """A column label as it is compared: without case, byte order mark, quotes, required marks, double spaces."""
-    text = label.replace("\ufeff", "").replace("\u00a0", " ").replace("：", "").strip().strip("'\"*:").strip()
-    return " ".join(text.casefold().split())
+    """A column label as it is compared: without case, byte order mark, quotes, required marks, signs between words.
+
+    CRMs that guess columns look past such signs, too: `first_name` and `First-Name` are one label.
+    """
+    text = label.replace("\ufeff", "").replace("\u00a0", " ").replace("：", "").casefold()
+    return " ".join(_BETWEEN_WORDS.sub(" ", text).split()).strip("'\"*: ")
 
 
 def load_profile(name_or_path: str | Path) -> Profile:

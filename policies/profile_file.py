@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 from jsonschema import Draft202012Validator
 
+from policies import credential
 from policies.asked_file import column_rules, join, path_searches, search_clause, with_asked
 from policies.column import ColumnRule
 from policies.comparison import compile_comparisons
@@ -157,6 +158,9 @@ class _Compiler:
             known_limits=tuple(source.get("known_limits", ())),
             template_count=self.templates,
             walk=walk,
+            derived={entry["key"]: entry["region"] for entry in source.get("derived", ())},
+            credential_headers=credential.header_names(source.get("credentials", ())),
+            credential_bodies=credential.bodies(source.get("credentials", ())),
             shown_rules=shown,
             places=places,
             tables=tables,
@@ -265,6 +269,7 @@ class _Compiler:
                         entry.get("language", ""),
                         entry.get("table", ""),
                         search_clause(entry),
+                        tuple(spec for one in entry.get("among", ()) if (spec := self._field(one, entity, place))),
                     )
                 )
         return tuple(found)

@@ -235,6 +235,12 @@ class Sessions:
         """Bind a CRM token the CRM has just issued to this session's person."""
         await self._store.claim_crm_token(session_id, token_hash, self._clock())
 
+    async def end_crm_tokens(self, session_id: str, token_hashes: Sequence[str]) -> None:
+        """End CRM tokens with which this session's person signed out of the CRM, in every process."""
+        await self._store.end_crm_tokens(session_id, token_hashes, self._clock())
+        self.forget(session_id)
+        await self._store.notify(session_id)
+
     async def crm_token_allowed(self, token_hash: str, session_id: str) -> bool:
         """Whether a CRM token may be used in this session; a token never seen before is bound to its person.
 

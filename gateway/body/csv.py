@@ -19,6 +19,7 @@ BOM = b"\xef\xbb\xbf"
 _SEPARATORS = (b",", b";", b"\t", b"|")
 _SAMPLE_BYTES = 64 * 1024
 _DOUBLED = re.compile(rb'""')
+_GUARDED, _NATIONAL = re.compile(rb"'\+"), re.compile(r"[0-9(]")
 _NEEDS_QUOTES = re.compile(r'["\r\n]')
 _SEP_LINE = re.compile(rb"sep=(.)\r?\n", re.IGNORECASE)  # Excel's own hint
 
@@ -95,9 +96,12 @@ def _cell(layer: Layer, cell: Cell, separator: str, hits: Sequence[Hit], walk: W
         text = walk.text(found, wire=False)
         if text is None:
             continue
-        parts.append(data[at:start].decode("utf-8", "surrogateescape"))
-        # The guard that the CRM put before the surrogate may be part of the hit.
-        parts.append("'" + text if data[start : start + 1] == b"'" and not text.startswith("'") else text)
+        # The guard that the CRM put before the surrogate may be part of the hit. A number without a plus sign needs
+        # none: only the surrogate did.
+        needless = at == 0 and start <= 1 and _GUARDED.match(data, 0, end) and _NATIONAL.match(text)
+        parts.append("" if needless else data[at:start].decode("utf-8", "surrogateescape"))
+        guarded = not needless and data[start : start + 1] == b"'" and not text.startswith("'")
+        parts.append("'" + text if guarded else text)
         at = end
     if not parts:
         if walk.net is not None:

@@ -10,7 +10,7 @@ import contextlib
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
 
@@ -19,6 +19,7 @@ from rich.console import Console
 from gateway.access.users import Profile
 from gateway.accounts import open_accounts, utc_now
 from gateway.demo import children, filling, stage, summary
+from gateway.demo.bottle import Bottle
 from gateway.demo.browser import Browser, BrowserFault
 from gateway.demo.children import Child, ChildFault
 from gateway.demo.creme import Creme
@@ -34,7 +35,7 @@ from gateway.demo.tryton import Tryton
 from gateway.opening import open_database
 from gateway.settings import Settings, cache_folder
 
-CRMS: Mapping[str, type[Creme] | type[Tryton]] = {"creme": Creme, "tryton": Tryton}
+CRMS: Mapping[str, Callable[[], Crm]] = {"creme": Creme, "tryton": Tryton, "bottle": Bottle}
 TOLD = (InstallFault, InterpreterMissing, ChildFault, DriverFault, SignInFault, BrowserFault)
 
 

@@ -3,13 +3,15 @@
 The same calls go to the CRM itself or to the gateway in front of it; the driver does not know which.
 """
 
+import secrets
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from selectolax.lexbor import LexborHTMLParser
 
+from gateway.demo.bottle import LINKS, sign_in_links
 from gateway.demo.browser import Answer, Browser, BrowserFault, forms
 from gateway.demo.people import Organisation, Person
 from gateway.demo.tryton import DATABASE
@@ -144,9 +146,74 @@ class TrytonDriver:
         return value["result"] if isinstance(value, dict) and "result" in value else value
 
 
+class BottleDriver:
+    """BottleCRM through its REST interface."""
+
+    def __init__(self, browser: Browser) -> None:
+        self.browser = browser
+        self.refresh = ""
+
+    def log_in(self, login: str, password: str) -> None:
+        """Use up one of the sign-in links; the access token goes into a header of every later call.
+
+        Raises DriverFault when none of them is taken.
+        """
+        links = list(sign_in_links(login, password))
+        first = secrets.randbelow(LINKS)  # several may sign in at the same time
+        for link in links[first:] + links[:first]:
+            answer = self.browser.post_json("/api/auth/magic-link/verify/", {"token": link})
+            if answer.status == 200:
+                told = answer.json()
+                self.refresh = told["refresh_token"]
+                self.browser.extra_headers["authorization"] = f"Bearer {told['access_token']}"
+                return
+            if answer.status != 400:  # a link that was used already
+                break
+        raise DriverFault(f"BottleCRM did not let {login} in ({answer.status})")
+
+    def add_person(self, person: Person) -> str:
+        """Add a contact."""
+        return self._add(
+            "/api/contacts/",
+            {
+                "first_name": person.first_name,
+                "last_name": person.last_name,
+                "phone": person.phone,
+                "email": person.email,
+                "address_line": person.address,
+                "city": person.city,
+                "description": person.notes,
+            },
+        )
+
+    def add_organisation(self, organisation: Organisation) -> str:
+        """Add an account."""
+        return self._add(
+            "/api/accounts/",
+            {
+                "name": organisation.name,
+                "phone": organisation.phone,
+                "email": organisation.email,
+                "address_line": organisation.address,
+                "city": organisation.city,
+                "description": organisation.notes,
+            },
+        )
+
+    def _add(self, path: str, values: dict[str, str]) -> str:
+        answer = self.browser.post_json(path, values)
+        if answer.status not in (200, 201):
+            told = answer.json() if "json" in answer.header("content-type") else {}
+            errors = told.get("errors") if isinstance(told, dict) else None
+            fields = ", ".join(sorted(errors)) if isinstance(errors, dict) else ""
+            raise DriverFault(f"{path} answered {answer.status}: {fields or 'refused'}")
+        return str(answer.json()["id"])
+
+
 def make_driver(crm: str, browser: Browser) -> Driver:
     """The driver for a CRM by its name."""
-    return TrytonDriver(browser) if crm == "tryton" else CremeDriver(browser)
+    makers: dict[str, Callable[[Browser], Driver]] = {"tryton": TrytonDriver, "bottle": BottleDriver}
+    return makers.get(crm, CremeDriver)(browser)
 
 
 def _create(values: list[dict[str, Any]]) -> list[Any]:

@@ -83,12 +83,13 @@ def _qr(member: Member) -> Panel:
 
 def _things(crm: str, staff: Staff) -> Panel:
     manager, sales = staff.one("manager").login, staff.one("sales").login
-    if crm == "Tryton":
+    name = {"Tryton": "tryton", "BottleCRM": "bottle"}.get(crm)
+    if name is not None:
         lines = [
-            "In another terminal: .venv/bin/python -m gateway.demo.peek - the same records as the manager sees "
-            "them, as sales does, and as Tryton stores them.",
+            f"In another terminal: .venv/bin/python -m gateway.demo.peek --crm {name} - the same records as the "
+            f"manager sees them, as sales does, and as {crm} stores them.",
             f"Sign in to the console as {staff.one('auditor').login} and watch those reads arrive.",
-            "Prove the trail: .venv/bin/crmgate audit verify --config .demo/tryton/crmgate.toml",
+            f"Prove the trail: .venv/bin/crmgate audit verify --config .demo/{name}/crmgate.toml",
         ]
     else:
         lines = [

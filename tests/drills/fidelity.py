@@ -16,13 +16,17 @@ from rich.table import Table
 
 from gateway.demo.browser import Browser, BrowserFault
 from gateway.demo.driver import DriverFault, make_driver
-from tests.drills import fidelity_creme, fidelity_tryton
+from tests.drills import fidelity_bottle, fidelity_creme, fidelity_tryton
 from tests.drills.stack import MEMBERS, installed
 from tests.drills.workflow import Row, Seen, Verdict, Worker, Workflow, compare
-from tests.real.servers import CrmServer, creme, tryton
+from tests.real.servers import CrmServer, bottle, creme, tryton
 
-WORKFLOWS = {"creme": fidelity_creme.WORKFLOWS, "tryton": fidelity_tryton.WORKFLOWS}
-_SERVERS = {"creme": creme, "tryton": tryton}
+WORKFLOWS = {
+    "creme": fidelity_creme.WORKFLOWS,
+    "tryton": fidelity_tryton.WORKFLOWS,
+    "bottle": fidelity_bottle.WORKFLOWS,
+}
+_SERVERS = {"creme": creme, "tryton": tryton, "bottle": bottle}
 _EXCERPT = 16  # lines of a difference that are printed
 _STYLES = {Verdict.SAME: "green", Verdict.KNOWN: "yellow", Verdict.DIFFERENT: "bold red"}
 
@@ -114,13 +118,13 @@ def show(name: str, rows: list[Row], console: Console) -> None:
 def main() -> int:
     """Run on the CRMs asked for; 1 when anything differs that may not."""
     parser = argparse.ArgumentParser(prog="make fidelity", description=__doc__)
-    parser.add_argument("--crm", choices=("creme", "tryton", "both"), default="both")
+    parser.add_argument("--crm", choices=(*WORKFLOWS, "all"), default="all")
     parser.add_argument("--short", action="store_true", help="leave out work in the background")
     parser.add_argument("--only", default="", help="only workflows whose name holds this")
     given = parser.parse_args()
     console = Console(highlight=False, width=150)
     different = 0
-    for name in ("creme", "tryton") if given.crm == "both" else (given.crm,):
+    for name in tuple(WORKFLOWS) if given.crm == "all" else (given.crm,):
         with console.status(f"{name}: starting two of them") as status:
             rows = compared(
                 name,

@@ -14,10 +14,13 @@ ALLOWED = {
     "XLS arrives as XLSX",
     "a full name is found that the CRM itself does not find",
     "search by a name that several have asks for something else to search by",
+    "search by a part that several have asks for something else to search by",
+    "BottleCRM cannot tell that two records have one name",
+    "a value without room is refused by the gateway",
 }
 
 
-@pytest.mark.parametrize("crm", ["creme", "tryton"])
+@pytest.mark.parametrize("crm", ["creme", "tryton", "bottle"])
 def test_a_manager_sees_what_they_see_without_the_gateway(crm: str) -> None:
     rows = compared(crm, short=True)
     assert [_told(row) for row in rows if row.verdict is Verdict.DIFFERENT] == []

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.demo import children
+from gateway.demo.bottle import Bottle
 from gateway.demo.children import Child
 from gateway.demo.creme import Creme
 from gateway.demo.crm import Crm, CrmUser, copy_state, ensure_installed, ensure_prepared
@@ -52,6 +53,7 @@ def running(crm: Crm) -> Iterator[CrmServer]:
     python = ensure_installed(crm, cache, _quiet)
     prepared = ensure_prepared(crm, python, cache, _quiet)
     parent = Path(tempfile.mkdtemp(prefix=f"crmgate-test-{crm.name}-"))
+    parent.chmod(0o711)  # as root a CRM's own database runs as another account, which has to pass
     folder, port = parent / "crm", children.free_port()
     copy_state(prepared, folder)
     crm.set_up(python, folder, port)
@@ -81,6 +83,11 @@ def creme() -> contextlib.AbstractContextManager[CrmServer]:
 def tryton() -> contextlib.AbstractContextManager[CrmServer]:
     """A running Tryton."""
     return running(Tryton())
+
+
+def bottle() -> contextlib.AbstractContextManager[CrmServer]:
+    """A running BottleCRM with its PostgreSQL."""
+    return running(Bottle())
 
 
 def _quiet(what: str, part: float) -> None:

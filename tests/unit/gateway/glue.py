@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -101,12 +101,16 @@ class SeenSessions:
 
     identities: list[tuple[str, str, str]] = field(default_factory=list)
     tokens: list[tuple[str, str]] = field(default_factory=list)
+    ended: list[tuple[str, list[str]]] = field(default_factory=list)
 
     async def note_crm_identity(self, session_id: str, crm_login: str, crm_user: str) -> None:
         self.identities.append((session_id, crm_login, crm_user))
 
     async def note_crm_token(self, session_id: str, token_hash: str) -> None:
         self.tokens.append((session_id, token_hash))
+
+    async def end_crm_tokens(self, session_id: str, token_hashes: Sequence[str]) -> None:
+        self.ended.append((session_id, list(token_hashes)))
 
 
 class Glue:

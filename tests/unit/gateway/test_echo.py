@@ -1,8 +1,9 @@
 """Search boxes show what was typed, and the CRM's own parameters what was given."""
 
+import json
 from urllib.parse import quote
 
-from gateway.echo import typed_again, widened_again
+from gateway.echo import named_again, typed_again, widened_again
 from gateway.exchange import Narrowed
 from gateway.narrow import EMPTY_Q, joined, q
 
@@ -44,3 +45,13 @@ def test_the_crms_condition_is_its_own_again_in_fields_and_links() -> None:
 def test_other_parts_of_a_page_stay() -> None:
     page = b'<p>search-last_name= q_filter</p><input name="other" value="1"><input name="search-last_name2">'
     assert widened_again(page, [BOX], RESTORED) == page
+
+
+def test_the_member_that_repeats_the_search_shows_the_typed_text_and_no_other_does() -> None:
+    sent = "e.aaaa@enc.invalid"
+    body = json.dumps({"query": sent, "results": [{"title": sent}]}).encode()
+    told = json.loads(named_again(body, "query", {"q": (sent, 'Dar"cy 张')}))
+    assert told == {"query": 'Dar"cy 张', "results": [{"title": sent}]}
+    compact = json.dumps({"query": sent}, separators=(",", ":")).encode()
+    assert json.loads(named_again(compact, "query", {"q": (sent, "x")})) == {"query": "x"}
+    assert named_again(compact, "other", {"q": (sent, "x")}) == compact

@@ -4,11 +4,12 @@ import asyncio
 import contextlib
 import gzip
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -69,6 +70,8 @@ class FakePool:
 
 class FakeProfile:
     session_cookies = frozenset({"sessionid"})
+    credential_headers: frozenset[str] = frozenset()
+    credential_bodies: Mapping[str, tuple[str, ...]] = MappingProxyType({})
     wants_body = False
     operation: Any = Operation("contact.read", "contact", Action.READ, "17")
     bodies: list[bytes | None]

@@ -7,8 +7,10 @@ import pytest
 from policies.case import Case, cases_path, differences, read_cases
 from policies.profile import Profile, ProfileInvalid, load_profile
 
-SHIPPED = {name: read_cases(cases_path(name)) for name in ("creme", "tryton", "salesforce", "dynamics", "zoho")}
-SHIPPED = {name: read_cases(cases_path(name)) for name in ("creme", "tryton", "fxiaoke", "hubspot", "odoo", "neocrm")}
+SHIPPED = {
+    name: read_cases(cases_path(name))
+    for name in ("creme", "tryton", "bottle", "salesforce", "dynamics", "zoho", "fxiaoke", "hubspot", "odoo", "neocrm")
+}
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,7 @@ def tryton() -> Profile:
 def test_shipped_profiles_and_policy_have_no_problem(creme: Profile, tryton: Profile) -> None:
     assert check_profile(creme) == []
     assert check_profile(tryton) == []
+    assert check_profile(load_profile("bottle")) == []
     assert check_policy(DEFAULT_POLICY.read_text(encoding="utf-8"), [creme, tryton]) == []
 
 

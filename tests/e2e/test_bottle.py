@@ -1,0 +1,218 @@
+"""BottleCRM behind the gateway: nothing leaks, masks that come back change nothing, and a sign-out ends its tokens."""
+
+import json
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from rich.console import Console
+
+from gateway.demo.browser import Answer, Browser, Upload
+from gateway.demo.driver import BottleDriver
+from gateway.demo.people import Person, make_people
+from tests.drills.leak import drill
+from tests.drills.stack import Stack, installed
+from tests.e2e.visitors import at_work, close_all, join, sign_in
+from tests.real.servers import bottle
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
+FIELDS = ("first_name", "last_name", "email", "phone", "address_line", "description")
+OUT = "/.crmgate/api/sign-out"
+ENDED = "crm-token-ended"
+
+
+@dataclass
+class Office:
+    """crmgate in front of a BottleCRM, and people at work; direct: the manager without the gateway."""
+
+    stack: Stack
+    manager: BottleDriver
+    sales: BottleDriver
+    other: BottleDriver
+    direct: BottleDriver
+    people: list[Person]
+
+
+@pytest.fixture(scope="module")
+def office() -> Iterator[Office]:
+    with bottle() as server, installed(server) as stack:
+        hands = [
+            at_work(stack, "manager", "wang.manager"),
+            at_work(stack, "sales", "lin.sales"),
+            at_work(stack, "sales", "chen.sales"),
+            stack.direct("manager"),
+        ]
+        yield Office(stack, *map(_driver, hands), make_people(random.Random(20261130), 20))
+        hands[-1].browser.close()
+        close_all()
+
+
+def _driver(found: object) -> BottleDriver:
+    assert isinstance(found, BottleDriver)
+    return found
+
+
+def send(browser: Browser, method: str, path: str, value: Any) -> Answer:
+    return browser.send(method, path, json.dumps(value).encode(), {"content-type": "application/json"})
+
+
+def held(driver: BottleDriver, record: str) -> dict[str, Any]:
+    """What a person is shown in the declared fields of a contact."""
+    shown = driver.browser.get(f"/api/contacts/{record}/").expect(200).json()["contact_obj"]
+    return {name: shown[name] for name in FIELDS}
+
+
+def reason(answer: Answer) -> str:
+    told = answer.json() if "json" in answer.header("content-type") else {}
+    return str(told.get("reason", "")) if isinstance(told, dict) else ""
+
+
+def test_nothing_seeded_through_the_gateway_leaks() -> None:
+    assert drill("bottle", people=6, organisations=2, limit=150, console=Console(width=150)) == 0
+
+
+@pytest.mark.parametrize("method", ["PATCH", "PUT"])
+@pytest.mark.parametrize("whose", ["own", "somebody else's"])
+def test_masks_that_come_back_keep_what_was_there(office: Office, method: str, whose: str) -> None:
+    person = office.people.pop()
+    record = office.sales.add_person(person)
+    before, stored = held(office.manager, record), held(office.direct, record)
+    writer = office.sales if whose == "own" else office.other
+    shown = held(writer, record)
+    assert person.email not in shown.values()
+    assert person.phone not in shown.values()
+    assert (person.last_name in shown.values()) == (whose == "own")
+    send(writer.browser, method, f"/api/contacts/{record}/", {**shown, "city": "Elsewhere"}).expect(200)
+    assert held(office.manager, record) == before
+    assert held(office.direct, record) == stored
+    assert office.direct.browser.get(f"/api/contacts/{record}/").json()["contact_obj"]["city"] == "Elsewhere"
+
+
+def test_a_mask_of_another_record_is_refused_and_not_stored(office: Office) -> None:
+    mine, other = office.people.pop(), office.people.pop()
+    record, source = office.sales.add_person(mine), office.manager.add_person(other)
+    stored = held(office.direct, record)
+    readable = "***@example.com"
+    answer = send(office.sales.browser, "PATCH", f"/api/contacts/{record}/", {"email": readable})
+    assert (answer.status, reason(answer)) == (409, "mask-returned")
+    assert held(office.direct, record) == stored
+    # A surrogate of somebody whom the writer does not see may be pasted, but opens nothing.
+    hidden = held(office.sales, source)["phone"]
+    send(office.sales.browser, "PATCH", f"/api/contacts/{record}/", {"phone": hidden})
+    assert other.phone not in json.dumps(held(office.sales, record))
+
+
+def test_a_derived_copy_is_shown_in_its_own_spelling_and_masked_with_its_source(office: Office) -> None:
+    person = office.people.pop()
+    given = {"first_name": person.first_name, "last_name": person.last_name, "phone": "138-0013-8000"}
+    record = send(office.sales.browser, "POST", "/api/contacts/", given).json()["id"]
+    path = f"/api/contacts/{record}/"
+    assert office.manager.browser.get(path).json()["contact_obj"]["phone_e164"] == "+8613800138000"
+    assert "13800138000" not in office.sales.browser.get(path).text
+    assert "13800138000" not in office.direct.browser.get(path).text
+
+
+def test_searching_a_hidden_value_tells_no_more_than_searching_nobodys(office: Office) -> None:
+    person, nobody = office.people.pop(), office.people.pop()
+    record = office.manager.add_person(person)
+    for parameter, value, other in (
+        ("phone", person.phone, nobody.phone),
+        ("email", person.email, nobody.email),
+        ("search", person.phone, nobody.phone),
+    ):
+        answers = [
+            office.sales.browser.get(f"/api/contacts/?{parameter}={quote(one)}").expect(200) for one in (value, other)
+        ]
+        assert answers[0].json() == answers[1].json()
+        found = office.manager.browser.get(f"/api/contacts/?{parameter}={quote(value)}").expect(200).json()
+        assert [one["id"] for one in found["results"]] == [record]
+    part = office.sales.browser.get(f"/api/contacts/?phone={quote(person.phone[-6:])}")
+    assert (part.status, reason(part)) == (403, "search-whole-only")
+    both = [
+        office.sales.browser.post_json("/api/contacts/duplicates/", {"phone": one.phone}).json()
+        for one in (person, nobody)
+    ]
+    assert both[0] == both[1]
+
+
+def test_a_masked_number_of_ones_own_customer_is_found(office: Office) -> None:
+    person = office.people.pop()
+    record = office.sales.add_person(person)
+    found = office.sales.browser.get(f"/api/contacts/?phone={quote(person.phone)}").expect(200).json()
+    assert [one["id"] for one in found["results"]] == [record]
+
+
+def test_a_sign_out_at_the_gateway_ends_every_token_of_the_crm(office: Office) -> None:
+    stack = office.stack
+    member = join(stack, "manager", "wang.manager")
+    first = sign_in(stack, member)
+    driver = BottleDriver(first)
+    driver.log_in("wang.manager", stack.crm.passwords["wang.manager"])
+    access, refresh = first.extra_headers["authorization"], driver.refresh
+    first.get("/api/contacts/").expect(200)
+    thief = sign_in(stack, join(stack, "manager", "wang.manager"))
+    taken = thief.send("GET", "/api/contacts/", headers={"authorization": access})
+    assert (taken.status, reason(taken)) == (401, ENDED)  # it is somebody else's
+    first.post_json(OUT, {}, headers={"origin": first.base})
+    again = sign_in(stack, member)
+    for place in ({"authorization": access}, {"token": access.removeprefix("Bearer ")}):
+        answer = again.send("GET", "/api/contacts/", headers=place)
+        assert (answer.status, reason(answer)) == (401, ENDED)
+    # The CRM itself would still take both.
+    direct = Browser(stack.crm.url)
+    direct.send("GET", "/api/contacts/", headers={"authorization": access}).expect(200)
+    renewed = again.post_json("/api/auth/refresh-token/", {"refresh": refresh})
+    assert (renewed.status, reason(renewed)) == (401, ENDED)
+    assert again.post("/api/auth/refresh-token/", {"refresh": refresh}, follow=False).status == 401
+    parts = again.post_files("/api/auth/refresh-token/", [("refresh", refresh)], [])
+    assert (parts.status, reason(parts)) == (415, "body-unreadable")
+    direct.post_json("/api/auth/refresh-token/", {"refresh": refresh}).expect(200)
+    direct.close()
+
+
+def test_a_sign_out_of_the_crm_ends_its_access_token_too(office: Office) -> None:
+    stack = office.stack
+    browser = sign_in(stack, join(stack, "manager", "wang.manager"))
+    driver = BottleDriver(browser)
+    driver.log_in("wang.manager", stack.crm.passwords["wang.manager"])
+    renewed = browser.post_json("/api/auth/refresh-token/", {"refresh": driver.refresh}).expect(200).json()
+    browser.extra_headers["authorization"] = access = f"Bearer {renewed['access']}"
+    browser.get("/api/contacts/").expect(200)
+    browser.post_json("/api/auth/logout/", {"refresh": renewed["refresh"]}).expect(200)
+    answer = browser.get("/api/contacts/")
+    assert (answer.status, reason(answer)) == (401, ENDED)
+    direct = Browser(stack.crm.url)
+    direct.send("GET", "/api/contacts/", headers={"authorization": access}).expect(200)
+    direct.close()
+
+
+def test_what_nobody_modelled_is_refused_and_so_is_a_table_with_columns_of_its_own(office: Office) -> None:
+    browser = office.manager.browser
+    for path in ("/api/public/leads/00000000-0000-4000-8000-000000000000/", "/api/unknown/"):
+        answer = browser.post_json(path, {"last_name": "Zhang"})
+        assert (answer.status, reason(answer)) == (403, "write-not-granted")
+    table = Upload("people.csv", b"one,two\nWei,Zhang\n", "text/csv")
+    mapping = json.dumps({"0": "first_name", "1": "last_name"})
+    answer = browser.post_files("/api/contacts/import/commit/", [("mapping", mapping)], [("file", table)])
+    assert (answer.status, reason(answer)) == (422, "value-invalid")
+    listed = office.sales.browser.post_files("/api/contacts/import/commit/", [], [("file", table)])
+    assert (listed.status, reason(listed)) == (403, "not-allowed")
+
+
+def test_an_import_stores_surrogates_and_its_preview_shows_them_clear(office: Office) -> None:
+    person = office.people.pop()
+    head = "First Name,last-name,E-mail,mobile_no,notes"
+    row = f'{person.first_name},{person.last_name},{person.email},{person.phone},"call {person.phone}"'
+    for step in ("preview", "commit"):
+        file = Upload("people.csv", f"{head}\n{row}\n".encode(), "text/csv")
+        path = f"/api/contacts/import/{step}/"
+        answer = office.manager.browser.post_files(path, [("mapping", "auto")], [("file", file)]).expect(200, 201)
+        if step == "preview":
+            assert person.email in answer.text
+    found = office.manager.browser.get(f"/api/contacts/?email={quote(person.email)}").expect(200).json()["results"]
+    assert [one["phone"] for one in found] == [person.phone]
+    stored = json.dumps(held(office.direct, found[0]["id"]), ensure_ascii=False)
+    assert not [value for value in (person.email, person.phone, person.last_name) if value in stored]
