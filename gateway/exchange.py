@@ -13,6 +13,7 @@ from policies.profile import Operation
 
 if TYPE_CHECKING:
     from gateway.block import Block
+    from gateway.newest import Newest
     from gateway.showing import Showing
     from gateway.unprotected import Words
 
@@ -126,13 +127,13 @@ class Exchange:
     cells_at: cell → the places of the answer where the profile says whose it has to be. narrowed: search boxes that the
     CRM gets as a condition in another parameter; restored: that parameter → what was sent, what was given.
     unprotected: see gateway.unprotected. showing: what the CRM shows now of the record that is written, for roles that
-    may not write everything.
+    may not write everything. newest: asks which record a create has made, where the profile says how.
     Every request makes one: a dataclass with that many default factories would take three times as long.
     """
 
     __slots__ = (
         "body", "caught", "cells_at", "client_address", "crm_user", "decision", "echoes", "files", "head", "held", "id",
-        "kept", "language", "narrowed", "numbers", "operation", "own_words", "owner", "posted", "principal",
+        "kept", "language", "narrowed", "newest", "numbers", "operation", "own_words", "owner", "posted", "principal",
         "received_at", "restored", "retyped", "searched", "showing", "shown", "tenant", "typed", "unprotected",
         "written",
     )  # fmt: skip
@@ -172,3 +173,4 @@ class Exchange:
         self.numbers: dict[tuple[str, str, str], str] | None = None
         self.restored: dict[str, tuple[str, str]] = {}
         self.showing: Showing | None = None
+        self.newest: Newest | None = None

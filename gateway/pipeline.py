@@ -19,6 +19,7 @@ from gateway.delivery import deliver
 from gateway.exchange import Exchange, Head, Principal
 from gateway.faults import reason_for
 from gateway.network import Tenant, locate, require_same_site
+from gateway.newest import Newest
 from gateway.origin import is_rewritten
 from gateway.passage import AnswerAborted, Nonsense, Passage, record
 from gateway.refusal import (
@@ -62,6 +63,9 @@ async def handle(gw: Gateway, scope: Scope, receive: Receive, send: Send) -> Non
         exchange.decision = _decide(passage, body)
         if not exchange.decision.view.sees_everything and _is_write(exchange):
             exchange.showing = _showing(passage, passage.tenant)
+        if passage.tenant.profile.made_rules and exchange.operation is not None:
+            if exchange.operation.id in passage.tenant.profile.made_rules:
+                exchange.newest = Newest(passage.tenant, exchange, passage.cookies, passage.withheld)
         outgoing, rest = await _protect(passage, body)
         if _is_write(exchange):
             await _record_decision(passage, outgoing)

@@ -14,7 +14,9 @@ from typing import Any
 import yaml
 from jsonschema import Draft202012Validator
 
+from policies.choice import Choice
 from policies.field_file import read_field, read_shown, selector_of
+from policies.made import MadeRule, read_made
 from policies.matcher import PathTrie, TemplateInvalid
 from policies.operation import (
     Action,
@@ -27,6 +29,7 @@ from policies.operation import (
     UploadRule,
     Where,
 )
+from policies.owner import read_through
 from policies.places import compile_places
 from policies.profile import Profile, ProfileInvalid, ReadBack, Template, Whoami, label_key
 from policies.rpc import RpcRules, RpcTemplate
@@ -84,6 +87,7 @@ class _Compiler:
         self.fields: dict[tuple[str, str], FieldSpec] = {}
         self.labels: dict[str, FieldSpec] = {}
         self.answers: dict[str, Mapping[str, Any]] = {}
+        self.made: dict[str, MadeRule] = {}
         self.tries: dict[str, PathTrie[Template]] = {}
         self.exact: dict[tuple[str, str], Template] = {}
         self.ids: dict[str, None] = {}
@@ -120,6 +124,8 @@ class _Compiler:
             owner_source=owner.get("source", "none"),
             owner_fields=tuple(owner.get("fields", ())),
             owned_entities=frozenset(owner.get("entities", ())),
+            owned_through=read_through(owner),
+            made_rules=self.made,
             record_pages=pages,
             answers=self.answers,
             tries=self.tries,
@@ -203,6 +209,7 @@ class _Compiler:
             (entry["sibling"], resolve(entry["fields"])) if "sibling" in entry else None,
             (tuple(column["header"]), self._columns(column["fields"], entity, place)) if column else None,
             resolve(entry["shape"]) if "shape" in entry else None,
+            entry.get("row_id", ""),
         )
 
     def _columns(self, names: Mapping[str, str], entity: str, place: str) -> dict[str, FieldSpec | None]:
@@ -248,6 +255,8 @@ class _Compiler:
             for key, typed in self.source["typed"].items():
                 by_type[key] = self._template(entry, typed["entity"], [*entry.get("rules", ()), *typed["rules"]])
             template = replace(template, by_type=by_type)
+        if "chosen_by" in entry:
+            template = self._chosen(entry, template)
         methods = entry.get("methods") or (["GET"] if template.plain.action in _READ_ACTIONS else ["POST"])
         for method in methods:
             self._paths(method, entry["paths"], template)
@@ -256,6 +265,15 @@ class _Compiler:
             shown = {"id": entry["id"] + "_form", "action": "read", "left_alone": entry.get("left_alone", False)}
             page = {**shown, **{key: entry[key] for key in ("entity", "typed", "ids_in", "paths") if key in entry}}
             self._operation(page)
+
+    def _chosen(self, entry: Mapping[str, Any], plain: Template) -> Template:
+        """Variants of an operation that a field of its form decides."""
+        common = {key: value for key, value in entry.items() if key not in ("chosen_by", "answer")}
+        made = {
+            value: self._template({**common, **one}, entry.get("entity", "record"), entry.get("rules", ()))
+            for value, one in entry["chosen_by"]["values"].items()
+        }
+        return replace(plain, choice=Choice(entry["chosen_by"]["form"], made), needs_body=True)
 
     def _paths(self, method: str, paths: Iterable[str], template: Template) -> None:
         for path in paths:
@@ -308,6 +326,8 @@ class _Compiler:
     def _answer(self, name: str, rule: Mapping[str, Any] | None) -> None:
         self.ids[name] = None
         rule = rule or {}
+        if "newest" in rule:
+            self.made[name] = read_made(rule["newest"])
         if name in self.answers and self.answers[name] != rule:
             self.problems.append(f"operation {name}: two entries with this id expect different answers")
         self.answers[name] = rule

@@ -10,7 +10,7 @@ import contextlib
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
 
@@ -23,6 +23,7 @@ from gateway.demo.browser import Browser, BrowserFault
 from gateway.demo.children import Child, ChildFault
 from gateway.demo.creme import Creme
 from gateway.demo.crm import Crm, copy_state, ensure_installed, ensure_prepared
+from gateway.demo.django_crm import DjangoCrm
 from gateway.demo.driver import DriverFault
 from gateway.demo.environment import InstallFault
 from gateway.demo.filling import SignInFault
@@ -34,7 +35,7 @@ from gateway.demo.tryton import Tryton
 from gateway.opening import open_database
 from gateway.settings import Settings, cache_folder
 
-CRMS: Mapping[str, type[Creme] | type[Tryton]] = {"creme": Creme, "tryton": Tryton}
+CRMS: Mapping[str, Callable[[], Crm]] = {"creme": Creme, "djangocrm": DjangoCrm, "tryton": Tryton}
 TOLD = (InstallFault, InterpreterMissing, ChildFault, DriverFault, SignInFault, BrowserFault)
 
 

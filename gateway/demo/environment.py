@@ -56,7 +56,7 @@ def ensure_environment(folder: Path, lock_file: Path, progress: Progress, base: 
 
 def _install(python: Path, lock_file: Path, progress: Progress) -> None:
     total = sum(1 for line in lock_file.read_text().splitlines() if line[:1].isalpha())
-    command = [str(python), "-m", "pip", "install", "--require-hashes", "--no-input", "--disable-pip-version-check"]
+    command = [str(python), "-m", "pip", "install", "--require-hashes", "--no-deps", "--no-input", "--disable-pip-version-check"]
     with subprocess.Popen(  # noqa: S603 - pip of the environment made above
         [*command, "--progress-bar=off", "-r", str(lock_file)],
         stdout=subprocess.PIPE,

@@ -24,14 +24,16 @@ from gateway.demo.browser import Answer
 from gateway.demo.driver import Driver, TrytonDriver
 from gateway.demo.people import Organisation, Person, make_organisations, make_people
 from tests.drills.crawl import Walk, walk_creme, walk_tryton
+from tests.drills.crawl_djangocrm import walk_djangocrm
 from tests.drills.seek import READINGS, Seeker, Sought
 from tests.drills.stack import Stack, installed
-from tests.real.servers import creme, tryton
+from tests.real.servers import SERVERS
 
 SEED = 20261122
 KINDS = ("e-mail", "phone", "ID", "card", "name", "address")
 AT_WORK = ("sales", "other_sales", "manager")  # roles with an account in the CRM
 UNDECLARED = "undeclared name in prose"
+PAGES = {"creme": walk_creme, "djangocrm": walk_djangocrm}
 
 
 @dataclass(slots=True)
@@ -139,8 +141,8 @@ def _walk(stack: Stack, role: str, seeded: Seeded, clear: list[str], limit: int,
         browser = stack.browser() if role == "anonymous" else stack.signed_in(role)
         driver = TrytonDriver(browser)
     try:
-        if name == "creme":
-            return walk_creme(browser, seeded.records, clear, limit, see)  # type: ignore[arg-type]
+        if name in PAGES:
+            return PAGES[name](browser, seeded.records, clear, limit, see)  # type: ignore[arg-type]
         if role in AT_WORK:
             assert isinstance(driver, TrytonDriver)
             return walk_tryton(driver, clear, limit, see)  # type: ignore[arg-type]
@@ -215,7 +217,7 @@ def drill(name: str, people: int, organisations: int, limit: int, console: Conso
         if one.full_name not in {p.full_name for p in persons}
     ][:people]
     firms = make_organisations(rng, organisations, apart_from=persons)
-    with creme() if name == "creme" else tryton() as server, installed(server) as stack:
+    with SERVERS[name]() as server, installed(server) as stack:
         seeded = seed(stack, persons, firms, strangers)
         control = walk_as(stack, "manager", seeded, limit)
         findings = [walk_as(stack, role, seeded, limit) for role in ("sales", "auditor", "anonymous")]
@@ -254,15 +256,15 @@ def report(console: Console, name: str, seeded: Seeded, control: Finding, findin
 
 
 def main() -> int:
-    """Run on both CRMs; exit code 1 when anything was found."""
+    """Run on the CRMs asked for; exit code 1 when anything was found."""
     parser = argparse.ArgumentParser(prog="make leak", description=__doc__)
-    parser.add_argument("--crm", choices=("creme", "tryton", "both"), default="both")
+    parser.add_argument("--crm", choices=(*SERVERS, "all"), default="all")
     parser.add_argument("--people", type=int, default=160)
     parser.add_argument("--organisations", type=int, default=20)
     parser.add_argument("--pages", type=int, default=1200, help="pages walked at most, per role")
     given = parser.parse_args()
     console = Console(highlight=False, width=150)
-    names = ("creme", "tryton") if given.crm == "both" else (given.crm,)
+    names = tuple(SERVERS) if given.crm == "all" else (given.crm,)
     return 1 if sum(drill(name, given.people, given.organisations, given.pages, console) for name in names) else 0
 
 

@@ -11,6 +11,7 @@ from gateway.demo import children
 from gateway.demo.children import Child
 from gateway.demo.creme import Creme
 from gateway.demo.crm import Crm, CrmUser, copy_state, ensure_installed, ensure_prepared
+from gateway.demo.django_crm import DjangoCrm
 from gateway.demo.tryton import Tryton
 from gateway.settings import cache_folder
 
@@ -78,9 +79,18 @@ def creme() -> contextlib.AbstractContextManager[CrmServer]:
     return running(Creme())
 
 
+def djangocrm() -> contextlib.AbstractContextManager[CrmServer]:
+    """A running DjangoCRM."""
+    return running(DjangoCrm())
+
+
 def tryton() -> contextlib.AbstractContextManager[CrmServer]:
     """A running Tryton."""
     return running(Tryton())
+
+
+SERVERS = {"creme": creme, "djangocrm": djangocrm, "tryton": tryton}
+"""Every CRM by the name of its profile."""
 
 
 def _quiet(what: str, part: float) -> None:
