@@ -130,7 +130,7 @@ class Binding:
         """The records that a create made: its answer says so, or the CRM is asked."""
         keys = profile.record_from_answer(operation, status, fields, body)
         if not keys and accepted and operation.action is Action.CREATE and exchange.newest is not None:
-            record = await exchange.newest.record()
+            record = await exchange.newest.record(profile)
             return [(operation.entity, record)] if record is not None else []
         return keys
 

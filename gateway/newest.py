@@ -14,6 +14,7 @@ from gateway import headers
 from gateway.answer import UpstreamError
 from gateway.exchange import Exchange, Head
 from gateway.network import Tenant
+from policies.profile import Profile
 
 ASK_S = 3.0
 LIST_LIMIT_BYTES = 1024 * 1024
@@ -32,9 +33,9 @@ class Newest:
         self._withheld = withheld
         self.names: set[str] = set()
 
-    async def record(self) -> str | None:
+    async def record(self, profile: Profile) -> str | None:
         """The id of the new record; None where the CRM does not tell, or not in time."""
-        exchange, profile = self._exchange, self._tenant.profile
+        exchange = self._exchange
         operation = exchange.operation
         target = profile.newest_address(operation, exchange.head.path) if operation is not None else None
         if operation is None or target is None or not self.names:

@@ -63,9 +63,8 @@ async def handle(gw: Gateway, scope: Scope, receive: Receive, send: Send) -> Non
         exchange.decision = _decide(passage, body)
         if not exchange.decision.view.sees_everything and _is_write(exchange):
             exchange.showing = _showing(passage, passage.tenant)
-        if passage.tenant.profile.made_rules and exchange.operation is not None:
-            if exchange.operation.id in passage.tenant.profile.made_rules:
-                exchange.newest = Newest(passage.tenant, exchange, passage.cookies, passage.withheld)
+        if exchange.operation is not None and "newest" in exchange.operation.extra:
+            exchange.newest = Newest(passage.tenant, exchange, passage.cookies, passage.withheld)
         outgoing, rest = await _protect(passage, body)
         if _is_write(exchange):
             await _record_decision(passage, outgoing)

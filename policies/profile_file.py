@@ -293,7 +293,7 @@ class _Compiler:
             action=action,
             rules=self._rules(rules, entity, place),
             granted_write=entry.get("granted", True),
-            extra={**entry.get("extra", {}), **_column_choice(entry), **_redirect_part(entry)},
+            extra={**entry.get("extra", {}), **_column_choice(entry), **_redirect_part(entry), **_asks(entry)},
             searches=self._searches(entry.get("searches", ()), entity, place),
             uploads=tuple(
                 UploadRule(
@@ -395,6 +395,10 @@ def _column_choice(entry: Mapping[str, Any]) -> dict[str, str]:
 def _redirect_part(entry: Mapping[str, Any]) -> dict[str, str]:
     part = entry.get("answer", {}).get("unless_part")
     return {"redirect_part": part} if part else {}
+
+
+def _asks(entry: Mapping[str, Any]) -> dict[str, str]:
+    return {"newest": "yes"} if "newest" in entry.get("answer", {}) else {}
 
 
 def _kinds(columns: Mapping[str, Iterable[str]]) -> dict[str, tuple[Kind, ...]]:
