@@ -1,7 +1,7 @@
 """DjangoCRM 3.1.0: pages of Django's admin, SQLite.
 
-Its lock file leaves out `mysqlclient`, which its metadata demands and nothing imports with SQLite, and adds Pillow, which
-its metadata forgets.
+Its lock file leaves out `mysqlclient`, which its metadata demands and nothing imports with SQLite, and adds Pillow,
+which its metadata forgets.
 """
 
 import json

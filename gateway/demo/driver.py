@@ -246,5 +246,6 @@ def _with(page: Answer, name: str) -> int:
 def _complaints(answer: Answer) -> str:
     """Names of the fields a refused form complains about."""
     tree = LexborHTMLParser(answer.body)
-    named = [node.attributes.get("name") or "" for node in tree.css(".field-error input, .field-error textarea, .errors input, .errors textarea")]
+    marked = ".field-error input, .field-error textarea, .errors input, .errors textarea"
+    named = [node.attributes.get("name") or "" for node in tree.css(marked)]
     return ", ".join(sorted(filter(None, named))) or "the form was refused"

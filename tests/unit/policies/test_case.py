@@ -7,7 +7,7 @@ import pytest
 from policies.case import Case, cases_path, differences, read_cases
 from policies.profile import Profile, ProfileInvalid, load_profile
 
-SHIPPED = {name: read_cases(cases_path(name)) for name in ("creme", "tryton")}
+SHIPPED = {name: read_cases(cases_path(name)) for name in ("creme", "djangocrm", "tryton")}
 
 
 @pytest.fixture(scope="module")
