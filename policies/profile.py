@@ -349,6 +349,11 @@ class Profile:
         """Fields whose values stay digits in the CRM (form ff1)."""
         return tuple(spec for spec in self.field_specs.values() if spec.form is StorageForm.FF1)
 
+    @cached_property
+    def placed_in_workbooks(self) -> bool:
+        """Whether XLSX answers may hold values that only column and row tell: digits, or dates written as text."""
+        return bool(self.digit_fields) or self.source.get("dated_workbooks", False)
+
     @property
     def seals(self) -> bool:
         """Whether it marks files to be sealed."""

@@ -50,8 +50,8 @@ def walk_djangocrm(
             todo.insert(at, answer.header("location"))
         if b"<" in answer.body[:4000]:
             todo += sorted(set(_links(answer)) - walk.visited)
-    for model in ("contact", "company", "lead", "deal"):
-        for answer in _exports(browser, model):
+    for model in ("contact", "company"):
+        for answer in _exported(browser, model):
             note(answer)
     _refused_form(browser, records, note)
     return walk
@@ -88,8 +88,8 @@ def _searches(clear: Sequence[str]) -> Iterator[str]:
             yield f"{DJANGOCRM}/autocomplete/?app_label=crm&model_name={model}&field_name={field}&term={quote(value)}"
 
 
-def _exports(browser: Browser, model: str) -> Iterator[Answer]:
-    """Every record of a list as a workbook, as its action makes it, and all that are one's own."""
+def _exported(browser: Browser, model: str) -> Iterator[Answer]:
+    """Every record of a list as a workbook, as its action makes it."""
     path = f"{DJANGOCRM}/crm/{model}/?all=yes"
     listed = browser.get(path)
     ids = re.findall(r'name="_selected_action" value="(\d+)"', listed.text)
@@ -99,10 +99,9 @@ def _exports(browser: Browser, model: str) -> Iterator[Answer]:
     given = [("csrfmiddlewaretoken", token[1]), ("action", "export_selected"), ("index", "0"), ("select_across", "0")]
     about = {"referer": listed.url, "origin": browser.base}
     yield browser.post(path, [*given, *(("_selected_action", one) for one in ids)], headers=about, follow=False)
-    for number in range(1, 60):
-        answer = browser.get(f"{DJANGOCRM}/export-objects/?content_type={number}", follow=False)
-        if answer.status == 200:
-            yield answer
+    own = re.search(r'href="([^"]*/export-objects/[^"]*)"', listed.text)
+    if own is not None:
+        yield browser.get(html.unescape(own[1]), follow=False)
 
 
 def _refused_form(browser: Browser, records: Sequence[tuple[str, str]], note: Callable[[Answer], Answer]) -> None:

@@ -68,12 +68,12 @@ REQUEST = {
 }
 _WAIT_S = 60.0
 _EVEN = (
-    (re.compile(r"(ticket=)[A-Za-z0-9]{11}"), r"\1{random}"),
     # In links between its own pages stands the surrogate; the page that opens shows what it means.
     (re.compile(r"([?&](?:q|to|subject)=)[^&']*"), r"\1{given}"),
     (re.compile(r"(_changelist_filters=q%3D)[^&']*"), r"\1{given}"),
 )
 _DIALLED = (re.compile(r"get-callback/\?number=\d+"), "get-callback/?number={dialled}")
+_TICKET = re.compile(r"ticket=([A-Za-z0-9_-]{11})\b")  # drawn at random for a request
 # Strings in scripts and in data for scripts, which both mean the same sign.
 _ESCAPE = re.compile(r"\\u([0-9a-f]{4})")
 
@@ -99,7 +99,10 @@ def _fill(browser: Browser, path: str, changes: Mapping[str, str | None], mark: 
 def _page(answer: Answer, browser: Browser, *, dialled: bool = False) -> tuple[str, ...]:
     """An answer as facts; dialled: also the number that the CRM itself would call."""
     told = []
+    tickets = set(_TICKET.findall(answer.text))
     for fact in facts.page(answer, browser):
+        for ticket in tickets:
+            fact = fact.replace(ticket, "{random}")
         for pattern, name in (*_EVEN, *(() if dialled else (_DIALLED,))):
             fact = pattern.sub(name, fact)
         told.append(_ESCAPE.sub(lambda match: chr(int(match[1], 16)), fact.replace("\\\\u", "\\u")))
