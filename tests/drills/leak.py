@@ -33,6 +33,8 @@ SEED = 20261122
 KINDS = ("e-mail", "phone", "ID", "card", "name", "address")
 AT_WORK = ("sales", "other_sales", "manager")  # roles with an account in the CRM
 UNDECLARED = "undeclared name in prose"
+RECOGNISED = ("e-mail", "phone", "ID", "card")  # kinds that are known by their shape
+GENERIC = '[tenant.main]\nprofile = "generic"\n'
 PAGES = {"creme": walk_creme, "djangocrm": walk_djangocrm}
 
 
@@ -207,8 +209,11 @@ def _finding(where: str, looked_at: int, statuses: str, found: dict[Sought, str]
     return Finding(where, looked_at, statuses, counts, examples)
 
 
-def drill(name: str, people: int, organisations: int, limit: int, console: Console) -> int:
-    """The whole drill on one CRM; the number of values that should not have been seen."""
+def drill(name: str, people: int, organisations: int, limit: int, console: Console, *, generic: bool = False) -> int:
+    """The whole drill on one CRM; the number of values that should not have been seen.
+
+    generic: without the CRM's own profile, so that recognisers alone protect; names and addresses are not sought then.
+    """
     rng = random.Random(SEED)
     persons = make_people(rng, people)
     strangers = [
@@ -217,8 +222,10 @@ def drill(name: str, people: int, organisations: int, limit: int, console: Conso
         if one.full_name not in {p.full_name for p in persons}
     ][:people]
     firms = make_organisations(rng, organisations, apart_from=persons)
-    with SERVERS[name]() as server, installed(server) as stack:
+    with SERVERS[name]() as server, installed(server, GENERIC if generic else "") as stack:
         seeded = seed(stack, persons, firms, strangers)
+        if generic:
+            seeded.sought = [one for one in seeded.sought if one.kind in RECOGNISED]
         control = walk_as(stack, "manager", seeded, limit)
         findings = [walk_as(stack, role, seeded, limit) for role in ("sales", "auditor", "anonymous")]
         findings.append(at_rest(stack, seeded))
@@ -261,11 +268,15 @@ def main() -> int:
     parser.add_argument("--crm", choices=(*SERVERS, "all"), default="all")
     parser.add_argument("--people", type=int, default=160)
     parser.add_argument("--organisations", type=int, default=20)
+    parser.add_argument("--generic", action="store_true", help="without a profile: what recognisers alone protect")
     parser.add_argument("--pages", type=int, default=1200, help="pages walked at most, per role")
     given = parser.parse_args()
     console = Console(highlight=False, width=150)
     names = tuple(SERVERS) if given.crm == "all" else (given.crm,)
-    return 1 if sum(drill(name, given.people, given.organisations, given.pages, console) for name in names) else 0
+    found = sum(
+        drill(name, given.people, given.organisations, given.pages, console, generic=given.generic) for name in names
+    )
+    return 1 if found else 0
 
 
 if __name__ == "__main__":
