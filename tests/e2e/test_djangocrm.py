@@ -78,7 +78,10 @@ class House:
 @pytest.fixture(scope="module")
 def house() -> Iterator[House]:
     with djangocrm() as server, installed(server) as stack:
-        yield House(stack)
+        made = House(stack)
+        yield made
+        made.sales.close()
+        made.manager.close()
 
 
 def index_of(page: Answer, name: str) -> int:
@@ -178,28 +181,28 @@ def test_search_finds_for_the_manager_and_tells_sales_nothing(house: House, fiel
 def test_columns_asked_for_by_name_tell_sales_nothing(house: House, query: str) -> None:
     """Django's lists compare any column that the address line names."""
     answer = house.sales.get(f"{SITE}/crm/contact/?owner=all&{query}")
-    found = LexborHTMLParser(answer.body).css("#result_list tbody tr")
-    assert answer.status in (200, 403)
-    assert not found
+    assert answer.status in (200, 403, 500)  # what stands for nobody is no regular expression: DjangoCRM's own fault
+    assert not LexborHTMLParser(answer.body).css("#result_list tbody tr")
+    assert not [value for value in OTHERS.values() if value in answer.text]
 
 
 @pytest.mark.parametrize("who", ["sales", "manager"])
 def test_an_export_shows_what_the_person_may_see_whatever_its_type_says(house: House, who: str) -> None:
-    browser = house.sales if who == "sales" else house.manager
-    page = browser.get(f"{SITE}/crm/contact/?all=yes&owner=all").expect(200)
+    browser, person = (house.sales, OWN) if who == "sales" else (house.manager, OTHERS)
+    page = browser.get(f"{SITE}/crm/contact/?all=yes").expect(200)
     token = dict(forms(page)[0].fields)["csrfmiddlewaretoken"]
     given = [("csrfmiddlewaretoken", token), ("action", "export_selected"), ("index", "0"), ("select_across", "0")]
     given += [("_selected_action", house.own), ("_selected_action", house.others)]
     about = {"referer": page.url, "origin": browser.base}
-    answer = browser.post(f"{SITE}/crm/contact/?all=yes&owner=all", given, headers=about, follow=False)
+    answer = browser.post(f"{SITE}/crm/contact/?all=yes", given, headers=about, follow=False)
     assert answer.status == 200
     assert answer.header("content-type") == "application/vnd.ms-excel"
     sheet = openpyxl.load_workbook(io.BytesIO(answer.body)).active
     assert sheet is not None
     told = {str(cell) for row in sheet.iter_rows(values_only=True) for cell in row}
-    values = {OTHERS[name] for name in SHOWN}
-    assert told & values == (values if who == "manager" else set())
-    assert OWN["first_name"] in told
+    values = {name for name in SHOWN if person.get(name) in told}
+    assert values == ({"first_name", "last_name", "address"} if who == "sales" else set(SHOWN))
+    assert not told & {(OTHERS if who == "sales" else OWN)[name] for name in ("first_name", "email", "phone")}
 
 
 def test_what_a_deletion_leaves_behind_is_no_clear_value(house: House) -> None:
