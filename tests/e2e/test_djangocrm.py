@@ -74,6 +74,14 @@ class House:
             ).fetchone()
         return dict(zip((*SHOWN, "description"), row, strict=True))
 
+    def stored_firm(self, record: str) -> tuple[str, str]:
+        """Name and addresses of a company as DjangoCRM keeps them."""
+        with closing(sqlite3.connect(self.stack.crm.folder / "db.sqlite3")) as database:
+            name, emails = database.execute(
+                "SELECT full_name, email FROM crm_company WHERE id = ?", [record]
+            ).fetchone()
+        return name, emails
+
 
 @pytest.fixture(scope="module")
 def house() -> Iterator[House]:
@@ -137,7 +145,8 @@ def test_sales_sees_names_of_own_contacts_and_nothing_of_others(house: House) ->
 
 
 def test_saving_what_is_masked_keeps_what_was_there(house: House) -> None:
-    before = house.stored(house.own)
+    before, firm = house.stored(house.own), house.stored_firm(house.own_firm)
+    assert firm[1].count("@enc.invalid, ") == 1
     form = form_of(house.sales, house.own)
     assert form["first_name"] == OWN["first_name"]
     assert OWN["phone"] not in form.values()
@@ -150,6 +159,7 @@ def test_saving_what_is_masked_keeps_what_was_there(house: House) -> None:
     sent = submit(house.sales, path, {"registration_number": "HRB 1"}, "full_name")
     assert sent.status == 302, complaints(sent)
     assert house.stored(house.own) == before
+    assert house.stored_firm(house.own_firm) == firm
 
 
 def test_a_refused_form_comes_back_as_it_was_typed_and_masked(house: House) -> None:
