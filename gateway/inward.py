@@ -275,6 +275,8 @@ class _Sorting:
                     self.operands.append(Operand(one.leaf, None, declared=False))
                 continue
             records = form_row.row_records(self.operation, one.path, leaves) if rows else None
+            if records == () and not one.leaf.text.strip():
+                treatment = selector.Treatment.LEAVE  # nothing in a new row, or in the row that scripts copy
             self.targets.append(self._target(one, treatment, spec, records))
         if isinstance(part.container, json.JsonDocument):
             self.targets += self._emptied(part.container)

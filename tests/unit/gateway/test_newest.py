@@ -153,3 +153,17 @@ async def test_several_values_in_one_box_are_protected_one_by_one(django: Glue) 
     await django.answer(exchange, b"", status=302, location="/en/123/crm/company/")
     page = f'<input name="email" value="{held["email"]}">'
     assert f'value="{given}"' in await django.see(page, role="manager", target="/en/123/crm/company/12/change/")
+
+
+async def test_empty_rows_of_a_form_need_no_right(pool: Pool, keyring_path: Path, tmp_path: Path) -> None:
+    """Every form of a company also sends the empty row that its scripts copy."""
+    policy = tmp_path / "policy.csv"
+    rights = ("op:*, *", "field:company.*, write", "field:company.*, clear")
+    policy.write_text("".join(f"p, clerk, *, {right}, any\n" for right in rights))
+    async with open_glue(pool, keyring_path, "djangocrm", policy) as glue:
+        rows = {"contacts-__prefix__-phone": "", "contacts-0-id": "", "contacts-0-email": " "}
+        body = urlencode({"full_name": "A", **rows}).encode()
+        exchange = glue.exchange("POST", "/en/123/crm/company/12/change/", role="clerk", body=body)
+        outgoing = await glue.protect(exchange, body)
+        assert isinstance(outgoing.body, bytes)
+        assert dict(parse_qsl(outgoing.body.decode(), keep_blank_values=True))["contacts-0-email"] == " "
