@@ -148,7 +148,7 @@ class Binding:
 
     async def _through(self, exchange: Exchange, profile: Profile, entity: str) -> str | None:
         """Whose the record is that a record of this entity has its owner from."""
-        key = profile.owned_through[entity].key(exchange.posted)
+        key = profile.owned_through[entity].key(exchange.posted, profile.record_ids)
         if key is None:
             return None
         now = self._clock()

@@ -45,7 +45,7 @@ class Newest:
                 status, body = await self._ask(target)
         except (UpstreamError, TimeoutError):
             return None
-        return profile.made_rules[operation.id].record(body, self.names) if status == 200 else None
+        return profile.made_rules[operation.id].record(body, self.names, profile.record_ids) if status == 200 else None
 
     async def _ask(self, target: str) -> tuple[int, bytes]:
         head, tenant = self._exchange.head, self._tenant

@@ -16,7 +16,6 @@ from gateway.body.fault import BodyFault
 from gateway.body.json import JsonDocument, open_json
 from gateway.body.leaf import Leaf
 from policies.operation import FieldSpec, Operation, ShownRule, StorageForm
-from policies.requests import plain_id
 from policies.selector import matches
 
 _CELL = r"~G1\.[A-Za-z0-9_-]{32,}"
@@ -74,9 +73,9 @@ def in_leaves(document: JsonDocument, rules: Sequence[ShownRule], operation: Ope
         for rule in rules:
             if not rule.path or not matches(rule.path, leaf.path):
                 continue
-            whose = (
-                _whose(rule, operation) if not rule.key else _one(plain_id(texts.get((*leaf.path[:-1], rule.key), "")))
-            )
+            whose = _whose(rule, operation)
+            if rule.key:
+                whose = _one(rule.record_ids.canonical(texts.get((*leaf.path[:-1], rule.key), "").strip()))
             yield leaf, Spot(0, len(leaf.text), leaf.text, rule.field, whose, True)
             break
 
@@ -111,7 +110,8 @@ def _nodes(
     rows, at, attribute = rule.row
     for row in tree.css(rows):
         named = row.css_first(at)
-        whose = plain_id(named.attributes.get(attribute) or "") if named is not None else None
+        told = "" if named is None else named.attributes.get(attribute) or ""
+        whose = rule.record_ids.canonical(told.strip())
         for node in row.css(rule.css):
             yield node, _one(whose)
 

@@ -17,7 +17,7 @@ from selectolax.lexbor import LexborHTMLParser
 
 from policies.matcher import PathTrie, plain_path
 from policies.operation import Operation
-from policies.requests import plain_id
+from policies.record_id import RecordIds
 
 Headers = Sequence[tuple[str, str]]
 
@@ -46,9 +46,9 @@ def _text(value: Any) -> str | None:
     return str(value) or None
 
 
-def _ids(value: Any) -> list[str]:
+def _ids(value: Any, shape: RecordIds) -> list[str]:
     found = [_text(item) for item in (value if isinstance(value, list) else [value])]
-    return [number for item in found if item is not None and (number := plain_id(item)) is not None]
+    return [one for item in found if item is not None and (one := shape.canonical(item.strip())) is not None]
 
 
 def records(
@@ -58,6 +58,7 @@ def records(
     status: int,
     headers: Headers,
     body: bytes,
+    shape: RecordIds = RecordIds.NUMBER,
 ) -> list[tuple[str, str]]:
     """(entity, record) pairs of a create: from `Location`, from a JSON pointer, or from an RPC result."""
     if rule is None or status >= 400 or not operation.binds:
@@ -74,7 +75,7 @@ def records(
         if isinstance(answer, dict) and answer.get("error") is not None:
             return []
         for pointer in rule["json"]:
-            ids = _ids(_at(answer, pointer))
+            ids = _ids(_at(answer, pointer), shape)
             if ids:
                 return [(operation.entity, number) for number in ids]
     return []
@@ -204,7 +205,7 @@ def facts(discoveries: Sequence[Mapping[str, str]], path: str, status: int, body
     for rule in discoveries:
         if rule["path"] == plain:
             match = re.search(rule["pattern"].encode("ascii"), body)
-            number = plain_id(match.group(1).decode("latin-1")) if match else None
+            number = RecordIds.NUMBER.canonical(match.group(1).decode("latin-1")) if match else None
             if number is not None:
                 found[number] = rule["entity"]
     return found

@@ -10,6 +10,7 @@ from typing import Any
 from policies.date_format import DateFormat, DateFormatInvalid
 from policies.operation import FieldSpec, ShownRule, StorageForm
 from policies.placeholder import is_nobodys
+from policies.record_id import RecordIds
 from policies.taxonomy import Kind
 
 # Longest value of a field whose own limit nobody stated, in code points.
@@ -97,7 +98,7 @@ def _no_digits(spec: FieldSpec) -> list[str]:
     return []
 
 
-def read_shown(entry: Mapping[str, Any], spec: FieldSpec) -> ShownRule:
+def read_shown(entry: Mapping[str, Any], spec: FieldSpec, record_ids: RecordIds) -> ShownRule:
     """One place where answers show a field."""
     row = entry.get("row")
     return ShownRule(
@@ -109,6 +110,7 @@ def read_shown(entry: Mapping[str, Any], spec: FieldSpec) -> ShownRule:
         tuple(entry.get("which", ())),
         selector_of(entry["path"]) if "path" in entry else (),
         entry.get("key", ""),
+        record_ids,
     )
 
 

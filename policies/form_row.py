@@ -6,7 +6,7 @@ Django's formsets name their fields like that. A new row has an empty id; its va
 from collections.abc import Mapping, Sequence
 
 from policies.operation import Operation
-from policies.requests import plain_id
+from policies.record_id import RecordIds
 from policies.selector import rule_for
 
 SEPARATOR = "-"
@@ -18,11 +18,14 @@ def has_rows(operation: Operation) -> bool:
 
 
 def row_records(
-    operation: Operation, path: Sequence[str], leaves: Mapping[tuple[str, ...], str]
+    operation: Operation,
+    path: Sequence[str],
+    leaves: Mapping[tuple[str, ...], str],
+    ids: RecordIds = RecordIds.NUMBER,
 ) -> tuple[str, ...] | None:
     """The record of the row a form field stands in, () for a new row; None where no row has a say.
 
-    leaves: all fields of the form. A name without a row before its last part is in none.
+    leaves: all fields of the form; ids: the shape of record ids. A name without a row before its last part is in none.
     """
     if len(path) != 1:
         return None
@@ -30,5 +33,5 @@ def row_records(
     if found is None or not found[0].row_id:
         return None
     row, dash, _ = path[0].rpartition(SEPARATOR)
-    number = plain_id(leaves.get((f"{row}{SEPARATOR}{found[0].row_id}",), "")) if dash else None
+    number = ids.canonical(leaves.get((f"{row}{SEPARATOR}{found[0].row_id}",), "").strip()) if dash else None
     return (number,) if number is not None else ()

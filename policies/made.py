@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from policies.requests import plain_id
+from policies.record_id import RecordIds
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class MadeRule:
         """What to ask for; raises KeyError where the create's path lacks a parameter."""
         return self.target.format_map(parameters)
 
-    def record(self, body: bytes, surrogates: Collection[str]) -> str | None:
+    def record(self, body: bytes, surrogates: Collection[str], ids: RecordIds = RecordIds.NUMBER) -> str | None:
         """The one record that holds any of these; None where none or several do."""
         try:
             listed: Any = orjson.loads(body)
@@ -40,7 +40,7 @@ class MadeRule:
             for one in (listed if isinstance(listed, list) else ())
             if isinstance(one, dict) and holds(str(one.get(self.text, "")), surrogates)
         }
-        return plain_id(found.pop()) if len(found) == 1 else None
+        return ids.canonical(found.pop()) if len(found) == 1 else None
 
 
 def holds(text: str, surrogates: Collection[str]) -> bool:

@@ -11,30 +11,29 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 from urllib.parse import unquote_to_bytes
 
+from policies.record_id import RecordIds
+
 T = TypeVar("T")
 
 _PARAMETER = re.compile(r"\{([a-z_]+)(?::([a-z]+))?\}")
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f\\]")
-_DIGITS = frozenset("0123456789")
 _WORD = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
 # Longest path the trie looks at; a longer one is unmatched (uvicorn refuses targets above 64 KiB anyway).
 PATH_LIMIT_CHARS = 4096
 
 
-def _is_int(segment: str) -> bool:
-    """ASCII digits only: Django's `\\d` would also take other scripts' digits, which no template of ours means."""
-    return 0 < len(segment) <= 20 and _DIGITS.issuperset(segment)
+def _word(segment: str) -> str | None:
+    return segment if 0 < len(segment) <= 200 and _WORD.issuperset(segment) else None
 
 
-def _is_word(segment: str) -> bool:
-    return 0 < len(segment) <= 200 and _WORD.issuperset(segment)
+def _any(segment: str) -> str | None:
+    return segment or None
 
 
-def _is_any(segment: str) -> bool:
-    return bool(segment)
+Check = Callable[[str], str | None]
+"""The text of a segment as the parameter's value, or None when the parameter is not of this type."""
 
-
-_CHECKS: Mapping[str, Callable[[str], bool]] = {"int": _is_int, "word": _is_word, "any": _is_any}
+_CHECKS: Mapping[str, Check] = {"int": RecordIds.NUMBER.canonical, "word": _word, "any": _any}
 
 
 def plain_path(path: str) -> str | None:
@@ -57,7 +56,7 @@ def plain_path(path: str) -> str | None:
 @dataclass(slots=True)
 class _Node(Generic[T]):
     exact: dict[str, "_Node[T]"] = field(default_factory=dict)
-    parameters: list[tuple[str, str, str, Callable[[str], bool], "_Node[T]"]] = field(default_factory=list)
+    parameters: list[tuple[str, str, str, Check, "_Node[T]"]] = field(default_factory=list)
     tail: T | None = None
     value: T | None = None
 
@@ -69,10 +68,14 @@ class TemplateInvalid(ValueError):  # noqa: N818 - says what is wrong, as all er
 
 
 class PathTrie(Generic[T]):
-    """Templates such as `/persons/contact/edit/{record:int}` or `/static_media/{rest:tail}` → a value each."""
+    """Templates such as `/persons/contact/edit/{record}` or `/static_media/{rest:tail}` → a value each.
 
-    def __init__(self) -> None:
+    record_ids: what `{record}` without a type of its own matches.
+    """
+
+    def __init__(self, record_ids: RecordIds = RecordIds.NUMBER) -> None:
         self._root: _Node[T] = _Node()
+        self._record: Check = record_ids.canonical
 
     def add(self, template: str, value: T) -> None:
         """Add one template.
@@ -93,22 +96,22 @@ class PathTrie(Generic[T]):
             raise TemplateInvalid(f"path template given twice: {template}")
         node.value = value
 
-    @staticmethod
-    def _step(node: "_Node[T]", segment: str, template: str) -> "_Node[T]":
+    def _step(self, node: "_Node[T]", segment: str, template: str) -> "_Node[T]":
         found = _PARAMETER.search(segment)
         if found is None:
             if "{" in segment or "}" in segment:
                 raise TemplateInvalid(f"parameter not understood in {template}")
             return node.exact.setdefault(segment, _Node())
-        name, check = found.group(1), found.group(2) or "int"
-        if check not in _CHECKS:
+        name, named = found.group(1), found.group(2)
+        if named is not None and named not in _CHECKS:
             raise TemplateInvalid(f"parameter type not known in {template}")
+        check = self._record if named is None and name == "record" else _CHECKS[named or "int"]
         before, after = segment[: found.start()], segment[found.end() :]
         for known in node.parameters:
-            if known[:3] == (name, before, after) and known[3] is _CHECKS[check]:
+            if known[:3] == (name, before, after) and known[3] == check:
                 return known[4]
         child: _Node[T] = _Node()
-        node.parameters.append((name, before, after, _CHECKS[check], child))
+        node.parameters.append((name, before, after, check, child))
         return child
 
     def find(self, path: str) -> tuple[T, dict[str, str]] | None:
@@ -133,9 +136,10 @@ class PathTrie(Generic[T]):
                 if not (segment.startswith(before) and segment.endswith(after)):
                     continue
                 inner = segment[len(before) : len(segment) - len(after)]
-            if check(inner):
+            value = check(inner)
+            if value is not None:
                 found = self._find(below, segments, at + 1)
                 if found is not None:
-                    found[1][name] = inner
+                    found[1][name] = value
                     return found
         return None if node.tail is None else (node.tail, {})

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from policies.requests import plain_id
+from policies.record_id import RecordIds
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,9 +17,9 @@ class OwnedThrough:
     field: str
     entity: str
 
-    def key(self, posted: Mapping[str, str]) -> tuple[str, str] | None:
+    def key(self, posted: Mapping[str, str], ids: RecordIds = RecordIds.NUMBER) -> tuple[str, str] | None:
         """The other record, or None where the form names none."""
-        number = plain_id(posted.get(self.field, ""))
+        number = ids.canonical(posted.get(self.field, "").strip())
         return (self.entity, number) if number is not None else None
 
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from policies import answers
 from policies.choice import Choice
+from policies.comparison import ComparisonRule
 from policies.made import MadeRule
 from policies.matcher import PathTrie, plain_path
 from policies.operation import (
@@ -31,7 +32,8 @@ from policies.operation import (
 )
 from policies.owner import OwnedThrough
 from policies.places import Places
-from policies.requests import names_field, plain_id, record_ids, type_id
+from policies.record_id import RecordIds
+from policies.requests import names_field, record_ids, type_id
 from policies.rpc import RpcRules
 from policies.selector import rule_for
 from policies.walk import Walk
@@ -83,12 +85,13 @@ class ReadBack:
     owner_path: tuple[str, ...] = ()
     parent: tuple[str, tuple[str, ...]] | None = None
     siblings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    record_ids: RecordIds = RecordIds.NUMBER
 
     def request(self, record: str, path: str) -> tuple[str, str, bytes]:
         """(method, path, body) for one record; the path of the exchange at hand serves where the database is in it."""
-        number = plain_id(record)
+        number = self.record_ids.canonical(record)
         if number is None:
-            raise ValueError("a record id is a decimal number")
+            raise ValueError(f"a record id of this profile has the shape {self.record_ids}")
         target = path if "{db}" in self.path else self.path.replace("{record}", number)
         return self.method, target, self.body.replace("{record}", number).encode()
 
@@ -192,6 +195,8 @@ class Profile:
     places: Places = field(default_factory=Places)
     owned_through: Mapping[str, OwnedThrough] = field(default_factory=dict)
     made_rules: Mapping[str, MadeRule] = field(default_factory=dict)
+    record_ids: RecordIds = RecordIds.NUMBER
+    comparisons: tuple[ComparisonRule, ...] = ()
     source: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     # -- classification --------------------------------------------------------------------------------------
@@ -247,7 +252,7 @@ class Profile:
         records: tuple[str, ...] = ()
         touched: tuple[str, ...] = ()
         if record is None and template.record_fields:
-            records = record_ids(template.record_fields, query, body, content_type)
+            records = record_ids(template.record_fields, query, body, content_type, self.record_ids)
             if operation.action is Action.CREATE:
                 records, touched = (), records  # the source of a copy is not the record that the request writes
             record = records[0] if len(records) == 1 else None
@@ -272,7 +277,8 @@ class Profile:
         self, operation: Operation, status: int, headers: Sequence[tuple[str, str]], body: bytes
     ) -> list[tuple[str, str]]:
         """(entity, record) pairs that the answer to a create names; empty for anything else or for an error."""
-        return answers.records(self.answers.get(operation.id), self.record_pages, operation, status, headers, body)
+        rule = self.answers.get(operation.id)
+        return answers.records(rule, self.record_pages, operation, status, headers, body, self.record_ids)
 
     def owner_from_body(self, operation: Operation, leaves: Mapping[str, str]) -> str | None:
         """CRM user key that a create names as the new record's owner, or None.

@@ -15,6 +15,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from policies.choice import Choice
+from policies.comparison import compile_comparisons
 from policies.field_file import read_field, read_shown, selector_of
 from policies.made import MadeRule, read_made
 from policies.matcher import PathTrie, TemplateInvalid
@@ -32,6 +33,7 @@ from policies.operation import (
 from policies.owner import read_through
 from policies.places import compile_places
 from policies.profile import Profile, ProfileInvalid, ReadBack, Template, Whoami, label_key
+from policies.record_id import RecordIds
 from policies.rpc import RpcRules, RpcTemplate
 from policies.taxonomy import Kind
 from policies.walk import compile_walk
@@ -92,6 +94,7 @@ class _Compiler:
         self.exact: dict[tuple[str, str], Template] = {}
         self.ids: dict[str, None] = {}
         self.templates = 0
+        self.record_ids = RecordIds(source.get("record_ids", "number"))
         self.untouched = tuple(selector_of(entry) for entry in source.get("untouched", ()))
 
     def run(self) -> Profile:
@@ -100,12 +103,13 @@ class _Compiler:
         for entry in source["operations"]:
             self._operation(entry)
         rpc = self._rpc(source["rpc"]) if "rpc" in source else None
-        pages: PathTrie[str] = PathTrie()
+        pages: PathTrie[str] = PathTrie(self.record_ids)
         for template, entity in source.get("record_pages", {}).items():
             self._add_path(pages, template, entity)
         walk = compile_walk(source["walk"], self._field) if "walk" in source else None
         shown = tuple(rule for entry in source.get("shown", ()) for rule in self._shown(entry))
         places = compile_places(source.get("places", {}), self._field)
+        comparisons = compile_comparisons(source.get("comparisons", ()), self._field)
         if self.problems:
             raise ProfileInvalid(self.problems)
         owner = source.get("owner", {})
@@ -132,7 +136,7 @@ class _Compiler:
             exact=self.exact,
             rpc=rpc,
             whoami=Whoami(**source["whoami"]) if "whoami" in source else None,
-            read_backs={entry["entity"]: _read_back(entry) for entry in source.get("read_back", ())},
+            read_backs={entry["entity"]: _read_back(entry, self.record_ids) for entry in source.get("read_back", ())},
             discoveries=tuple(source.get("discover", ())),
             types={},
             type_entities=frozenset(rule["entity"] for rule in source.get("discover", ())),
@@ -150,6 +154,8 @@ class _Compiler:
             walk=walk,
             shown_rules=shown,
             places=places,
+            record_ids=self.record_ids,
+            comparisons=comparisons,
             source=source,
         )
 
@@ -168,7 +174,7 @@ class _Compiler:
         spec = self._field(entry["field"], "", "shown")
         if spec is not None and spec.form is StorageForm.SURROGATE:
             self.problems.append(f"shown: field {entry['field']} is a surrogate, which is found wherever it stands")
-        return () if spec is None else (read_shown(entry, spec),)
+        return () if spec is None else (read_shown(entry, spec, self.record_ids),)
 
     def _label(self, label: str, spec: FieldSpec) -> None:
         key = label_key(label)
@@ -242,6 +248,7 @@ class _Compiler:
                         entry.get("beside", {}),
                         {column: tuple(names) for column, names in entry.get("spread", {}).items()},
                         {column: tuple(names) for column, names in entry.get("spread_begins", {}).items()},
+                        entry.get("at_least", 0),
                     )
                 )
         return tuple(found)
@@ -278,7 +285,7 @@ class _Compiler:
     def _paths(self, method: str, paths: Iterable[str], template: Template) -> None:
         for path in paths:
             self.templates += 1
-            self._add_path(self.tries.setdefault(method, PathTrie()), path, template)
+            self._add_path(self.tries.setdefault(method, PathTrie(self.record_ids)), path, template)
             if "{" not in path:
                 self.exact[(method, path)] = template
                 self.exact[(method, path.rstrip("/") + "/")] = template
@@ -405,7 +412,7 @@ def _kinds(columns: Mapping[str, Iterable[str]]) -> dict[str, tuple[Kind, ...]]:
     return {column: tuple(map(Kind, kinds)) for column, kinds in columns.items()}
 
 
-def _read_back(entry: Mapping[str, Any]) -> ReadBack:
+def _read_back(entry: Mapping[str, Any], record_ids: RecordIds) -> ReadBack:
     css = entry.get("owner_css")
     parent = entry.get("parent")
     return ReadBack(
@@ -417,4 +424,5 @@ def _read_back(entry: Mapping[str, Any]) -> ReadBack:
         owner_path=tuple(entry.get("owner_path", ())),
         parent=(parent["entity"], tuple(parent["path"])) if parent else None,
         siblings={key: tuple(path) for key, path in entry.get("siblings", {}).items()},
+        record_ids=record_ids,
     )

@@ -1,7 +1,7 @@
 """What the address line and the body of a request name: record ids and the type of a record.
 
-Ids are kept only when they are plain decimal numbers, so that no other text of a request can reach the audit trail
-this way.
+Ids are kept only when they have the shape of the profile's record ids, so that no other text of a request can reach
+the audit trail this way.
 """
 
 import json
@@ -9,15 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
 
+from policies.record_id import RecordIds
+
 # More ids than this in one bulk request are cut; the operation then still counts as a bulk request.
 BULK_LIMIT = 10_000
-_ID_CHARS = frozenset("0123456789")
-
-
-def plain_id(text: str) -> str | None:
-    """A decimal record id of at most 20 digits, else None."""
-    text = text.strip()
-    return text if 0 < len(text) <= 20 and _ID_CHARS.issuperset(text) else None
 
 
 def type_id(parameters: Mapping[str, str], query: str) -> str:
@@ -35,7 +30,9 @@ def _pairs(text: str) -> list[tuple[str, str]]:
         return []
 
 
-def record_ids(names: Sequence[str], query: str, body: bytes | None, content_type: str) -> tuple[str, ...]:
+def record_ids(
+    names: Sequence[str], query: str, body: bytes | None, content_type: str, shape: RecordIds = RecordIds.NUMBER
+) -> tuple[str, ...]:
     """Record ids under any of `names`: lists such as `1,2,3` or repeated, in JSON numbers, texts or lists of them.
 
     From the urlencoded or JSON body where there is one, else from the query: a CRM that reads the body ignores the
@@ -51,7 +48,7 @@ def record_ids(names: Sequence[str], query: str, body: bytes | None, content_typ
     for name, value in pairs:
         if name in names:
             for part in value.split(","):
-                number = plain_id(part)
+                number = shape.canonical(part.strip())
                 if number is not None and len(found) < BULK_LIMIT:
                     found[number] = None
     return tuple(found)

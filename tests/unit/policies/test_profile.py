@@ -114,7 +114,7 @@ def test_read_back_asks_with_a_plain_id_and_tells_owner_parent_and_type(creme: P
     answer = b'{"result":[{"type":"mobile","party":1,"id":8,"party.":{"create_uid":4}}]}'
     assert back.read(200, answer) == ("4", "1", {"type": "mobile"})
     assert back.read(200, b"{}") == (None, None, {})
-    with pytest.raises(ValueError, match="decimal"):
+    with pytest.raises(ValueError, match="shape number"):
         back.request("8]}", "/crm/rpc/")
 
 

@@ -1,17 +1,20 @@
-"""Ids in address line and body: plain numbers only, and only where the CRM would read them."""
+"""Ids in address line and body: only what has the shape of one, and only where the CRM would read them."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.requests import BULK_LIMIT, names_field, plain_id, record_ids, type_id
+from policies.record_id import RecordIds
+from policies.requests import BULK_LIMIT, names_field, record_ids, type_id
 
 FORM = "application/x-www-form-urlencoded"
 
 
-@pytest.mark.parametrize(("text", "found"), [("15", "15"), (" 7 ", "7"), ("", None), ("1x", None), ("１", None)])
-def test_only_decimal_numbers_are_ids(text: str, found: str | None) -> None:
-    assert plain_id(text) == found
+def test_ids_of_another_shape_than_the_profiles_do_not_count() -> None:
+    given = "3f2b8c1e-5d4a-4b6c-9e7f-0a1b2c3d4e5f"
+    body = f"ids=7,{given.upper()}".encode()
+    assert record_ids(["ids"], "", body, FORM, RecordIds.UUID) == (given,)
+    assert record_ids(["ids"], "", body, FORM) == ("7",)
 
 
 def test_type_is_in_the_path_or_the_query() -> None:
