@@ -19,7 +19,7 @@ export PIP_CACHE_DIR := $(CACHE)/pip
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "  make demo CRM=tryton   the same with Tryton; CRM=bottle with BottleCRM"
+	@echo "  make demo CRM=tryton   the same with Tryton; CRM=djangocrm with DjangoCRM, CRM=bottle with BottleCRM"
 
 .venv/.made:
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed (Debian/Ubuntu: apt-get install python3 python3-venv)." >&2; exit 1; }

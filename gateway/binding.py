@@ -124,14 +124,14 @@ class Binding:
             return
         turned_away = signed_out(profile, status, fields)
         accepted = not turned_away and profile.accepted(operation, status, fields, body)
+        told = [] if turned_away else await self._told(exchange, profile, operation, accepted, status, fields, body)
         if operation.action is Action.CREATE and not turned_away:
-            await self._created(exchange, profile, operation, status, fields, body)
+            await self._created(exchange, profile, told)
         elif operation.action is Action.UPDATE and accepted:
             await self._vault.hold(exchange.tenant, exchange.held)
             await self._updated(exchange, profile, operation)
         if self._kept is not None and (exchange.kept or operation.touched):
-            told = profile.record_from_answer(operation, status, fields, body) if accepted else []
-            made = told[0] if len(told) == 1 else None
+            made = told[0] if accepted and len(told) == 1 else None
             if exchange.kept:
                 # A CRM that failed, or sends to its sign-in page, may have stored it; one that shows a form has not.
                 certain = not turned_away and not _says_nothing(status)
@@ -139,18 +139,43 @@ class Binding:
             elif made is not None and operation.action is Action.CREATE:
                 await self._kept.copy(exchange, profile.field_specs.values(), made)
 
-    async def _created(
-        self, exchange: Exchange, profile: Profile, operation: Operation, status: int, fields: Fields, body: bytes
-    ) -> None:
+    async def _told(
+        self,
+        exchange: Exchange,
+        profile: Profile,
+        operation: Operation,
+        accepted: bool,
+        status: int,
+        fields: Fields,
+        body: bytes,
+    ) -> list[RecordKey]:
+        """The records that a create made: its answer says so, or the CRM is asked."""
         keys = profile.record_from_answer(operation, status, fields, body)
+        if not keys and accepted and operation.action is Action.CREATE and exchange.newest is not None:
+            record = await exchange.newest.record(profile)
+            return [(operation.entity, record)] if record is not None else []
+        return keys
+
+    async def _created(self, exchange: Exchange, profile: Profile, keys: list[RecordKey]) -> None:
         if len(keys) == 1:
             await self._vault.bind(exchange.tenant, exchange.id, *keys[0])
             if exchange.files and self._files is not None:
                 await self._files.bind(exchange.tenant, exchange.files, *keys[0])
         owner = exchange.crm_user if profile.owner_source == "actor" else exchange.owner
         owned = [key for key in keys if key[0] in profile.owned_entities]
+        if owned and owned[0][0] in profile.owned_through:
+            owner = await self._through(exchange, profile, owned[0][0])
         if owner:
             await self._note(exchange, profile, owned, owner)
+
+    async def _through(self, exchange: Exchange, profile: Profile, entity: str) -> str | None:
+        """Whose the record is that a record of this entity has its owner from."""
+        key = profile.owned_through[entity].key(exchange.posted, profile.record_ids)
+        if key is None:
+            return None
+        now = self._clock()
+        await self._records.load(exchange.tenant, _with_number(profile, [key]), now)
+        return _known(self._records, exchange.tenant, key, now)
 
     async def _updated(self, exchange: Exchange, profile: Profile, operation: Operation) -> None:
         """An update that names an owner is no evidence (the CRM may ignore the field): who owns it is open then."""
@@ -160,11 +185,12 @@ class Binding:
             return
         now = self._clock()
         await self._records.load(exchange.tenant, _with_number(profile, keys), now)
-        doubtful = [
-            key
-            for key in keys
-            if profile.owner_in_doubt(operation, exchange.posted, _known(self._records, exchange.tenant, key, now))
-        ]
+        known = {key: _known(self._records, exchange.tenant, key, now) for key in keys}
+        if operation.entity in profile.owned_through:
+            other = await self._through(exchange, profile, operation.entity)
+            doubtful = [key for key in keys if known[key] != other]
+        else:
+            doubtful = [key for key in keys if profile.owner_in_doubt(operation, exchange.posted, known[key])]
         await self._note(exchange, profile, doubtful, "")
 
     async def _note(self, exchange: Exchange, profile: Profile, keys: list[RecordKey], owner: str) -> None:

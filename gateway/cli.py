@@ -63,7 +63,8 @@ def init(
         chosen = profile or guess_profile(upstream)
         if chosen is None:
             err.print("The CRM does not answer, or it is none that crmgate knows by itself.", style="yellow")
-            raise quit_with(UNUSABLE, "Say which it is with --profile (creme, tryton, or the path of a profile file).")
+            known = "creme, djangocrm, tryton, or the path of a profile file"
+            raise quit_with(UNUSABLE, f"Say which it is with --profile ({known}).")
         cli_profile.load_profile_plainly(chosen)
         try:
             settings = write_files(file, Start(upstream, chosen, public_url, console_url))

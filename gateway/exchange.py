@@ -14,6 +14,7 @@ from policies.profile import Operation
 if TYPE_CHECKING:
     from gateway.batch import Batch
     from gateway.block import Block
+    from gateway.newest import Newest
     from gateway.showing import Showing
     from gateway.unprotected import Words
 
@@ -128,14 +129,15 @@ class Exchange:
     CRM gets as a condition in another parameter; restored: that parameter → what was sent, what was given.
     columns: names of the columns of an answer that consists of bare rows, as the request gave them.
     unprotected: see gateway.unprotected. showing: what the CRM shows now of the record that is written, for roles that
-    may not write everything. batch: the parts of a request that holds several.
+    may not write everything. batch: the parts of a request that holds several. newest: asks which record a create has
+    made, where the profile says how.
     Every request makes one: a dataclass with that many default factories would take three times as long.
     """
 
     __slots__ = (
         "batch", "body", "caught", "cells_at", "client_address", "columns", "crm_user", "decision", "echoes", "files",
-        "head",
-        "held", "id", "kept", "language", "narrowed", "numbers", "operation", "own_words", "owner", "posted",
+        "head", "held", "id", "kept", "language", "narrowed", "newest", "numbers", "operation", "own_words", "owner",
+        "posted",
         "principal", "received_at", "restored", "retyped", "searched", "showing", "shown", "tenant", "typed",
         "unprotected", "written",
     )  # fmt: skip
@@ -175,5 +177,6 @@ class Exchange:
         self.numbers: dict[tuple[str, str, str], str] | None = None
         self.restored: dict[str, tuple[str, str]] = {}
         self.showing: Showing | None = None
+        self.newest: Newest | None = None
         self.columns: tuple[str, ...] = ()
         self.batch: Batch | None = None

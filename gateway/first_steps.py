@@ -24,6 +24,7 @@ from kms.local import LocalProvider
 _SIGNS = (
     ("/creme_login/", 200, "creme", "creme"),
     ("/", 405, "Method Not Allowed", "tryton"),
+    ("/en/123/789-login/", 200, "djangocrm.github.io", "djangocrm"),
 )
 _LEAD = {
     "gateway": "Where the users of the CRM connect.",

@@ -30,7 +30,7 @@ from gateway.tokenise import Tokeniser
 from gateway.treatment import UNDECLARED, Target, Treatment
 from gateway.unchanged import in_doubt
 from kms.scanner import Scanner
-from policies import comparison, selector
+from policies import comparison, form_row, selector
 from policies.comparison import Compared
 from policies.operation import StorageForm, with_record
 from policies.profile import Action, FieldSpec, Operation, Profile, SearchRule, Where
@@ -196,7 +196,7 @@ class Inward:
             if part.where is Where.FORM and not part.labels:
                 _require_fixed(operation, part)
                 exchange.owner = profile.owner_from_body(operation, part.named()) or exchange.owner
-                exchange.posted |= part.named_of(profile.owner_fields)
+                exchange.posted |= part.named_of(profile.posted_fields)
         exchange.columns = tuple(sorting.columns)
         self._search.comparing.require(exchange, sorting.compared)
         scanner = self._scanner(exchange.tenant)
@@ -289,6 +289,7 @@ class _Sorting:
             for path, operator, spec, rule in selector.search_operands(self.operation, part.where, leaves)
         }
         by_path = {one.path: one.leaf for one in found} if searching else {}
+        by_row = form_row.has_rows(self.operation)
         for one in found:
             if one.path in searching:
                 spec, rule = searching[one.path][1:]
@@ -313,7 +314,11 @@ class _Sorting:
                 if treatment is not selector.Treatment.LEAVE:
                     self.operands.append(Operand(one.leaf, None, declared=False))
                 continue
-            self.targets.append(self._target(one, treatment, spec))
+            ids = self.profile.record_ids
+            records = form_row.row_records(self.operation, one.path, leaves, ids) if by_row else None
+            if records == () and not one.leaf.text.strip():
+                treatment = selector.Treatment.LEAVE  # nothing in a new row, or in the row that scripts copy
+            self.targets.append(self._target(one, treatment, spec, records))
         if isinstance(part.container, json.JsonDocument):
             self.targets += self._emptied(part.container)
 
@@ -391,7 +396,14 @@ class _Sorting:
         queries = (rule for rule in self.operation.searches if rule.language and rule.where is where)
         return any(selector.matches(rule.selector, leaf.path) for rule in queries)
 
-    def _target(self, found: Found, treatment: selector.Treatment, spec: FieldSpec | None) -> Target:
+    def _target(
+        self,
+        found: Found,
+        treatment: selector.Treatment,
+        spec: FieldSpec | None,
+        records: tuple[str, ...] | None = None,
+    ) -> Target:
+        """records: of the row it stands in, where the form has rows."""
         leaf = found.leaf
         path = leaf.path if found.path == leaf.path else None
         if treatment is selector.Treatment.LEAVE:
@@ -400,10 +412,11 @@ class _Sorting:
             # A number without quotes is an id or an amount; only a profile can say that it is a phone.
             return Target(leaf, Treatment.LEAVE if leaf.bare else Treatment.WHOLE, path=path)
         alone = spec is not None and selector.names_one_place(self.operation, found.path, leaf.siblings, text=leaf.text)
+        alone = alone or bool(records and spec is not None)  # its row is one place, though the rule names many
         spec = spec or FieldSpec(self.operation.entity, UNDECLARED, None, FREE_TEXT_CHARS)
         if treatment is selector.Treatment.TEXT and spec.form is StorageForm.SURROGATE:
-            return Target(leaf, Treatment.TEXT, spec, alone=alone, path=path)
-        return Target(leaf, Treatment.VALUE, spec, alone=alone, path=path)
+            return Target(leaf, Treatment.TEXT, spec, records, alone, path)
+        return Target(leaf, Treatment.VALUE, spec, records, alone, path)
 
     def _labelled(self, found: Found) -> Target:
         """A cell of an imported file: its column label says what it is, in any language the profile knows."""

@@ -21,6 +21,7 @@ from gateway.delivery import deliver
 from gateway.exchange import Exchange, Head, Principal
 from gateway.faults import reason_for
 from gateway.network import Tenant, locate, require_same_site
+from gateway.newest import Newest
 from gateway.origin import is_rewritten
 from gateway.passage import AnswerAborted, Nonsense, Passage, record
 from gateway.refusal import (
@@ -65,6 +66,8 @@ async def handle(gw: Gateway, scope: Scope, receive: Receive, send: Send) -> Non
         if not exchange.decision.view.sees_everything and _is_write(exchange):
             for one in exchange.batch.exchanges if exchange.batch is not None else (exchange,):
                 one.showing = _showing(passage, passage.tenant, one)
+        if exchange.operation is not None and "newest" in exchange.operation.extra:
+            exchange.newest = Newest(passage.tenant, exchange, passage.cookies, passage.withheld)
         outgoing, rest = await _protect(passage, body)
         if passage.tenant.profile.credential_bodies:
             await require_live(passage, passage.tenant, outgoing)

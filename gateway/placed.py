@@ -46,7 +46,7 @@ class Placed:
         Raises KeysUnavailable, StoreUnavailable.
         """
         operation = exchange.operation
-        if operation is not None and (kind is Media.CSV or (kind is Media.XLSX and profile.digit_fields)):
+        if operation is not None and (kind is Media.CSV or (kind is Media.XLSX and profile.placed_in_workbooks)):
             return await self._table(exchange, profile, operation, kind, charset, body)
         rules = rules_of(profile.shown_rules, operation.id) if operation is not None and profile.shown_rules else ()
         if not rules or operation is None or kind not in (Media.HTML, Media.JSON):
@@ -86,7 +86,7 @@ class Placed:
             document = open_csv(body, charset) if kind is Media.CSV else open_xlsx(body)
         except BodyFault:
             return body  # what nobody can read as a table is rendered as the text it is
-        specs = {label: profile.field_for_label(label) for label in {leaf.path[0] for leaf in document.leaves}}
+        specs = {label: _own_field(profile, operation, label) for label in {leaf.path[0] for leaf in document.leaves}}
         if not any(_is_placed(spec, operation) for spec in specs.values()):
             return body
         rows: dict[str, list[tuple[FieldSpec | None, str]]] = {}
@@ -193,6 +193,12 @@ def _date_of(some: Sequence[Candidate], number: int | None) -> date | None:
 
 def _masked(spec: FieldSpec, day: date, mask_char: str) -> str:
     return mask.mask(str(spec.kind), day.isoformat(), char=mask_char)
+
+
+def _own_field(profile: Profile, operation: Operation, label: str) -> FieldSpec | None:
+    """What a column is: of fields that share their label the one of the records that are exported."""
+    spec = profile.field_for_label(label)
+    return None if spec is None else profile.field_specs.get((operation.entity, spec.name), spec)
 
 
 def _is_placed(spec: FieldSpec | None, operation: Operation) -> bool:

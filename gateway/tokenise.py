@@ -240,6 +240,8 @@ class Tokeniser:
             exchange.written.append((spec.entity, spec.name, value.kind))
             for record in work.places(target)[1:]:
                 work.shared.append((surrogate, Origin(spec.entity, spec.name, record)))
+            if exchange.newest is not None and value.kind == Kind.NAME and spec.entity == work.entity:
+                exchange.newest.names.add(surrogate)
             if value.kind == Kind.NAME:
                 row = id(target.leaf.siblings)
                 work.names.setdefault(row, {})[spec.name] = (value.clear.strip(), surrogate)

@@ -95,8 +95,10 @@ def in_other_form(target: Target) -> bool:
 
 
 def is_lines(target: Target) -> bool:
-    """Whether this is an address of several lines that has room for a surrogate in each."""
+    """Whether this is an address of several lines that has room for a surrogate in each, or a list of values."""
     spec, text = target.spec, target.leaf.text
+    if spec is not None and spec.several and spec.several in text:
+        return target.treatment is Treatment.VALUE
     if target.treatment is not Treatment.VALUE or spec is None or spec.kind != Kind.ADDRESS:
         return False
     lines = _LINE_BREAK.split(text)
@@ -105,12 +107,17 @@ def is_lines(target: Target) -> bool:
 
 
 def by_line(target: Target) -> list[Target]:
-    """An address line by line, so that the CRM breaks, joins and counts the lines of surrogates as it would theirs."""
+    """An address line by line, so that the CRM breaks, joins and counts the lines of surrogates as it would theirs.
+
+    A list of values value by value.
+    """
+    several = target.spec.several if target.spec is not None else ""
+    pattern = re.compile(rf"(\s*{re.escape(several)}\s*)") if several else _LINE_BREAK
     return [
         replace(
             target,
             leaf=Leaf(target.leaf.path, part, siblings=target.leaf.siblings),
-            treatment=Treatment.LEAVE if not part.strip() else Treatment.VALUE,
+            treatment=Treatment.LEAVE if not part.strip(several + " \t\r\n") else Treatment.VALUE,
         )
-        for part in _LINE_BREAK.split(target.leaf.text)
+        for part in pattern.split(target.leaf.text)
     ]

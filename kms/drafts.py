@@ -22,6 +22,7 @@ from kms.value_key import sealing as sealing_key
 from kms.work_store import EntryRow, OriginRow, StoredRow
 
 _PAD_TO = 16
+_DRAWS = 256  # six of 32 endings are digits: that none comes in so many draws does not happen
 NO_CELL = "-"
 """Instead of the exchange where there is none: such origins are never bound."""
 EXACT, FOLDED, NORMALISED, SPELLED = "exact", "folded", "normalised", "spelled"
@@ -258,4 +259,14 @@ class Maker:
         if one.kind in SERIALS:
             serial = 1 + self.below(SERIALS[one.kind] - 1)  # serial 0 is reserved
             return shapes_of.make_serial(secret, one.kind, serial, self.shapes)
-        return shapes_of.make_short_text(secret, one.kind, self.entropy(shapes_of.NAME_TOKEN_BYTES))
+        return self._short_text(one.kind, secret)
+
+    def _short_text(self, kind: str, secret: bytes) -> str:
+        """A surrogate that ends in a digit: a CRM that cuts titles ("Dr", "Md") out of names, wherever a space follows
+        them, would take its last letters for one."""
+        made = ""
+        for _ in range(_DRAWS):
+            made = shapes_of.make_short_text(secret, kind, self.entropy(shapes_of.NAME_TOKEN_BYTES))
+            if made[-1].isdecimal():
+                break
+        return made

@@ -8,6 +8,7 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -244,6 +245,12 @@ def facts(discoveries: Sequence[Mapping[str, str]], path: str, status: int, body
     return found
 
 
+def _leads_to(headers: Headers, pattern: str) -> bool:
+    """Whether the answer redirects to a path of this pattern (fnmatch; the query does not count)."""
+    location = next((value for name, value in headers if name.lower() == "location"), "")
+    return fnmatchcase(urlsplit(location).path, pattern)
+
+
 def accepted(
     rules: Sequence[Mapping[str, Any]], operation: Operation, status: int, headers: Headers, body: bytes
 ) -> bool:
@@ -255,6 +262,8 @@ def accepted(
         if rule["status"] != status or rule.get("media", media.strip().lower()) != media.strip().lower():
             continue
         if "without" in rule and rule["without"].encode() in body:
+            continue
+        if "location" in rule and not _leads_to(headers, rule["location"]):
             continue
         if "json_without" in rule:
             answer = _json(body)

@@ -48,7 +48,8 @@ class FieldSpec:
 
     kind None means free text: only its personal parts are replaced, or all of it where the form is `cell`. max_chars
     counts code points. dates, placeholder: how the CRM writes a date, and the date it holds instead (form `beside`).
-    digits, check: how many digits a number may have, and how its check digit is made (form `ff1`).
+    digits, check: how many digits a number may have, and how its check digit is made (form `ff1`). several: what stands
+    between several values in one field, "" where there is only one.
     """
 
     entity: str
@@ -60,6 +61,7 @@ class FieldSpec:
     placeholder: date | None = None
     digits: tuple[int, ...] = ()
     check: str = ""
+    several: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ class BodyRule:
     `*` (one step) and `**` (any steps); a form field that holds JSON: its name, then the path inside. by_sibling:
     (key, value → field) when a sibling key decides what the value is. by_column: (path of the header row, column name
     → field) for positional rows. by_shape: "email" or "phone" → field, when nothing else tells and the value looks
-    like one.
+    like one. row_id: of a form with rows (`contacts-0-phone`), the name in the same row that holds the record (`id`).
     """
 
     selector: tuple[str, ...]
@@ -78,6 +80,7 @@ class BodyRule:
     by_sibling: tuple[str, Mapping[str, FieldSpec]] | None = None
     by_column: tuple[tuple[str, ...], Mapping[str, FieldSpec | None]] | None = None
     by_shape: Mapping[str, FieldSpec] | None = None
+    row_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

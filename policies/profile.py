@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from policies import answers
+from policies.choice import Choice
 from policies.comparison import ComparisonRule
 from policies.condition import (
     Asked,
@@ -26,6 +27,7 @@ from policies.condition import (
     values_at,
 )
 from policies.dialect import DialectRules
+from policies.made import MadeRule
 from policies.matcher import PathTrie, plain_path
 from policies.operation import (
     REFUSED_READ,
@@ -42,6 +44,7 @@ from policies.operation import (
     Where,
     with_record,
 )
+from policies.owner import OwnedThrough
 from policies.places import Places
 from policies.query.table import Tables
 from policies.record_id import RecordIds
@@ -135,6 +138,7 @@ class Template:
 
     plain: Operation
     by_type: Mapping[str, "Template"] | None = None
+    choice: "Choice[Template] | None" = None
     rpc: bool = False
     needs_body: bool = False
     record_fields: tuple[str, ...] = ()
@@ -221,6 +225,8 @@ class Profile:
     places: Places = field(default_factory=Places)
     tables: Tables = field(default_factory=Tables)
     closed: bool = False
+    owned_through: Mapping[str, OwnedThrough] = field(default_factory=dict)
+    made_rules: Mapping[str, MadeRule] = field(default_factory=dict)
     record_ids: RecordIds = RecordIds.NUMBER
     comparisons: tuple[ComparisonRule, ...] = ()
     dialects: Mapping[str, DialectRules] = field(default_factory=dict)
@@ -281,6 +287,11 @@ class Profile:
             return UNMATCHED_WRITE if self.rpc is None else self.rpc.classify(body, content_type)
         if template.by_type is not None:
             template = template.by_type.get(self._type(type_id(parameters, query)), template)
+        if template.choice is not None:
+            variant = template.choice.pick(template, body, content_type)
+            if variant is None:
+                return UNMATCHED_WRITE
+            template = variant
         operation = template.plain
         if template.searching is not None and any(sign in query for sign in template.search_signs):
             operation = template.searching
@@ -348,7 +359,7 @@ class Profile:
         """
         if operation.action is not Action.CREATE or operation.entity not in self.owned_entities:
             return None
-        return self._posted_owner(leaves)
+        return None if operation.entity in self.owned_through else self._posted_owner(leaves)
 
     def owner_in_doubt(self, operation: Operation, leaves: Mapping[str, str], known: str | None) -> bool:
         """Whether an accepted update may have changed the owner, so that the gateway has to read the record itself."""
@@ -361,6 +372,17 @@ class Profile:
         if self.owner_source != "form":
             return None
         return next((leaves[name] for name in self.owner_fields if leaves.get(name)), None)
+
+    @cached_property
+    def posted_fields(self) -> tuple[str, ...]:
+        """Form fields that say whose a record is: they name an owner, or a record it has its owner from."""
+        return (*self.owner_fields, *(one.field for one in self.owned_through.values()))
+
+    def newest_address(self, operation: Operation, path: str) -> str | None:
+        """Where to ask which record a create has made whose answer does not say so; path: the create's own, raw."""
+        rule = self.made_rules.get(operation.id)
+        found = self._template("POST", path) if rule is not None else None
+        return rule.address(found[1]) if rule is not None and found is not None else None
 
     def crm_user_from_login(
         self,
@@ -420,6 +442,11 @@ class Profile:
     def digit_fields(self) -> tuple[FieldSpec, ...]:
         """Fields whose values stay digits in the CRM (form ff1)."""
         return tuple(spec for spec in self.field_specs.values() if spec.form is StorageForm.FF1)
+
+    @cached_property
+    def placed_in_workbooks(self) -> bool:
+        """Whether XLSX answers may hold values that only column and row tell: digits, or dates written as text."""
+        return bool(self.digit_fields) or self.source.get("dated_workbooks", False)
 
     @property
     def seals(self) -> bool:

@@ -16,11 +16,13 @@ from jsonschema import Draft202012Validator
 
 from policies import credential
 from policies.asked_file import column_rules, join, path_searches, search_clause, with_asked
+from policies.choice import Choice
 from policies.column import ColumnRule
 from policies.comparison import compile_comparisons
 from policies.dialect_file import Places as ArgumentPlaces
 from policies.dialect_file import compile_dialects, selects
 from policies.field_file import read_field, read_shown, selector_of
+from policies.made import MadeRule, read_made
 from policies.matcher import PathTrie, TemplateInvalid
 from policies.operation import (
     Action,
@@ -33,6 +35,7 @@ from policies.operation import (
     UploadRule,
     Where,
 )
+from policies.owner import read_through
 from policies.places import compile_places
 from policies.profile import Profile, ProfileInvalid, ReadBack, Template, Whoami, label_key
 from policies.query.table import compile_tables
@@ -92,6 +95,7 @@ class _Compiler:
         self.fields: dict[tuple[str, str], FieldSpec] = {}
         self.labels: dict[str, FieldSpec] = {}
         self.answers: dict[str, Mapping[str, Any]] = {}
+        self.made: dict[str, MadeRule] = {}
         self.tries: dict[str, PathTrie[Template]] = {}
         self.exact: dict[tuple[str, str], Template] = {}
         self.ids: dict[str, None] = {}
@@ -136,6 +140,8 @@ class _Compiler:
             owner_source=owner.get("source", "none"),
             owner_fields=tuple(owner.get("fields", ())),
             owned_entities=frozenset(owner.get("entities", ())),
+            owned_through=read_through(owner),
+            made_rules=self.made,
             record_pages=pages,
             answers=self.answers,
             tries=self.tries,
@@ -231,6 +237,7 @@ class _Compiler:
             (entry["sibling"], resolve(entry["fields"])) if "sibling" in entry else None,
             (tuple(column["header"]), self._columns(column["fields"], entity, place)) if column else None,
             resolve(entry["shape"]) if "shape" in entry else None,
+            entry.get("row_id", ""),
         )
 
     def _columns(self, names: Mapping[str, str], entity: str, place: str) -> dict[str, FieldSpec | None]:
@@ -295,6 +302,8 @@ class _Compiler:
             for key, typed in self.source["typed"].items():
                 by_type[key] = self._template(entry, typed["entity"], [*entry.get("rules", ()), *typed["rules"]])
             template = replace(template, by_type=by_type)
+        if "chosen_by" in entry:
+            template = self._chosen(entry, template)
         methods = entry.get("methods") or (["GET"] if template.plain.action in _READ_ACTIONS else ["POST"])
         for method in methods:
             self._paths(method, entry["paths"], template, entry.get("when"))
@@ -303,6 +312,15 @@ class _Compiler:
             shown = {"id": entry["id"] + "_form", "action": "read", "left_alone": entry.get("left_alone", False)}
             page = {**shown, **{key: entry[key] for key in ("entity", "typed", "ids_in", "paths") if key in entry}}
             self._operation(page)
+
+    def _chosen(self, entry: Mapping[str, Any], plain: Template) -> Template:
+        """Variants of an operation that a field of its form decides."""
+        common = {key: value for key, value in entry.items() if key not in ("chosen_by", "answer")}
+        made = {
+            value: self._template({**common, **one}, entry.get("entity", "record"), entry.get("rules", ()))
+            for value, one in entry["chosen_by"]["values"].items()
+        }
+        return replace(plain, choice=Choice(entry["chosen_by"]["form"], made), needs_body=True)
 
     def _paths(self, method: str, paths: Iterable[str], template: Template, when: Mapping[str, Any] | None) -> None:
         for path in paths:
@@ -332,7 +350,7 @@ class _Compiler:
             action=action,
             rules=self._rules(rules, entity, place),
             granted_write=entry.get("granted", True),
-            extra={**entry.get("extra", {}), **_column_choice(entry), **_redirect_part(entry)},
+            extra={**entry.get("extra", {}), **_column_choice(entry), **_redirect_part(entry), **_asks(entry)},
             searches=self._searches(entry.get("searches", ()), entity, place),
             uploads=tuple(
                 UploadRule(
@@ -368,6 +386,8 @@ class _Compiler:
     def _answer(self, name: str, rule: Mapping[str, Any] | None) -> None:
         self.ids[name] = None
         rule = rule or {}
+        if "newest" in rule:
+            self.made[name] = read_made(rule["newest"])
         if name in self.answers and self.answers[name] != rule:
             self.problems.append(f"operation {name}: two entries with this id expect different answers")
         self.answers[name] = rule
@@ -444,6 +464,10 @@ def _column_choice(entry: Mapping[str, Any]) -> dict[str, str]:
 def _redirect_part(entry: Mapping[str, Any]) -> dict[str, str]:
     part = entry.get("answer", {}).get("unless_part")
     return {"redirect_part": part} if part else {}
+
+
+def _asks(entry: Mapping[str, Any]) -> dict[str, str]:
+    return {"newest": "yes"} if "newest" in entry.get("answer", {}) else {}
 
 
 def _kinds(columns: Mapping[str, Iterable[str]]) -> dict[str, tuple[Kind, ...]]:

@@ -24,6 +24,7 @@ from gateway.demo.browser import Browser, BrowserFault
 from gateway.demo.children import Child, ChildFault
 from gateway.demo.creme import Creme
 from gateway.demo.crm import Crm, copy_state, ensure_installed, ensure_prepared
+from gateway.demo.django_crm import DjangoCrm
 from gateway.demo.driver import DriverFault
 from gateway.demo.environment import InstallFault
 from gateway.demo.filling import SignInFault
@@ -35,7 +36,12 @@ from gateway.demo.tryton import Tryton
 from gateway.opening import open_database
 from gateway.settings import Settings, cache_folder
 
-CRMS: Mapping[str, Callable[[], Crm]] = {"creme": Creme, "tryton": Tryton, "bottle": Bottle}
+CRMS: Mapping[str, Callable[[], Crm]] = {
+    "creme": Creme,
+    "djangocrm": DjangoCrm,
+    "tryton": Tryton,
+    "bottle": Bottle,
+}
 TOLD = (InstallFault, InterpreterMissing, ChildFault, DriverFault, SignInFault, BrowserFault)
 
 

@@ -5,7 +5,7 @@ The same calls go to the CRM itself or to the gateway in front of it; the driver
 
 import secrets
 from base64 import b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -15,6 +15,9 @@ from gateway.demo.bottle import LINKS, sign_in_links
 from gateway.demo.browser import Answer, Browser, BrowserFault, forms
 from gateway.demo.people import Organisation, Person
 from gateway.demo.tryton import DATABASE
+
+DJANGOCRM = "/en/123"
+"""Where its pages are: the language, and the first part of the path that each installation chooses."""
 
 
 class DriverFault(Exception):  # noqa: N818 - names what the CRM said
@@ -98,6 +101,74 @@ class CremeDriver:
         if answer.status != 302:
             raise DriverFault(f"{path} answered {answer.status}: {_complaints(answer)}")
         return urlsplit(answer.header("location")).path.rstrip("/").rpartition("/")[2]
+
+
+class DjangoCrmDriver:
+    """DjangoCRM through its own forms; a contact works for a company, so private customers share one of the user's."""
+
+    def __init__(self, browser: Browser) -> None:
+        self.browser = browser
+        self._pages: dict[str, Answer] = {}
+        self._login = ""
+        self._company = ""
+
+    def log_in(self, login: str, password: str) -> None:
+        """Fill the login form; raises DriverFault when DjangoCRM shows it again."""
+        page = self.browser.get(f"{DJANGOCRM}/789-login/").expect(200)
+        answer = self.browser.submit(
+            page, {"username": login, "password": password}, _with(page, "username"), follow=False
+        )
+        if answer.status != 302:
+            raise DriverFault(f"DjangoCRM did not let {login} in ({answer.status})")
+        self._login = login
+
+    def add_person(self, person: Person) -> str:
+        """Fill the contact form."""
+        self._company = self._company or self._own_company()
+        return self._add(
+            "contact",
+            "first_name",
+            {
+                "first_name": person.first_name,
+                "last_name": person.last_name,
+                "email": person.email,
+                "mobile": person.phone,
+                "birth_date": person.birthday.isoformat(),
+                "address": person.address,
+                "description": person.notes,
+                "company": self._company,
+            },
+        )
+
+    def add_organisation(self, organisation: Organisation) -> str:
+        """Fill the company form."""
+        return self._add(
+            "company",
+            "full_name",
+            {
+                "full_name": organisation.name,
+                "phone": organisation.phone,
+                "email": organisation.email,
+                "address": organisation.address,
+                "description": organisation.notes,
+            },
+        )
+
+    def _own_company(self) -> str:
+        name = f"Private customers of {self._login}"
+        return self._add("company", "full_name", {"full_name": name, "email": f"{self._login}@private.example.com"})
+
+    def _add(self, model: str, mark: str, values: dict[str, str]) -> str:
+        path = f"{DJANGOCRM}/crm/{model}/add/"
+        page = self._pages.get(path)
+        if page is None:
+            page = self._pages[path] = self.browser.get(path).expect(200)
+        # "Save and continue editing": its answer leads to the new record.
+        given: dict[str, str | None] = {**values, "_continue": "Save and continue editing"}
+        answer = self.browser.submit(page, given, _with(page, mark), follow=False)
+        if answer.status != 302:
+            raise DriverFault(f"{path} answered {answer.status}: {_complaints(answer)}")
+        return urlsplit(answer.header("location")).path.rstrip("/").split("/")[-2]
 
 
 class TrytonDriver:
@@ -210,10 +281,17 @@ class BottleDriver:
         return str(answer.json()["id"])
 
 
+DRIVERS: Mapping[str, Callable[[Browser], Driver]] = {
+    "creme": CremeDriver,
+    "djangocrm": DjangoCrmDriver,
+    "tryton": TrytonDriver,
+    "bottle": BottleDriver,
+}
+
+
 def make_driver(crm: str, browser: Browser) -> Driver:
     """The driver for a CRM by its name."""
-    makers: dict[str, Callable[[Browser], Driver]] = {"tryton": TrytonDriver, "bottle": BottleDriver}
-    return makers.get(crm, CremeDriver)(browser)
+    return DRIVERS[crm](browser)
 
 
 def _create(values: list[dict[str, Any]]) -> list[Any]:
@@ -235,5 +313,6 @@ def _with(page: Answer, name: str) -> int:
 def _complaints(answer: Answer) -> str:
     """Names of the fields a refused form complains about."""
     tree = LexborHTMLParser(answer.body)
-    named = [node.attributes.get("name") or "" for node in tree.css(".field-error input, .field-error textarea")]
+    marked = ".field-error input, .field-error textarea, .errors input, .errors textarea"
+    named = [node.attributes.get("name") or "" for node in tree.css(marked)]
     return ", ".join(sorted(filter(None, named))) or "the form was refused"

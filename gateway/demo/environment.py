@@ -56,9 +56,10 @@ def ensure_environment(folder: Path, lock_file: Path, progress: Progress, base: 
 
 def _install(python: Path, lock_file: Path, progress: Progress) -> None:
     total = sum(1 for line in lock_file.read_text().splitlines() if line[:1].isalpha())
-    command = [str(python), "-m", "pip", "install", "--require-hashes", "--no-input", "--disable-pip-version-check"]
+    # A lock file names everything; what it leaves out on purpose must not be asked for.
+    command = [str(python), "-m", "pip", "install", "--require-hashes", "--no-deps", "--no-input"]
     with subprocess.Popen(  # noqa: S603 - pip of the environment made above
-        [*command, "--progress-bar=off", "-r", str(lock_file)],
+        [*command, "--disable-pip-version-check", "--progress-bar=off", "-r", str(lock_file)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

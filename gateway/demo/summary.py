@@ -23,6 +23,8 @@ ABOUT: Mapping[str, str] = {
     "dpo": "console: requests of people, no CRM",
     "administrator": "console: users and roles, no CRM data",
 }
+# Where a CRM keeps its database, below the folder of the demo.
+DATABASES: Mapping[str, str] = {"Creme CRM": "creme/crm/crmproj/db.sqlite3", "DjangoCRM": "djangocrm/crm/db.sqlite3"}
 STEP = timedelta(seconds=totp.STEP_S)
 
 
@@ -92,11 +94,13 @@ def _things(crm: str, staff: Staff) -> Panel:
             f"Prove the trail: .venv/bin/crmgate audit verify --config .demo/{name}/crmgate.toml",
         ]
     else:
+        database = DATABASES[crm]
         lines = [
             f"Open the same contact as {manager} and as {sales}, in two browser profiles: two views of one record.",
             f"As {manager}, search a phone number in the CRM's own search box; then look for it in "
-            ".demo/creme/crm/crmproj/db.sqlite3: it is not there.",
-            "In another terminal: .venv/bin/crmgate audit tail --config .demo/creme/crmgate.toml",
+            f".demo/{database}: it is not there.",
+            "In another terminal: .venv/bin/crmgate audit tail --config "
+            f".demo/{database.partition('/')[0]}/crmgate.toml",
         ]
     numbered = "\n".join(f"{number}. {line}" for number, line in enumerate(lines, 1))
     return Panel(Text(numbered), title="three things to try", expand=False)

@@ -25,7 +25,8 @@ SWITCHES = (
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE *.localhost",
 )
 WAIT_MS = 20_000
-OWN_MAP = ".openstreetmap.org"  # Creme draws a map of every address
+# Creme draws a map of every address, DjangoCRM's pages take their icons from elsewhere.
+STRANGERS = (".openstreetmap.org", "fonts.googleapis.com", "fonts.gstatic.com")
 # Marks, and results of template payloads, that only a stored value brings: a handler, an address or a style of its own.
 _LOOK = """() => {
   const found = [];
@@ -50,7 +51,7 @@ _LOOK = """() => {
 class Probe:
     """What stored values did: (page, what). Requests to other hosts never leave.
 
-    strangers: hosts that the CRM's own map asks for, which is not a value's doing.
+    strangers: hosts that the CRM's own pages ask, which is not a value's doing.
     """
 
     host: str
@@ -80,7 +81,7 @@ class Probe:
         parts = urlsplit(request.url)
         if parts.netloc == self.host or parts.scheme not in ("http", "https", "ws", "wss"):
             return
-        if parts.netloc.endswith(OWN_MAP):
+        if parts.netloc.endswith(STRANGERS):
             self.strangers.add(parts.netloc)
         else:
             self.note(request.frame.url, f"request to {parts.netloc}")

@@ -34,7 +34,7 @@ _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 # Addresses stay without clear values: the same search by surrogate stands in links behind the gateway.
 _SEARCHED = re.compile(r"([?&](?:search-[a-z_]+-[a-z_]+|research|value)=)[^&]*")
 # A number is dialled alike with or without percent-encoding.
-_CALL = re.compile(r"tel:[^\s\"'<>]+")
+_CALL = re.compile(r"(?:tel:|viber://|https://wa\.me/)[^\s\"'<>]+")
 _TOKEN = "csrfmiddlewaretoken"
 
 

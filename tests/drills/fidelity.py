@@ -16,17 +16,17 @@ from rich.table import Table
 
 from gateway.demo.browser import Browser, BrowserFault
 from gateway.demo.driver import DriverFault, make_driver
-from tests.drills import fidelity_bottle, fidelity_creme, fidelity_tryton
+from tests.drills import fidelity_bottle, fidelity_creme, fidelity_djangocrm, fidelity_tryton
 from tests.drills.stack import MEMBERS, installed
 from tests.drills.workflow import Row, Seen, Verdict, Worker, Workflow, compare
-from tests.real.servers import CrmServer, bottle, creme, tryton
+from tests.real.servers import SERVERS, CrmServer
 
 WORKFLOWS = {
     "creme": fidelity_creme.WORKFLOWS,
+    "djangocrm": fidelity_djangocrm.WORKFLOWS,
     "tryton": fidelity_tryton.WORKFLOWS,
     "bottle": fidelity_bottle.WORKFLOWS,
 }
-_SERVERS = {"creme": creme, "tryton": tryton, "bottle": bottle}
 _EXCERPT = 16  # lines of a difference that are printed
 _STYLES = {Verdict.SAME: "green", Verdict.KNOWN: "yellow", Verdict.DIFFERENT: "bold red"}
 
@@ -52,7 +52,7 @@ def twins(name: str, *, jobs: bool) -> Iterator[tuple[Worker, Worker]]:
     """The manager at a CRM without the gateway, and at its twin through the gateway."""
     with contextlib.ExitStack() as stack:
         stack.enter_context(_one_order_of_sets())
-        servers: list[CrmServer] = [stack.enter_context(_SERVERS[name]()) for _ in range(2)]
+        servers: list[CrmServer] = [stack.enter_context(SERVERS[name]()) for _ in range(2)]
         if jobs and name == "creme":
             for server in servers:
                 stack.enter_context(fidelity_creme.job_manager(server))
@@ -124,7 +124,7 @@ def main() -> int:
     given = parser.parse_args()
     console = Console(highlight=False, width=150)
     different = 0
-    for name in tuple(WORKFLOWS) if given.crm == "all" else (given.crm,):
+    for name in WORKFLOWS if given.crm == "all" else (given.crm,):
         with console.status(f"{name}: starting two of them") as status:
             rows = compared(
                 name,

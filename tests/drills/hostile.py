@@ -6,8 +6,9 @@ what a field cannot hold never reaches the CRM.
 
 import argparse
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from rich.console import Console
 from rich.markup import escape
@@ -15,12 +16,13 @@ from rich.table import Table
 
 from gateway.demo.driver import CremeDriver, TrytonDriver
 from tests.drills import hostile_creme as creme_part
+from tests.drills import hostile_djangocrm as django_part
 from tests.drills import hostile_tryton as tryton_part
 from tests.drills.chromium import Desk, desks
 from tests.drills.hostile_creme import Tally
 from tests.drills.hostile_values import MASKS, SHORT, hostile_values
 from tests.drills.stack import Stack, installed
-from tests.real.servers import creme, tryton
+from tests.real.servers import SERVERS
 
 # Each runs, or leaves its mark, when it is markup; a probe that does not notice them proves nothing.
 CONTROLS = (
@@ -133,6 +135,34 @@ def _masks(sales: CremeDriver, outcome: Outcome) -> None:
             tally.expect(sent.status == 409, f"{name}: {sent.status}")
 
 
+def drill_djangocrm(stack: Stack, *, short: bool) -> Outcome:
+    """The same in DjangoCRM."""
+    values = hostile_values(SHORT) if short else hostile_values()
+    outcome = Outcome(len(values))
+    people = {who: stack.at_work(who).browser for who in ("manager", "sales")}
+    rows = django_part.packed(values, everywhere=not short)
+    stored = outcome.part("stored through the gateway")
+    firms = {who: django_part.company(one, values[n], stored) for n, (who, one) in enumerate(people.items())}
+    own = {
+        who: django_part.store(one, who, firms[who], rows[n::2], stored) for n, (who, one) in enumerate(people.items())
+    }
+    with desks(*people.values()) as opened:
+        for (role, _), desk in zip(people.items(), opened, strict=True):
+            others = [record for owner, records in own.items() if owner != role for record in records]
+            django_part.walk(desk, [*own[role], *others[: 2 if short else 8]], list(firms.values()))
+            hidden = frozenset({"phone"}) if role == "sales" else frozenset[str]()
+            django_part.round_trip(desk, own[role], outcome.part("unchanged in the form and after saving"), hidden)
+            _gather(outcome, role, desk)
+        control = outcome.part("control: the probe notices what does run")
+        for payload in CONTROLS:
+            control.expect(opened[0].noticed(payload), payload)
+    django_part.exports(people["manager"], own["manager"], outcome.part("export XLSX"))
+    django_part.refused(people["manager"], firms["manager"], outcome.part("refused before the CRM"), outcome.answers)
+    for browser in people.values():
+        browser.close()
+    return outcome
+
+
 def drill_tryton(stack: Stack, *, short: bool) -> Outcome:
     """The same values through JSON-RPC."""
     values = hostile_values(SHORT) if short else hostile_values()
@@ -149,6 +179,13 @@ def drill_tryton(stack: Stack, *, short: bool) -> Outcome:
     for driver in drivers.values():
         driver.browser.close()
     return outcome
+
+
+class _Drill(Protocol):
+    def __call__(self, stack: Stack, *, short: bool) -> Outcome: ...
+
+
+DRILLS: Mapping[str, _Drill] = {"creme": drill_creme, "djangocrm": drill_djangocrm, "tryton": drill_tryton}
 
 
 def report(console: Console, name: str, outcome: Outcome) -> int:
@@ -187,19 +224,16 @@ def report(console: Console, name: str, outcome: Outcome) -> int:
 
 
 def main() -> int:
-    """Run on both CRMs; 1 when anything executed, changed or went through."""
+    """Run on the CRMs asked for; 1 when anything executed, changed or went through."""
     parser = argparse.ArgumentParser(prog="make hostile", description=__doc__)
-    parser.add_argument("--crm", choices=("creme", "tryton", "both"), default="both")
+    parser.add_argument("--crm", choices=(*DRILLS, "all"), default="all")
     parser.add_argument("--short", action="store_true", help="as few values and pages as the tests use")
     given = parser.parse_args()
     console = Console(highlight=False, width=150)
     bad = 0
-    if given.crm in ("creme", "both"):
-        with creme() as server, installed(server) as stack:
-            bad += report(console, "creme", drill_creme(stack, short=given.short))
-    if given.crm in ("tryton", "both"):
-        with tryton() as server, installed(server) as stack:
-            bad += report(console, "tryton", drill_tryton(stack, short=given.short))
+    for name in DRILLS if given.crm == "all" else (given.crm,):
+        with SERVERS[name]() as server, installed(server) as stack:
+            bad += report(console, name, DRILLS[name](stack, short=given.short))
     return 1 if bad else 0
 
 

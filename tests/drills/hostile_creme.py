@@ -32,7 +32,7 @@ FORMULA = "=+-@\t\r"
 _NUMBER = re.compile(r"[+-]?[0-9][0-9 ().,/-]*")
 _VIEW = re.compile(r'value="(creme_core-userhf_[^"]+)"')
 # Wakes every script that waits for a mouse or the focus, on everything that carries a text of its own.
-_HOVER = """() => {
+HOVER = """() => {
   const some = 'a, [title], [data-tooltip], [aria-label], td, .fc-event, .history-line, .ui-creme-widget, img';
   for (const node of document.querySelectorAll(some))
     for (const kind of ['pointerover', 'mouseover', 'mouseenter', 'mousemove', 'focusin'])
@@ -163,7 +163,7 @@ def walk(desk: Desk, records: Sequence[Record], organisations: Sequence[str], me
 
 def hover(desk: Desk, kind: str) -> None:
     """Let the mouse pass over everything."""
-    desk.page.evaluate(_HOVER)
+    desk.page.evaluate(HOVER)
     for one in desk.page.locator(".fc-event, .history-line, td [title]").all()[:2]:
         if one.is_visible():
             one.hover(force=True, timeout=2000)

@@ -10,8 +10,8 @@ import dataclasses
 import random
 import sqlite3
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, closing
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -25,15 +25,11 @@ from gateway.demo.driver import BottleDriver, Driver, TrytonDriver
 from gateway.demo.people import Organisation, Person, make_organisations, make_people
 from tests.drills import leak_bottle
 from tests.drills.crawl import Walk, walk_creme, walk_tryton
+from tests.drills.crawl_djangocrm import walk_djangocrm
 from tests.drills.seek import READINGS, Seeker, Sought
 from tests.drills.stack import Stack, installed
-from tests.real.servers import CrmServer, bottle, creme, tryton
+from tests.real.servers import SERVERS
 
-SERVERS: dict[str, Callable[[], AbstractContextManager[CrmServer]]] = {
-    "creme": creme,
-    "tryton": tryton,
-    "bottle": bottle,
-}
 SEED = 20261122
 KINDS = ("e-mail", "phone", "ID", "card", "name", "address")
 AT_WORK = ("sales", "other_sales", "manager")  # roles with an account in the CRM
@@ -41,6 +37,7 @@ RECOGNISED = ("e-mail", "phone", "ID", "card")  # what needs no profile
 GENERIC = "generic"
 UNDECLARED = "undeclared name in prose"
 CLUSTER = "database file "
+PAGES = {"creme": walk_creme, "djangocrm": walk_djangocrm}
 
 
 @dataclass(slots=True)
@@ -153,8 +150,8 @@ def _walk(stack: Stack, role: str, seeded: Seeded, clear: list[str], limit: int,
     try:
         if name == "bottle":
             return leak_bottle.walk(browser, seeded.records, clear, limit, see)  # type: ignore[arg-type]
-        if name == "creme":
-            return walk_creme(browser, seeded.records, clear, limit, see)  # type: ignore[arg-type]
+        if name in PAGES:
+            return PAGES[name](browser, seeded.records, clear, limit, see)  # type: ignore[arg-type]
         if role in AT_WORK:
             assert isinstance(driver, TrytonDriver)
             return walk_tryton(driver, clear, limit, see)  # type: ignore[arg-type]

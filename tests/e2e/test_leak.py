@@ -14,5 +14,10 @@ def test_nothing_seeded_through_the_gateway_leaks_from_creme() -> None:
 
 
 @pytest.mark.timeout(900)
+def test_nothing_seeded_through_the_gateway_leaks_from_djangocrm() -> None:
+    assert drill("djangocrm", people=5, organisations=2, limit=60, console=Console(width=150)) == 0
+
+
+@pytest.mark.timeout(900)
 def test_nothing_seeded_through_the_gateway_leaks_from_tryton() -> None:
     assert drill("tryton", people=12, organisations=3, limit=250, console=Console(width=150)) == 0

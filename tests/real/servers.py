@@ -12,6 +12,7 @@ from gateway.demo.bottle import Bottle
 from gateway.demo.children import Child
 from gateway.demo.creme import Creme
 from gateway.demo.crm import Crm, CrmUser, copy_state, ensure_installed, ensure_prepared
+from gateway.demo.django_crm import DjangoCrm
 from gateway.demo.tryton import Tryton
 from gateway.settings import cache_folder
 
@@ -80,6 +81,11 @@ def creme() -> contextlib.AbstractContextManager[CrmServer]:
     return running(Creme())
 
 
+def djangocrm() -> contextlib.AbstractContextManager[CrmServer]:
+    """A running DjangoCRM."""
+    return running(DjangoCrm())
+
+
 def tryton() -> contextlib.AbstractContextManager[CrmServer]:
     """A running Tryton."""
     return running(Tryton())
@@ -88,6 +94,10 @@ def tryton() -> contextlib.AbstractContextManager[CrmServer]:
 def bottle() -> contextlib.AbstractContextManager[CrmServer]:
     """A running BottleCRM with its PostgreSQL."""
     return running(Bottle())
+
+
+SERVERS = {"creme": creme, "djangocrm": djangocrm, "tryton": tryton, "bottle": bottle}
+"""Every CRM by the name of its profile."""
 
 
 def _quiet(what: str, part: float) -> None:

@@ -11,7 +11,7 @@ from policies.profile import load_profile
 from policies.profile_file import PROFILES, read_source
 
 RUNNER = CliRunner()
-NAMES = ("creme", "tryton", "generic")
+NAMES = ("creme", "djangocrm", "tryton", "generic")
 
 
 def run(*arguments: str, given: str | None = None) -> tuple[int, str]:
@@ -97,7 +97,7 @@ def test_explain_of_a_body_that_is_not_there() -> None:
     assert "nowhere cannot be read" in said
 
 
-@pytest.mark.parametrize("name", ["creme", "tryton"])
+@pytest.mark.parametrize("name", ["creme", "djangocrm", "tryton"])
 def test_lint_finds_nothing_in_what_is_shipped(name: str) -> None:
     code, said = run("lint", name)
     assert code == 0, said
@@ -126,7 +126,7 @@ def test_lint_of_no_profile() -> None:
     assert run("lint", "nonsense")[0] == 2
 
 
-@pytest.mark.parametrize("name", ["creme", "tryton"])
+@pytest.mark.parametrize("name", ["creme", "djangocrm", "tryton"])
 def test_shipped_cases_are_understood(name: str) -> None:
     code, said = run("test", name)
     assert code == 0, said

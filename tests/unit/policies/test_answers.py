@@ -188,3 +188,18 @@ def test_rpc_error_in_a_200_is_no_success() -> None:
 def test_without_rules_any_status_below_400_is_success() -> None:
     assert answers.accepted((), CREATE, 204, [], b"")
     assert not answers.accepted((), CREATE, 409, [], b"")
+
+
+@pytest.mark.parametrize(
+    ("location", "took_effect"),
+    [
+        ("/en/123/crm/contact/", True),
+        ("http://127.0.0.1:1/en/123/crm/contact/5/change/?x=1", True),
+        ("/en/123/789-login/?next=/en/123/crm/contact/5/change/", False),
+        ("/en/123/", False),
+        ("", False),
+    ],
+)
+def test_a_redirect_counts_where_it_leads_to_what_was_written(location: str, took_effect: bool) -> None:
+    rules = ({"status": 302, "location": "/*/*/*/*/"},)
+    assert answers.accepted(rules, CREATE, 302, [("Location", location)], b"") is took_effect

@@ -9,7 +9,10 @@ from policies.profile import Profile, ProfileInvalid, load_profile
 
 SHIPPED = {
     name: read_cases(cases_path(name))
-    for name in ("creme", "tryton", "bottle", "salesforce", "dynamics", "zoho", "fxiaoke", "hubspot", "odoo", "neocrm")
+    for name in (
+        *("creme", "djangocrm", "tryton", "bottle"),
+        *("salesforce", "dynamics", "zoho", "fxiaoke", "hubspot", "odoo", "neocrm"),
+    )
 }
 
 
