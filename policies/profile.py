@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from policies import answers
+from policies.comparison import ComparisonRule
 from policies.condition import (
     Asked,
     Condition,
@@ -208,6 +209,7 @@ class Profile:
     shown_rules: tuple[ShownRule, ...] = ()
     places: Places = field(default_factory=Places)
     record_ids: RecordIds = RecordIds.NUMBER
+    comparisons: tuple[ComparisonRule, ...] = ()
     dialects: Mapping[str, DialectRules] = field(default_factory=dict)
     source: Mapping[str, Any] = field(default_factory=dict, repr=False)
 

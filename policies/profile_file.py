@@ -16,6 +16,7 @@ from jsonschema import Draft202012Validator
 
 from policies.asked_file import column_rules, join, path_searches, search_clause, with_asked
 from policies.column import ColumnRule
+from policies.comparison import compile_comparisons
 from policies.dialect_file import Places as ArgumentPlaces
 from policies.dialect_file import compile_dialects, selects
 from policies.field_file import read_field, read_shown, selector_of
@@ -112,6 +113,7 @@ class _Compiler:
         walk = compile_walk(source["walk"], self._field) if "walk" in source else None
         shown = tuple(rule for entry in source.get("shown", ()) for rule in self._shown(entry))
         places = compile_places(source.get("places", {}), self._field)
+        comparisons = compile_comparisons(source.get("comparisons", ()), self._field)
         if self.problems:
             raise ProfileInvalid(self.problems)
         owner = source.get("owner", {})
@@ -155,6 +157,7 @@ class _Compiler:
             shown_rules=shown,
             places=places,
             record_ids=self.record_ids,
+            comparisons=comparisons,
             dialects=dialects,
             source=source,
         )
@@ -253,6 +256,7 @@ class _Compiler:
                         entry.get("beside", {}),
                         {column: tuple(names) for column, names in entry.get("spread", {}).items()},
                         {column: tuple(names) for column, names in entry.get("spread_begins", {}).items()},
+                        entry.get("at_least", 0),
                         search_clause(entry),
                     )
                 )
