@@ -612,7 +612,11 @@ def test_queries_in_texts_and_bulk_jobs_of_neocrm_are_refused(neocrm: Office) ->
 
 def origins(stack: Stack, record: str) -> list[tuple[str, str, int]]:
     """(entity, field, number of values) that are known to be of a record."""
-    return asked(stack, "SELECT entity, field, count(*)::int FROM vault_origin WHERE record = %s GROUP BY 1, 2", record)
+    return asked(
+        stack,
+        "SELECT entity, field, count(*)::int FROM vault_origin WHERE record = %s GROUP BY 1, 2 ORDER BY 1, 2",
+        record,
+    )
 
 
 def trail_text(stack: Stack) -> str:
