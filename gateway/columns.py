@@ -2,12 +2,13 @@
 
 A filter takes the right to search by the field, an order or a group takes seeing it clear in every record, because they
 show how values compare. A column that the profile does not know may hold anything and is for those who see everything.
+(gateway.comparing judges the columns that a profile lists under `comparisons`; here nothing passes that is not listed.)
 """
 
 from collections.abc import Iterator, Mapping
 
 from gateway.exchange import Exchange
-from gateway.refusal import FIELD_NOT_SEARCHABLE, SEARCH_WHOLE_ONLY, Refusal
+from gateway.refusal import FIELD_NOT_ORDERED, FIELD_NOT_SEARCHABLE, SEARCH_WHOLE_ONLY, Refusal
 from gateway.sight import decided
 from policies.column import ColumnRule
 from policies.decision import FieldView, Form
@@ -19,7 +20,7 @@ _CONNECTIVES = frozenset({"&", "|", "!"})  # of domains in prefix form; two of t
 
 
 def require_columns(exchange: Exchange, operation: Operation, where: Where, leaves: Mapping[Path, str]) -> None:
-    """Refuse what would be an oracle: raises Refusal FIELD_NOT_SEARCHABLE, SEARCH_WHOLE_ONLY."""
+    """Refuse what would be an oracle: raises Refusal FIELD_NOT_SEARCHABLE, FIELD_NOT_ORDERED, SEARCH_WHOLE_ONLY."""
     view = decided(exchange).view
     for rule in operation.columns:
         if rule.where is not where:
@@ -30,7 +31,8 @@ def require_columns(exchange: Exchange, operation: Operation, where: Where, leav
             known = rule.known(name)
             if known is None:
                 if not view.sees_everything:
-                    raise Refusal(FIELD_NOT_SEARCHABLE, detail="column", fields=(path[-1],))
+                    reason = FIELD_NOT_ORDERED if rule.order else FIELD_NOT_SEARCHABLE
+                    raise Refusal(reason, detail="column", fields=(path[-1],))
                 continue
             _require(view, rule, rule.columns[known], operator)
 
@@ -58,12 +60,12 @@ def _require(view: FieldView, rule: ColumnRule, spec: FieldSpec | None, operator
     if spec is None or spec.kind is None:
         # Free text holds values of any kind.
         if rule.order and not view.sees_everything:
-            raise Refusal(FIELD_NOT_SEARCHABLE, detail="order")
+            raise Refusal(FIELD_NOT_ORDERED, detail="order")
         return
     if rule.order:
         right = view.rule(spec.entity, spec.name, spec.kind)
         if right.own is not Form.CLEAR or right.other is not Form.CLEAR or spec.form is not StorageForm.SURROGATE:
-            raise Refusal(FIELD_NOT_SEARCHABLE, detail="order", fields=(spec.name,))
+            raise Refusal(FIELD_NOT_ORDERED, detail="order", fields=(spec.name,))
         return
     if not view.rule(spec.entity, spec.name, spec.kind).searchable:
         raise Refusal(FIELD_NOT_SEARCHABLE, detail=spec.kind, fields=(spec.name,))

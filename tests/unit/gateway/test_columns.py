@@ -68,11 +68,11 @@ def test_filters(right: FieldRule, name: str, operator: str, expected: str) -> N
 @pytest.mark.parametrize(
     ("right", "text", "expected"),
     [
-        (MASKED, "id, -email", "field-not-searchable"),
-        (OWN, "email desc", "field-not-searchable"),
+        (MASKED, "id, -email", "field-not-ordered"),
+        (OWN, "email desc", "field-not-ordered"),
         (CLEAR, "email desc", "passes"),
-        (CLEAR, "note", "field-not-searchable"),
-        (CLEAR, "custom", "field-not-searchable"),
+        (CLEAR, "note", "field-not-ordered"),
+        (CLEAR, "custom", "field-not-ordered"),
         (HIDDEN, "id", "passes"),
     ],
 )
