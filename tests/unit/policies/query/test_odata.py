@@ -127,7 +127,8 @@ def test_a_value_is_one_operand_and_means_itself_again(value: str) -> None:
 
 WORDS = st.sampled_from(
     ["a", "b/c", "eq", "ne", "gt", "in", "and", "or", "not", "(", ")", ",", "'x'", "''", "5", "null", "true",
-     "contains", "tolower", "startswith", "desc", "$filter", "=", ";", "*", "groupby", "aggregate", "with", "as", "$count", "/"]
+     "contains", "tolower", "startswith", "desc", "$filter", "=", ";", "*", "groupby", "aggregate", "with", "as",
+     "$count", "/"]
 )  # fmt: skip
 
 
