@@ -243,8 +243,8 @@ class _Compiler:
                         entry.get("beside", {}),
                         {column: tuple(names) for column, names in entry.get("spread", {}).items()},
                         {column: tuple(names) for column, names in entry.get("spread_begins", {}).items()},
-                        entry.get("language", ""),
-                        entry.get("table", ""),
+                        language=entry.get("language", ""),
+                        table=entry.get("table", ""),
                     )
                 )
         return tuple(found)
