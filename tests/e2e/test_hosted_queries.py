@@ -51,6 +51,7 @@ def client(stack: Stack, role: str, scheme: str = "Bearer") -> Client:
 def clear_values(people: list[Person]) -> set[str]:
     """Everything about these people that the CRM must never have met."""
     found = {value for person in people for _, value in person.values} - {one.id_card for one in people}
+    found |= {one.birthday.isoformat() for one in people}
     return found | {one.last_name for one in people if len(one.last_name) > 2}
 
 
@@ -79,6 +80,7 @@ def as_contact(person: Person) -> dict[str, str]:
         "MailingStreet": person.address,
         "Description": f"asked to be called at {person.phone}",
         "LeadSource": "Web",
+        "Birthdate": person.birthday.isoformat(),
     }
 
 
@@ -173,6 +175,8 @@ def test_answers_hold_the_values_for_who_may_see_them(sf: Hosted) -> None:
     assert person.phone in row["Description"].replace(" ", "")
     read = sf.manager.call("GET", f"{BASE}/sobjects/Contact/{record}").expect(200).json()
     assert (read["Phone"], read["MailingStreet"]) == (person.phone, person.address)
+    (row,) = soql(sf.manager, f"SELECT Id, Birthdate FROM Contact WHERE Id = '{record}'").expect(200).json()["records"]
+    assert read["Birthdate"] == row["Birthdate"] == person.birthday.isoformat()
 
 
 def test_a_child_query_and_a_semi_join_are_asked_with_surrogates(sf: Hosted) -> None:
@@ -222,6 +226,8 @@ def test_a_restricted_role_sees_nothing_of_it(sf: Hosted) -> None:
         "SELECT Id FROM Contact WHERE Phone LIKE '138%'",
         "SELECT Id FROM Contact WHERE Secret__c = 'a'",
         "SELECT Id FROM Contact ORDER BY Secret__c",
+        "SELECT Id FROM Contact WHERE Birthdate > 1980-01-01",
+        "SELECT Id FROM Contact ORDER BY Birthdate",
         "SELECT LeadSource FROM Contact GROUP BY LeadSource HAVING MAX(Email) > 'm'",
         "SELECT Id FROM Account WHERE Id IN (SELECT Email FROM Contact)",
         "SELECT Id FROM Account WHERE Name = Phone",
@@ -303,6 +309,7 @@ def as_dataverse(person: Person) -> dict[str, str]:
         "address1_line1": person.address,
         "description": f"asked to be called at {person.phone}",
         "department": "Sales",
+        "birthdate": person.birthday.isoformat(),
     }
 
 
@@ -374,6 +381,7 @@ def test_annotations_and_expanded_records_follow_their_field(dynamics: Hosted) -
     assert row["contactid"] == record
     assert row["telephone1"] == row["telephone1" + dv.FORMATTED] == person.phone
     assert row["parentcustomerid_account"]["name"] == "Acme"
+    assert row["birthdate"] == person.birthday.isoformat()
     shown = odata(dynamics.sales, prefer=prefer, top="50", expand="parentcustomerid_account").expect(200).text
     nested = odata(dynamics.sales, "accounts", expand="contact_customer_accounts").expect(200).text
     assert [one for one in clear_values(PEOPLE) if one in shown + nested] == []
@@ -464,6 +472,7 @@ def as_zoho(person: Person) -> dict[str, Any]:
         "Mailing_Street": person.address,
         "Description": f"asked to be called at {person.phone}",
         "Lead_Source": "Web",
+        "Date_of_Birth": person.birthday.isoformat(),
     }
 
 
@@ -539,6 +548,7 @@ def test_zoho_shows_each_role_its_own(zoho: Hosted) -> None:
     record, person = next(iter(zoho.records.items()))
     (row,) = zoho.manager.call("GET", f"{zh.BASE}/Contacts/{record}").expect(200).json()["data"]
     assert (row["Email"], row["Last_Name"], row["Phone"]) == (person.email, person.last_name, person.phone)
+    assert row["Date_of_Birth"] == person.birthday.isoformat()
     shown = zoho.sales.call("GET", f"{zh.BASE}/Contacts?fields=Email,Full_Name&page=1").expect(200).text
     shown += zoho.sales.call("GET", f"{zh.BASE}/Contacts/{record}").expect(200).text
     shown += (

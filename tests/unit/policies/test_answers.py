@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from policies import answers
 from policies.matcher import PathTrie
 from policies.operation import Action, Operation
+from policies.record_id import RecordIds
 
 PAGES: PathTrie[str] = PathTrie()
 PAGES.add("/contact/{record}", "contact")
@@ -130,6 +131,34 @@ def test_every_credential_of_a_request_is_told() -> None:
 def test_no_credential_header_raises(text: str) -> None:
     headers = [("authorization", "Session " + text), ("cookie", text), ("authorization", text)]
     assert isinstance(answers.credentials(CREDENTIALS, headers), tuple)
+
+
+def test_a_created_record_is_told_by_a_header_with_its_address() -> None:
+    pages: PathTrie[str] = PathTrie(RecordIds.UUID)
+    pages.add("/api/contacts({record})", "contact")
+    rule = {"header": "odata-entityid", "json": [["contactid"]]}
+    record = "0a000000-0000-4000-8000-000000000001"
+
+    def told(url: str, body: bytes = b"", status: int = 204) -> list[tuple[str, str]]:
+        headers = [("OData-EntityId", url)] if url else []
+        return answers.records(rule, pages, CREATE, status, headers, body, RecordIds.UUID)
+
+    assert told(f"https://crm.example/api/contacts({record.upper()})") == [("contact", record)]
+    assert told("https://crm.example/api/accounts(1)") == []
+    assert told("", f'{{"contactid":"{record}"}}'.encode(), 201) == [("contact", record)]
+    assert told(f"https://crm.example/api/contacts({record})", status=404) == []
+
+
+def test_of_several_records_all_have_to_be_told() -> None:
+    rule = {"json": [["data", "*", "details", "id"]]}
+
+    def told(body: bytes) -> list[tuple[str, str]]:
+        return answers.records(rule, PathTrie(), CREATE, 201, [], body)
+
+    assert told(b'{"data":[{"details":{"id":"5"}}]}') == [("contact", "5")]
+    assert told(b'{"data":[{"details":{"id":"5"}},{"details":{"id":"6"}}]}') == [("contact", "5"), ("contact", "6")]
+    assert told(b'{"data":[{"details":{"id":"5"}},{"code":"INVALID_DATA","details":{}}]}') == []
+    assert told(b'{"data":{"details":{"id":"5"}}}') == []
 
 
 def test_selected_owner_is_read_from_a_page() -> None:

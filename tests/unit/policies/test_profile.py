@@ -34,6 +34,14 @@ def test_unknown_read_is_scanned_and_unknown_write_is_not_granted(profile: Profi
         assert (operation.id, operation.granted_write) == ("unmatched.write", False)
 
 
+@pytest.mark.parametrize("name", ["salesforce", "dynamics", "zoho"])
+def test_a_profile_with_query_languages_lets_no_other_spelling_of_an_address_by(name: str) -> None:
+    profile = load_profile(name)
+    for path in ("/no/such/page", "/Services/data/v60.0/query", "/services/data/v60.0//query", "/api/../api/data", "/"):
+        for method in ("GET", "HEAD", "OPTIONS", "POST"):
+            assert not profile.classify(method, path, "", b"", "").granted_write
+
+
 @given(
     method=st.sampled_from(["GET", "POST", "PUT", "HEAD", "", "get"]),
     path=st.text(max_size=60)
