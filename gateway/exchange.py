@@ -13,6 +13,7 @@ from policies.profile import Operation
 
 if TYPE_CHECKING:
     from gateway.block import Block
+    from gateway.identity.bearing import Bearing
     from gateway.showing import Showing
     from gateway.unprotected import Words
 
@@ -126,12 +127,13 @@ class Exchange:
     cells_at: cell → the places of the answer where the profile says whose it has to be. narrowed: search boxes that the
     CRM gets as a condition in another parameter; restored: that parameter → what was sent, what was given.
     unprotected: see gateway.unprotected. showing: what the CRM shows now of the record that is written, for roles that
-    may not write everything.
+    may not write everything. bearing: whom the gateway says that the person is, None where the client says it.
     Every request makes one: a dataclass with that many default factories would take three times as long.
     """
 
     __slots__ = (
-        "body", "caught", "cells_at", "client_address", "crm_user", "decision", "echoes", "files", "head", "held", "id",
+        "bearing", "body", "caught", "cells_at", "client_address", "crm_user", "decision", "echoes", "files", "head",
+        "held", "id",
         "kept", "language", "narrowed", "numbers", "operation", "own_words", "owner", "posted", "principal",
         "received_at", "restored", "retyped", "searched", "showing", "shown", "tenant", "typed", "unprotected",
         "written",
@@ -150,6 +152,7 @@ class Exchange:
         self.id, self.received_at, self.head = exchange_id, received_at, head
         self.tenant, self.client_address, self.crm_user, self.operation = tenant, client_address, crm_user, operation
         self.principal: Principal | None = None
+        self.bearing: Bearing | None = None
         self.decision: Decision | None = None
         self.language = "en"
         self.body = b""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from policies import answers
+from policies.carried import Carried
 from policies.matcher import PathTrie, plain_path
 from policies.operation import (
     UNMATCHED_READ,
@@ -184,6 +185,7 @@ class Profile:
     known_limits: tuple[str, ...]
     template_count: int = 0
     walk: Walk | None = None
+    carried: Carried | None = None
     shown_rules: tuple[ShownRule, ...] = ()
     places: Places = field(default_factory=Places)
     source: Mapping[str, Any] = field(default_factory=dict, repr=False)

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 from jsonschema import Draft202012Validator
 
+from policies.carried import compile_carried
 from policies.field_file import read_field, read_shown, selector_of
 from policies.matcher import PathTrie, TemplateInvalid
 from policies.operation import (
@@ -102,6 +103,10 @@ class _Compiler:
         walk = compile_walk(source["walk"], self._field) if "walk" in source else None
         shown = tuple(rule for entry in source.get("shown", ()) for rule in self._shown(entry))
         places = compile_places(source.get("places", {}), self._field)
+        carried, problems = compile_carried(
+            source.get("carried", {}), frozenset(source.get("cookies", {}).get("session", ()))
+        )
+        self.problems += problems if "carried" in source else []
         if self.problems:
             raise ProfileInvalid(self.problems)
         owner = source.get("owner", {})
@@ -142,6 +147,7 @@ class _Compiler:
             known_limits=tuple(source.get("known_limits", ())),
             template_count=self.templates,
             walk=walk,
+            carried=carried if "carried" in source else None,
             shown_rules=shown,
             places=places,
             source=source,

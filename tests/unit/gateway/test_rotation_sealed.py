@@ -304,7 +304,7 @@ CALLS = {
     "kms/tokens.py": 2, "kms/kind_keys.py": 3, "kms/upgrade.py": 1,
     "kms/blind.py": 4, "kms/rotation.py": 1, "kms/beside.py": 2, "kms/beside_rotation.py": 1, "kms/cells.py": 1,
     "kms/digits.py": 2,
-    "gateway/sealing.py": 1, "gateway/protect/credential.py": 1, "gateway/protect/change.py": 3, "gateway/files.py": 1,
+    "gateway/sealing.py": 1, "gateway/identity/sealing.py": 1, "gateway/protect/credential.py": 1, "gateway/protect/change.py": 3, "gateway/files.py": 1,
     "gateway/composition_egress.py": 1, "gateway/rotation_sealed.py": 1,
 }  # fmt: skip
 
