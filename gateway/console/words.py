@@ -46,6 +46,9 @@ REASONS: Mapping[str, str] = {
     "crm-signed-in": N_("Signed in to the CRM on behalf"),
     "crm-signed-out": N_("Signed out of the CRM"),
     "crm-sign-out-failed": N_("CRM did not take the sign-out"),
+    "oidc-code-given": N_("OpenID code given"),
+    "oidc-signed-in": N_("Signed in to the CRM by OpenID"),
+    "oidc-refused": N_("OpenID sign-in refused"),
     "crm-login-stored": N_("CRM login stored"),
     "crm-login-forgotten": N_("CRM login deleted"),
     # decision

@@ -23,9 +23,9 @@ class Door:
     base: str
     opened: list[Browser] = field(default_factory=list)
 
-    def join(self, role: str, crm_key: str = "") -> Member:
+    def join(self, role: str, crm_key: str = "", *, login: str = "") -> Member:
         """A new account at this tenant with both factors; crm_key: the CRM's own key of the person."""
-        member = Member(f"{role}.{fresh_id()}", role, pyotp.random_base32())
+        member = Member(login or f"{role}.{fresh_id()}", role, pyotp.random_base32())
         ids = {member.login: crm_key} if crm_key else {}
         asyncio.run(provision(self.stack.settings, [member], ids, self.tenant))
         return member

@@ -14,6 +14,7 @@ from gateway.demo.browser import Answer, Browser, forms
 from gateway.demo.driver import CremeDriver, TrytonDriver
 from gateway.demo.people import make_people
 from gateway.demo.tryton import DATABASE
+from policies.enforcer import DEFAULT_POLICY
 from tests.drills.stack import Stack, installed
 from tests.e2e.database import sql
 from tests.e2e.tenants import ACCOUNT_CRM, Door
@@ -26,6 +27,7 @@ CARRIED = """
 mode = "stored"
 api_clients = true
 [tenant.calls]
+policy = "{policy}"
 upstream = "{upstream}"
 profile = "tryton"
 public_url = "https://calls.localhost:{port}"
@@ -45,8 +47,10 @@ def crms() -> Iterator[tuple[CrmServer, CrmServer]]:
 
 
 @pytest.fixture(scope="module")
-def stack(crms: tuple[CrmServer, CrmServer]) -> Iterator[Stack]:
-    extra = CARRIED.replace("{upstream}", crms[1].url).replace("{database}", DATABASE)
+def stack(crms: tuple[CrmServer, CrmServer], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    policy = tmp_path_factory.mktemp("policy") / "calls.csv"
+    policy.write_text(DEFAULT_POLICY.read_text() + "p, manager, *, kind:phone, clear, any, deny\n")
+    extra = CARRIED.replace("{upstream}", crms[1].url).replace("{database}", DATABASE).replace("{policy}", str(policy))
     with installed(crms[0], extra, {}) as made:
         yield made
 
@@ -79,6 +83,12 @@ class Office:
         browser = self.door.sign_in(self.door.join(role))
         self.enter(browser, login, self.crm.passwords[login]).expect(303)
         return browser
+
+    def direct(self) -> Browser:
+        """A browser at the CRM itself, past the gateway."""
+        made = Browser(self.crm.url)
+        self.door.opened.append(made)
+        return made
 
     def entries(self, operation: str) -> list[dict[str, Any]]:
         """Entries of the audit trail about one operation."""
@@ -198,7 +208,7 @@ def test_the_sign_in_pages_of_the_crm_are_closed(forms_crm: Office) -> None:
 
 
 def test_a_stolen_session_of_the_crm_is_worth_nothing_at_the_gateway(forms_crm: Office) -> None:
-    direct = CremeDriver(Browser(forms_crm.crm.url))
+    direct = CremeDriver(forms_crm.direct())
     direct.log_in("root", forms_crm.crm.passwords["root"])
     browser = forms_crm.at_work("manager", "wang.manager")
     stolen = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
@@ -231,7 +241,7 @@ def test_calls_need_no_login_of_their_own_and_none_of_the_client_counts(calls_cr
     (made,) = driver.call("model.party.party.read", [[record], ["create_uid", "name"], {}])
     assert str(made["create_uid"]) == calls_crm.crm.user_ids["lin.sales"]
     assert made["name"] == person.full_name
-    direct = TrytonDriver(Browser(calls_crm.crm.url))
+    direct = TrytonDriver(calls_crm.direct())
     direct.log_in("wang.manager", calls_crm.crm.passwords["wang.manager"])
     browser.extra_headers["authorization"] = direct.browser.extra_headers["authorization"]
     second = int(driver.add_person(next(PEOPLE)))
@@ -256,3 +266,90 @@ def test_the_administrator_enters_a_login_and_calls_survive_the_end_of_a_session
     assert calls_crm.tried() == before + 1
     driver.browser.post("/.crmgate/sign-out", {}, headers={"origin": driver.browser.base}, follow=False).expect(303)
     assert calls_crm.sessions() == 0
+
+
+# -- two CRMs behind one gateway share nothing
+
+
+def test_a_session_of_one_crm_is_none_at_the_other(forms_crm: Office, calls_crm: Office) -> None:
+    browser = forms_crm.at_work("manager", "wang.manager")
+    stranger = calls_crm.door.browser()
+    stranger.cookies.update(browser.cookies)
+    assert refused(stranger.get("/").expect(401)) == "sign-in-required"
+    moved = stranger.get(ACCOUNT_CRM, follow=False).expect(303)
+    assert moved.header("location").startswith("/.crmgate/sign-in")
+
+
+def test_a_surrogate_of_one_crm_opens_nothing_at_the_other(forms_crm: Office, calls_crm: Office) -> None:
+    person, browser = next(PEOPLE), forms_crm.at_work("manager", "wang.manager")
+    record = CremeDriver(browser).add_person(person)
+    assert person.email in browser.get(f"/persons/contact/{record}").expect(200).text
+    direct = CremeDriver(forms_crm.direct())
+    direct.log_in("root", forms_crm.crm.passwords["root"])
+    edit = direct.browser.get(f"/persons/contact/edit/{record}").expect(200)
+    form = next(one for one in forms(edit) if any(name == "last_name" for name, _ in one.fields))
+    held = dict(form.fields)
+    surrogates = [held["email"], held["mobile"], held["last_name"]]
+    assert not {person.email, person.phone, person.last_name} & set(surrogates)
+    past = TrytonDriver(calls_crm.direct())
+    past.log_in("wang.manager", calls_crm.crm.passwords["wang.manager"])
+    through = TrytonDriver(calls_crm.at_work("manager", "wang.manager"))
+    for driver in (past, through):  # written past the gateway, and through it
+        (party,) = driver.call("model.party.party.create", [[{"name": " ".join(surrogates)}], {}])
+        for name in surrogates:
+            way = {"party": party, "type": "other", "value": name}
+            driver.call("model.party.contact_mechanism.create", [[way], {}])
+        ways = through.call("model.party.contact_mechanism.search", [[["party", "=", party]], 0, 9, None, {}])
+        shown = json.dumps(
+            [
+                through.call("model.party.party.read", [[party], ["name", "rec_name"], {}]),
+                through.call("model.party.contact_mechanism.read", [ways, ["value", "rec_name"], {}]),
+            ],
+            ensure_ascii=False,
+        )
+        for clear in (person.email, person.phone, person.last_name):
+            assert clear not in shown
+    assert not sql(
+        forms_crm.door.stack.settings,
+        "SELECT 1 FROM vault a JOIN vault b ON a.surrogate = b.surrogate AND a.tenant = 'main' AND b.tenant = 'calls'",
+    )
+
+
+def test_the_same_person_is_somebody_else_at_each_crm_under_other_rules(forms_crm: Office, calls_crm: Office) -> None:
+    member = forms_crm.door.join("manager")
+    twin = calls_crm.door.join("manager", login=member.login)
+    here, there = forms_crm.door.sign_in(member), calls_crm.door.sign_in(twin)
+    forms_crm.enter(here, "wang.manager", forms_crm.crm.passwords["wang.manager"]).expect(303)
+    assert refused(there.get("/").expect(403)) == "crm-login-missing"  # what is stored for one is not for the other
+    calls_crm.enter(there, "lin.sales", calls_crm.crm.passwords["lin.sales"]).expect(303)
+    one, other = next(PEOPLE), next(PEOPLE)
+    mine = CremeDriver(here).add_person(one)
+    party = int(TrytonDriver(there).add_person(other))
+    page = here.get(f"/persons/contact/{mine}").expect(200).text
+    ways = TrytonDriver(there).call(
+        "model.party.contact_mechanism.search", [[["party", "=", party], ["type", "=", "mobile"]], 0, 1, None, {}]
+    )
+    (way,) = TrytonDriver(there).call("model.party.contact_mechanism.read", [ways, ["value"], {}])
+    assert one.phone[-4:] in page.replace(" ", "")
+    assert one.email in page
+    assert other.phone not in way["value"].replace(" ", "")  # the other CRM's policy masks phones for managers
+    crm_users = {
+        office.door.tenant: {e["crm_user"] for e in office.entries(operation) if e["actor_login"] == member.login}
+        for office, operation in ((forms_crm, "contact.create"), (calls_crm, "party.create"))
+    }
+    assert crm_users == {"main": {"wang.manager"}, "calls": {"lin.sales"}}
+
+
+def test_rights_over_a_record_number_stay_with_its_crm(forms_crm: Office, calls_crm: Office) -> None:
+    person, settings = next(PEOPLE), forms_crm.door.stack.settings
+    record = CremeDriver(forms_crm.at_work("manager", "wang.manager")).add_person(person)
+    mine = forms_crm.crm.user_ids["lin.sales"]
+    sales = forms_crm.at_work("sales", "lin.sales")
+    note = "INSERT INTO crm_record (tenant, entity, record, owner, seen_at) VALUES (%s, %s, %s, %s, now()) RETURNING 1"
+    for entity in ("contact", "*"):
+        assert sql(settings, note, calls_crm.door.tenant, entity, record, mine)
+    assert person.first_name not in sales.get(f"/persons/contact/{record}").expect(200).text
+    sql(settings, "UPDATE crm_record SET owner = %s WHERE tenant = 'main' AND record = %s", mine, record)
+    forms_crm.door.stack.restart_gateway()  # it remembers owners; the same fact of this CRM opens the record
+    sales = forms_crm.at_work("sales", "lin.sales")
+    assert person.first_name in sales.get(f"/persons/contact/{record}").expect(200).text

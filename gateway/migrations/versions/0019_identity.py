@@ -54,16 +54,19 @@ TABLES = (
     """,
     """
     CREATE TABLE oidc_code (
-        tenant     text NOT NULL,
-        code_hash  bytea NOT NULL,
-        client     text NOT NULL,
-        session_id text NOT NULL,
-        told       jsonb NOT NULL,
-        expires_at timestamptz NOT NULL,
-        used_at    timestamptz,
+        tenant        text NOT NULL,
+        code_hash     bytea NOT NULL,
+        client        text NOT NULL,
+        session_id    text NOT NULL,
+        told          jsonb NOT NULL,
+        expires_at    timestamptz NOT NULL,
+        used_at       timestamptz,
+        token_hash    bytea UNIQUE,
+        token_expires timestamptz,
         PRIMARY KEY (tenant, code_hash)
     )
     """,
+    "CREATE INDEX oidc_code_expiry ON oidc_code (expires_at)",
 )
 SEALED = ("crm_login", "identity_key")
 
