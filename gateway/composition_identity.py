@@ -123,7 +123,7 @@ def _keys(name: str, wanted: IdentitySettings, store: IdentityStore, sealer: Ide
     given = None
     if wanted.key_file is not None:
         given = read_key(wanted.key_file, wanted.algorithm, f"tenant.{name}.identity.key_file")
-    lifetime = timedelta(seconds=wanted.lifetime_s)
+    lifetime = timedelta(seconds=max(wanted.lifetime_s, wanted.token_s))
     return SigningKeys(
         name, wanted.algorithm, store, sealer, utc_now, secrets.token_bytes, wanted.key_days, lifetime, given
     )

@@ -36,7 +36,7 @@ def oidc_of(
             settings.tenants[name].public_url.rstrip("/") + BASE,
             _clients(name, wanted.clients),
             wanted.algorithm,
-            timedelta(seconds=wanted.lifetime_s),
+            timedelta(seconds=wanted.token_s),
         )
         known = KnownLogins(name, wanted.login, identities.logins, utc_now)
         hosts[name] = OidcHost(provider, identities.keys[name], known, _Allowed(name, policies))

@@ -76,7 +76,10 @@ class IdentitySettings:
     audience: str = setting("", "jwt: who the token is for; the CRM has to compare it")
     issuer: str = setting("", "jwt: who says so; default: public_url of the CRM")
     algorithm: Algorithm = setting(Algorithm.ES256, "jwt, oidc: RS256 or ES256")
-    lifetime_s: float = setting(60.0, "jwt, oidc: seconds that a token is good for", least=10)
+    lifetime_s: float = setting(60.0, "jwt: seconds that a token is good for", least=10)
+    token_s: float = setting(
+        300.0, "oidc: seconds that tokens are good for; clients take what ends within a minute for ended", least=120
+    )
     key_file: Path | None = setting(
         None, "jwt, oidc: PEM of the signing key; default: keys of our own, sealed and renewed"
     )

@@ -17,7 +17,9 @@ from urllib.parse import unquote_plus, urlencode
 from gateway.identity.config import RelyingParty
 
 BASE = "/.crmgate/oidc"
-AUTHORIZE, TOKEN, USERINFO, JWKS = f"{BASE}/authorize", f"{BASE}/token", f"{BASE}/userinfo", f"{BASE}/jwks.json"
+AUTHORIZE, JWKS = f"{BASE}/authorize", f"{BASE}/jwks.json"
+# Where programs ask, without a page of ours behind them: see gateway.console.guard.
+TOKEN, USERINFO = "/.crmgate/api/oidc/token", "/.crmgate/api/oidc/userinfo"
 DISCOVERY = f"{BASE}/.well-known/openid-configuration"
 SCOPES = ("openid", "profile")
 CODE_LIFE = timedelta(seconds=60)

@@ -160,9 +160,12 @@ def installed(
 
 def _merged(text: str, extra: str) -> str:
     """Settings with `[section]` lines of `extra` in the place of what their sections set; new sections are added."""
-    section = ""
+    section, listed = "", False
     for line in extra.strip().splitlines():
-        if line.startswith("["):
+        listed = line.startswith("[[") or (listed and not line.startswith("["))
+        if listed:  # one of several: never in the place of another
+            text += f"{'' if text.endswith(chr(10)) else chr(10)}{line}\n"
+        elif line.startswith("["):
             section = line
             if f"{section}\n" not in text:
                 text += f"\n{section}\n"
