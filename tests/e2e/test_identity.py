@@ -1,11 +1,15 @@
 """Whom a CRM takes a person for, through `crmgate serve`: asserted, carried, and for programs; on real CRMs."""
 
 import json
+import socket
+import ssl
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
@@ -13,7 +17,8 @@ from gateway.identity.pages import JWKS_PATH
 from tests.drills.stack import Stack, installed
 from tests.e2e.database import sql
 from tests.e2e.tenants import Door
-from tests.e2e.wire import ask, head
+from tests.e2e.wire import ask, head, read
+from tests.real.certificates import Authority
 from tests.real.plain import PROFILE, Plain, plain
 
 pytestmark = pytest.mark.real
@@ -40,6 +45,8 @@ migrated = true
 api_clients = true
 [network]
 trusted_proxies = ["127.0.0.1"]
+[gateway]
+client_ca = "{ca}"
 """
 
 
@@ -50,8 +57,14 @@ def upstream() -> Iterator[Plain]:
 
 
 @pytest.fixture(scope="module")
-def stack(upstream: Plain) -> Iterator[Stack]:
-    extra = ASSERTED.replace("{upstream}", upstream.url).replace("{profile}", str(PROFILE))
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("ca"))
+
+
+@pytest.fixture(scope="module")
+def stack(upstream: Plain, authority: Authority) -> Iterator[Stack]:
+    extra = ASSERTED.replace("{ca}", str(authority.ca))
+    extra = extra.replace("{upstream}", upstream.url).replace("{profile}", str(PROFILE))
     with installed(upstream, extra, {}) as made:  # type: ignore[arg-type]
         yield made
 
@@ -180,6 +193,27 @@ def test_a_program_is_refused_without_a_good_token_from_a_good_place(programs: D
     listed = programs.command("client", "list")
     assert "revoked" in listed
     assert good not in listed
+
+
+def test_a_program_that_has_to_show_a_certificate_shows_it(
+    programs: Door, authority: Authority, upstream: Plain
+) -> None:
+    right, wrong = authority.pair("robot"), authority.pair("other")
+    shown = x509.load_pem_x509_certificate(right.certificate.read_bytes()).fingerprint(hashes.SHA256()).hex()
+    token = add(programs, "sealed", "--certificate", shown)
+    answers = {}
+    for name, pair in (("right", right), ("wrong", wrong), ("none", None)):
+        context = ssl.create_default_context(cafile=str(programs.stack.home.authority))
+        if pair is not None:
+            context.load_cert_chain(pair.certificate, pair.key)
+        plain_socket = socket.create_connection(("127.0.0.1", programs.stack.home.port), timeout=60)
+        with context.wrap_socket(plain_socket, server_hostname="programs.localhost") as connection:
+            host = programs.base.removeprefix("https://")
+            connection.sendall(f"GET /mtls HTTP/1.1\r\nHost: {host}\r\nX-Crmgate-Client: {token}\r\n\r\n".encode())
+            answers[name] = read(connection)
+    assert {name: one.status for name, one in answers.items()} == {"right": 200, "wrong": 403, "none": 403}
+    assert answers["wrong"].reason == answers["none"].reason == "client-not-here"
+    assert upstream.times("/mtls") == 1
 
 
 def test_a_program_may_do_what_its_roles_may(programs: Door) -> None:

@@ -15,6 +15,7 @@ from gateway.demo.driver import CremeDriver, TrytonDriver
 from gateway.demo.people import make_people
 from gateway.demo.tryton import DATABASE
 from policies.enforcer import DEFAULT_POLICY
+from tests.drills.chromium import desks
 from tests.drills.stack import Stack, installed
 from tests.e2e.database import sql
 from tests.e2e.tenants import ACCOUNT_CRM, Door
@@ -157,6 +158,41 @@ def test_a_person_enters_the_crm_login_once_and_never_holds_its_session(forms_cr
     assert office.tried() == before + 2
     where = sql(office.door.stack.settings, "SELECT blob FROM crm_login WHERE tenant = 'main'")
     assert not any(office.crm.passwords["wang.manager"].encode() in bytes(blob) for (blob,) in where)
+
+
+def test_in_a_browser_one_sign_in_leads_through_to_the_crm(forms_crm: Office, tmp_path: Path) -> None:
+    member, login = forms_crm.door.join("manager"), "wang.manager"
+    with desks(forms_crm.door.browser()) as (desk,):
+        page = desk.page
+        page.goto(f"{desk.base}/persons/contacts")
+        page.fill("input[name=login]", member.login)
+        page.fill("input[name=password]", member.password)
+        page.click("button[type=submit]")
+        page.fill("input[name=code]", member.code())
+        page.click("button[type=submit]")
+        page.wait_for_url("**/.crmgate/account/crm?problem=crm-login-missing*")
+        page.screenshot(path=str(tmp_path / "crm-login.png"))
+        page.goto(page.url + "&lang=zh_Hans")
+        assert page.locator("h1").inner_text() == "您的 CRM 登录信息"
+        page.screenshot(path=str(tmp_path / "crm-login-zh.png"))
+        page.fill("#crm_login", login)
+        page.fill("#crm_secret", "wrong")
+        page.click("button[type=submit]")
+        page.wait_for_selector("#problem")
+        page.screenshot(path=str(tmp_path / "crm-login-wrong.png"))
+        page.fill("#crm_secret", forms_crm.crm.passwords[login])
+        page.click("main form button[type=submit]")
+        page.wait_for_url(f"{desk.base}/persons/contacts")
+        assert "Wang" in page.content()
+        page.screenshot(path=str(tmp_path / "crm.png"))
+        names = {cookie["name"] for cookie in page.context.cookies()}
+        assert "__Host-crmgate" in names
+        assert "sessionid" not in names
+        page.goto(f"{desk.base}/persons/contact/add")
+        page.fill("input[name=last_name]", "Muster")
+        page.click("form button[type=submit], form input[type=submit]")
+        page.wait_for_url("**/persons/contact/[0-9]*")
+        assert "Muster" in page.content()
 
 
 def test_the_forms_of_the_crm_work_and_own_records_are_own(forms_crm: Office) -> None:
