@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import NoReturn
 from weakref import WeakValueDictionary
 
+from audit.log import AuditUnavailable
 from gateway.access.sessions import Sessions
 from gateway.answer import Answer
 from gateway.binding import signed_out
@@ -43,6 +44,7 @@ from gateway.refusal import (
     Refusal,
 )
 from gateway.upstream import Pool
+from kms.store import StoreUnavailable
 from policies.carried import Carried
 from policies.operation import Action
 
@@ -170,12 +172,19 @@ class CarriedSessions:
             await self._sign_out(held, client)
 
     async def sweep(self, now: datetime) -> None:
-        """End what nobody used for as long as a gateway session may rest; one of the sweeps of a server."""
+        """End what nobody used for as long as a gateway session may rest; one of the sweeps of a server.
+
+        Raises StoreUnavailable where the trail is away: what it could not be told of is ended the next time.
+        """
         idle = self._sessions.timeouts.idle
         for key, held in list(self._held.items()):
             if now - held.used_at >= idle:
                 self._drop(key, held)
-                await self._sign_out(held, "")
+                try:
+                    await self._sign_out(held, "")
+                except AuditUnavailable as fault:
+                    self._held.setdefault(key, held)
+                    raise StoreUnavailable from fault
         self._pauses = {key: until for key, until in self._pauses.items() if until > now}
 
     async def close(self) -> None:

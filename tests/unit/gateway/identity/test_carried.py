@@ -19,6 +19,7 @@ from gateway.identity.store import LoginRow
 from gateway.installation import Installation
 from gateway.refusal import Refusal
 from kms.provider import KeysUnavailable
+from kms.store import StoreUnavailable
 from policies.operation import Action, Operation
 from policies.profile import load_profile
 from tests.unit.gateway.glue import NOW
@@ -305,6 +306,18 @@ async def test_what_nobody_used_is_ended() -> None:
     await sessions.bear(exchange())
     await sessions.sweep(site.now + timedelta(minutes=29))
     assert not any(b"logout" in body for body in site.asked)
+    await sessions.sweep(site.now + timedelta(minutes=31))
+    assert site.noted[-1] == "crm-signed-out"
+
+
+async def test_an_end_that_the_trail_does_not_take_is_made_again() -> None:
+    site = Site()
+    sessions = site.sessions()
+    await sessions.bear(exchange())
+    site.trail_fault = "crm-signed-out"
+    with pytest.raises(StoreUnavailable):
+        await sessions.sweep(site.now + timedelta(minutes=31))
+    site.trail_fault = ""
     await sessions.sweep(site.now + timedelta(minutes=31))
     assert site.noted[-1] == "crm-signed-out"
 
