@@ -240,13 +240,24 @@ def test_without_limits_or_with_odd_ones_no_program_is_made(programs: Door) -> N
 
 
 def test_who_came_in_for_whom_is_in_the_trail(programs: Door, header: Door) -> None:
-    programs_seen = entries(programs)
-    assert {one["actor_login"] for one in programs_seen if one["operation"] == "page.read"} >= {"sync", "far"}
-    assert any(one["operation"] == "client.add" and one["fields"]["target"] == "sync" for one in programs_seen)
-    assert any(one["operation"] == "client.revoke" for one in programs_seen)
-    reasons = {one["reason"] for one in programs_seen if one["operation"] == "identity.sign_in"}
-    assert reasons >= {"crm-signing-in", "crm-signed-in"}
-    header_seen = entries(header)
-    assert {one["crm_user"] for one in header_seen if one["operation"] == "page.read"} >= {"wang.in.crm"}
-    assert any(one["reason"] == "crm-login-unknown" and one["kind"] == "refusal" for one in header_seen)
-    assert "key-of-the-crm" not in json.dumps(programs_seen)
+    token = add(programs, "traced", "--network", "127.0.0.1")
+    programs.browser().get("/traced", headers={"x-crmgate-client": token}).expect(200)
+    programs.command("client", "revoke", "traced")
+    seen = entries(programs)
+    mine = [one for one in seen if one["actor_login"] == "traced"]
+    assert {one["crm_user"] for one in mine if one["operation"] == "page.read"} == {"robot"}
+    assert [one["reason"] for one in mine if one["kind"] == "identity"] == ["crm-signing-in", "crm-signed-in"]
+    told = [one["operation"] for one in seen if one["fields"].get("target") == "traced"]
+    assert told == ["client.add", "client.revoke"]
+    assert "key-of-the-crm" not in json.dumps(seen)
+    known, unknown = header.join("manager"), header.join("manager")
+    header.command("user", "crm-login", known.login, "--crm", "traced.in.crm")
+    header.sign_in(known).get("/traced").expect(200)
+    header.sign_in(unknown).get("/traced").expect(403)
+    seen = entries(header)
+    assert {one["crm_user"] for one in seen if one["actor_login"] == known.login and one["kind"] == "outcome"} == {
+        "traced.in.crm"
+    }
+    assert [one["reason"] for one in seen if one["actor_login"] == unknown.login and one["kind"] == "refusal"] == [
+        "crm-login-unknown"
+    ]
