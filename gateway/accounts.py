@@ -19,7 +19,7 @@ from gateway.access.sessions import Sessions, Timeouts
 from gateway.access.store import UserStore
 from gateway.access.tokens import new_id
 from gateway.access.users import Users
-from gateway.database import open_pool
+from gateway.database import Pool, open_pool
 from gateway.opening import open_keyring, sealing_of
 from gateway.sealing import KeyringSealer
 from gateway.settings import Settings
@@ -40,6 +40,7 @@ class Accounts:
     users: Users
     keyring: Keyring
     log: AuditLog
+    pool: Pool
 
     async def record(self, operation: str, target: str, change: str = "") -> None:
         """Write into the audit trail that somebody at this machine changed an account."""
@@ -90,7 +91,7 @@ async def open_accounts(settings: Settings, tenant: str, dsn: str) -> AsyncItera
             roles=sorted(Enforcer(()).load(settings.tenants[tenant].policy or DEFAULT_POLICY).roles),
             issuer=settings.access.issuer,
         )
-        yield Accounts(tenant, users, keyring, log)
+        yield Accounts(tenant, users, keyring, log, pool)
     finally:
         await log.close()
         await keyring.close()

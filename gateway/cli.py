@@ -13,7 +13,7 @@ import uvloop
 from rich.markup import escape
 
 from gateway import check as checks
-from gateway import cli_audit, cli_evidence, cli_keys, cli_profile, cli_protect, cli_users
+from gateway import cli_audit, cli_clients, cli_evidence, cli_keys, cli_profile, cli_protect, cli_users
 from gateway.accounts import utc_now
 from gateway.check_words import LANGUAGES, WEIGHTS, say
 from gateway.cli_shell import (
@@ -40,6 +40,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(cli_users.app, name="user")
+app.add_typer(cli_clients.app, name="client")
 app.add_typer(cli_audit.app, name="audit")
 app.add_typer(cli_evidence.app, name="evidence")
 app.add_typer(cli_keys.app, name="keys")

@@ -21,8 +21,11 @@ from gateway.access.store import LoginTaken
 from gateway.access.totp import CodeWrong
 from gateway.access.user import AppUser
 from gateway.access.users import AccountRefused, Profile
-from gateway.accounts import Accounts, open_accounts
+from gateway.accounts import Accounts, open_accounts, utc_now
 from gateway.cli_shell import PROBLEM, FileOption, TenantOption, out, quit_with, settings_of, tenant_of, told_plainly
+from gateway.composition_identity import logins_of
+from gateway.identity.config import IdentityMode
+from gateway.identity.crm_login import CrmLoginInvalid, checked
 from gateway.opening import open_database
 from gateway.settings import Settings
 
@@ -115,6 +118,39 @@ def roles(
     _run(config, tenant, work)
 
 
+@app.command("crm-login")
+def crm_login(
+    login: Login,
+    crm: Annotated[str, typer.Option("--crm", help="The name the CRM knows the person by; asked when left out.")] = "",
+    remove: Annotated[bool, typer.Option("--remove", help="Forget what is stored.")] = False,
+    tenant: TenantOption = "",
+    config: FileOption = None,
+) -> None:
+    """Store a person's CRM login; where crmgate signs people in (mode = "stored") its password is asked, too."""
+
+    async def work(accounts: Accounts, settings: Settings) -> None:
+        user = await _find(accounts, login)
+        kept = logins_of(settings, accounts.pool, accounts.keyring)
+        if remove:
+            await accounts.record("user.crm_login_forgotten", user.id)
+            await kept.forget(accounts.tenant, user.id)
+            await accounts.users.end_sessions(user, "crm-login-changed")
+            out.print(f"The CRM login of {user.login} is deleted.", markup=False)
+            return
+        stored = settings.identity_of(accounts.tenant).mode is IdentityMode.STORED
+        name = crm or await asyncio.to_thread(typer.prompt, "CRM login")
+        secret = None
+        if stored:
+            secret = await asyncio.to_thread(typer.prompt, "CRM password", hide_input=True, confirmation_prompt=True)
+        checked(name, secret)
+        await accounts.record("user.crm_login", user.id)
+        await kept.keep(accounts.tenant, user.id, name, secret, "command-line", utc_now())
+        await accounts.users.end_sessions(user, "crm-login-changed")
+        out.print(f"The CRM login of {user.login} is stored; open sessions have ended.", markup=False)
+
+    _run(config, tenant, work)
+
+
 @app.command("reset-code")
 def reset_code(login: Login, here: Here = False, tenant: TenantOption = "", config: FileOption = None) -> None:
     """Forget password and authenticator app of an account and invite the person anew."""
@@ -173,6 +209,8 @@ def _run(config: Path | None, tenant: str, work: Callable[[Accounts, Settings], 
             raise quit_with(PROBLEM, f"The account cannot be made like this: {refused.problem}") from None
         except PasswordRefused as refused:
             raise quit_with(PROBLEM, f"This password cannot be used: {refused.problem}") from None
+        except CrmLoginInvalid as invalid:
+            raise quit_with(PROBLEM, f"This CRM login cannot be stored: {invalid.problem}") from None
         except CodeWrong:
             raise quit_with(PROBLEM, "The code is not right. Try again with: crmgate user reset-code") from None
         finally:

@@ -37,6 +37,8 @@ from gateway.collaborators import Limits
 from gateway.composition_arrivals import ArrivalNeeds, lookouts_of
 from gateway.composition_durable import open_durable
 from gateway.composition_egress import EgressNeeds, egress_of
+from gateway.composition_identity import Identities, identities_of
+from gateway.composition_oidc import oidc_of
 from gateway.console.app import make_console_app
 from gateway.console.deps import ConsoleDeps, Crm
 from gateway.console.look import Look, read_look
@@ -48,6 +50,8 @@ from gateway.digit_sight import DigitSight
 from gateway.digits import DigitFields, means_something
 from gateway.egress.store import EgressStore
 from gateway.files import Files
+from gateway.identity.oidc_pages import oidc_routes
+from gateway.identity.pages import identity_routes
 from gateway.installation import Installation
 from gateway.inward import Inward
 from gateway.kept import KeptFields
@@ -235,6 +239,12 @@ async def _assemble(
     tenants = {one.host: tenant_of(name, one, installations[name]) for name, one in settings.tenants.items()}
     for tenant in tenants.values():
         stack.push_async_callback(tenant.pool.close)
+    identities = identities_of(
+        settings, database, keyring, audit, accounts.sessions, installations, list(tenants.values())
+    )
+    for close in identities.closing:
+        stack.push_async_callback(close)
+    tenants = {host: identities.of(tenant) for host, tenant in tenants.items()}
     signer = ensure_signer(settings.checkpoint_key_path)
     keeper = Keeper(
         database,
@@ -261,7 +271,11 @@ async def _assemble(
     whoami = Whoami({tenant.name: tenant for tenant in tenants.values()})
     refusals = RefusalCounter(lambda: new_id("a", secrets.token_bytes))
     look = read_look()
-    access = access_deps(accounts, audit, look, refusals, installations)
+    policies = Policies(
+        bundles, frozenset(name for name, one in settings.tenants.items() if one.posture is Posture.DENY)
+    )
+    access = access_deps(accounts, audit, look, refusals, installations, identities)
+    openid = oidc_of(settings, database, access, identities, policies)
     trail = TrailReader(database, dsn, signer.verifier, settings.checkpoint_folder)
     console = console_deps(settings, access, database, trail, keyring, bundles, installations, keeper)
     clear = Unprotected(scanners.__getitem__, migrated, limits.bodies)
@@ -273,9 +287,7 @@ async def _assemble(
         tenants=MappingProxyType(tenants),
         installations=installations,
         network=Network(settings.network.trusted_proxies),
-        enforcer=Policies(
-            bundles, frozenset(name for name, one in settings.tenants.items() if one.posture is Posture.DENY)
-        ),
+        enforcer=policies,
         sessions=accounts.sessions,
         audit=audit,
         watch=watch,
@@ -300,11 +312,13 @@ async def _assemble(
         ),
         files=files,
         keeper=keeper,
-        sign_in_app=make_sign_in_app(access),
+        sign_in_app=make_sign_in_app(access, [*identity_routes(identities.deps(access)), *oidc_routes(openid)]),
         console_app=make_console_app(console),
         sweeps=(
             UserStore(database).sweep,
             SessionStore(database).sweep,
+            *identities.sweeps,
+            openid.store.sweep,
             EgressStore(database).sweep,
             OrphanSweep(
                 Orphans(VaultStore(database), persons, timedelta(days=settings.persons.backup_days)),
@@ -347,6 +361,7 @@ def access_deps(
     look: Look,
     refusals: RefusalCounter,
     installations: Mapping[str, Installation],
+    identities: Identities,
 ) -> AccessDeps:
     """Dependencies of the sign-in pages on the CRM's host."""
 
@@ -363,6 +378,8 @@ def access_deps(
         new_id=lambda: new_id("a", secrets.token_bytes),
         count_refusal=count,
         crm_cookies=lambda tenant: sorted(installations[tenant].session_cookies) if tenant in installations else (),
+        leaving=identities.leave,
+        crm_logins=frozenset(identities.stored),
     )
 
 

@@ -14,6 +14,7 @@ from policies.profile import Operation
 if TYPE_CHECKING:
     from gateway.batch import Batch
     from gateway.block import Block
+    from gateway.identity.bearing import Bearing
     from gateway.newest import Newest
     from gateway.showing import Showing
     from gateway.unprotected import Words
@@ -130,16 +131,15 @@ class Exchange:
     columns: names of the columns of an answer that consists of bare rows, as the request gave them.
     unprotected: see gateway.unprotected. showing: what the CRM shows now of the record that is written, for roles that
     may not write everything. batch: the parts of a request that holds several. newest: asks which record a create has
-    made, where the profile says how.
+    made, where the profile says how. bearing: whom the gateway says that the person is, None where the client says it.
     Every request makes one: a dataclass with that many default factories would take three times as long.
     """
 
     __slots__ = (
-        "batch", "body", "caught", "cells_at", "client_address", "columns", "crm_user", "decision", "echoes", "files",
-        "head", "held", "id", "kept", "language", "narrowed", "newest", "numbers", "operation", "own_words", "owner",
-        "posted",
-        "principal", "received_at", "restored", "retyped", "searched", "showing", "shown", "tenant", "typed",
-        "unprotected", "written",
+        "batch", "bearing", "body", "caught", "cells_at", "client_address", "columns", "crm_user", "decision", "echoes",
+        "files", "head", "held", "id", "kept", "language", "narrowed", "newest", "numbers", "operation", "own_words",
+        "owner", "posted", "principal", "received_at", "restored", "retyped", "searched", "showing", "shown", "tenant",
+        "typed", "unprotected", "written",
     )  # fmt: skip
 
     def __init__(
@@ -155,6 +155,7 @@ class Exchange:
         self.id, self.received_at, self.head = exchange_id, received_at, head
         self.tenant, self.client_address, self.crm_user, self.operation = tenant, client_address, crm_user, operation
         self.principal: Principal | None = None
+        self.bearing: Bearing | None = None
         self.decision: Decision | None = None
         self.language = "en"
         self.body = b""

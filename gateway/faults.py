@@ -41,6 +41,7 @@ from kms.stream import StreamInvalid
 # Stages that hang: which collaborator is meant.
 _HANGING = {
     "access": STORE_UNAVAILABLE,
+    "identity": CRM_SLOW,
     "body": CLIENT_SLOW,
     "protect": KEYS_UNAVAILABLE,
     "audit": AUDIT_UNAVAILABLE,
@@ -74,7 +75,7 @@ _ANSWER_BODY: tuple[tuple[type[Exception], Reason], ...] = (
     (body.DecompressionLimit, ANSWER_TOO_LARGE),
     (body.BodyFault, CRM_ANSWER_UNREADABLE),
 )
-_REQUEST_STAGES = frozenset({"", "access", "body", "protect"})
+_REQUEST_STAGES = frozenset({"", "access", "identity", "body", "protect"})
 
 
 @dataclass(frozen=True, slots=True)

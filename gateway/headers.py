@@ -12,6 +12,7 @@ from typing import Any
 
 from gateway.block import Block
 from gateway.exchange import Exchange, Head
+from gateway.identity.bearing import Bearing, flat
 from gateway.network import Tenant
 from gateway.refusal import AMBIGUOUS_FRAMING, METHOD_REFUSED, Refusal
 from gateway.target import split_target
@@ -19,6 +20,7 @@ from gateway.target import split_target
 TARGET = "crmgate.target"  # scope key: the raw request target
 MEMORY = "crmgate.memory"  # scope key: the Memory of the connection
 RESPOND = "crmgate.respond"  # scope key: answers whole and at once, see gateway.cycle.Cycle.respond
+CERTIFICATE = "crmgate.certificate"  # scope key: SHA-256 in hex of the client's certificate, "" without one
 SESSION_COOKIE = "__Host-crmgate"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -190,8 +192,19 @@ def upstream_headers(
         _require_line(referer or "")
     _require_line(target)
     out = [f"{head.method} {target} HTTP/1.1\r\n"]
-    block = head.block
-    if block is not None and pairs is block.pairs and content_type is None and referer is None and not withheld:
+    block, bearing = head.block, exchange.bearing
+    if bearing is not None:
+        out += _fields_for(
+            head,
+            tenant,
+            pairs,
+            asset=asset,
+            content_type=content_type,
+            referer=referer,
+            withheld=withheld,
+            bearing=bearing,
+        )
+    elif block is not None and pairs is block.pairs and content_type is None and referer is None and not withheld:
         lines = block.lines
         if lines is None or lines[0] is not tenant or lines[1] is not asset:
             block.lines = lines = (tenant, asset, "".join(_fields_for(head, tenant, pairs, asset=asset)))
@@ -224,14 +237,16 @@ def _fields_for(
     content_type: str | None = None,
     referer: str | None = None,
     withheld: Collection[str] = (),
+    bearing: Bearing | None = None,
 ) -> list[str]:
     """The client's fields as lines for the CRM, without those about its body."""
     origins = tenant.origins
     out = [f"host: {origins.upstream_host}\r\n"]
     named = _named_by_connection(head)
+    stays = bearing.drops.union(map(flat, tenant.profile.credential_headers)) if bearing is not None else ()
     for name, value in head.headers:
         if line := _passing(name):
-            if name not in named:
+            if name not in named and not (stays and flat(name) in stays):
                 out.append(f"{line}{value}\r\n")
         elif name == "origin":
             out.append(f"origin: {origins.upstream if value.lower() == origins.public else value}\r\n")
@@ -247,6 +262,9 @@ def _fields_for(
     if not asset:
         out.append("accept-encoding: identity\r\n")  # an answer we have to read would only be packed to be unpacked
     jar = [f"{name}={value}" for name, value in pairs if not is_ours(name) and name not in withheld]
+    if bearing is not None:
+        jar += [f"{name}={value}" for name, value in bearing.cookies]
+        out.append(bearing.lines)
     if jar:
         out.append(f"cookie: {'; '.join(jar)}\r\n")
     return out

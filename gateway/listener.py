@@ -7,6 +7,7 @@ other versions, heads that are too large or too slow. `httptools.parse_url` is n
 """
 
 import asyncio
+import hashlib
 import ssl
 from collections.abc import Callable
 from typing import Any, cast
@@ -20,7 +21,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from gateway.block import Memory
 from gateway.collaborators import Application
 from gateway.cycle import CUT_OFF_LINGER_S, Cycle, ListenerLimits
-from gateway.headers import MEMORY, RESPOND, TARGET
+from gateway.headers import CERTIFICATE, MEMORY, RESPOND, TARGET
 from gateway.refusal import (
     AMBIGUOUS_FRAMING,
     CLIENT_SLOW,
@@ -50,8 +51,8 @@ class StrictProtocol(HttpToolsProtocol):
     """One client connection."""
 
     __slots__ = (
-        "_asgi", "_broken", "_chunk_bytes", "_drained", "_framing", "_head_bytes", "_head_timer", "_idle_since",
-        "_in_head", "_memory", "_reason",
+        "_asgi", "_broken", "_certificate", "_chunk_bytes", "_drained", "_framing", "_head_bytes", "_head_timer",
+        "_idle_since", "_in_head", "_memory", "_reason",
     )  # fmt: skip
     bounds = ListenerLimits()
     count_refusal: CountRefusal = staticmethod(lambda _client, _reason: None)
@@ -71,12 +72,14 @@ class StrictProtocol(HttpToolsProtocol):
         self._reason: Reason | None = None
         self._framing: dict[bytes, bytes] = {}  # fields of which there may be one
         self._memory = Memory()
+        self._certificate = ""
         self._idle_since = 0.0
 
     # Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(cast("asyncio.Transport", transport))  # uvloop's is one by shape only
+        self._certificate = _shown(transport)
         self._head_timer = self.loop.call_later(self.bounds.head_s, self._head_late)
         if len(self.connections) > self.bounds.connections:
             self._refuse(OVERLOADED)
@@ -136,6 +139,7 @@ class StrictProtocol(HttpToolsProtocol):
             "headers": self.headers,
             "state": self.app_state.copy(),
             MEMORY: self._memory,
+            CERTIFICATE: self._certificate,
         }
         self._in_head = True
         self._framing = {}
@@ -312,6 +316,13 @@ class StrictProtocol(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+
+def _shown(transport: asyncio.BaseTransport) -> str:
+    """SHA-256 of the certificate that a client showed and proved, in hex; "" without one."""
+    secure = transport.get_extra_info("ssl_object")
+    certificate = None if secure is None else secure.getpeercert(binary_form=True)
+    return hashlib.sha256(certificate).hexdigest() if certificate else ""
 
 
 def make_server(

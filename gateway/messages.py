@@ -184,6 +184,82 @@ _TEXTS: dict[str, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
         ),
         ("CRM 登录已失效", "程序所持的 CRM 登录凭证已失效或属于他人。", "请重新登录 CRM。"),
     ),
+    "client-unknown": (
+        (
+            "This program is not known here",
+            "Its credential is not one of this CRM, has expired, or was taken back.",
+            "Give the program a credential that is good: crmgate client add.",
+        ),
+        ("未知的程序", "该凭证不属于此 CRM、已过期或已被吊销。", "请为该程序签发有效凭证：crmgate client add。"),
+    ),
+    "client-not-here": (
+        (
+            "This program may not come from here",
+            "Its credential is good for other networks only, or asks for a certificate that was not shown.",
+            _ADMIN_EN,
+        ),
+        ("该程序不得从此处访问", "该凭证仅限其他网络使用，或要求出示客户端证书。", _ADMIN_ZH),
+    ),
+    "crm-login-unknown": (
+        (
+            "The CRM does not know you yet",
+            "You are signed in here, but nobody has said which account in the CRM is yours.",
+            "Ask your administrator to enter your CRM login.",
+        ),
+        ("CRM 尚不认识您", "您已在此登录，但尚未登记您在 CRM 中的账户。", "请让管理员登记您的 CRM 登录名。"),
+    ),
+    "crm-login-missing": (
+        (
+            "Your CRM login is missing",
+            "You are signed in here. To sign you in to the CRM, its login and password have to be entered once.",
+            "Enter them on your account page.",
+        ),
+        (
+            "缺少您的 CRM 登录信息",
+            "您已在此登录。为代您登录 CRM，需要输入一次 CRM 的登录名和密码。",
+            "请在您的账户页面输入。",
+        ),
+    ),
+    "crm-login-refused": (
+        (
+            "The CRM does not accept your login",
+            "The CRM refused the login and password that are stored for you. They are not tried again for a while.",
+            "Enter them anew on your account page.",
+        ),
+        (
+            "CRM 不接受您的登录信息",
+            "CRM 拒绝了为您保存的登录名和密码，一段时间内不会再次尝试。",
+            "请在您的账户页面重新输入。",
+        ),
+    ),
+    "crm-sign-in-here": (
+        (
+            "You need no sign-in at the CRM",
+            "You are signed in to the CRM from here, so its own sign-in and password pages are closed.",
+            "Go to the start page. If you are sent back to this page, tell your administrator.",
+        ),
+        (
+            "无需在 CRM 中登录",
+            "系统已代您登录 CRM，因此 CRM 自身的登录与密码页面已关闭。",
+            "请返回首页；如果又回到本页，请联系管理员。",
+        ),
+    ),
+    "crm-sign-in-unreadable": (
+        (
+            "The CRM could not be signed in to",
+            "Its answer to the sign-in was neither yes nor no, or it ended the new sign-in at once.",
+            _AGAIN_EN,
+        ),
+        ("无法登录 CRM", "CRM 对登录的答复无法识别，或登录后立即失效。", _AGAIN_ZH),
+    ),
+    "crm-session-lost": (
+        (
+            "The CRM had signed you out",
+            "You are signed in again, but what you sent did not reach the CRM.",
+            "Please send it once more.",
+        ),
+        ("CRM 已将您登出", "系统已重新代您登录，但您提交的内容未到达 CRM。", "请再提交一次。"),
+    ),
     "not-allowed": (
         (
             "You may not open this",

@@ -15,6 +15,7 @@ from gateway.refusal import ADDRESS_NOT_ALLOWED, CROSS_SITE_REFUSED, HOST_UNKNOW
 
 if TYPE_CHECKING:
     from gateway.collaborators import ProfileReader
+    from gateway.identity.face import Identity
     from gateway.origin import Origins
     from gateway.upstream import Pool
 
@@ -42,7 +43,8 @@ class Allowlist:
 class Tenant:
     """One CRM behind the gateway: everything that hangs on the host a client asked for.
 
-    forward_client: tell the CRM the client's address in X-Forwarded-* (profiles that need it).
+    forward_client: tell the CRM the client's address in X-Forwarded-* (profiles that need it). identity: None where the
+    CRM's own sign-in passes through.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Tenant:
     pool: "Pool"
     allowlist: Allowlist
     forward_client: bool = False
+    identity: "Identity | None" = None
 
 
 class Network:

@@ -20,13 +20,17 @@ from gateway.collaborators import Gateway, Message, Outgoing, Receive, Scope, Se
 from gateway.delivery import deliver
 from gateway.exchange import Exchange, Head, Principal
 from gateway.faults import reason_for
+from gateway.identity.api_client import PREFIX as CLIENT_PREFIX
+from gateway.identity.face import Identity
 from gateway.network import Tenant, locate, require_same_site
 from gateway.newest import Newest
 from gateway.origin import is_rewritten
 from gateway.passage import AnswerAborted, Nonsense, Passage, record
 from gateway.refusal import (
+    AMBIGUOUS_FRAMING,
     AUDIT_UNAVAILABLE,
     BODY_TOO_LARGE,
+    CLIENT_UNKNOWN,
     CRM_TOKEN_ENDED,
     NOT_ALLOWED,
     SIGN_IN_REQUIRED,
@@ -34,7 +38,7 @@ from gateway.refusal import (
     WRITE_NOT_GRANTED,
     Refusal,
 )
-from gateway.respond import OWN_PREFIX, send_refusal
+from gateway.respond import OWN_PREFIX, send_refusal, send_signed_out
 from gateway.showing import Showing
 from policies.decision import Decision
 from policies.profile import Action, Operation
@@ -63,6 +67,8 @@ async def handle(gw: Gateway, scope: Scope, receive: Receive, send: Send) -> Non
         await _admit(passage, passage.tenant)
         body = await _classify(passage, passage.tenant)
         exchange.decision = _decide(passage, body)
+        if passage.tenant.identity is not None and await _stands_in(passage, passage.tenant.identity):
+            return
         if not exchange.decision.view.sees_everything and _is_write(exchange):
             for one in exchange.batch.exchanges if exchange.batch is not None else (exchange,):
                 one.showing = _showing(passage, passage.tenant, one)
@@ -114,6 +120,9 @@ async def _admit(passage: Passage, tenant: Tenant) -> None:
     require_same_site(exchange.head, tenant)
     passage.cookies = pairs = headers.cookies(exchange.head)
     token = headers.session_token(pairs)
+    if tenant.identity is not None and (given := tenant.identity.client_token(exchange.head)):
+        await _admit_program(passage, tenant.identity, given, token)
+        return
     if not token:
         raise Refusal(SIGN_IN_REQUIRED)
     principal = gw.sessions.cached(token, exchange.received_at, tenant=tenant.name)
@@ -126,6 +135,13 @@ async def _admit(passage: Passage, tenant: Tenant) -> None:
     exchange.principal, exchange.crm_user, exchange.language = principal, principal.crm_user, principal.language
     profile = tenant.profile
     credentials = headers.crm_tokens(profile.session_cookies, exchange.head, pairs, profile.credential_headers)
+    if "authorization" in credentials and CLIENT_PREFIX in (exchange.head.first("authorization") or ""):
+        raise Refusal(CLIENT_UNKNOWN)  # a credential of ours, which no CRM may see
+    if credentials and tenant.identity is not None:
+        passage.withheld = tenant.identity.withheld(principal)
+        if "authorization" in passage.withheld:
+            passage.withheld |= profile.credential_headers
+        credentials = {place: one for place, one in credentials.items() if place not in passage.withheld}
     if credentials:
         turn.enter("access", gw.limits.collaborator_s)
         for place, digest in credentials.items():
@@ -136,6 +152,36 @@ async def _admit(passage: Passage, tenant: Tenant) -> None:
                 raise Refusal(CRM_TOKEN_ENDED)
             passage.withheld |= {place}  # a browser keeps sending it: the CRM shall ask for its own sign-in again
         turn.rest("access")
+
+
+async def _admit_program(passage: Passage, identity: Identity, given: str, token: str | None) -> None:
+    """A program with a credential of ours; one that holds somebody's session as well is refused."""
+    if token:
+        raise Refusal(AMBIGUOUS_FRAMING, detail="credential")
+    exchange, turn = passage.exchange, passage.turn
+    turn.enter("access", passage.gw.limits.collaborator_s)
+    principal = await identity.client(given, exchange, passage.scope.get(headers.CERTIFICATE, ""))
+    turn.rest("access")
+    if not isinstance(principal, Principal) or principal.tenant != exchange.tenant:
+        raise Nonsense("identity")
+    exchange.principal = principal
+    passage.withheld = identity.withheld(principal)
+
+
+async def _stands_in(passage: Passage, identity: Identity) -> bool:
+    """Give the exchange what it bears towards the CRM; True when it was a sign-out, which is done with that."""
+    exchange, turn = passage.exchange, passage.turn
+    turn.enter("identity", passage.gw.limits.upstream_s)
+    if not identity.leaves(exchange):
+        await identity.bear(exchange)
+        turn.rest("identity")
+        return False
+    await record(passage, "decision", "", 0)
+    await identity.leave(exchange)
+    turn.rest("send")
+    passage.started = True
+    await send_signed_out(passage.scope, passage.send, secure=passage.tenant is None or passage.tenant.origins.secure)
+    return True
 
 
 async def _classify(passage: Passage, tenant: Tenant) -> bytes | None:
@@ -290,26 +336,33 @@ async def _forward(passage: Passage, tenant: Tenant, outgoing: Outgoing, rest: A
         chunks, length = rest, head.content_length
     else:
         chunks, length = body.chunks(), body.length
-    request = headers.upstream_headers(
-        head,
-        exchange,
-        tenant,
-        target=origins.target_to_upstream(outgoing.target),
-        length=length,
-        pairs=passage.cookies,
-        content_type=outgoing.content_type,
-        referer=outgoing.referer,
-        asset=passage.asset,
-        withheld=passage.withheld,
-    )
+
+    async def ask() -> Answer:
+        request = headers.upstream_headers(
+            head,
+            exchange,
+            tenant,
+            target=origins.target_to_upstream(outgoing.target),
+            length=length,
+            pairs=passage.cookies,
+            content_type=outgoing.content_type,
+            referer=outgoing.referer,
+            asset=passage.asset,
+            withheld=passage.withheld,
+        )
+        answer = await tenant.pool.request(head.method.encode("ascii"), request, chunks, length)
+        if not isinstance(answer, Answer):
+            raise Nonsense("upstream")
+        return answer
+
     if isinstance(chunks, bytes):
         passage.turn.enter("upstream", passage.gw.limits.upstream_s)
     else:
         passage.turn.rest("upstream")  # the client and the pool have limits of their own
     try:
-        answer = await tenant.pool.request(head.method.encode("ascii"), request, chunks, length)
-        if not isinstance(answer, Answer):
-            raise Nonsense("upstream")
+        answer = await ask()
+        if tenant.identity is not None:
+            answer = await tenant.identity.settle(exchange, answer, ask if isinstance(chunks, bytes) else None)
         return answer
     finally:
         if body is not None and not isinstance(body, bytes):

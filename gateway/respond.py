@@ -14,14 +14,23 @@ from urllib.parse import quote
 import orjson
 
 from gateway.collaborators import Scope, Send
-from gateway.headers import HSTS
+from gateway.headers import HSTS, SESSION_COOKIE
 from gateway.messages import FRAMES, LANGUAGES, UNCERTAIN, message
-from gateway.refusal import CRM_TOKEN_ENDED, NOT_ALLOWED, SESSION_ENDED, SIGN_IN_REQUIRED, Refusal
+from gateway.refusal import (
+    CRM_LOGIN_MISSING,
+    CRM_LOGIN_REFUSED,
+    CRM_TOKEN_ENDED,
+    NOT_ALLOWED,
+    SESSION_ENDED,
+    SIGN_IN_REQUIRED,
+    Refusal,
+)
 
 LANGUAGE_COOKIE = "__Host-crmgate-language"  # set by the sign-in pages, see gateway.console.language
 OWN_PREFIX = "/.crmgate/"
 SIGN_IN_PATH = "/.crmgate/sign-in"
 ACCOUNT_PATH = "/.crmgate/account"
+CRM_LOGIN_PATH = "/.crmgate/account/crm"
 RETRY_AFTER_S = 5
 NEXT_LIMIT_CHARS = 2000
 
@@ -157,6 +166,11 @@ async def send_refusal(scope: Scope, send: Send, refusal: Refusal, exchange: str
         place = SIGN_IN_PATH + (f"?next={quote(onward, safe='/')}" if onward not in (None, "/") else "")
         await _send(send, 303, [(b"location", place.encode("ascii"))], b"", secure=secure)
         return 303
+    if as_page and scope["method"] in ("GET", "HEAD") and refusal.reason in (CRM_LOGIN_MISSING, CRM_LOGIN_REFUSED):
+        onward = safe_next(target) or "/"
+        place = f"{CRM_LOGIN_PATH}?problem={refusal.reason.id}&next={quote(onward, safe='/')}"
+        await _send(send, 303, [(b"location", place.encode("ascii"))], b"", secure=secure)
+        return 303
     status = refusal.reason.status
     body = page(refusal, exchange, language) if as_page else problem(refusal, exchange, language)
     headers = [
@@ -171,6 +185,17 @@ async def send_refusal(scope: Scope, send: Send, refusal: Refusal, exchange: str
         headers.append((b"www-authenticate", b'Session realm="crmgate"'))  # RFC 9110 §15.5.2 asks for a challenge
     await _send(send, status, headers, body, secure=secure)
     return status
+
+
+async def send_signed_out(scope: Scope, send: Send, *, secure: bool = True) -> None:
+    """Answer a sign-out at the CRM that ended the session here, too: to the sign-in page, or null for programs."""
+    fields = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+    gone = (b"set-cookie", f"{SESSION_COOKIE}=; Max-Age=0; Path=/; Secure; HttpOnly; SameSite=lax".encode())
+    if wants_page(fields):
+        place = (b"location", f"{SIGN_IN_PATH}?notice=signed-out".encode("ascii"))
+        await _send(send, 303, [place, gone], b"", secure=secure)
+    else:
+        await _send(send, 200, [(b"content-type", b"application/json"), gone], b"null", secure=secure)
 
 
 async def _send(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes, *, secure: bool) -> None:

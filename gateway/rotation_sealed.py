@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from gateway import sealing
 from gateway.access.tokens import Randomness
+from gateway.identity import crm_login, signing_key
+from gateway.identity import sealing as identity
 from gateway.protect import change, credential
 from gateway.rotation_store import Cell, Place, SealedStore
 from kms.envelope import NONCE_BYTES, Context, EnvelopeInvalid, Sealing, key_id, open_typed, seal
@@ -62,6 +64,18 @@ COLUMNS = (
         credential.SCOPE,
         lambda t, row: change.kept_place(t, row[1], row[2]),
         change.PAD_TO,
+    ),
+    SealedColumn(
+        Place(crm_login.TABLE, "blob", ("holder",)),
+        identity.SCOPE,
+        lambda t, row: identity.place_of(t, crm_login.TABLE, row[0]),
+        identity.PAD_TO,
+    ),
+    SealedColumn(
+        Place(signing_key.TABLE, "blob", ("id",)),
+        identity.SCOPE,
+        lambda t, row: identity.place_of(t, signing_key.TABLE, row[0]),
+        identity.PAD_TO,
     ),
 )
 

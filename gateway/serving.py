@@ -86,7 +86,8 @@ def _server(
 
     context = None
     if files is not None:
-        context = server_context(files.certificate, files.key, listener.tls_minimum, listener.tls_ciphers)
+        client_ca = listener.client_ca if isinstance(listener, ListenerSettings) else None
+        context = server_context(files.certificate, files.key, listener.tls_minimum, listener.tls_ciphers, client_ca)
     return make_server(
         application,
         listener.listen.host,

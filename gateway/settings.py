@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gateway.egress.config import EgressSettings
+from gateway.identity.config import IdentitySettings
 from gateway.tls import CIPHERS, TlsFloor
 from gateway.toml_tree import Address, Network, setting
 
@@ -72,6 +73,9 @@ class ListenerSettings:
     tls: bool = setting(True, "false only behind a front proxy on the same machine that ends TLS")
     tls_minimum: TlsFloor = setting(TlsFloor.V1_2, "oldest TLS version that is spoken: 1.2 or 1.3")
     tls_ciphers: str = setting(CIPHERS, "ciphers of TLS 1.2, as OpenSSL writes them; those of 1.3 are always on")
+    client_ca: Path | None = setting(
+        None, "PEM file with the CA of the certificates that programs show (crmgate client add --certificate)"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +273,7 @@ class Settings:
     database: DatabaseSettings = field(default_factory=DatabaseSettings)
     keys: KeySettings = field(default_factory=KeySettings)
     tenant_keys: Mapping[str, KeySettings] = field(default_factory=lambda: MappingProxyType({}))
+    tenant_identity: Mapping[str, IdentitySettings] = field(default_factory=lambda: MappingProxyType({}))
     persons: PersonSettings = field(default_factory=PersonSettings)
     access: AccessSettings = field(default_factory=AccessSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
@@ -283,6 +288,10 @@ class Settings:
     def keys_of(self, tenant: str) -> KeySettings:
         """Where the keys of a tenant come from, and what its values are sealed with: [keys] with [tenant.NAME.keys]."""
         return self.tenant_keys.get(tenant, self.keys)
+
+    def identity_of(self, tenant: str) -> IdentitySettings:
+        """How a CRM learns who a person is: [tenant.NAME.identity]."""
+        return self.tenant_identity.get(tenant, IdentitySettings())
 
     @property
     def keyring_path(self) -> Path:

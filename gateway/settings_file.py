@@ -12,6 +12,7 @@ from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
 from gateway.egress.config import read_egress
+from gateway.identity.config import read_identity
 from gateway.settings import (
     SECTIONS,
     CrmDatabase,
@@ -27,6 +28,7 @@ from gateway.tls import require_ciphers
 from gateway.toml_tree import SettingInvalid, read_section, setting
 
 EGRESS = "egress"  # sections of its own: gateway.egress.config
+_WITHIN = ("keys", "identity")  # sections inside [tenant.NAME]
 
 
 def read_settings(file: Path) -> Settings:
@@ -57,10 +59,10 @@ def build_settings(raw: Mapping[str, Any], file: Path) -> Settings:
     tenants = {
         name: read_section(
             TenantSettings,
-            {key: one for key, one in value.items() if key != "keys"},
+            {key: one for key, one in value.items() if key not in _WITHIN},
             f"tenant.{name}",
             folder,
-            ("keys",),
+            _WITHIN,
         )
         for name, value in tenants_raw.items()
     }
@@ -68,11 +70,17 @@ def build_settings(raw: Mapping[str, Any], file: Path) -> Settings:
         name: _tenant_keys(raw.get("keys", {}), value, f"tenant.{name}.keys", folder)
         for name, value in own_keys.items()
     }
+    tenant_identity = {
+        name: read_identity(value["identity"], f"tenant.{name}.identity", folder)
+        for name, value in tenants_raw.items()
+        if "identity" in value
+    }
     settings = Settings(
         file=file,
         state=(folder / top.state).absolute(),
         tenants=MappingProxyType(tenants),
         tenant_keys=MappingProxyType(tenant_keys),
+        tenant_identity=MappingProxyType(tenant_identity),
         egress=read_egress(raw.get(EGRESS, {}), folder, tenants),
         **parts,
     )

@@ -44,15 +44,25 @@ class Expiry:
 
 
 def server_context(
-    certificate: Path, key: Path, floor: TlsFloor = TlsFloor.V1_2, ciphers: str = CIPHERS
+    certificate: Path,
+    key: Path,
+    floor: TlsFloor = TlsFloor.V1_2,
+    ciphers: str = CIPHERS,
+    client_ca: Path | None = None,
 ) -> ssl.SSLContext:
-    """For a listener: HTTP/1.1 only, no compression, no renegotiation; raises OSError, ssl.SSLError."""
+    """For a listener: HTTP/1.1 only, no compression, no renegotiation; raises OSError, ssl.SSLError.
+
+    client_ca: whose certificates clients may show; one that is shown and cannot be proved ends the connection.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = _VERSIONS[floor]
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
     context.set_ciphers(ciphers)
     context.set_alpn_protocols(["http/1.1"])
     context.load_cert_chain(certificate, key)
+    if client_ca is not None:
+        context.load_verify_locations(cafile=str(client_ca))
+        context.verify_mode = ssl.CERT_OPTIONAL
     return context
 
 

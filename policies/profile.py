@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from policies import answers
+from policies.carried import Carried
 from policies.choice import Choice
 from policies.comparison import ComparisonRule
 from policies.condition import (
@@ -221,6 +222,7 @@ class Profile:
     credential_headers: frozenset[str] = frozenset()
     credential_bodies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     derived: Mapping[str, str] = field(default_factory=dict)
+    carried: Carried | None = None
     shown_rules: tuple[ShownRule, ...] = ()
     places: Places = field(default_factory=Places)
     tables: Tables = field(default_factory=Tables)

@@ -16,6 +16,7 @@ from jsonschema import Draft202012Validator
 
 from policies import credential
 from policies.asked_file import column_rules, join, path_searches, search_clause, with_asked
+from policies.carried import compile_carried
 from policies.choice import Choice
 from policies.column import ColumnRule
 from policies.comparison import compile_comparisons
@@ -122,6 +123,10 @@ class _Compiler:
         comparisons = compile_comparisons(source.get("comparisons", ()), self._field)
         tables, problems = compile_tables(source.get("tables", {}), lambda name, place: self._field(name, "", place))
         self.problems += problems
+        carried, problems = compile_carried(
+            source.get("carried", {}), frozenset(source.get("cookies", {}).get("session", ()))
+        )
+        self.problems += problems if "carried" in source else []
         if self.problems:
             raise ProfileInvalid(self.problems)
         owner = source.get("owner", {})
@@ -167,6 +172,7 @@ class _Compiler:
             derived={entry["key"]: entry["region"] for entry in source.get("derived", ())},
             credential_headers=credential.header_names(source.get("credentials", ())),
             credential_bodies=credential.bodies(source.get("credentials", ())),
+            carried=carried if "carried" in source else None,
             shown_rules=shown,
             places=places,
             tables=tables,

@@ -17,6 +17,7 @@ from gateway.access.events import OPERATION_ACCOUNT, OPERATION_SET_UP, note
 from gateway.access.page import current, read_form, render
 from gateway.access.pages import SIGN_IN_PATH, message_page, remembered_language, sign_in_address
 from gateway.access.passwords import PASSWORD_MAX_CHARS, PASSWORD_MIN_CHARS, PasswordRefused, PasswordWrong
+from gateway.access.sessions import AUDIENCE_CRM
 from gateway.access.throttle import Locked
 from gateway.access.totp import CodeWrong
 from gateway.access.users import LANGUAGES, InvitationInvalid
@@ -140,6 +141,7 @@ class AccountPages:
             "notice": notice,
             "problem": problem,
             "user": await deps.users.get(principal.tenant, principal.id),
+            "crm_login": principal.tenant in deps.crm_logins and deps.audience == AUDIENCE_CRM,
             "sessions": await deps.sessions.list(principal.tenant, deps.clock(), principal.id),
             **PASSWORD_LIMITS,
         }

@@ -1,6 +1,6 @@
 """The Starlette application under /.crmgate/ of one host: routes, guard and what faults look like."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -21,10 +21,10 @@ BODY_LIMIT_BYTES = 64 * 1024
 Handler = Callable[[Request, Exception], Awaitable[Response]]
 
 
-def make_sign_in_app(deps: AccessDeps) -> Starlette:
-    """Everything under /.crmgate/ of one host; the listener sends it nothing else."""
+def make_sign_in_app(deps: AccessDeps, more: Sequence[BaseRoute] = ()) -> Starlette:
+    """Everything under /.crmgate/ of one host; the listener sends it nothing else. more: routes of other packages."""
     return Starlette(
-        routes=sign_in_routes(deps),
+        routes=[*sign_in_routes(deps), *more],
         middleware=[Middleware(Guard)],
         exception_handlers=fault_handlers(deps),
         max_body_size=BODY_LIMIT_BYTES,

@@ -37,6 +37,10 @@ def no_crm_cookies(_tenant: str) -> Sequence[str]:
     return ()
 
 
+async def nothing_carried(_principal: Principal, _client: str) -> None:
+    """For hosts where a session here has no session at the CRM."""
+
+
 def no_navigation(_principal: Principal, _translate: Callable[[str], str]) -> Sequence[NavigationItem]:
     """For hosts without a console."""
     return ()
@@ -49,7 +53,8 @@ class AccessDeps:
     tenant: used when the listener put none into `scope["state"]["tenant"]`. count_refusal: (tenant, client, reason,
     status) for refusals of nobody known, so that a flood cannot fill the trail; without it each is appended.
     crm_cookies: tenant → names of the CRM's own session cookies, expired at sign-out. new_id: id of an audit entry.
-    home: where to go without a wish. navigation: the console's pages this person may open.
+    home: where to go without a wish. navigation: the console's pages this person may open. leaving: ends what hangs on
+    a session that ends, for a client address. crm_logins: tenants whose people have their CRM login kept here.
     """
 
     sessions: Sessions
@@ -65,6 +70,8 @@ class AccessDeps:
     count_refusal: Callable[[str, str, str, int], None] | None = None
     crm_cookies: Callable[[str], Sequence[str]] = no_crm_cookies
     navigation: Callable[[Principal, Callable[[str], str]], Sequence[NavigationItem]] = no_navigation
+    leaving: Callable[[Principal, str], Awaitable[None]] = nothing_carried
+    crm_logins: frozenset[str] = frozenset()
 
     def tenant_of(self, scope: Mapping[str, Any]) -> str:
         """The tenant of a request, told by the listener."""

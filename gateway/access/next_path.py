@@ -9,6 +9,7 @@ NEXT_LIMIT_CHARS = 2_048
 # Visible ASCII without backslash, double quote and angle brackets; browsers read a backslash as a slash.
 _PATH = re.compile(r"/(?![/\\])[!#-;=?-\[\]-~]*")
 _OWN_PAGES = "/.crmgate/"
+_MAY_FOLLOW = frozenset({"/.crmgate/account", "/.crmgate/account/crm", "/.crmgate/oidc/authorize"})
 
 
 def safe_next(wanted: str) -> str:
@@ -19,4 +20,4 @@ def safe_next(wanted: str) -> str:
     path = wanted.partition("?")[0].partition("#")[0]
     if any(step in (".", "..") for step in path.lower().replace("%2e", ".").split("/")) or "//" in path:
         return "/"
-    return "/" if path.startswith(_OWN_PAGES) and path != "/.crmgate/account" else wanted
+    return "/" if path.startswith(_OWN_PAGES) and path not in _MAY_FOLLOW else wanted

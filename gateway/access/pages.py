@@ -146,6 +146,7 @@ class SignInPages:
             tokens = [hashlib.sha256(value.encode("latin-1")).hexdigest() for value in presented if value]
             await note(deps, request.scope, "signed-out", 303, user=principal, path_shape="/.crmgate/sign-out")
             await deps.sessions.end(principal.session_id, "signed-out", tokens)
+            await deps.leaving(principal, client_of(request.scope))
         if request.url.path.startswith("/.crmgate/api/"):
             response: Response = Response(status_code=204)
         else:

@@ -162,6 +162,10 @@ class Users:
         """Reopen the account with the factors it had."""
         await self._store.set_disabled(user.tenant, user.id, disabled=False)
 
+    async def end_sessions(self, user: AppUser, reason: str) -> None:
+        """End every session of a person."""
+        await self._sessions.end_all(user.id, reason)
+
     async def invite(self, user: AppUser, invited_by: str) -> tuple[str, datetime]:
         """A new invitation token and its expiry; earlier links stop working, the factors stay until it is used.
 

@@ -121,6 +121,8 @@ def installed(
 ) -> Iterator[Stack]:
     """crmgate in front of a running CRM; `settings_extra` is put in front of the generated settings' sections.
 
+    `{port}` in it is the port of the gateway.
+
     members: name → login; the name without its number, or without "other_", is the role. program: what python runs.
     """
     folder = Path(tempfile.mkdtemp(prefix="crmgate-stack-"))
@@ -130,7 +132,8 @@ def installed(
     home.keep_crm_ids(server.user_ids)
     settings = home.write_settings(server.crm.name, server.port)
     if settings_extra:
-        home.settings_file.write_text(_merged(home.settings_file.read_text(), settings_extra))
+        extra = settings_extra.replace("{port}", str(home.port))
+        home.settings_file.write_text(_merged(home.settings_file.read_text(), extra))
         settings = read_settings(home.settings_file)
     make_certificate(settings)
     staff = {
@@ -157,9 +160,12 @@ def installed(
 
 def _merged(text: str, extra: str) -> str:
     """Settings with `[section]` lines of `extra` in the place of what their sections set; new sections are added."""
-    section = ""
+    section, listed = "", False
     for line in extra.strip().splitlines():
-        if line.startswith("["):
+        listed = line.startswith("[[") or (listed and not line.startswith("["))
+        if listed:  # one of several: never in the place of another
+            text += f"{'' if text.endswith(chr(10)) else chr(10)}{line}\n"
+        elif line.startswith("["):
             section = line
             if f"{section}\n" not in text:
                 text += f"\n{section}\n"
@@ -172,11 +178,11 @@ def _merged(text: str, extra: str) -> str:
     return text
 
 
-async def provision(settings: Settings, members: object, crm_ids: Mapping[str, str]) -> None:
+async def provision(settings: Settings, members: object, crm_ids: Mapping[str, str], tenant: str = TENANT) -> None:
     """Accounts with both factors set."""
     database = await asyncio.to_thread(open_database, settings)
     try:
-        async with open_accounts(settings, TENANT, database.dsn) as accounts:
+        async with open_accounts(settings, tenant, database.dsn) as accounts:
             for member in members:  # type: ignore[attr-defined]
                 profile = Profile(
                     display_name=member.login, roles=(member.role,), crm_user=crm_ids.get(member.login, "")

@@ -15,6 +15,9 @@ import pytest
 
 from gateway.composition_durable import rotation_of
 from gateway.database import Pool
+from gateway.identity import crm_login, signing_key
+from gateway.identity.sealing import SCOPE as IDENTITY
+from gateway.identity.sealing import IdentitySealer
 from gateway.protect import change
 from gateway.protect.credential import Credential, Credentials
 from gateway.protect.store import ProtectStore
@@ -53,6 +56,7 @@ class Site:
     sealer: KeyringSealer
     credentials: Credentials
     beside: Beside
+    identity: IdentitySealer
     rotation: Rotation
 
     async def sql(self, statement: str, *values: object) -> list[tuple[object, ...]]:
@@ -89,6 +93,7 @@ async def site(pool: Pool, keyring_path: Path, tmp_path: Path) -> AsyncIterator[
         KeyringSealer(keyring, secrets.token_bytes, lambda _: DEFAULT),
         Credentials(ProtectStore(pool), keyring, secrets.token_bytes, lambda _: DEFAULT),
         Beside(CellStore(pool), keyring, lambda _: DEFAULT, persons=persons),
+        IdentitySealer(keyring, secrets.token_bytes, lambda _: DEFAULT),
         rotation_of(settings, pool, keyring, persons),
     )
     await _fill(made)
@@ -111,6 +116,20 @@ async def _fill(site: Site) -> None:
             *(T, bytes([200 - number]), f"u{number}", sealed),
         )
         await site.beside.keep(T, *BORN, date(1980, 1, 1 + number), record=f"r{number}", cell="")
+    for number in range(USERS):
+        blob = await site.identity.seal(T, crm_login.TABLE, f"u{number}", b"crm%d" % number)
+        await site.sql(
+            "INSERT INTO crm_login (tenant, holder, login, blob, set_by, set_at) VALUES (%s, %s, 'l', %s, 'x', now())",
+            *(T, f"u{number}", blob),
+        )
+    await site.sql(
+        "INSERT INTO crm_login (tenant, holder, login, set_by, set_at) VALUES (%s, 'named', 'l', 'x', now())", T
+    )
+    await site.sql(
+        "INSERT INTO identity_key (tenant, id, algorithm, public, blob, made_at)"
+        " VALUES (%s, 'k', 'ES256', '{}', %s, now())",
+        *(T, await site.identity.seal(T, signing_key.TABLE, "k", b"private")),
+    )
     await site.beside.keep(T, *BORN, date(1990, 1, 1), record=None, cell="waits")
     await site.credentials.keep(T, Credential("robot", "pass word"))
     key = await site.keyring.field_key(T, PROTECT, "seal")
@@ -133,6 +152,12 @@ async def _everything_opens(site: Site) -> None:
             context = f"app_user.totp_secret:{user}".encode()
             assert await site.sealer.open(T, bytes(sealed), context) == b"secret" + str(user)[1:].encode()  # type: ignore[call-overload]
 
+    for holder, blob in await site.sql("SELECT holder, blob FROM crm_login WHERE blob IS NOT NULL"):
+        opened = await site.identity.open(T, crm_login.TABLE, str(holder), bytes(blob))  # type: ignore[call-overload]
+        assert opened == b"crm" + str(holder)[1:].encode()
+    ((private,),) = await site.sql("SELECT blob FROM identity_key")
+    assert await site.identity.open(T, signing_key.TABLE, "k", bytes(private)) == b"private"  # type: ignore[call-overload]
+
     async def used() -> None:
         return None
 
@@ -146,7 +171,8 @@ async def _everything_opens(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    ("scope", "count"), [(ACCESS, 2 * USERS), (PROTECT, 2), ("beside/contact/birthday", USERS + 1)]
+    ("scope", "count"),
+    [(ACCESS, 2 * USERS), (PROTECT, 2), (IDENTITY, USERS + 1), ("beside/contact/birthday", USERS + 1)],
 )
 async def test_everything_sealed_moves_to_the_new_key_and_opens_as_before(site: Site, scope: str, count: int) -> None:
     assert site.rotation.end(scope, "seal") is End.RETIRED
@@ -183,7 +209,7 @@ async def test_what_does_not_open_is_counted_and_the_old_key_stays_for_it(site: 
 
 async def test_nothing_is_written_under_a_replaced_key_whoever_writes(site: Site) -> None:
     """A process that has not heard of the change: every sealed column refuses it, and takes what is under the new."""
-    for scope in (ACCESS, PROTECT, "beside/contact/birthday"):
+    for scope in (ACCESS, PROTECT, IDENTITY, "beside/contact/birthday"):
         stale = await site.keyring.field_key(T, scope, "seal")
         await site.rotate(scope)
         fresh = await site.keyring.field_key(T, scope, "seal")
@@ -277,7 +303,8 @@ NOT_SEALED = {
     "digests without a field key, or that only confirm": {
         ("audit_entry", "body"), ("audit_entry", "leaf"), ("audit_checkpoint", "frontier"),
         ("app_invitation", "token_hash"), ("app_sign_in", "token_hash"), ("app_session", "token_hash"),
-        ("app_throttle", "key"), ("egress_delivery", "digest"),
+        ("app_throttle", "key"), ("egress_delivery", "digest"), ("api_client", "token_hash"),
+        ("oidc_code", "code_hash"), ("oidc_code", "token_hash"),
     },
 }  # fmt: skip
 
@@ -304,7 +331,8 @@ CALLS = {
     "kms/tokens.py": 2, "kms/kind_keys.py": 3, "kms/upgrade.py": 1,
     "kms/blind.py": 4, "kms/rotation.py": 1, "kms/beside.py": 2, "kms/beside_rotation.py": 1, "kms/cells.py": 1,
     "kms/digits.py": 2,
-    "gateway/sealing.py": 1, "gateway/protect/credential.py": 1, "gateway/protect/change.py": 3, "gateway/files.py": 1,
+    "gateway/identity/sealing.py": 1, "gateway/sealing.py": 1,
+    "gateway/protect/credential.py": 1, "gateway/protect/change.py": 3, "gateway/files.py": 1,
     "gateway/composition_egress.py": 1, "gateway/rotation_sealed.py": 1,
 }  # fmt: skip
 
