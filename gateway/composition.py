@@ -37,6 +37,7 @@ from gateway.collaborators import Limits
 from gateway.composition_arrivals import ArrivalNeeds, lookouts_of
 from gateway.composition_durable import open_durable
 from gateway.composition_egress import EgressNeeds, egress_of
+from gateway.composition_learn import learner_of
 from gateway.console.app import make_console_app
 from gateway.console.deps import ConsoleDeps, Crm
 from gateway.console.look import Look, read_look
@@ -269,6 +270,7 @@ async def _assemble(
     covered = Covered(clear, placed, scanners.__getitem__, lambda tenant: installations[tenant].current)
     watch = Watch()
     stack.callback(watch.stop)
+    learner = await learner_of(stack, database, scanners, installations)
     return App(
         tenants=MappingProxyType(tenants),
         installations=installations,
@@ -301,6 +303,7 @@ async def _assemble(
         files=files,
         keeper=keeper,
         sign_in_app=make_sign_in_app(access),
+        learner=learner,
         console_app=make_console_app(console),
         sweeps=(
             UserStore(database).sweep,

@@ -34,7 +34,7 @@ from gateway.refusal import (
 from gateway.respond import OWN_PREFIX, send_refusal
 from gateway.showing import Showing
 from policies.decision import Decision
-from policies.profile import Action, Operation
+from policies.profile import UNMATCHED_WRITE, Action, Operation
 
 __all__ = ["AnswerAborted", "handle"]
 
@@ -63,6 +63,7 @@ async def handle(gw: Gateway, scope: Scope, receive: Receive, send: Send) -> Non
         if not exchange.decision.view.sees_everything and _is_write(exchange):
             exchange.showing = _showing(passage, passage.tenant)
         outgoing, rest = await _protect(passage, body)
+        passage.outgoing = outgoing
         if _is_write(exchange):
             await _record_decision(passage, outgoing)
         answer = await _forward(passage, passage.tenant, outgoing, rest)
@@ -280,6 +281,8 @@ async def _refuse(passage: Passage, fault: BaseException) -> None:
         gw.note_fault(exchange.id, turn.expired or turn.stage, refusal.fault)
     turn.rest("refuse")
     ended = refusal.refusal
+    if exchange.operation is UNMATCHED_WRITE:
+        gw.learner.refused(exchange)
     if passage.started:
         # Part of the answer is out. The trail gets the break as well, but cannot hold anything back any more.
         await _try_append(passage, ended)

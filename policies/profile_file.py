@@ -58,6 +58,11 @@ def read_source(name_or_path: str | Path) -> dict[str, Any]:
         source = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506 - a safe loader either way
     except yaml.YAMLError as error:
         raise ProfileInvalid([f"the profile is not valid YAML: {getattr(error, 'problem', error)}"]) from error
+    return validated(source)
+
+
+def validated(source: Any) -> dict[str, Any]:
+    """A parsed source that keeps to the schema; raises ProfileInvalid."""
     problems = [f"{_place(error.absolute_path)}: {error.message}" for error in _validator().iter_errors(source)]
     if problems:
         raise ProfileInvalid(sorted(problems)[:50])
