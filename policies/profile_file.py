@@ -339,7 +339,7 @@ class _Compiler:
             kind = declared.get("kind", "model")
             for verb, entry in {**source["verbs"][kind], **declared.get("verbs", {})}.items():
                 objects[(kind, name, verb)] = self._call(entry, declared)
-            if kind == "model":
+            if (kind, name, "on_change") in objects:
                 # Verbs named after a field (on_change_name) share one template.
                 objects[(kind, name, "on_change_*")] = objects[(kind, name, "on_change")]
         return RpcRules(methods, objects, verbs, frozenset(source["media_types"]))

@@ -1,7 +1,7 @@
 """What a CRM says about itself: an OpenAPI document, a GraphQL introspection result, OData metadata.
 
-Only names, types and formats are taken; a name is read by the vocabulary like any other, a format counts as told. What a
-document does not say is not made up.
+Only names, types and formats are taken; a name is read by the vocabulary like any other, a format counts as told.
+What a document does not say is not made up.
 """
 
 import re

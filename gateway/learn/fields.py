@@ -71,7 +71,7 @@ def decided(
         if candidate.control in CHOSEN and not (candidate.control == "date" and one.kind == "birth_date"):
             found.untouched.append(candidate.path[0])
             continue
-        if one.kind == "secret":
+        if one.kind in ("secret", "token"):
             found.untouched.append(candidate.path[0])
             continue
         kind = _asked(entity, candidate, one, people, choices)
@@ -117,7 +117,7 @@ def _question(entity: str, candidate: Candidate, default: str, weight: float) ->
     return Decision(
         f"kind.{entity}.{name_of(candidate.name)}",
         f"What is the field {candidate.name}{label} of {entity}?",
-        {kind: meaning for kind, meaning in KINDS_ASKED.items()},
+        KINDS_ASKED,
         default,
         weight + min(0.9, candidate.stat.seen / 100),
         tuple(candidate.stat.samples),

@@ -12,8 +12,8 @@ from policies.profile_file import compile_profile, validated
 def write_profile(source: Mapping[str, Any], learnt_on: str) -> str:
     """The text of a profile file."""
     head = (
-        f"# Learnt by crmgate on {learnt_on} from what passed; confirmed by an administrator. It is yours now: read it,\n"
-        "# correct it, and check it with: crmgate profile lint FILE\n"
+        f"# Learnt by crmgate on {learnt_on} from what passed; confirmed by an administrator.\n"
+        "# It is yours now: read it, correct it, and check it with: crmgate profile lint FILE\n"
     )
     body: str = yaml.safe_dump(dict(source), sort_keys=False, allow_unicode=True, width=120)
     return head + body

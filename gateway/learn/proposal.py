@@ -56,7 +56,7 @@ class Operation:
 
 @dataclass(slots=True)
 class Decision:
-    """Something to decide. options: answer → what it means; default: the safe one; weight: what it matters, for order."""
+    """Something to decide. options: answer → what it means; default: the safe one; weight: how much it matters."""
 
     id: str
     question: str

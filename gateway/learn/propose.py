@@ -1,4 +1,4 @@
-"""From evidence to a proposed profile: the parts are put together, what is not sure is asked, the default is the safe one.
+"""From evidence to a proposed profile: the parts are put together, what is not sure is asked, each default is safe.
 
 Pure: the same evidence, document and answers give the same proposal.
 """
@@ -17,7 +17,7 @@ from gateway.learn.fields import RuleSet, decided, from_forms
 from gateway.learn.naming import name_of, path_of
 from gateway.learn.proposal import Decision, Field, Operation, Proposal
 from gateway.learn.routes import Found, classified, redirects
-from gateway.learn.value import LONG_TEXT, MARKUP, WORDS
+from gateway.learn.value import LONG_TEXT, WORDS
 from gateway.learn.vocabulary import vocabulary
 
 _WRITTEN = {FORM: "form field", SHOWN: "shown form field", JSON_IN: "JSON"}
@@ -198,7 +198,7 @@ def _answer(evidence: Evidence, found: Found, choices: Choices) -> dict[str, Any
     names = redirects(found, evidence)
     asked = Decision(
         "creates-by-address",
-        "After a new record the CRM leads to its page. May a request choose another page by a parameter that was not seen?",
+        "After a new record the CRM leads to its page. May a request choose another page by a parameter nobody used?",
         {"maybe": "new values belong to no record until it is known better: hidden from all who may not see everything",
          "no": "new values belong to the record of that page"},
         "maybe",
@@ -212,14 +212,14 @@ def _answer(evidence: Evidence, found: Found, choices: Choices) -> dict[str, Any
 
 
 def _unused_forms(evidence: Evidence, routes: list[Found], choices: Choices) -> None:
-    """Forms that pages showed and nobody sent stay refused; they are told, so that somebody can use them while learning."""
+    """Forms that pages showed and nobody sent stay refused; they are told, so that somebody can send them."""
     sent = {source for one in routes for source in one.sources}
     unused = sorted(key for key in evidence.forms if key not in sent and not key.startswith("GET "))
     if unused:
         choices.get(
             Decision(
                 "unused-forms",
-                f"{len(unused)} forms were shown and never sent. They stay refused; to allow one, send it once while learning.",
+                f"{len(unused)} forms were shown and never sent. To allow one, send it once while learning.",
                 {"refuse": "they stay refused"},
                 "refuse",
                 0.5,
@@ -234,7 +234,7 @@ def _birth_dates(parts: _Parts, choices: Choices) -> None:
         choices.get(
             Decision(
                 "birth-dates",
-                f"{', '.join(dates)}: dates of birth have no shape and need rules that learning cannot make. They stay clear.",
+                f"{', '.join(dates)}: dates of birth need rules that learning cannot make. They stay clear.",
                 {"clear": "they stay in the CRM as they are; describe them by hand (form beside) before going live"},
                 "clear",
                 2.9,
@@ -300,8 +300,8 @@ def _source(name: str, evidence: Evidence, routes: list[Found], parts: _Parts, c
         source["search_sets"] = parts.searches
     source["operations"] = [one.source() for one in parts.operations]
     if calls is not None:
-        paths = sorted({path_of(key.partition(" ")[2], names_record=False) or "" for key, route in evidence.routes.items()
-                        if "rpc" in route.answers} - {""})  # fmt: skip
+        called = [key.partition(" ")[2] for key, route in evidence.routes.items() if "rpc" in route.answers]
+        paths = sorted({path for one in called if (path := path_of(one, names_record=False)) is not None})
         source["operations"].append({"id": "rpc", "entity": "rpc", "action": "other", "rpc": True, "paths": paths})
         source["rpc"] = {key: value for key, value in calls.rpc.items() if value or key != "calls"}
     source["accepted"] = _accepted(routes, calls)

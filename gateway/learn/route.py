@@ -1,7 +1,7 @@
 """Paths of requests as templates: what names one record, or is somebody's value, becomes a parameter.
 
-A template is what a profile takes: `{n}` stands for a decimal number, `{word}` for one of many words or an id of another
-shape, `{any}` for anything else. Nothing here keeps a path.
+A template is what a profile takes: `{n}` stands for a decimal number, `{uuid}` and the like for ids of other
+shapes, `{word}` for one of many words, `{any}` for anything else. Nothing here keeps a path.
 """
 
 import re

@@ -1,7 +1,7 @@
 """What a text that stands in for a protected value stands for, by its shape alone.
 
-Learning counts kinds; it proves nothing and opens nothing. So the shape is enough, and the scanner, which belongs to the
-thread that serves, is left alone.
+Learning counts kinds; it proves nothing and opens nothing. So the shape is enough, and the scanner, which
+belongs to the thread that serves, is left alone.
 """
 
 import re

@@ -24,7 +24,13 @@ class Leaf(NamedTuple):
 
 
 def is_secret(key: str) -> bool:
-    """Whether a key names a password or token."""
+    """Whether a key names a password or token: what it holds is not looked at."""
+    found = vocabulary().meaning(key)
+    return found is not None and found.kind in ("secret", "token")
+
+
+def is_password(key: str) -> bool:
+    """Whether a key names a password: what carries one signs somebody in or sets one."""
     found = vocabulary().meaning(key)
     return found is not None and found.kind == "secret"
 
@@ -105,7 +111,7 @@ def _take(value: Any, key: str, call: RpcCall, left: list[int]) -> None:
     elif isinstance(value, dict):
         for name, inner in value.items():
             if is_secret(name):
-                call.secret = True
+                call.secret = call.secret or is_password(name)
             else:
                 _take(inner, safe_key(name), call, left)
 

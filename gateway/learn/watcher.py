@@ -1,7 +1,8 @@
 """Looks at exchanges of one learning run and counts what it sees into `Evidence`; keeps no value.
 
 Equal values are found by digests under a key that is made with the watcher and dies with it. It looks at what passes
-between gateway and CRM, so values that recognisers protect already are surrogates here and count as what they stand for.
+between gateway and CRM, so values that recognisers protect already are surrogates here and count as what they stand
+for.
 """
 
 import hashlib
@@ -21,7 +22,20 @@ from gateway.body.media import Media
 from gateway.body.xlsx import open_xlsx
 from gateway.learn import pages, trees
 from gateway.learn.evidence import (
-    CELL, COLUMN, DOMAIN, FORM, JSON_IN, JSON_OUT, LINK, QUERY, RPC_IN, RPC_OUT, SHOWN, Call, Evidence, Place,
+    CELL,
+    COLUMN,
+    DOMAIN,
+    FORM,
+    JSON_IN,
+    JSON_OUT,
+    LINK,
+    QUERY,
+    RPC_IN,
+    RPC_OUT,
+    SHOWN,
+    Call,
+    Evidence,
+    Place,
 )  # fmt: skip
 from gateway.learn.route import NUMBER, WORD, template_of
 from gateway.learn.value import LONG_TEXT, WORDS, shape_of
@@ -45,7 +59,7 @@ class Seen:
 
 
 class Watcher:
-    """One run in one process. key: 32 random bytes; protected: the kind that a surrogate or mask stands for, or None."""
+    """One run in one process. key: 32 random bytes; protected: the kind that a surrogate stands for, or None."""
 
     def __init__(self, key: bytes, protected: Callable[[str], str | None]) -> None:
         self.evidence = Evidence()
@@ -100,7 +114,7 @@ class Watcher:
             for name, value in fields:
                 if not trees.is_secret(name):
                     self._value(FORM, key, trees.safe_key(name), value)
-                else:
+                elif trees.is_password(name):
                     route.answers["secret"] += 1
         elif (tree := _json(seen.body)) is not None:
             call = trees.rpc_call(tree)
@@ -110,7 +124,7 @@ class Watcher:
                 return
             for leaf in trees.leaves_of(tree):
                 self._value(JSON_IN, key, "/".join(leaf.path), leaf.text)
-            if isinstance(tree, dict) and any(trees.is_secret(name) for name in tree):
+            if isinstance(tree, dict) and any(map(trees.is_password, tree)):
                 route.answers["secret"] += 1
 
     def _call(self, call: trees.RpcCall, seen: Seen) -> None:
@@ -214,7 +228,7 @@ class Watcher:
     def _value(self, where: str, route: str, name: str, text: str) -> None:
         meaning = vocabulary().meaning(name.rpartition("/")[2]) if where != CELL else vocabulary().meaning(name)
         named = meaning.kind if meaning is not None else ""
-        if named == "secret":
+        if named in ("secret", "token"):
             return
         stat = self.evidence.place(where, route, name)
         if stat is None:
@@ -268,7 +282,7 @@ class Watcher:
             del evidence.places[place]
         copies: Counter[tuple[Place, Place]] = Counter()
         for places in self._values.values():
-            if 1 < len(places):
+            if len(places) > 1:
                 cleaned_places = sorted({(w, self._cleaned(r), n) for w, r, n in places})[: MOST_SHARED * 2]
                 copies.update(combinations(cleaned_places, 2))
         evidence.copies = copies

@@ -123,6 +123,24 @@ class FakeAudit:
         return len(self.entries)
 
 
+class FakeLearner:
+    """Learning that only notes what it was handed; `watched` is set by a test."""
+
+    def __init__(self) -> None:
+        self.watched: set[str] = set()
+        self.noted: list[tuple[str, int, bytes]] = []
+        self.unknown: list[str] = []
+
+    def note(self, _exchange: Any, target: str, _type: str, body: bytes | None, status: int, _fields: Any, _a: bytes) -> None:
+        self.noted.append((target, status, body or b""))
+
+    def caught(self, exchange: Any, _status: int, _fields: Any, _answer: bytes) -> None:
+        self.noted.append((exchange.head.path, 0, b"caught"))
+
+    def refused(self, exchange: Any) -> None:
+        self.unknown.append(exchange.head.path)
+
+
 class FakeGateway:
     """Every collaborator, working; a test breaks the one it is about."""
 
@@ -139,6 +157,7 @@ class FakeGateway:
         self.sessions = FakeSessions()
         self.audit: Any = FakeAudit(self.log)
         self.watch = Watch(0.02)
+        self.learner = FakeLearner()
         self.limits = LIMITS
         self.counted: list[tuple[str, str, str, int]] = []
         self.faults: list[tuple[str, str, str]] = []
