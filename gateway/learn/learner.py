@@ -85,7 +85,10 @@ class Learner:
             self.watched[tenant][1].evidence.dropped += 1
             return
         self._bytes += size
-        waiting.append((tenant, Seen(exchange.head.method, target, content_type, body, status, tuple(fields), answer)))
+        head = exchange.head
+        authorization = head.named.get("authorization", "")
+        seen = Seen(head.method, target, content_type, body, status, tuple(fields), answer, authorization)
+        waiting.append((tenant, seen))
 
     # -- in the background ------------------------------------------------------------------------------------
 

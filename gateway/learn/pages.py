@@ -128,7 +128,7 @@ def _naming(node: Any) -> str:
     for name in (node.attributes.get("class") or "").split():
         if _PLAIN.fullmatch(name) and name.isascii():
             found = vocabulary().meaning(name)
-            if found is not None and found.kind in ("name", "email", "phone", "address"):
+            if found is not None and found.weight > 0.8 and found.kind in ("name", "email", "phone", "address"):
                 return f".{name}"
     return ""
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.learn import shown
+from gateway.learn import shown, sign_in
 from gateway.learn.calls import Calls, calls_of
 from gateway.learn.choices import Choices
 from gateway.learn.document import Document
@@ -35,6 +35,7 @@ class _Parts:
     searches: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     operations: list[Operation] = field(default_factory=list)
     sources: dict[Place, Field] = field(default_factory=dict)
+    routes: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def fields(self) -> list[Field]:
@@ -120,16 +121,17 @@ def _operations(evidence: Evidence, choices: Choices, routes: list[Found], parts
         answer = _answer(evidence, one, choices) if one.action == "create" else {}
         alone = one.action in ("login", "logout") or not vocabulary().staff.isdisjoint(one.entity.split("_"))
         entity = "auth" if one.action in ("login", "logout") else one.entity
+        shows_login = one.action == "login" and one.method == "GET"
         operation = Operation(
-            f"{entity}.{one.action}", entity, one.action, [one.method], [path], rules, searches, answer, alone,
-            one.route.count,
+            "auth.page" if shows_login else f"{entity}.{one.action}", entity, one.action, [one.method], [path], rules,
+            searches, answer, alone, one.route.count,
         )  # fmt: skip
-        _merge(grouped, operation)
+        parts.routes.setdefault(_merge(grouped, operation), []).extend(one.sources)
     parts.operations = list(grouped.values())
 
 
-def _merge(grouped: dict[str, Operation], new: Operation) -> None:
-    """Routes that mean the same are one operation; those that differ in anything have a number behind their id."""
+def _merge(grouped: dict[str, Operation], new: Operation) -> str:
+    """Id of the operation: routes that mean the same are one; those that differ in anything get a number behind it."""
     number = 1
     while True:
         name = new.id if number == 1 else f"{new.id}_{number}"
@@ -137,14 +139,14 @@ def _merge(grouped: dict[str, Operation], new: Operation) -> None:
         if known is None:
             new.id = name
             grouped[name] = new
-            return
+            return name
         same = (known.methods, known.rules, known.searches, known.answer, known.left_alone) == (
             new.methods, new.rules, new.searches, new.answer, new.left_alone,
         )  # fmt: skip
         if same:
             known.paths += [path for path in new.paths if path not in known.paths]
             known.count += new.count
-            return
+            return name
         number += 1
 
 
@@ -275,10 +277,10 @@ def _source(name: str, evidence: Evidence, routes: list[Found], parts: _Parts, c
         "opaque": "refuse-unless-everything",
         "fields": fields,
     }
-    cookies = _session_cookies(routes)
-    if cookies:
-        source["cookies"] = {"session": cookies}
-        source["credentials"] = [{"cookie": one} for one in cookies]
+    signed = sign_in.describe(evidence, parts.operations, lambda one: parts.routes.get(one.id, []))
+    if signed["cookies"]:
+        source["cookies"] = {"session": signed["cookies"]}
+    source |= {key: signed[key] for key in ("credentials", "sign_in") if signed[key]}
     shape = _id_shape(evidence)
     if shape:
         source["record_ids"] = shape
@@ -332,11 +334,6 @@ def _without_contradictions(fields: dict[str, dict[str, Any]]) -> None:
                 entry["labels"] = labels
             else:
                 entry.pop("labels", None)
-
-
-def _session_cookies(routes: list[Found]) -> list[str]:
-    names = {name for one in routes if one.action == "login" and one.method == "POST" for name in one.route.cookies}
-    return sorted(name for name in names if not any(word in name.lower() for word in ("csrf", "xsrf", "lang", "theme")))
 
 
 def _id_shape(evidence: Evidence) -> str:

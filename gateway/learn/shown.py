@@ -8,7 +8,7 @@ from collections import Counter
 from typing import Any
 
 from gateway.learn.evidence import CELL, COLUMN, FORM, JSON_IN, JSON_OUT, LINK, RPC_IN, SHOWN, Evidence, Place
-from gateway.learn.naming import entity_of, path_of
+from gateway.learn.naming import entity_of, path_of, verb_of
 from gateway.learn.proposal import Field
 from gateway.learn.vocabulary import vocabulary
 
@@ -49,11 +49,13 @@ def _cells(evidence: Evidence, sources: dict[Place, Field], hidden: set[str]) ->
     twins = copies_of(evidence, sources, CELL)
     by_page: dict[tuple[str, str], Counter[str]] = {}
     seen: Counter[tuple[str, str]] = Counter()
+    distinct: Counter[tuple[str, str]] = Counter()
     for place, stat in evidence.places.items():
         if place[0] != CELL:
             continue
         page = (entity_of(place[1].partition(" ")[2]), place[2])
         seen[page] += max(1, stat.distinct)
+        distinct[page] += stat.distinct
         by_page.setdefault(page, Counter()).update(twins.get(place, Counter()))
     found: dict[str, dict[str, str]] = {}
     for (entity, selector), counted in by_page.items():
@@ -62,7 +64,8 @@ def _cells(evidence: Evidence, sources: dict[Place, Field], hidden: set[str]) ->
         if best and best[0][1] >= _HALF * seen[(entity, selector)] and best[0][0] in hidden:
             found.setdefault(entity, {})[selector] = best[0][0]
             continue
-        named = _named(selector, entity, hidden)
+        # A label stands in a named element as well, but it says the same on every page.
+        named = _named(selector, entity, hidden) if distinct[(entity, selector)] > 1 else ""
         if named:
             found.setdefault(entity, {})[selector] = named
     return found
@@ -99,7 +102,7 @@ def record_pages(evidence: Evidence, entities: set[str], taken: set[str]) -> dic
     """Templates of pages about one record → its entity. taken: templates that were answered."""
     found = {}
     for where, template, _ in evidence.places:
-        if where == LINK and template.endswith("/{n}") and f"GET {template}" in taken:
+        if where == LINK and template.endswith("/{n}") and f"GET {template}" in taken and verb_of(template) is None:
             entity, path = entity_of(template), path_of(template, names_record=True)
             if entity in entities and path is not None:
                 found[path] = entity

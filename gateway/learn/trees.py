@@ -64,13 +64,14 @@ def safe_key(key: str) -> str:
 @dataclass(slots=True)
 class RpcCall:
     """One call. keyed: (key, text) of every string under a key; clauses: (column, operator, operand); ids: positions of
-    lists of record ids; secret: whether it carries a password."""
+    lists of record ids; secret: whether it carries a password; first_text: position of the first text, -1 without."""
 
     method: str
     keyed: list[tuple[str, str]] = field(default_factory=list)
     clauses: list[tuple[str, str, str]] = field(default_factory=list)
     ids: list[int] = field(default_factory=list)
     secret: bool = False
+    first_text: int = -1
 
 
 def rpc_call(value: Any) -> RpcCall | None:
@@ -82,6 +83,8 @@ def rpc_call(value: Any) -> RpcCall | None:
         return None
     call, params = RpcCall(method), value["params"]
     for position, one in enumerate(params if isinstance(params, list) else []):
+        if isinstance(one, str) and call.first_text < 0:
+            call.first_text = position
         items = one if isinstance(one, list) else [one] if position == 0 else []
         if items and all(isinstance(item, int) and not isinstance(item, bool) for item in items):
             call.ids.append(position)

@@ -20,7 +20,7 @@ from gateway.body.fault import BodyFault
 from gateway.body.limits import Limits
 from gateway.body.media import Media
 from gateway.body.xlsx import open_xlsx
-from gateway.learn import pages, trees
+from gateway.learn import pages, sign_in, trees
 from gateway.learn.evidence import (
     CELL,
     COLUMN,
@@ -41,13 +41,14 @@ from gateway.learn.route import NUMBER, WORD, template_of
 from gateway.learn.value import LONG_TEXT, WORDS, shape_of
 from gateway.learn.vocabulary import PERSONAL, vocabulary
 
-MOST_BODY, MOST_DIGESTS, MOST_IDS, MOST_SHARED = 4 * 1024 * 1024, 120_000, 50_000, 8
+MOST_BODY, MOST_DIGESTS, MOST_IDS, MOST_SHARED, MOST_TOKENS = 4 * 1024 * 1024, 120_000, 50_000, 8, 500
 _LIMITS = Limits()
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One exchange as the CRM saw it. target: origin-form; body, answer: decoded, b"" where nobody read them."""
+    """One exchange as the CRM saw it. target: origin-form; body, answer: decoded, b"" where nobody read them;
+    authorization: the header, looked at only for where its credential came from."""
 
     method: str
     target: str
@@ -56,6 +57,7 @@ class Seen:
     status: int
     fields: tuple[tuple[str, str], ...]
     answer: bytes
+    authorization: str = ""
 
 
 class Watcher:
@@ -68,6 +70,7 @@ class Watcher:
         self._values: dict[bytes, list[Place]] = {}
         self._personal: set[bytes] = set()
         self._ids: set[bytes] = set()
+        self._tokens: dict[bytes, tuple[str, tuple[str, ...]]] = {}
 
     def note(self, seen: Seen) -> None:
         """Count one exchange; whatever a body holds, nothing is raised but faults of our own."""
@@ -81,6 +84,8 @@ class Watcher:
             return
         route.count += 1
         route.statuses[str(seen.status)] += 1
+        if self._tokens and seen.authorization:
+            self._carried(seen.authorization)
         number = _last_number(path)
         if number and self._digest(number) in self._ids:
             route.known_ids += 1
@@ -136,6 +141,11 @@ class Watcher:
         noted.secret += call.secret
         noted.ids.update(map(str, call.ids))
         if call.secret:
+            if call.first_text >= 0:
+                noted.results[f"login|{call.first_text}"] += 1
+            for path, text in sign_in.long_texts(_json(seen.answer)):
+                if len(self._tokens) < MOST_TOKENS:
+                    self._tokens[self._digest(text)] = (call.method, path)
             return
         for name, text in call.keyed:
             self._value(RPC_IN, call.method, name, text)
@@ -148,6 +158,14 @@ class Watcher:
         noted.results[shape] += 1
         for leaf in trees.leaves_of(result):
             self._value(RPC_OUT, call.method, "/".join(step for step in leaf.path if step != "*") or "*", leaf.text)
+
+    def _carried(self, header: str) -> None:
+        """Where the credential of a request came from, if a sign-in gave it."""
+        for found in sign_in.carried(header):
+            source = self._tokens.get(self._digest(found.token))
+            if source is not None:
+                results = self.evidence.calls[source[0]].results
+                results[sign_in.note_of(source[1], found)] = 1
 
     # -- the answer -------------------------------------------------------------------------------------------
 

@@ -78,8 +78,9 @@ def worked(stack: Stack, people: list[Person], firms: list[Organisation], pages:
         walk_creme(driver.browser, records, clear, pages, lambda _answer: None)
     else:
         assert isinstance(driver, TrytonDriver)
-        for _, record in records:
-            driver.call("model.party.party.write", [[int(record)], {"comment": "seen again"}, {}])
+        names = [*(person.full_name for person in people), *(firm.name for firm in firms)]
+        for (_, record), name in zip(records, names, strict=True):
+            driver.call("model.party.party.write", [[int(record)], {"name": name}, {}])
         walk_tryton(driver, clear, pages, lambda _answer: None)
     driver.browser.close()
 
