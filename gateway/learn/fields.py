@@ -134,10 +134,10 @@ def _field(entity: str, candidate: Candidate, kind: str, one: Guess, suffix: str
 def _by_shape(entity: str, candidate: Candidate, one: Guess, found: RuleSet) -> dict[str, object]:
     """A column that holds several kinds: each value says which."""
     shape = {}
-    for kind in BY_SHAPE:
+    for kind in BY_SHAPE if set(BY_SHAPE) & set(candidate.stat.kinds) else ():
         found.fields.append(_field(entity, candidate, kind, one, f"_{kind}"))
         shape[kind] = f".{name_of(candidate.name)}_{kind}"
-    return {"select": _select(candidate.path), "shape": shape, "field": "text"}
+    return {"select": _select(candidate.path), **({"shape": shape} if shape else {}), "field": "text"}
 
 
 def _select(path: Sequence[str]) -> str | list[str]:

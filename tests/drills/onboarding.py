@@ -2,7 +2,8 @@
 
 A person's ten minutes are compressed: a manager works through the gateway (adds, edits, opens, searches, exports) while
 `crmgate learn` watches; the proposal is accepted with its defaults; then the leak drill seeds and walks as usual. The
-figures are the leaks, the decisions and the time.
+figures are the leaks, the decisions and the time. A figure of its own is what a salesperson sees of the people who were
+entered while nothing was declared yet: they stand in the CRM in clear, and only their places can tell what they are.
 """
 
 import argparse
@@ -25,10 +26,12 @@ from gateway.demo.people import Organisation, Person, make_organisations, make_p
 from gateway.learn.proposal import MOST_DECISIONS
 from tests.drills import leak
 from tests.drills.crawl import walk_creme, walk_tryton
+from tests.drills.seek import Sought
 from tests.drills.stack import Stack, installed
 from tests.real.servers import creme, tryton
 
-UNKNOWN = '[tenant.main]\nprofile = "generic"'
+# What was entered while nothing was declared stands in the CRM in clear.
+UNKNOWN = '[tenant.main]\nprofile = "generic"\nmigrated = false'
 SEED = 20261128
 
 
@@ -46,6 +49,7 @@ class Onboarding:
     lint: str = ""
     control: leak.Finding | None = None
     findings: list[leak.Finding] = field(default_factory=list)
+    before: leak.Finding | None = None
     profile: Path = Path()
 
     @property
@@ -60,10 +64,10 @@ def command(stack: Stack, *words: str | Path) -> subprocess.CompletedProcess[str
     return subprocess.run(line, capture_output=True, text=True, timeout=300, check=False)
 
 
-def worked(stack: Stack, people: list[Person], firms: list[Organisation], pages: int) -> None:
-    """What somebody does in the minutes of watching."""
+def worked(stack: Stack, people: list[Person], firms: list[Organisation], pages: int) -> leak.Seeded:
+    """What somebody does in the minutes of watching; the names and addresses that are in the CRM in clear since then."""
     driver = stack.at_work("manager")
-    records = []
+    records: list[tuple[str, str]] = []
     for person in people:
         records.append(("contact", driver.add_person(leak.with_everything(person, "Nobody Inparticular"))))
     for firm in firms:
@@ -83,6 +87,9 @@ def worked(stack: Stack, people: list[Person], firms: list[Organisation], pages:
             driver.call("model.party.party.write", [[int(record)], {"name": name}, {}])
         walk_tryton(driver, clear, pages, lambda _answer: None)
     driver.browser.close()
+    named = [(one.full_name, one.address) for one in people] + [(one.name, one.address) for one in firms]
+    sought = [Sought(name, "name", "manager") for name, _ in named]
+    return leak.Seeded(sought + [Sought(address, "address", "manager") for _, address in named], records)
 
 
 def settled(stack: Stack) -> dict[str, Any]:
@@ -97,13 +104,15 @@ def settled(stack: Stack) -> dict[str, Any]:
     raise AssertionError("learning does not come to rest")
 
 
-def onboard(name: str, stack: Stack, session: tuple[list[Person], list[Organisation]], pages: int) -> Onboarding:
-    """Watch, propose, accept, and run with the learnt profile."""
+def onboard(
+    name: str, stack: Stack, session: tuple[list[Person], list[Organisation]], pages: int
+) -> tuple[Onboarding, leak.Seeded]:
+    """Watch, propose, accept, and run with the learnt profile; what was entered meanwhile."""
     found, began = Onboarding(name), time.monotonic()
     started = command(stack, "learn", "start", "--minutes", "10")
     assert started.returncode == 0, started.stderr
     time.sleep(2.5)  # every process has noticed within a second
-    worked(stack, *session, pages)
+    entered = worked(stack, *session, pages)
     settled(stack)
     found.watched_s = time.monotonic() - began
     proposal = json.loads(command(stack, "learn", "proposal", "--json", "--name", name).stdout)
@@ -118,7 +127,7 @@ def onboard(name: str, stack: Stack, session: tuple[list[Person], list[Organisat
     stack.home.settings_file.write_text(text.replace('profile = "generic"', f'profile = "{found.profile}"'))
     stack.restart_gateway()
     found.whole_s = time.monotonic() - began
-    return found
+    return found, entered
 
 
 def drill(name: str, people: int, organisations: int, limit: int, pages: int, keep: Path | None = None) -> Onboarding:
@@ -138,12 +147,13 @@ def drill(name: str, people: int, organisations: int, limit: int, pages: int, ke
     taken = {one.name for one in firms} | {one.address for one in firms}
     session = (others, [one for one in own if one.name not in taken and one.address not in taken][:2])
     with creme() if name == "creme" else tryton() as server, installed(server, UNKNOWN) as stack:
-        found = onboard(name, stack, session, pages)
+        found, entered = onboard(name, stack, session, pages)
         if keep is not None:
             (keep / f"{name}-learnt.yaml").write_text(found.profile.read_text())
         seeded = leak.seed(stack, persons, firms, strangers)
         found.control = leak.walk_as(stack, "manager", seeded, limit)
         found.findings = [leak.walk_as(stack, role, seeded, limit) for role in ("sales", "auditor", "anonymous")]
+        found.before = leak.walk_as(stack, "sales", entered, limit)
         found.findings.append(leak.at_rest(stack, seeded))
         stack.gateway.stop()
         found.findings.append(leak.own_files(stack, seeded))
@@ -163,6 +173,13 @@ def report(console: Console, found: Onboarding) -> None:
         console.print(f"  {leak.UNDECLARED}, {one.where}: {one.found[leak.UNDECLARED]}")
         for example in one.examples:
             console.print(f"    found: {example}", style="red")
+    assert found.before is not None
+    before = {kind: found.before.found[kind] for kind in ("name", "address")}
+    console.print(
+        f"  from before the profile, in clear in the CRM, seen by sales: {before} in {found.before.looked_at} answers"
+    )
+    for example in found.before.examples:
+        console.print(f"    seen: {example}")
     console.print(f"  learnt: {len(found.fields)} fields, {found.operations} operations, {found.refused} refused")
     console.print(f"  decisions: {len(found.asked)} ({', '.join(found.asked)}), all left at their defaults")
     console.print(f"  watching {found.watched_s:.0f} s, from start to protection {found.whole_s:.0f} s")
