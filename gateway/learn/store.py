@@ -191,6 +191,14 @@ class LearnStore:
             )
             return [Drift(*row) for row in await cursor.fetchall()]
 
+    async def drift_counts(self, tenant: str) -> dict[str, int]:
+        """Sort → how many places drifted; raises StoreUnavailable."""
+        async with self._connection() as connection:
+            cursor = await connection.execute(
+                "SELECT sort, count(*) FROM learn_drift WHERE tenant = %s GROUP BY sort", (tenant,)
+            )
+            return {str(sort): int(count) for sort, count in await cursor.fetchall()}
+
     async def clear_drift(self, tenant: str) -> int:
         """Forget it; how many places."""
         async with self._connection() as connection:

@@ -44,12 +44,12 @@ class Onboarding:
     whole_s: float = 0.0
     asked: list[str] = field(default_factory=list)
     fields: dict[str, str] = field(default_factory=dict)
-    operations: int = 0
     refused: int = 0
     lint: str = ""
     control: leak.Finding | None = None
     findings: list[leak.Finding] = field(default_factory=list)
     before: leak.Finding | None = None
+    drifted: int = 0
     profile: Path = Path()
 
     @property
@@ -65,7 +65,7 @@ def command(stack: Stack, *words: str | Path) -> subprocess.CompletedProcess[str
 
 
 def worked(stack: Stack, people: list[Person], firms: list[Organisation], pages: int) -> leak.Seeded:
-    """What somebody does in the minutes of watching; the names and addresses that are in the CRM in clear since then."""
+    """What somebody does in the minutes of watching; names and addresses that are in the CRM in clear since then."""
     driver = stack.at_work("manager")
     records: list[tuple[str, str]] = []
     for person in people:
@@ -118,7 +118,7 @@ def onboard(
     proposal = json.loads(command(stack, "learn", "proposal", "--json", "--name", name).stdout)
     found.asked = [one["id"] for one in proposal["decisions"]]
     found.fields = {one["field"]: one["kind"] for one in proposal["fields"]}
-    found.operations, found.refused = len(proposal["operations"]), len(proposal["refused"])
+    found.refused = len(proposal["refused"])
     found.profile = stack.home.folder / f"{name}.yaml"
     accepted = command(stack, "learn", "accept", found.profile, "--name", name)
     assert accepted.returncode == 0, accepted.stderr + accepted.stdout
@@ -154,6 +154,8 @@ def drill(name: str, people: int, organisations: int, limit: int, pages: int, ke
         found.control = leak.walk_as(stack, "manager", seeded, limit)
         found.findings = [leak.walk_as(stack, role, seeded, limit) for role in ("sales", "auditor", "anonymous")]
         found.before = leak.walk_as(stack, "sales", entered, limit)
+        time.sleep(2.5)  # what drifted is written down every second
+        found.drifted = len(json.loads(command(stack, "learn", "drift", "--json").stdout))
         found.findings.append(leak.at_rest(stack, seeded))
         stack.gateway.stop()
         found.findings.append(leak.own_files(stack, seeded))
@@ -180,7 +182,9 @@ def report(console: Console, found: Onboarding) -> None:
     )
     for example in found.before.examples:
         console.print(f"    seen: {example}")
-    console.print(f"  learnt: {len(found.fields)} fields, {found.operations} operations, {found.refused} refused")
+    console.print(
+        f"  learnt: {len(found.fields)} fields, {found.refused} kinds of requests refused; {found.drifted} places drifted"
+    )
     console.print(f"  decisions: {len(found.asked)} ({', '.join(found.asked)}), all left at their defaults")
     console.print(f"  watching {found.watched_s:.0f} s, from start to protection {found.whole_s:.0f} s")
     console.print(f"  lint: {found.lint.strip()}")

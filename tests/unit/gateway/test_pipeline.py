@@ -131,7 +131,9 @@ class FakeLearner:
         self.noted: list[tuple[str, int, bytes]] = []
         self.unknown: list[str] = []
 
-    def note(self, _exchange: Any, target: str, _type: str, body: bytes | None, status: int, _fields: Any, _a: bytes) -> None:
+    def note(
+        self, _exchange: Any, target: str, _type: str, body: bytes | None, status: int, _fields: Any, _a: bytes
+    ) -> None:
         self.noted.append((target, status, body or b""))
 
     def caught(self, exchange: Any, _status: int, _fields: Any, _answer: bytes) -> None:

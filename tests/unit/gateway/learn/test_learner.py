@@ -182,7 +182,9 @@ class TestDrift:
             '<input name="custom_line" value="+33 6 12 34 56 78"><input name="phone" value="13800138000"></form>'
             '<div data-key="extra_mail"><b>zhang.wei@example.com</b></div>'
         )
-        read = exchange("/persons/contact/edit/7", "GET", load_profile("creme").classify("GET", "/persons/contact/7", "", b"", ""))
+        read = exchange(
+            "/persons/contact/edit/7", "GET", load_profile("creme").classify("GET", "/persons/contact/7", "", b"", "")
+        )
         made.caught(read, 200, list(HTML), page.encode())
         await looked(made)
         found = {(one.place, one.kind) for one in await store.drift("main")}
