@@ -52,6 +52,7 @@ from gateway.files import Files
 from gateway.installation import Installation
 from gateway.inward import Inward
 from gateway.kept import KeptFields
+from gateway.learn.learner import UNDESCRIBED
 from gateway.legs import certificate_ends, upstream_tls
 from gateway.network import Allowlist, Network, Tenant
 from gateway.opening import open_keyring, sealing_of
@@ -417,5 +418,6 @@ def console_deps(
         data_folder=settings.state,
         version=version("crmgate"),
         checkpoint_fault=lambda: keeper.fault,
+        learnable=lambda tenant: installations[tenant].current.name == UNDESCRIBED,
         certificates=lambda tenant: asyncio.to_thread(certificate_ends, settings, tenant),
     )

@@ -105,6 +105,7 @@ def _verbs(answered: Mapping[str, Call], found: Calls, choices: Choices) -> None
             "unknown-verbs",
             f"{len(unknown)} verbs of calls may change something, and nothing says what. Let them through?",
             {"no": "refuse them", "yes": "let them through, their texts looked into"}, "no", 3.0, tuple(unknown[:40]),
+            {"count": str(len(unknown))},
         )  # fmt: skip
         if choices.get(asked) == "yes":
             for one in unknown:

@@ -1,5 +1,6 @@
 """What an administrator does with learning: start, look, decide, accept, stop."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -70,7 +71,8 @@ class Desk:
         progress = await self.progress(tenant, now)
         if not progress.evidence.exchanges:
             raise NothingLearnt(tenant)
-        return propose(name, progress.evidence, progress.run.document, progress.run.answers)
+        run = progress.run
+        return await asyncio.to_thread(propose, name, progress.evidence, run.document, run.answers)
 
     async def decide(self, tenant: str, name: str, answers: Mapping[str, str], now: datetime) -> None:
         """Keep decisions; raises AnswerUnknown, NothingLearnt, StoreUnavailable."""

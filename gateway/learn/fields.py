@@ -121,6 +121,7 @@ def _question(entity: str, candidate: Candidate, default: str, weight: float) ->
         default,
         weight + min(0.9, candidate.stat.seen / 100),
         tuple(candidate.stat.samples),
+        {"field": candidate.name, "entity": entity},
     )
 
 

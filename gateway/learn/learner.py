@@ -22,7 +22,7 @@ from policies.operation import UNMATCHED_READ, UNMATCHED_WRITE
 from policies.profile import Profile
 
 POLL_S, MOST_WAITING, MOST_WAITING_BYTES, KEY_BYTES, AT_ONCE = 1.0, 500, 48 * 1024 * 1024, 32, 20
-UNWATCHED = "generic"
+UNDESCRIBED = "generic"
 """The profile whose tenants are learnt; it declares nothing, so nothing drifts from it."""
 
 log = structlog.get_logger(__name__)
@@ -164,5 +164,5 @@ class Learner:
             self._changed.discard(tenant)
         for tenant in list(self._drift):
             counted = self._drift.pop(tenant)
-            if counted and self._profiles(tenant).name != UNWATCHED:
+            if counted and self._profiles(tenant).name != UNDESCRIBED:
                 await self._store.add_drift(tenant, counted, now)

@@ -56,7 +56,8 @@ class Operation:
 
 @dataclass(slots=True)
 class Decision:
-    """Something to decide. options: answer → what it means; default: the safe one; weight: how much it matters."""
+    """Something to decide. options: answer → what it means; default: the safe one; weight: how much it
+    matters; facts: what the question names, for a text in another language."""
 
     id: str
     question: str
@@ -64,6 +65,12 @@ class Decision:
     default: str
     weight: float
     values: Sequence[str] = ()
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def group(self) -> str:
+        """What sort of decision it is: the part of its id that is the same for all fields."""
+        return self.id.partition(".")[0]
 
 
 @dataclass(slots=True)

@@ -226,6 +226,7 @@ def _unused_forms(evidence: Evidence, routes: list[Found], choices: Choices) -> 
                 "refuse",
                 0.5,
                 tuple(unused[:40]),
+                {"count": str(len(unused))},
             )
         )
 
@@ -241,6 +242,7 @@ def _birth_dates(parts: _Parts, choices: Choices) -> None:
                 "clear",
                 2.9,
                 tuple(dates),
+                {"fields": ", ".join(dates)},
             )
         )
 

@@ -66,6 +66,7 @@ def classified(evidence: Evidence, document: Document, choices: Choices) -> tupl
             "no",
             3.0 + len(unknown) / 100,
             tuple(unknown[:40]),
+            {"count": str(len(unknown))},
         )
         if choices.get(asked) == "yes":
             for found in routes_of(evidence):
