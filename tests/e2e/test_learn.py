@@ -28,14 +28,14 @@ def judged(found: Onboarding) -> None:
 
 @pytest.mark.timeout(900)
 def test_a_creme_nobody_described_is_protected_after_a_session_and_an_accepted_proposal() -> None:
-    found = drill("creme", people=4, organisations=1, limit=60, pages=90)
+    found = drill("creme", people=3, organisations=1, limit=40, pages=60)
     judged(found)
     assert found.drifted > 0  # the walk opens pages that nobody opened while learning
 
 
 @pytest.mark.timeout(900)
 def test_a_tryton_nobody_described_is_protected_after_a_session_and_an_accepted_proposal() -> None:
-    found = drill("tryton", people=4, organisations=1, limit=60, pages=80)
+    found = drill("tryton", people=3, organisations=1, limit=40, pages=60)
     judged(found)
     assert found.fields["party_party.name"] == "name"
 

@@ -1,5 +1,6 @@
 """Documents of CRMs: names and formats are taken, nothing is made up, hostile ones are refused."""
 
+import contextlib
 import json
 
 import pytest
@@ -11,7 +12,10 @@ from gateway.learn.document import Document, DocumentInvalid, Told, read_documen
 OPENAPI = {
     "openapi": "3.0.3",
     "paths": {
-        "/api/contacts/{id}/": {"patch": {"operationId": "contacts_partial_update"}, "get": {"operationId": "contacts_retrieve"}},
+        "/api/contacts/{id}/": {
+            "patch": {"operationId": "contacts_partial_update"},
+            "get": {"operationId": "contacts_retrieve"},
+        },
         "/api/contacts/": {"post": {"operationId": "contacts_create"}, "get": {"operationId": "unclear"}},
     },
     "components": {
@@ -45,7 +49,7 @@ def test_a_name_with_two_formats_tells_nothing() -> None:
 
 
 def test_yaml_is_read_as_well() -> None:
-    text = b"openapi: 3.1.0\npaths: {}\ncomponents:\n  schemas:\n    Lead:\n      properties:\n        tel: {format: phone}\n"
+    text = b"openapi: 3.1.0\npaths: {}\ncomponents: {schemas: {Lead: {properties: {tel: {format: phone}}}}}\n"
     assert read_document(text).fields == [Told("lead", "tel", "phone")]
 
 
@@ -92,10 +96,8 @@ def test_what_is_no_such_document_is_refused(data: bytes) -> None:
 
 @given(st.binary(max_size=300))
 def test_no_bytes_break_the_reader(data: bytes) -> None:
-    try:
+    with contextlib.suppress(DocumentInvalid):
         read_document(data)
-    except DocumentInvalid:
-        pass
 
 
 def test_references_that_go_in_circles_end() -> None:
