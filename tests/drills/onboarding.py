@@ -177,14 +177,12 @@ def report(console: Console, found: Onboarding) -> None:
             console.print(f"    found: {example}", style="red")
     assert found.before is not None
     before = {kind: found.before.found[kind] for kind in ("name", "address")}
-    console.print(
-        f"  from before the profile, in clear in the CRM, seen by sales: {before} in {found.before.looked_at} answers"
-    )
+    seen = f"{before} in {found.before.looked_at} answers"
+    console.print(f"  from before the profile, in clear in the CRM, seen by sales: {seen}")
     for example in found.before.examples:
         console.print(f"    seen: {example}")
-    console.print(
-        f"  learnt: {len(found.fields)} fields, {found.refused} kinds of requests refused; {found.drifted} places drifted"
-    )
+    console.print(f"  learnt: {len(found.fields)} fields; {found.refused} kinds of requests stay refused")
+    console.print(f"  drift seen while walking: {found.drifted} places")
     console.print(f"  decisions: {len(found.asked)} ({', '.join(found.asked)}), all left at their defaults")
     console.print(f"  watching {found.watched_s:.0f} s, from start to protection {found.whole_s:.0f} s")
     console.print(f"  lint: {found.lint.strip()}")
