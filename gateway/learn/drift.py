@@ -14,6 +14,7 @@ from gateway.learn.naming import singular
 from gateway.learn.route import WORD, template_of
 from gateway.learn.vocabulary import vocabulary
 from gateway.learn.watcher import Seen
+from policies.field_file import selector_of
 from policies.profile import Profile, label_key
 from policies.selector import rule_for
 from privacy import recognise
@@ -43,6 +44,8 @@ class Undeclared:
         self._profile = profile
         self._entity = entity
         self._found: Counter[tuple[str, str, str]] = Counter()
+        rules = profile.source.get("rule_sets", {}).values()
+        self._written = {selector_of(rule["select"])[-1] for each in rules for rule in each}
 
     def fields(self, seen: Seen) -> Counter[tuple[str, str, str]]:
         """(sort, place, kind) → times."""
@@ -69,10 +72,12 @@ class Undeclared:
             for name, value in form.values.items():
                 if rule_for(rules, (name,)) is None:
                     self._note(f"{form.key} form field {trees.safe_key(name)}", value)
-        declared = {cell.css for cell in self._profile.places.cells}
-        for one in pages.shown_in(tree):
-            if one.selector not in declared:
-                self._note(f"{route} {one.selector}", one.text)
+        shown = [
+            *(cell.css for cell in self._profile.places.cells),
+            *(r.css for r in self._profile.shown_rules if r.css),
+        ]
+        for one in pages.shown_in(tree, pages.nodes_in(tree, shown)):
+            self._note(f"{route} {one.selector}", one.text)
 
     def _key(self, route: str, leaf: trees.Leaf) -> None:
         steps = [step for step in leaf.path if step != "*"]
@@ -80,7 +85,7 @@ class Undeclared:
         keys = self._profile.places.keys
         if any((entity, name) in keys for entity in (self._entity, "") for name in (key, outer)):
             return
-        if self._profile.field_for_label(label_key(key)) is None:
+        if key not in self._written and self._profile.field_for_label(label_key(key)) is None:
             self._note(f"{route} JSON {'/'.join(steps)}", leaf.text)
 
     def _note(self, place: str, text: str) -> None:

@@ -11,6 +11,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
+import orjson
 import structlog
 
 from gateway.exchange import Exchange
@@ -22,6 +23,8 @@ from policies.operation import UNMATCHED_READ, UNMATCHED_WRITE
 from policies.profile import Profile
 
 POLL_S, MOST_WAITING, MOST_WAITING_BYTES, KEY_BYTES, AT_ONCE = 1.0, 500, 48 * 1024 * 1024, 32, 20
+WRITE_EVERY = 3  # turns
+MOST_UNREAD = 2  # answers with something undeclared that are looked at in a turn: drift is noticed by samples
 UNDESCRIBED = "generic"
 """The profile whose tenants are learnt; it declares nothing, so nothing drifts from it."""
 
@@ -62,7 +65,7 @@ class Learner:
 
     def caught(self, exchange: Exchange, status: int, fields: list[tuple[str, str]], answer: bytes) -> None:
         """Recognisers caught values in this answer that no rule and no surrogate covered."""
-        if exchange.tenant not in self.watched and len(self._unread) < AT_ONCE and len(answer) <= MOST_BODY:
+        if exchange.tenant not in self.watched and len(self._unread) < MOST_UNREAD and len(answer) <= MOST_BODY:
             seen = Seen(exchange.head.method, exchange.head.path, "", b"", status, tuple(fields), answer)
             entity = exchange.operation.entity if exchange.operation is not None else ""
             self._unread.append((exchange.tenant, entity, seen))
@@ -107,11 +110,14 @@ class Learner:
             await self._write()
 
     async def _run(self) -> None:
+        turn = 0
         while True:
             await asyncio.sleep(POLL_S)
+            turn += 1
             try:
                 await self._work()
-                await self._write()
+                if turn % WRITE_EVERY == 0:
+                    await self._write()
                 await self._follow()
             except Exception as fault:
                 # Learning is never worth an exchange, nor the end of itself.
@@ -121,6 +127,8 @@ class Learner:
         """Runs that began or ended; a key lives as long as its run does here."""
         try:
             running = await self._store.watching(self._clock())
+            for tenant in [one for one, (run, _) in self.watched.items() if running.get(one) != run]:
+                await self._keep(tenant)
         except StoreUnavailable:
             return
         known = self.watched
@@ -155,14 +163,18 @@ class Learner:
             self._changed.add(tenant)
 
     async def _write(self) -> None:
-        now = self._clock()
-        for tenant in list(self._changed):
-            if tenant in self.watched:
-                run, watcher = self.watched[tenant]
-                evidence = await asyncio.to_thread(watcher.snapshot)
-                await self._store.put_evidence(tenant, run, self._process, evidence, now)
-            self._changed.discard(tenant)
+        for tenant in list(self.watched):
+            await self._keep(tenant)
         for tenant in list(self._drift):
             counted = self._drift.pop(tenant)
             if counted and self._profiles(tenant).name != UNDESCRIBED:
-                await self._store.add_drift(tenant, counted, now)
+                await self._store.add_drift(tenant, counted, self._clock())
+
+    async def _keep(self, tenant: str) -> None:
+        """Write down what was seen of one tenant since the last time."""
+        if tenant not in self._changed:
+            return
+        self._changed.discard(tenant)
+        run, watcher = self.watched[tenant]
+        evidence = await asyncio.to_thread(lambda: orjson.dumps(watcher.snapshot().plain()).decode())
+        await self._store.put_evidence(tenant, run, self._process, evidence, self._clock())

@@ -1,7 +1,7 @@
 """What an HTML page tells: forms with their controls and labels, values at named elements, links to records."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
@@ -80,14 +80,20 @@ def _label(text: str) -> str:
     return text if 1 < len(text) <= 60 else ""
 
 
-def shown_in(tree: LexborHTMLParser) -> Iterator[Shown]:
-    """Texts in elements that are named, or stand in one that is."""
+def nodes_in(tree: LexborHTMLParser, selectors: Iterable[str]) -> frozenset[int]:
+    """Elements that any of these selectors picks, with everything inside them."""
+    picked = (node for selector in selectors for node in tree.css(selector))
+    return frozenset(inner.mem_id for node in picked for inner in node.traverse(include_text=False))
+
+
+def shown_in(tree: LexborHTMLParser, known: frozenset[int] = frozenset()) -> Iterator[Shown]:
+    """Texts in elements that are named, or stand in one that is; known: elements to leave out."""
     left = MOST_NODES
     root = tree.body
     if root is None:
         return
     for node in root.traverse(include_text=False):
-        if node.tag in _SKIPPED or node.tag in ("form", "label", "input", "textarea", "select"):
+        if node.mem_id in known or node.tag in _SKIPPED or node.tag in ("form", "label", "input", "textarea", "select"):
             continue
         texts = [
             text for child in node.iter(include_text=True) if child.tag == "-text" and (text := child.text().strip())

@@ -130,17 +130,17 @@ class LearnStore:
             cursor = await connection.execute(statement.encode(), (Jsonb(value), tenant))
             return cursor.rowcount > 0
 
-    async def put_evidence(self, tenant: str, run: str, process: str, evidence: Evidence, now: datetime) -> None:
-        """What one process has seen so far; nothing is kept of a run that was deleted."""
+    async def put_evidence(self, tenant: str, run: str, process: str, evidence: str, now: datetime) -> None:
+        """What one process has seen so far, as JSON; nothing is kept of a run that was deleted."""
         async with self._connection() as connection:
             await connection.execute(
                 """
                 INSERT INTO learn_evidence (tenant, run, process, evidence, noted_at)
-                SELECT tenant, id, %s, %s, %s FROM learn_run WHERE tenant = %s AND id = %s
+                SELECT tenant, id, %s, %s::jsonb, %s FROM learn_run WHERE tenant = %s AND id = %s
                 ON CONFLICT (tenant, run, process)
                 DO UPDATE SET evidence = EXCLUDED.evidence, noted_at = EXCLUDED.noted_at
                 """,
-                (process, Jsonb(evidence.plain()), now, tenant, run),
+                (process, evidence, now, tenant, run),
             )
 
     async def evidence(self, tenant: str, run: str) -> Evidence:

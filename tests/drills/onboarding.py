@@ -100,7 +100,7 @@ def settled(stack: Stack) -> dict[str, Any]:
         if told["exchanges"] == before:
             return told
         before = told["exchanges"]
-        time.sleep(2.5)
+        time.sleep(6)  # twice as long as it takes to write down what was seen
     raise AssertionError("learning does not come to rest")
 
 
@@ -154,7 +154,7 @@ def drill(name: str, people: int, organisations: int, limit: int, pages: int, ke
         found.control = leak.walk_as(stack, "manager", seeded, limit)
         found.findings = [leak.walk_as(stack, role, seeded, limit) for role in ("sales", "auditor", "anonymous")]
         found.before = leak.walk_as(stack, "sales", entered, limit)
-        time.sleep(2.5)  # what drifted is written down every second
+        time.sleep(6)  # what drifted is written down every three seconds
         found.drifted = len(json.loads(command(stack, "learn", "drift", "--json").stdout))
         found.findings.append(leak.at_rest(stack, seeded))
         stack.gateway.stop()

@@ -1,5 +1,6 @@
 """The pages of learning: who may, what they show, deciding, and the file at the end."""
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -19,7 +20,7 @@ async def learnt(stage: Stage) -> None:
     await store.start("t1", "l1", now, now + timedelta(minutes=10), "test")
     found = form_crm()
     found.note(seen("POST", "/x/thing/add", b"", "name=Some+Thing", 302, (("location", "/x/thing/4"),), FORM))
-    await store.put_evidence("t1", "l1", "p1", found.snapshot(), now)
+    await store.put_evidence("t1", "l1", "p1", json.dumps(found.snapshot().plain()), now)
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
