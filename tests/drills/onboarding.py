@@ -49,6 +49,7 @@ class Onboarding:
     control: leak.Finding | None = None
     findings: list[leak.Finding] = field(default_factory=list)
     before: leak.Finding | None = None
+    before_control: leak.Finding | None = None
     drifted: int = 0
     profile: Path = Path()
 
@@ -130,8 +131,17 @@ def onboard(
     return found, entered
 
 
-def drill(name: str, people: int, organisations: int, limit: int, pages: int, keep: Path | None = None) -> Onboarding:
-    """Onboarding and leak drill on one CRM."""
+def drill(
+    name: str,
+    people: int,
+    organisations: int,
+    limit: int,
+    pages: int,
+    keep: Path | None = None,
+    *,
+    thorough: bool = False,
+) -> Onboarding:
+    """Onboarding and leak drill on one CRM. thorough: the manager looks for what is from before as well."""
     persons = make_people(random.Random(leak.SEED), people)
     firms = make_organisations(random.Random(leak.SEED), organisations, apart_from=persons)
     known = {one.full_name for one in persons} | {one.address for one in persons}
@@ -154,6 +164,8 @@ def drill(name: str, people: int, organisations: int, limit: int, pages: int, ke
         found.control = leak.walk_as(stack, "manager", seeded, limit)
         found.findings = [leak.walk_as(stack, role, seeded, limit) for role in ("sales", "auditor", "anonymous")]
         found.before = leak.walk_as(stack, "sales", entered, limit)
+        if thorough:
+            found.before_control = leak.walk_as(stack, "manager", entered, limit)
         time.sleep(6)  # what drifted is written down every three seconds
         found.drifted = len(json.loads(command(stack, "learn", "drift", "--json").stdout))
         found.findings.append(leak.at_rest(stack, seeded))
@@ -179,6 +191,8 @@ def report(console: Console, found: Onboarding) -> None:
     before = {kind: found.before.found[kind] for kind in ("name", "address")}
     seen = f"{before} in {found.before.looked_at} answers"
     console.print(f"  from before the profile, in clear in the CRM, seen by sales: {seen}")
+    if found.before_control is not None:
+        console.print(f"    (control, seen by the manager: {found.before_control.found['name']} names)")
     for example in found.before.examples:
         console.print(f"    seen: {example}")
     console.print(f"  learnt: {len(found.fields)} fields; {found.refused} kinds of requests stay refused")
@@ -202,7 +216,7 @@ def main() -> int:
     given = parser.parse_args()
     console, bad = Console(highlight=False, width=150), 0
     for name in ("creme", "tryton") if given.crm == "both" else (given.crm,):
-        found = drill(name, given.people, given.organisations, given.pages, given.session, given.keep)
+        found = drill(name, given.people, given.organisations, given.pages, given.session, given.keep, thorough=True)
         report(console, found)
         assert found.control is not None
         bad += found.leaks + (len(found.asked) > MOST_DECISIONS) + (not found.control.found["name"])
