@@ -142,9 +142,13 @@ DATA_KINDS: Mapping[str, str] = {
 
 LEARN_QUESTIONS: Mapping[str, str] = {
     "kind": N_("What is the field %(field)s of %(entity)s?"),
-    "unknown-writes": N_("%(count)s kinds of requests may change something, and nothing says what. Let them through?"),
-    "unknown-verbs": N_("%(count)s verbs of calls may change something, and nothing says what. Let them through?"),
-    "unused-forms": N_("%(count)s forms were shown and never sent. To allow one, send it once while learning."),
+    "unknown-writes": N_(
+        "Kinds of requests that may change something, while nothing says what: %(count)s. Let them through?"
+    ),
+    "unknown-verbs": N_(
+        "Verbs of calls that may change something, while nothing says what: %(count)s. Let them through?"
+    ),
+    "unused-forms": N_("Forms that were shown and never sent: %(count)s. To allow one, send it once while learning."),
     "birth-dates": N_("Dates of birth need rules that learning cannot make. They stay clear: %(fields)s."),
     "creates-by-address": N_(
         "After a new record the CRM leads to its page. May a request choose another page by a parameter nobody used?"

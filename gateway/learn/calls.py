@@ -103,7 +103,7 @@ def _verbs(answered: Mapping[str, Call], found: Calls, choices: Choices) -> None
     if unknown:
         asked = Decision(
             "unknown-verbs",
-            f"{len(unknown)} verbs of calls may change something, and nothing says what. Let them through?",
+            f"Verbs of calls that may change something, while nothing says what: {len(unknown)}. Let them through?",
             {"no": "refuse them", "yes": "let them through, their texts looked into"}, "no", 3.0, tuple(unknown[:40]),
             {"count": str(len(unknown))},
         )  # fmt: skip

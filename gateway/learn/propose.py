@@ -221,7 +221,7 @@ def _unused_forms(evidence: Evidence, routes: list[Found], choices: Choices) -> 
         choices.get(
             Decision(
                 "unused-forms",
-                f"{len(unused)} forms were shown and never sent. To allow one, send it once while learning.",
+                f"Forms that were shown and never sent: {len(unused)}. To allow one, send it once while learning.",
                 {"refuse": "they stay refused"},
                 "refuse",
                 0.5,

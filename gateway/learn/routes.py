@@ -61,7 +61,7 @@ def classified(evidence: Evidence, document: Document, choices: Choices) -> tupl
     if unknown:
         asked = Decision(
             "unknown-writes",
-            f"{len(unknown)} kinds of requests may change something, and nothing says what. Let them through?",
+            f"Kinds of requests that may change something, while nothing says what: {len(unknown)}. Let them through?",
             {"no": "refuse them", "yes": "let them through, their texts looked into"},
             "no",
             3.0 + len(unknown) / 100,
