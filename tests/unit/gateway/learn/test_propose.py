@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.learn.document import Document
+from gateway.learn.document import Document, Told
 from gateway.learn.evidence import Evidence
 from gateway.learn.profile_text import problems_of, write_profile
 from gateway.learn.proposal import MOST_DECISIONS, Proposal
@@ -218,3 +218,25 @@ class TestFile:
         found = rpc_crm()
         call(found, "model.crm.lead.create", [[{"contact_name": "Some Body", "email": "x@example.com"}]], [4])
         assert ("lead", "contact_name") in compiled(proposed(found)).field_specs
+
+
+class TestDocuments:
+    def test_a_format_that_a_document_tells_counts_with_its_reason(self) -> None:
+        found = watcher()
+        found.note(seen("POST", "/x/thing/add", b"", "zork=Some+Words", 302, (("location", "/x/thing/4"),), FORM))
+        told = Document("openapi", [Told("thing", "zork", "email")])
+        fields = {one.id: one for one in propose("imagined", found.snapshot(), told, {}).fields}
+        assert fields["thing.zork"].kind == "email"
+        assert "the document says so" in fields["thing.zork"].reasons
+
+    def test_what_a_document_says_a_request_does_is_not_asked(self) -> None:
+        told = Document("openapi", [], {"POST /screen/blob": "update"})
+        made = propose("imagined", form_crm().snapshot(), told, {})
+        assert made.refused == []
+        operation = compiled(made).classify("POST", "/screen/blob", "", b"", FORM)
+        assert operation.action is Action.UPDATE
+
+    def test_an_operation_that_only_a_document_knows_is_not_allowed(self) -> None:
+        told = Document("openapi", [], {"POST /people/contact/merge": "update"})
+        made = propose("imagined", form_crm().snapshot(), told, {})
+        assert compiled(made).classify("POST", "/people/contact/merge", "", b"", FORM) is UNMATCHED_WRITE
