@@ -36,7 +36,7 @@ def test_a_creme_nobody_described_is_protected_after_a_session_and_an_accepted_p
 def test_a_tryton_nobody_described_is_protected_after_a_session_and_an_accepted_proposal() -> None:
     found = drill("tryton", people=3, organisations=1, limit=40, pages=60)
     judged(found)
-    assert found.fields["party_party.name"] == "name"
+    assert "name" in {kind for field, kind in found.fields.items() if field.endswith(".name")}
 
 
 @pytest.mark.timeout(900)
