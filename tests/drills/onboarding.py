@@ -110,7 +110,7 @@ def onboard(
 ) -> tuple[Onboarding, leak.Seeded]:
     """Watch, propose, accept, and run with the learnt profile; what was entered meanwhile."""
     found, began = Onboarding(name), time.monotonic()
-    started = command(stack, "learn", "start", "--minutes", "10")
+    started = command(stack, "learn", "start", "--minutes", "60")  # a loaded machine may need more than ten
     assert started.returncode == 0, started.stderr
     time.sleep(2.5)  # every process has noticed within a second
     entered = worked(stack, *session, pages)

@@ -45,7 +45,7 @@ def test_the_command_watches_stores_no_value_overwrites_nothing_and_lists_what_d
         assert command(stack, "learn", "proposal").returncode == 1
         document = tmp_path / "schema.json"
         document.write_text('{"openapi": "3.0.3", "paths": {}}')
-        assert command(stack, "learn", "start", "--minutes", "5", "--document", document).returncode == 0
+        assert command(stack, "learn", "start", "--minutes", "60", "--document", document).returncode == 0
         assert "watched already" in command(stack, "learn", "start").stderr
         driver = stack.at_work("manager")
         person = make_people(random.Random(7), 1)[0]
