@@ -6,6 +6,7 @@ for.
 """
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ from gateway.learn.vocabulary import PERSONAL, vocabulary
 
 MOST_BODY, MOST_DIGESTS, MOST_IDS, MOST_SHARED, MOST_TOKENS = 4 * 1024 * 1024, 120_000, 50_000, 8, 500
 _LIMITS = Limits()
+_NAMED = re.compile(r"=([\w-]+)\]")  # what a selector says of an element's name
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,19 +294,38 @@ class Watcher:
             if cleaned is not None:
                 cleaned.add(evidence.routes[key])
             del evidence.routes[key]
-        evidence.forms = {self._cleaned(key): controls for key, controls in evidence.forms.items()}
-        for place in [one for one in evidence.places if self._cleaned(one[1]) != one[1]]:
-            stat = evidence.place(place[0], self._cleaned(place[1]), place[2])
+        evidence.forms = {
+            self._cleaned(key): {name: one for name, one in controls.items() if not self._is_personal(name)}
+            for key, controls in evidence.forms.items()
+        }
+        for place in [one for one in evidence.places if self._placed(one) != one]:
+            stat = evidence.place(*self._placed(place))
             if stat is not None:
                 stat.add(evidence.places[place])
             del evidence.places[place]
+        for controls in evidence.forms.values():
+            for control in controls.values():
+                if self._is_personal(control.label):
+                    control.label = ""
         copies: Counter[tuple[Place, Place]] = Counter()
         for places in self._values.values():
             if len(places) > 1:
-                cleaned_places = sorted({(w, self._cleaned(r), n) for w, r, n in places})[: MOST_SHARED * 2]
+                cleaned_places = sorted({self._placed(place) for place in places})[: MOST_SHARED * 2]
                 copies.update(combinations(cleaned_places, 2))
         evidence.copies = copies
         return evidence
+
+    def _placed(self, place: Place) -> Place:
+        """A place without what turned out to be somebody's value: a word of a path, a key, a column, an element."""
+        where, route, name = place
+        if where == CELL:
+            named = any(self._is_personal(one) for one in _NAMED.findall(name))
+            return where, self._cleaned(route), "*" if named else name
+        steps = ["*" if self._is_personal(step) else step for step in name.split("/")]
+        return where, self._cleaned(route), "/".join(steps)
+
+    def _is_personal(self, text: str) -> bool:
+        return bool(text) and self._digest(text) in self._personal
 
     def _cleaned(self, key: str) -> str:
         method, blank, template = key.partition(" ")

@@ -37,6 +37,19 @@ class TestValues:
         assert "GET /people/{word}" in text
         assert "GET /people/{word}/notes" in text
 
+    def test_keys_columns_labels_and_names_of_elements_that_are_somebodys_name_are_gone_as_well(self) -> None:
+        found = watcher()
+        found.note(seen("GET", "/api/x", json.dumps({"Dupont": {"note": "Some Words"}}), fields=JSON))
+        found.note(seen("GET", "/board", '<html><body><p data-name="Dupont">Some Words</p></body></html>'))
+        found.note(
+            seen("GET", "/a.csv", "Dupont,Zork\nSome Words,Other Words\n", fields=(("content-type", "text/csv"),))
+        )
+        form = '<form action="/a"><label for="a">Dupont</label><input id="a" name="Dupont"></form>'
+        found.note(seen("GET", "/form", form))
+        assert "Dupont" in kept(found)  # nobody knows yet that it is a name
+        found.note(seen("POST", "/add", b"", "last_name=Dupont", 302, (("location", "/x"),), FORM_TYPE))
+        assert "Dupont" not in kept(found)
+
     def test_keys_that_are_values_are_not_kept(self) -> None:
         found = watcher()
         answer = json.dumps({"zhang.wei@example.com": {"note": "Some Words"}, "13800138000": "Other Words"})
