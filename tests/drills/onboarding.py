@@ -147,7 +147,7 @@ def drill(
     known = {one.full_name for one in persons} | {one.address for one in persons}
     others = [
         one for one in make_people(random.Random(SEED), 40) if one.full_name not in known and one.address not in known
-    ][:6]
+    ][: min(6, people)]
     strangers = [
         one.full_name
         for one in make_people(random.Random(leak.SEED + 1), people * 3)

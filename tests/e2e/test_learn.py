@@ -34,7 +34,7 @@ def test_a_creme_nobody_described_is_protected_after_a_session_and_an_accepted_p
 
 @pytest.mark.timeout(900)
 def test_a_tryton_nobody_described_is_protected_after_a_session_and_an_accepted_proposal() -> None:
-    found = drill("tryton", people=3, organisations=1, limit=40, pages=60)
+    found = drill("tryton", people=3, organisations=1, limit=30, pages=40)
     judged(found)
     assert "name" in {kind for field, kind in found.fields.items() if field.endswith(".name")}
 
