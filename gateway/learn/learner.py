@@ -47,6 +47,7 @@ class Learner:
         self.watched: Mapping[str, tuple[str, Watcher]] = {}
         self._waiting: deque[tuple[str, Seen]] = deque()
         self._bytes = 0
+        self._paths: deque[tuple[str, str, str]] = deque(maxlen=MOST_WAITING)  # under load the oldest go
         self._drift: dict[str, Counter[tuple[str, str, str]]] = {}
         self._unread: deque[tuple[str, str, Seen]] = deque()
         self._changed: set[str] = set()
@@ -65,7 +66,9 @@ class Learner:
 
     def caught(self, exchange: Exchange, status: int, fields: list[tuple[str, str]], answer: bytes) -> None:
         """Recognisers caught values in this answer that no rule and no surrogate covered."""
-        if exchange.tenant not in self.watched and len(self._unread) < MOST_UNREAD and len(answer) <= MOST_BODY:
+        if len(self._unread) >= MOST_UNREAD or len(answer) > MOST_BODY or exchange.tenant in self.watched:
+            return
+        if self._profiles(exchange.tenant).name != UNDESCRIBED:
             seen = Seen(exchange.head.method, exchange.head.path, "", b"", status, tuple(fields), answer)
             entity = exchange.operation.entity if exchange.operation is not None else ""
             self._unread.append((exchange.tenant, entity, seen))
@@ -76,10 +79,8 @@ class Learner:
             self._count(exchange)
 
     def _count(self, exchange: Exchange) -> None:
-        endpoint = f"{exchange.head.method} {endpoint_of(exchange.head.path)}"
-        seen = self._drift.setdefault(exchange.tenant, Counter())
-        if len(seen) < MOST_WAITING or ("endpoint", endpoint, "") in seen:
-            seen[("endpoint", endpoint, "")] += 1
+        if self._profiles(exchange.tenant).name != UNDESCRIBED:
+            self._paths.append((exchange.tenant, exchange.head.method, exchange.head.path))
 
     def _queue(self, waiting: deque[tuple[str, Seen]], tenant: str, exchange: Exchange, target: str, content_type: str,
                body: bytes, status: int, fields: list[tuple[str, str]], answer: bytes) -> None:  # fmt: skip
@@ -145,6 +146,11 @@ class Learner:
             some = [self._waiting.popleft() for _ in range(min(AT_ONCE, len(self._waiting)))]
             self._bytes -= sum(len(seen.body) + len(seen.answer) for _, seen in some)
             await asyncio.to_thread(self._look, some, self.watched)
+        while self._paths:
+            tenant, method, path = self._paths.popleft()
+            counted = self._drift.setdefault(tenant, Counter())
+            if len(counted) < MOST_WAITING:
+                counted[("endpoint", f"{method} {endpoint_of(path)}", "")] += 1
         while self._unread:
             tenant, entity, seen = self._unread.popleft()
             found = await asyncio.to_thread(Undeclared(self._profiles(tenant), entity).fields, seen)
