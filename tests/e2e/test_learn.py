@@ -53,6 +53,7 @@ def test_the_command_watches_stores_no_value_overwrites_nothing_and_lists_what_d
         assert (watching["watching"], watching["document"]) == (True, "openapi")
         record = int(driver.add_person(person))
         driver.call("model.party.party.read", [[record], ["name"], {}])  # type: ignore[attr-defined]
+        driver.browser.close()
         assert settled(stack)["exchanges"] > 0
         told = command(stack, "learn", "proposal", "--json").stdout + command(stack, "learn", "proposal").stdout
         assert "party" in told
