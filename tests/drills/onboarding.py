@@ -166,6 +166,10 @@ def drill(
         found.before = leak.walk_as(stack, "sales", entered, limit)
         if thorough:
             found.before_control = leak.walk_as(stack, "manager", entered, limit)
+        if name == "creme":
+            driver = stack.at_work("manager")
+            driver.browser.get("/activities/activities").expect(200)  # nobody opened it while learning, in a short one
+            driver.browser.close()
         time.sleep(6)  # what drifted is written down every three seconds
         found.drifted = len(json.loads(command(stack, "learn", "drift", "--json").stdout))
         found.findings.append(leak.at_rest(stack, seeded))

@@ -29,7 +29,7 @@ def judged(found: Onboarding) -> None:
 def test_a_creme_nobody_described_is_protected_after_a_session_and_an_accepted_proposal() -> None:
     found = drill("creme", people=3, organisations=1, limit=40, pages=60)
     judged(found)
-    assert found.drifted > 0  # the walk opens pages that nobody opened while learning
+    assert found.drifted > 0  # a page was opened that nobody had opened while learning
 
 
 @pytest.mark.timeout(900)
