@@ -15,7 +15,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 VENDOR := gateway/console/static/vendor
 export PIP_CACHE_DIR := $(CACHE)/pip
 
-.PHONY: help venv web demo test lock lint types unit system check leak hostile fidelity oracle transfer outage bench bench-kms twin rotation-drill shred-drill edits edits-real evidence-real egress protect-drill unprotected clean
+.PHONY: help venv web demo test lock lint types unit system check leak hostile fidelity oracle transfer outage bench bench-kms twin rotation-drill shred-drill edits edits-real evidence-real egress protect-drill unprotected onboarding clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -115,6 +115,9 @@ evidence-real: .venv/.dev ## the MariaDB probe against a real server (needs mari
 
 protect-drill: system .venv/.dev $(VENDOR)/.fetched ## two real CRMs protected and put back, by interface and by tables (12,000 rows), killed 20 times each way
 	@$(BIN)/python -m tests.drills.protect
+
+onboarding: system .venv/.dev $(VENDOR)/.fetched ## two real CRMs without their profiles: watched, proposed, accepted; then the leak drill
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.drills.onboarding
 
 bench: system .venv/.dev $(VENDOR)/.fetched ## nginx, mitmproxy and crmgate side by side
 	@$(BIN)/python -m tests.bench

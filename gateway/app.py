@@ -21,6 +21,7 @@ from gateway.exchange import Exchange
 from gateway.files import Files
 from gateway.installation import Installation
 from gateway.inward import Inward
+from gateway.learn.learner import Learner
 from gateway.network import Network, Tenant
 from gateway.outward import Outward
 from gateway.toml_tree import Address
@@ -80,6 +81,7 @@ class App:
     keeper: Keeper
     sign_in_app: Application
     console_app: Application
+    learner: Learner
     sweeps: Sequence[Callable[[datetime], Awaitable[None]]]
     egress: Sequence["Listening"] = ()
     lookouts: Sequence[Callable[[], Coroutine[Any, Any, None]]] = ()

@@ -13,7 +13,7 @@ import uvloop
 from rich.markup import escape
 
 from gateway import check as checks
-from gateway import cli_audit, cli_clients, cli_evidence, cli_keys, cli_profile, cli_protect, cli_users
+from gateway import cli_audit, cli_clients, cli_evidence, cli_keys, cli_learn, cli_profile, cli_protect, cli_users
 from gateway.accounts import utc_now
 from gateway.check_words import LANGUAGES, WEIGHTS, say
 from gateway.cli_shell import (
@@ -46,6 +46,7 @@ app.add_typer(cli_evidence.app, name="evidence")
 app.add_typer(cli_keys.app, name="keys")
 app.add_typer(cli_protect.app, name="protect")
 app.add_typer(cli_profile.app, name="profile")
+app.add_typer(cli_learn.app, name="learn")
 
 _STYLES = {Weight.FINE: "green", Weight.WARNING: "yellow", Weight.PROBLEM: "red"}
 

@@ -4,7 +4,7 @@ Every collaborator may raise, hang or answer nonsense; the pipeline makes each o
 Nothing here does I/O.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
@@ -152,6 +152,28 @@ class AuditTrail(Protocol):
         ...
 
 
+class Learner(Protocol):
+    """gateway.learn.learner.Learner: only puts into bounded queues; never blocks, never raises."""
+
+    @property
+    def watched(self) -> Container[str]:
+        """Tenants that are watched for a proposal; nearly always none."""
+        ...
+
+    def note(self, exchange: Exchange, target: str, content_type: str, body: bytes | None, status: int, fields: Fields,
+             answer: bytes) -> None:  # fmt: skip
+        """One exchange that has ended, as the CRM saw it."""
+        ...
+
+    def caught(self, exchange: Exchange, status: int, fields: Fields, answer: bytes) -> None:
+        """One answer in which recognisers caught something in clear."""
+        ...
+
+    def refused(self, exchange: Exchange) -> None:
+        """One write that no profile describes."""
+        ...
+
+
 class Gateway(Protocol):
     """Everything `pipeline.handle` reaches; built in gateway/app.py.
 
@@ -178,6 +200,8 @@ class Gateway(Protocol):
     def watch(self) -> "Watch": ...
     @property
     def limits(self) -> Limits: ...
+    @property
+    def learner(self) -> Learner: ...
 
     def clock(self) -> datetime:
         """Now, UTC."""

@@ -38,6 +38,7 @@ from gateway.composition_arrivals import ArrivalNeeds, lookouts_of
 from gateway.composition_durable import open_durable
 from gateway.composition_egress import EgressNeeds, egress_of
 from gateway.composition_identity import Identities, identities_of
+from gateway.composition_learn import learner_of
 from gateway.composition_oidc import oidc_of
 from gateway.console.app import make_console_app
 from gateway.console.deps import ConsoleDeps, Crm
@@ -55,6 +56,7 @@ from gateway.identity.pages import identity_routes
 from gateway.installation import Installation
 from gateway.inward import Inward
 from gateway.kept import KeptFields
+from gateway.learn.learner import UNDESCRIBED
 from gateway.legs import certificate_ends, upstream_tls
 from gateway.network import Allowlist, Network, Tenant
 from gateway.opening import open_keyring, sealing_of
@@ -283,6 +285,7 @@ async def _assemble(
     covered = Covered(clear, placed, scanners.__getitem__, lambda tenant: installations[tenant].current)
     watch = Watch()
     stack.callback(watch.stop)
+    learner = await learner_of(stack, database, scanners, installations)
     return App(
         tenants=MappingProxyType(tenants),
         installations=installations,
@@ -313,6 +316,7 @@ async def _assemble(
         files=files,
         keeper=keeper,
         sign_in_app=make_sign_in_app(access, [*identity_routes(identities.deps(access)), *oidc_routes(openid)]),
+        learner=learner,
         console_app=make_console_app(console),
         sweeps=(
             UserStore(database).sweep,
@@ -431,5 +435,6 @@ def console_deps(
         data_folder=settings.state,
         version=version("crmgate"),
         checkpoint_fault=lambda: keeper.fault,
+        learnable=lambda tenant: installations[tenant].current.name == UNDESCRIBED,
         certificates=lambda tenant: asyncio.to_thread(certificate_ends, settings, tenant),
     )

@@ -16,6 +16,7 @@ from gateway.download import deliver_file
 from gateway.network import Tenant
 from gateway.origin import Origins, is_rewritten
 from gateway.passage import Nonsense, Passage, record
+from policies.operation import UNMATCHED_READ
 
 _BODILESS_STATUS = frozenset({204, 304})
 _DROPPED = (b"date", b"content-length")  # never handed on (gateway.headers), and new with every answer
@@ -95,6 +96,7 @@ async def deliver(passage: Passage, tenant: Tenant, answer: Answer) -> None:
             body = decode_answer(coding, body, gw.limits.bodies)
         if body and head.rewritten:
             body = origins.to_public(body)
+        given = body
         turn.enter("render", gw.limits.collaborator_s)
         rendered = await gw.render_answer(exchange, answer.status, head.looked.copy(), body)
         fields, body = _require_rendered(rendered)
@@ -103,6 +105,19 @@ async def deliver(passage: Passage, tenant: Tenant, answer: Answer) -> None:
         answer.abandon()
         raise
     await _send_whole(passage, answer.status, fields, body, head.block if fields == head.looked else None)
+    if exchange.tenant in gw.learner.watched or exchange.caught or exchange.operation is UNMATCHED_READ:
+        _tell(passage, answer.status, head.looked, given)
+
+
+def _tell(passage: Passage, status: int, fields: Fields, given: bytes) -> None:
+    """Hand an exchange that has ended to learning, as the CRM saw it and answered."""
+    learner, exchange, outgoing = passage.gw.learner, passage.exchange, passage.outgoing
+    if outgoing is not None:
+        sent = outgoing.body if isinstance(outgoing.body, bytes) else None
+        content_type = outgoing.content_type or exchange.head.named.get("content-type", "")
+        learner.note(exchange, outgoing.target, content_type, sent, status, fields, given)
+    if exchange.caught:
+        learner.caught(exchange, status, fields, given)
 
 
 def _require_rendered(rendered: object) -> tuple[Fields, bytes]:

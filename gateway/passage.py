@@ -3,7 +3,7 @@
 `record` comes back once the entry is durable; until then nothing may leave. What a collaborator answers is checked.
 """
 
-from gateway.collaborators import Gateway, Receive, Scope, Send
+from gateway.collaborators import Gateway, Outgoing, Receive, Scope, Send
 from gateway.entries import describe
 from gateway.exchange import Exchange
 from gateway.network import Tenant
@@ -31,6 +31,7 @@ class Passage:
         "decided",
         "exchange",
         "gw",
+        "outgoing",
         "receive",
         "scope",
         "send",
@@ -44,6 +45,7 @@ class Passage:
         self.gw, self.scope, self.receive, self.send = gw, scope, receive, send
         self.exchange, self.turn = exchange, turn
         self.tenant: Tenant | None = None
+        self.outgoing: Outgoing | None = None
         self.cookies: list[tuple[str, str]] = []
         self.withheld: frozenset[str] = frozenset()  # cookies of the CRM that ended with an earlier session
         self.asset = False  # the answer is a static file

@@ -41,7 +41,7 @@ from gateway.refusal import (
 from gateway.respond import OWN_PREFIX, send_refusal, send_signed_out
 from gateway.showing import Showing
 from policies.decision import Decision
-from policies.profile import Action, Operation
+from policies.profile import UNMATCHED_WRITE, Action, Operation
 
 __all__ = ["AnswerAborted", "handle"]
 
@@ -77,6 +77,7 @@ async def handle(gw: Gateway, scope: Scope, receive: Receive, send: Send) -> Non
         outgoing, rest = await _protect(passage, body)
         if passage.tenant.profile.credential_bodies:
             await require_live(passage, passage.tenant, outgoing)
+        passage.outgoing = outgoing
         if _is_write(exchange):
             await _record_decision(passage, outgoing)
         answer = await _forward(passage, passage.tenant, outgoing, rest)
@@ -377,6 +378,8 @@ async def _refuse(passage: Passage, fault: BaseException) -> None:
         gw.note_fault(exchange.id, turn.expired or turn.stage, refusal.fault)
     turn.rest("refuse")
     ended = refusal.refusal
+    if exchange.operation is UNMATCHED_WRITE:
+        gw.learner.refused(exchange)
     if passage.started:
         # Part of the answer is out. The trail gets the break as well, but cannot hold anything back any more.
         await _try_append(passage, ended)

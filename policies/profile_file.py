@@ -69,6 +69,11 @@ def read_source(name_or_path: str | Path) -> dict[str, Any]:
         source = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506 - a safe loader either way
     except yaml.YAMLError as error:
         raise ProfileInvalid([f"the profile is not valid YAML: {getattr(error, 'problem', error)}"]) from error
+    return validated(source)
+
+
+def validated(source: Any) -> dict[str, Any]:
+    """A parsed source that keeps to the schema; raises ProfileInvalid."""
     problems = [f"{_place(error.absolute_path)}: {error.message}" for error in _validator().iter_errors(source)]
     if problems:
         raise ProfileInvalid(sorted(problems)[:50])
@@ -426,7 +431,7 @@ class _Compiler:
             kind = declared.get("kind", "model")
             for verb, entry in {**source["verbs"][kind], **declared.get("verbs", {})}.items():
                 objects[(kind, name, verb)] = self._call(entry, declared)
-            if kind == "model":
+            if (kind, name, "on_change") in objects:
                 # Verbs named after a field (on_change_name) share one template.
                 objects[(kind, name, "on_change_*")] = objects[(kind, name, "on_change")]
         return RpcRules(methods, objects, verbs, frozenset(source["media_types"]))

@@ -16,6 +16,7 @@ from gateway.console.deps import ConsoleDeps
 from gateway.console.guard import Guard
 from gateway.console.health_pages import HealthPages
 from gateway.console.key_pages import KeyPages
+from gateway.console.learn_pages import LearnPages
 from gateway.console.pages import answer_refused, answer_sign_in
 from gateway.console.people_pages import PeoplePages
 from gateway.console.permissions import ConsoleRefused, SignInNeeded, navigation
@@ -47,6 +48,7 @@ def make_console_app(deps: ConsoleDeps) -> Starlette:
 def console_routes(deps: ConsoleDeps) -> list[BaseRoute]:
     """Every page of the console; a test asserts that each of them asks for a right."""
     activity, people, state, keys = ActivityPages(deps), PeoplePages(deps), HealthPages(deps), KeyPages(deps)
+    learn = LearnPages(deps)
     return [
         Route("/", activity.overview, methods=["GET"]),
         Route("/now", activity.overview_now, methods=["GET"]),
@@ -69,6 +71,11 @@ def console_routes(deps: ConsoleDeps) -> list[BaseRoute]:
         Route("/keys/rotations", keys.rotations, methods=["GET"]),
         Route("/keys/rotations/{job}", keys.steer, methods=["POST"]),
         Route("/keys/destroyed/{destruction}", keys.certificate, methods=["GET"]),
+        Route("/learning", learn.learning, methods=["GET"]),
+        Route("/learning", learn.steer, methods=["POST"]),
+        Route("/learning/now", learn.now, methods=["GET"]),
+        Route("/learning/decisions", learn.decide, methods=["POST"]),
+        Route("/learning/profile", learn.accept, methods=["POST"]),
         Route("/health", state.health, methods=["GET"]),
         Route("/health/verify", state.verify, methods=["POST"]),
     ]

@@ -58,7 +58,7 @@ class ConsoleDeps:
     profile's fields. check_keys: raises when keys are not to be had. key_status: tenant → its provider and keys. crm:
     tenant → its CRM. crm_url: where an invitation link leads (the CRM host's sign-in pages). data_folder: whose disk is
     watched. invitation_url: tenant and roles → address of the host the person will sign in at. certificates: tenant →
-    when each certificate of its TLS ends.
+    when each certificate of its TLS ends. learnable: whether a tenant runs with the profile that declares nothing.
     """
 
     access: AccessDeps
@@ -75,3 +75,4 @@ class ConsoleDeps:
     version: str
     checkpoint_fault: Callable[[], str] = lambda: ""
     certificates: Callable[[str], Awaitable[Sequence[Expiry]]] = _no_certificates
+    learnable: Callable[[str], bool] = lambda _tenant: False

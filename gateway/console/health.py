@@ -13,6 +13,7 @@ from typing import Any
 from gateway.console.deps import ConsoleDeps
 from gateway.console.store import database_state
 from gateway.console.words import N_
+from gateway.learn.store import LearnStore
 from gateway.tls import URGENT_DAYS, WARN_DAYS, nearest
 from kms.provider import KeysUnavailable
 from kms.store import StoreUnavailable
@@ -43,6 +44,7 @@ async def read(deps: ConsoleDeps, tenant: str) -> list[Check]:
         _bounded("keys", N_("Keys"), _keys(deps)),
         _bounded("audit", N_("Audit trail"), _audit(deps, tenant)),
         _bounded("crm", N_("CRM"), _crm(deps, tenant)),
+        _bounded("drift", N_("Fit of the profile"), _drift(deps, tenant)),
         _bounded("disk", N_("Disk"), _disk(deps)),
         _bounded("certificates", N_("Certificates"), _certificates(deps, tenant)),
         _bounded("pages", N_("Console pages"), _pages(deps)),
@@ -133,6 +135,22 @@ async def _crm(deps: ConsoleDeps, tenant: str) -> Check:
             N_("Start the CRM or check its address in the settings."),
         )
     return Check("crm", N_("CRM"), GOOD, N_("The CRM answers; profile “%(profile)s”."), {"profile": crm.profile})
+
+
+async def _drift(deps: ConsoleDeps, tenant: str) -> Check:
+    """Whether the CRM shows what its profile does not declare: after an update of the CRM it often does."""
+    counts = await LearnStore(deps.pool).drift_counts(tenant)
+    name, values = N_("Fit of the profile"), {"endpoints": counts.get("endpoint", 0), "fields": counts.get("field", 0)}
+    if not counts:
+        return Check("drift", name, GOOD, N_("The CRM shows nothing that its profile does not declare."))
+    return Check(
+        "drift",
+        name,
+        WARNING,
+        N_("Not declared in the profile: %(endpoints)s addresses and %(fields)s fields with personal values."),
+        values,
+        N_("List them with crmgate learn drift, and extend the profile; recognised values are masked meanwhile."),
+    )
 
 
 async def _disk(deps: ConsoleDeps) -> Check:

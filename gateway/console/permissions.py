@@ -25,6 +25,8 @@ CHANGE_USER = Right("console.users", "update")
 KEYS = Right("console.keys")
 CHANGE_KEYS = Right("console.keys", "update")
 HEALTH = Right("console.health")
+LEARNING = Right("console.settings")
+CHANGE_LEARNING = Right("console.settings", "update")
 
 
 class SignInNeeded(Exception):  # noqa: N818 - an outcome answered with a redirect
@@ -64,6 +66,7 @@ def navigation(policy: Policy, principal: Principal, translate: Callable[[str], 
         ("/users", N_("Users"), "users", USERS),
         ("/roles", N_("Roles and fields"), "roles", USERS),
         ("/keys", N_("Keys"), "keys", KEYS),
+        ("/learning", N_("Learning"), "learning", LEARNING),
         ("/health", N_("Health"), "health", HEALTH),
     )
     return [

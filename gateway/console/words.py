@@ -125,6 +125,10 @@ REASONS: Mapping[str, str] = {
     "user-enabled": N_("Account reopened"),
     "user-reset": N_("Password and second factor reset"),
     "rotation-paused": N_("Key rotation paused"),
+    "learning-started": N_("Learning of the CRM begun"),
+    "learning-stopped": N_("Learning of the CRM stopped"),
+    "learning-decided": N_("Decisions about the learnt profile"),
+    "learning-accepted": N_("Learnt profile taken"),
     "rotation-resumed": N_("Key rotation resumed"),
     "key-certificate-viewed": N_("Certificate of a destruction fetched"),
 }
@@ -157,6 +161,38 @@ DATA_KINDS: Mapping[str, str] = {
     "bank_card": N_("Bank card"),
     "address": N_("Address"),
     "birth_date": N_("Date of birth"),
+}
+
+LEARN_QUESTIONS: Mapping[str, str] = {
+    "kind": N_("What is the field %(field)s of %(entity)s?"),
+    "unknown-writes": N_(
+        "Kinds of requests that may change something, while nothing says what: %(count)s. Let them through?"
+    ),
+    "unknown-verbs": N_(
+        "Verbs of calls that may change something, while nothing says what: %(count)s. Let them through?"
+    ),
+    "unused-forms": N_("Forms that were shown and never sent: %(count)s. To allow one, send it once while learning."),
+    "birth-dates": N_("Dates of birth need rules that learning cannot make. They stay clear: %(fields)s."),
+    "creates-by-address": N_(
+        "After a new record the CRM leads to its page. May a request choose another page by a parameter nobody used?"
+    ),
+}
+
+LEARN_ANSWERS: Mapping[str, str] = {
+    "kind.name": N_("A name: always replaced"),
+    "kind.address": N_("An address: always replaced"),
+    "kind.email": N_("An e-mail address"),
+    "kind.phone": N_("A phone number"),
+    "kind.text": N_("Free text: its personal parts are replaced"),
+    "kind.plain": N_("Nothing personal"),
+    "unknown-writes.no": N_("Refuse them"),
+    "unknown-writes.yes": N_("Let them through, their texts looked into"),
+    "unknown-verbs.no": N_("Refuse them"),
+    "unknown-verbs.yes": N_("Let them through, their texts looked into"),
+    "unused-forms.refuse": N_("They stay refused"),
+    "birth-dates.clear": N_("Describe them by hand (form beside) before going live"),
+    "creates-by-address.maybe": N_("Maybe: new values belong to no record, only who may see everything sees them"),
+    "creates-by-address.no": N_("No: new values belong to the record of that page"),
 }
 
 KEY_SCOPES: Mapping[str, str] = {

@@ -23,6 +23,7 @@ from gateway.console import vendor
 from gateway.console.app import make_console_app
 from tests.unit.gateway.access.world import Enrolled
 from tests.unit.gateway.console.stage import Stage, destroyed, make_stage, rotation
+from tests.unit.gateway.console.test_learn_pages import learnt
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [
@@ -106,6 +107,7 @@ async def served(pool: AsyncConnectionPool, dsn: str, tmp_path: Path, front_end:
     token = await stage.access.sessions.open(admin.user, "192.0.2.1", stage.clock(), audience=AUDIENCE_CONSOLE)
     await _fill_trail(stage, li)
     await destroyed(stage, "d-1", "record")
+    await learnt(stage)
     await rotation(stage, "rotate-1")
     await stage.keeper.seal("t1")
     tls = ensure_certificate(tmp_path / "tls", ["console.localhost"], stage.clock())
@@ -188,6 +190,7 @@ def pages_of(served: Served) -> dict[str, str]:
         "user_disable": f"/users/{user}/disable",
         "roles": "/roles",
         "keys": "/keys",
+        "learning": "/learning",
         "health": "/health",
         "account": "/.crmgate/account",
         "not_found": "/users/u-nobody",

@@ -30,7 +30,7 @@ from gateway.refusal import FIELD_NOT_WRITABLE, Refusal
 from gateway.upstream import Pool
 from gateway.watch import Watch
 from policies.decision import Decision, FieldView
-from policies.profile import Action, Operation
+from policies.profile import UNMATCHED_WRITE, Action, Operation
 
 SECRET = b"secret-of-the-crm"
 ANNA = Principal("u1", "anna", ("sales",), "main", "s1", crm_user="7")
@@ -131,6 +131,26 @@ class FakeAudit:
         return len(self.entries)
 
 
+class FakeLearner:
+    """Learning that only notes what it was handed; `watched` is set by a test."""
+
+    def __init__(self) -> None:
+        self.watched: set[str] = set()
+        self.noted: list[tuple[str, int, bytes]] = []
+        self.unknown: list[str] = []
+
+    def note(
+        self, _exchange: Any, target: str, _type: str, body: bytes | None, status: int, _fields: Any, _a: bytes
+    ) -> None:
+        self.noted.append((target, status, body or b""))
+
+    def caught(self, exchange: Any, _status: int, _fields: Any, _answer: bytes) -> None:
+        self.noted.append((exchange.head.path, 0, b"caught"))
+
+    def refused(self, exchange: Any) -> None:
+        self.unknown.append(exchange.head.path)
+
+
 class FakeGateway:
     """Every collaborator, working; a test breaks the one it is about."""
 
@@ -147,6 +167,7 @@ class FakeGateway:
         self.sessions = FakeSessions()
         self.audit: Any = FakeAudit(self.log)
         self.watch = Watch(0.02)
+        self.learner = FakeLearner()
         self.limits = LIMITS
         self.counted: list[tuple[str, str, str, int]] = []
         self.faults: list[tuple[str, str, str]] = []
@@ -928,3 +949,32 @@ class TestSockets:
             writer.close()
             assert out.startswith(b"HTTP/1.1 502 ")
             assert SECRET not in out
+
+
+class TestLearning:
+    async def test_nothing_is_handed_over_while_nobody_is_watched(self) -> None:
+        gw = FakeGateway()
+        await call(gw)
+        assert gw.learner.noted == []
+
+    async def test_a_watched_exchange_is_handed_over_after_its_answer_as_the_crm_saw_it(self) -> None:
+        gw = FakeGateway()
+        gw.learner.watched = {"main"}
+        reply = await call(gw, "POST", "/x", FORM, body=b"phone=13800138000")
+        assert reply.status == 200
+        assert [(status, body) for _, status, body in gw.learner.noted] == [(200, b"phone=+88870000001")]
+
+    async def test_a_write_that_nothing_describes_is_told_and_stays_refused(self) -> None:
+        gw = FakeGateway()
+        gw.profile.operation = UNMATCHED_WRITE
+        gw.enforcer.decision = Decision(False, "write-not-granted", FieldView("v1", {}, {}))
+        reply = await call(gw, "POST", "/newmodule/x", FORM, body=b"a=1")
+        assert reply.status == 403
+        assert gw.learner.unknown == ["/newmodule/x"]
+
+    async def test_a_refused_exchange_is_not_handed_over(self) -> None:
+        gw = FakeGateway()
+        gw.learner.watched = {"main"}
+        gw.audit.append = _raise
+        await call(gw, "POST", "/x", FORM, body=b"a=1")
+        assert gw.learner.noted == []

@@ -160,6 +160,7 @@ class Stage:
     console: ConsoleDeps
     clock: Clock
     faults: dict[str, Exception]
+    learnable: set[str] = field(default_factory=set)
 
     def browser(self, audience: str = AUDIENCE_CRM, client: str = "192.0.2.7") -> Browser:
         if audience == AUDIENCE_CRM:
@@ -226,6 +227,7 @@ async def make_stage(
         return KeyringStatus("local", problem, "", KEYS)
 
     trail = TrailReader(pool, dsn, signer.verifier, folder / "checkpoints")
+    learnable: set[str] = set()
     console = ConsoleDeps(
         access=deps(AUDIENCE_CONSOLE),
         pool=pool,
@@ -239,10 +241,11 @@ async def make_stage(
         console_url=f"https://{CONSOLE_HOST}",
         data_folder=folder,
         version="0.1.0",
+        learnable=learnable.__contains__,
     )
     keeper = Keeper(pool, signer, folder / "checkpoints", now=clock)
     (folder / "checkpoints").mkdir(exist_ok=True)
-    return Stage(access, pool, audit, trail, keeper, deps(AUDIENCE_CRM), console, clock, faults)
+    return Stage(access, pool, audit, trail, keeper, deps(AUDIENCE_CRM), console, clock, faults, learnable)
 
 
 ASKED, APPROVED = Person("u-1", "zhao.min"), Person("u-2", "qian.hua")

@@ -1,0 +1,1 @@
+"""Learning a CRM that nobody has described: watching it, reading its documents, proposing a profile, noticing drift."""
