@@ -125,16 +125,17 @@ class Exchange:
     numbers: (entity, field, digits of the answer) → the number they stand for.
     cells_at: cell → the places of the answer where the profile says whose it has to be. narrowed: search boxes that the
     CRM gets as a condition in another parameter; restored: that parameter → what was sent, what was given.
+    columns: names of the columns of an answer that consists of bare rows, as the request gave them.
     unprotected: see gateway.unprotected. showing: what the CRM shows now of the record that is written, for roles that
     may not write everything.
     Every request makes one: a dataclass with that many default factories would take three times as long.
     """
 
     __slots__ = (
-        "body", "caught", "cells_at", "client_address", "crm_user", "decision", "echoes", "files", "head", "held", "id",
-        "kept", "language", "narrowed", "numbers", "operation", "own_words", "owner", "posted", "principal",
-        "received_at", "restored", "retyped", "searched", "showing", "shown", "tenant", "typed", "unprotected",
-        "written",
+        "body", "caught", "cells_at", "client_address", "columns", "crm_user", "decision", "echoes", "files", "head",
+        "held", "id", "kept", "language", "narrowed", "numbers", "operation", "own_words", "owner", "posted",
+        "principal", "received_at", "restored", "retyped", "searched", "showing", "shown", "tenant", "typed",
+        "unprotected", "written",
     )  # fmt: skip
 
     def __init__(
@@ -172,3 +173,4 @@ class Exchange:
         self.numbers: dict[tuple[str, str, str], str] | None = None
         self.restored: dict[str, tuple[str, str]] = {}
         self.showing: Showing | None = None
+        self.columns: tuple[str, ...] = ()

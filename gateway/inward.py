@@ -28,12 +28,14 @@ from gateway.tokenise import Tokeniser
 from gateway.treatment import UNDECLARED, Target, Treatment
 from gateway.unchanged import in_doubt
 from kms.scanner import Scanner
-from policies import selector
+from policies import comparison, selector
+from policies.comparison import Compared
 from policies.operation import StorageForm, with_record
 from policies.profile import Action, FieldSpec, Operation, Profile, SearchRule, Where
 from privacy import recognise
 
 Path = tuple[str, ...]
+_WRITES = frozenset({Action.CREATE, Action.UPDATE, Action.DELETE, Action.IMPORT})
 FREE_TEXT_CHARS = 65_000  # what a note of an undeclared field may hold in every CRM tried
 UNTOUCHED = frozenset({Action.LOGIN, Action.LOGOUT, Action.ASSET})
 # Frameworks read these by their declared type alone, whatever the first bytes look like: `BM=1&phone=…` is a form.
@@ -182,6 +184,8 @@ class Inward:
                 _require_fixed(operation, part)
                 exchange.owner = profile.owner_from_body(operation, part.named()) or exchange.owner
                 exchange.posted |= part.named_of(profile.owner_fields)
+        exchange.columns = tuple(sorting.columns)
+        self._search.comparing.require(exchange, sorting.compared)
         scanner = self._scanner(exchange.tenant)
         for operand in sorting.operands:
             await self._search.rewrite(exchange, scanner, operand, profile.field_specs)
@@ -242,6 +246,8 @@ class _Sorting:
     operands: list[Operand] = field(default_factory=list)
     nested: list[_Nested | EnclosedFile] = field(default_factory=list)
     sealing: list[tuple[EnclosedFile, FieldSpec]] = field(default_factory=list)
+    compared: list[Compared] = field(default_factory=list)
+    columns: list[str] = field(default_factory=list)
 
     def take(self, part: _Part) -> None:
         """Sort the strings of one container; raises Refusal for a table whose labels are values."""
@@ -255,6 +261,13 @@ class _Sorting:
             self.targets += [self._labelled(Found(part.where, (one,), Leaf((one,), ""))) for one in labels]
             return
         leaves = {one.path: one.leaf.text for one in found}
+        rows = self.profile.places.rows_of(self.operation.id) if part.where is Where.JSON else None
+        if rows is not None:
+            self.columns += [text for path, text in leaves.items() if selector.matches(rows.header, path)]
+        compared: list[Compared] = []
+        if self.operation.action not in _WRITES:
+            compared = list(comparison.find(self.profile.comparisons, self.operation.id, part.where, leaves))
+        self.compared += compared
         searching = {
             path: (operator, spec, rule)
             for path, operator, spec, rule in selector.search_operands(self.operation, part.where, leaves)
@@ -263,9 +276,13 @@ class _Sorting:
         for one in found:
             if one.path in searching:
                 spec = searching[one.path][1]
+                if spec is None:
+                    # The column says what an operand is, so that nobody hidden makes a difference.
+                    spec = next((asked.fields[0] for asked in compared if asked.asks_with(one.path)), None)
                 if not one.leaf.bare or (spec is not None and spec.kind is not None):  # else an id or an amount
                     question = self._question(part, one, searching[one.path], by_path)
-                    self.operands.append(Operand(one.leaf, spec, question=question))
+                    at_least = searching[one.path][2].at_least
+                    self.operands.append(Operand(one.leaf, spec, question=question, at_least=at_least))
                 continue
             treatment, spec = selector.treatment(
                 self.operation, one.path, one.leaf.siblings, text=one.leaf.text, leaves=leaves

@@ -237,6 +237,30 @@ _TEXTS: dict[str, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
         ),
         ("无权按此内容搜索", "您的角色不能按此类信息查找客户。", "请改用您可见的信息搜索，例如公司名称。"),
     ),
+    "field-not-ordered": (
+        (
+            "Values of this field have no order here",
+            "They are protected, so the CRM can neither sort by them nor tell which is greater or fits a pattern.",
+            "Sort or filter by another column, or search for the whole value.",
+        ),
+        (
+            "此字段的值不能排序或比较",
+            "该字段的值受保护，CRM 无法据此排序、比较大小或匹配模式。",
+            "请按其他列排序或筛选，或搜索完整的值。",
+        ),
+    ),
+    "search-while-clear": (
+        (
+            "Not before everything is protected",
+            "Some values in the CRM still stand in clear, and parts of them could tell you what is hidden from you.",
+            "Search for a whole phone number or e-mail address, or ask your administrator how far protecting is.",
+        ),
+        (
+            "保护完成之前不可用",
+            "CRM 中仍有未受保护的明文，按部分内容搜索可能泄露对您隐藏的信息。",
+            "请按完整的电话号码或电子邮箱搜索，或向管理员了解保护何时完成。",
+        ),
+    ),
     "search-ambiguous": (
         (
             "Several values fit your search",
@@ -248,10 +272,10 @@ _TEXTS: dict[str, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
     "search-too-short": (
         (
             "Type a little more",
-            "One letter or digit alone fits too many values to search for.",
-            "Search for at least two characters, or one Chinese character.",
+            "What you typed is too short to search for.",
+            "Type more of it, or the whole value.",
         ),
-        ("请多输入一些", "单个字母或数字对应的内容过多，无法搜索。", "请至少输入两个字符，或一个汉字。"),
+        ("请多输入一些", "您输入的内容过短，无法搜索。", "请输入更多字符，或完整的值。"),
     ),
     "search-too-wide": (
         (

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from gateway.body.leaf import Leaf
+from gateway.comparing import Comparing
 from gateway.digits import DigitFields
 from gateway.exchange import Exchange
 from gateway.parts import WILDCARDS, PartSearch, Question
 from gateway.records import Records
-from gateway.refusal import FIELD_NOT_SEARCHABLE, SEARCH_AMBIGUOUS, Refusal
+from gateway.refusal import FIELD_NOT_SEARCHABLE, SEARCH_AMBIGUOUS, SEARCH_TOO_SHORT, Refusal
 from gateway.sight import Sight
 from gateway.sight import decided as _decision
 from kms.scanner import Scanner
@@ -36,13 +37,15 @@ class Operand:
     """One search operand: its leaf and the field it is compared with, None for boxes that search everything.
 
     declared: the profile says that this is a search; other parameters are only looked at by recognisers. question:
-    where the profile says how the CRM compares as well, so that parts of values can be answered.
+    where the profile says how the CRM compares as well, so that parts of values can be answered. at_least: see
+    `SearchRule`.
     """
 
     leaf: Leaf
     spec: FieldSpec | None = None
     declared: bool = True
     question: Question | None = None
+    at_least: int = 0
 
 
 def _everywhere(_tenant: str) -> bool:
@@ -63,6 +66,7 @@ class Search:
         self._digits = digits
         self._sight = Sight(records)
         self._parts = PartSearch(vault, self._sight, migrated)
+        self.comparing = Comparing(migrated)
 
     async def rewrite(
         self,
@@ -141,6 +145,8 @@ class Search:
             matches = await self._standing(exchange, matches, operand.spec, fields) or matches
         if len(matches) > 1:
             raise Refusal(SEARCH_AMBIGUOUS, detail=str(len(matches)))
+        if not matches and len(text) < operand.at_least and not _decision(exchange).view.sees_everything:
+            raise Refusal(SEARCH_TOO_SHORT)  # before anybody hidden is looked for
         if matches:
             operand.leaf.new = raw.replace(text, matches[0])
         elif kind is not None and not _decision(exchange).view.sees_everything:

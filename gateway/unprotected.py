@@ -98,7 +98,7 @@ class Unprotected:
         scanner = self._scanner(exchange.tenant)
         placed = _placed(profile, operation, kind)
         words: dict[str, tuple[str, str]] = {}
-        for text, spec in _places(profile, operation, exchange.head.path, kind, body, charset, self._limits):
+        for text, spec in _places(exchange, profile, kind, body, charset, self._limits):
             clear = text.strip()
             if (
                 spec.kind is None
@@ -151,17 +151,19 @@ def _shown(view: FieldView, spec: FieldSpec, clear: str, mask_char: str) -> str 
 
 
 def _places(
-    profile: Profile, operation: Operation, path: str, kind: Media, body: bytes, charset: str, limits: Limits
+    exchange: Exchange, profile: Profile, kind: Media, body: bytes, charset: str, limits: Limits
 ) -> Iterator[tuple[str, FieldSpec]]:
+    operation = exchange.operation
+    assert operation is not None
     match kind:
         case Media.HTML:
             codec = charsets.codec_of(charset) if charset else "utf-8"
             tree = LexborHTMLParser(charsets.to_utf8(body, codec))
             yield from _links(tree, profile)
             yield from _cells(tree, profile, operation)
-            yield from _controls(tree, profile, path)
+            yield from _controls(tree, profile, exchange.head.path)
         case Media.JSON:
-            yield from _json(body, profile, operation)
+            yield from _json(body, profile, operation, exchange.columns)
         case Media.CSV:
             yield from _columns(csv.open_csv(body, charset, limits).leaves, profile, {})
         case Media.XLSX:
@@ -244,7 +246,9 @@ def _controls(tree: LexborHTMLParser, profile: Profile, path: str) -> Iterator[t
             yield from ((name, spec) for name in (*full_names(first, last), f"{first} {last}"))
 
 
-def _json(body: bytes, profile: Profile, operation: Operation) -> Iterator[tuple[str, FieldSpec]]:
+def _json(
+    body: bytes, profile: Profile, operation: Operation, columns: Sequence[str]
+) -> Iterator[tuple[str, FieldSpec]]:
     if not profile.places.keys and not profile.places.links.url:
         return
     try:
@@ -252,6 +256,28 @@ def _json(body: bytes, profile: Profile, operation: Operation) -> Iterator[tuple
     except orjson.JSONDecodeError:
         return  # several documents, or none: recognisers alone
     yield from _members(value, "", profile, operation)
+    if columns:
+        yield from _rows(value, columns, profile, operation)
+
+
+def _rows(
+    value: Any, columns: Sequence[str], profile: Profile, operation: Operation
+) -> Iterator[tuple[str, FieldSpec]]:
+    """Texts of bare rows, by the columns that the request named."""
+    rule, keys = profile.places.rows_of(operation.id), profile.places.keys
+    for step in rule.rows if rule is not None else ():
+        value = value.get(step) if isinstance(value, dict) else None
+    specs: list[FieldSpec | None] = []
+    for column in columns:
+        outer, _, key = column.partition(":")[0].rpartition(".")
+        names = (f"{outer.rpartition('.')[2]}./{key}", key) if outer else (key,)
+        found = (keys.get((operation.entity, name)) or keys.get(("", name)) for name in names)
+        specs.append(next((spec for spec in found if spec is not None), None))
+    for row in value if isinstance(value, list) else ():
+        for spec, text in zip(specs, row if isinstance(row, list) else (), strict=False):
+            if spec is not None and isinstance(text, str):
+                yield text, spec
+                yield from ((line, spec) for line in text.splitlines())
 
 
 def _members(value: Any, outer: str, profile: Profile, operation: Operation) -> Iterator[tuple[str, FieldSpec]]:

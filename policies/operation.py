@@ -122,7 +122,9 @@ class SearchRule:
     kinds: columns that hold values of several kinds; begins: those of them that the CRM compares from the beginning on
     even where the text begins with a wild card. beside: columns that look into a clear column as well, by name. spread:
     computed columns and those that they look into, asked for one by one while values may stand in clear; spread_begins:
-    those of them that are compared from the beginning on. among: the fields that one box looks into at the same time.
+    those of them that are compared from the beginning on. at_least: shorter texts the CRM answers with an error, which
+    must not tell whether somebody hidden has such a short name. among: the fields that one box looks into at the same
+    time.
     """
 
     where: Where
@@ -138,6 +140,7 @@ class SearchRule:
     beside: Mapping[str, str] | None = None
     spread: Mapping[str, tuple[str, ...]] | None = None
     spread_begins: Mapping[str, tuple[str, ...]] | None = None
+    at_least: int = 0
     among: tuple[FieldSpec, ...] = ()
 
 

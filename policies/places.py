@@ -6,6 +6,7 @@ not.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any
 
 from policies.operation import FieldSpec
@@ -37,12 +38,30 @@ class Links:
 
 
 @dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows of an answer without names of their own.
+
+    pages: operation ids (fnmatch). header: selector of the list in the request that names the columns; dotted names,
+    whose last part counts as a key. rows: path to the list of rows.
+    """
+
+    pages: tuple[str, ...]
+    header: tuple[str, ...]
+    rows: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Places:
     """All places. keys: (entity or "", key of a JSON object) → field; a key inside objects is written `outer/key`."""
 
     cells: tuple[Cell, ...] = ()
     links: Links = field(default_factory=Links)
     keys: Mapping[tuple[str, str], FieldSpec] = field(default_factory=dict)
+    rows: tuple[Rows, ...] = ()
+
+    def rows_of(self, operation_id: str) -> Rows | None:
+        """The rule for rows in the answers of an operation."""
+        return next((one for one in self.rows if any(fnmatchcase(operation_id, page) for page in one.pages)), None)
 
 
 Resolve = Callable[[str | None, str, str], FieldSpec | None]
@@ -66,4 +85,5 @@ def compile_places(source: Mapping[str, Any], resolve: Resolve) -> Places:
         for key, name in group["fields"].items()
     }
     titles = {entity: spec(name, entity) for entity, name in links.get("fields", {}).items()}
-    return Places(cells, Links(links.get("css", ""), links.get("url", ""), links.get("label", ""), titles), keys)
+    rows = tuple(Rows(tuple(one["pages"]), tuple(one["header"]), tuple(one["rows"])) for one in source.get("rows", ()))
+    return Places(cells, Links(links.get("css", ""), links.get("url", ""), links.get("label", ""), titles), keys, rows)

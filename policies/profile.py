@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from policies import answers
+from policies.comparison import ComparisonRule
 from policies.matcher import PathTrie, plain_path
 from policies.operation import (
     UNMATCHED_READ,
@@ -198,6 +199,7 @@ class Profile:
     shown_rules: tuple[ShownRule, ...] = ()
     places: Places = field(default_factory=Places)
     record_ids: RecordIds = RecordIds.NUMBER
+    comparisons: tuple[ComparisonRule, ...] = ()
     source: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     # -- classification --------------------------------------------------------------------------------------

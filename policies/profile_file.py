@@ -15,6 +15,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from policies import credential
+from policies.comparison import compile_comparisons
 from policies.field_file import read_field, read_shown, selector_of
 from policies.matcher import PathTrie, TemplateInvalid
 from policies.operation import (
@@ -105,6 +106,7 @@ class _Compiler:
         walk = compile_walk(source["walk"], self._field) if "walk" in source else None
         shown = tuple(rule for entry in source.get("shown", ()) for rule in self._shown(entry))
         places = compile_places(source.get("places", {}), self._field)
+        comparisons = compile_comparisons(source.get("comparisons", ()), self._field)
         if self.problems:
             raise ProfileInvalid(self.problems)
         owner = source.get("owner", {})
@@ -151,6 +153,7 @@ class _Compiler:
             shown_rules=shown,
             places=places,
             record_ids=self.record_ids,
+            comparisons=comparisons,
             source=source,
         )
 
@@ -242,6 +245,7 @@ class _Compiler:
                         entry.get("beside", {}),
                         {column: tuple(names) for column, names in entry.get("spread", {}).items()},
                         {column: tuple(names) for column, names in entry.get("spread_begins", {}).items()},
+                        entry.get("at_least", 0),
                         tuple(spec for one in entry.get("among", ()) if (spec := self._field(one, entity, place))),
                     )
                 )

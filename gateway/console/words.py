@@ -39,6 +39,8 @@ REASONS: Mapping[str, str] = {
     "field-not-writable": N_("Field may not be changed"),
     "text-part-not-writable": N_("Personal details in a text may not be changed"),
     "field-not-searchable": N_("Field may not be searched"),
+    "field-not-ordered": N_("Order of a protected field asked for"),
+    "search-while-clear": N_("Part of a value asked for before everything is protected"),
     "search-ambiguous": N_("Search could mean several values"),
     "search-too-short": N_("Search text too short"),
     "search-too-wide": N_("Search fits too many values"),

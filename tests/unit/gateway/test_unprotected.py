@@ -197,3 +197,15 @@ async def test_the_trail_counts_what_was_caught(creme: Glue) -> None:
     exchange = glue.exchange("GET", "/persons/contacts", role="sales")
     await glue.answer(exchange, LIST.encode())
     assert exchange.caught["name"] >= 4
+
+
+async def test_bare_rows_of_an_export_are_read_by_the_columns_that_the_request_named(tryton: Glue) -> None:
+    columns = ["id", "name", "addresses.street", "party.rec_name", "code"]
+    call = {"id": 1, "method": "model.party.party.export_data_domain", "params": [[], columns, 0, 9, None, {}]}
+    body = json.dumps(call).encode()
+    exchange = watched(tryton).exchange("POST", "/crm/rpc/", role="sales", body=body, content_type="application/json")
+    await tryton.protect(exchange, body, "application/json")
+    rows = {"id": 1, "result": [[7, "Luc Lefèvre-Ostal", ADDRESS, "孔娜", "C-17"], [8, "孔", None, "", "C-18"]]}
+    _, shown = await tryton.answer(exchange, json.dumps(rows).encode(), "application/json")
+    told = json.loads(shown)["result"]
+    assert told == [[7, PLACEHOLDER, PLACEHOLDER, PLACEHOLDER, "C-17"], [8, PLACEHOLDER, None, "", "C-18"]]
