@@ -6,9 +6,11 @@ nothing in it can be looked at (pictures, archives of the user's own).
 """
 
 import json as lax_json
+import re
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
+from urllib.parse import unquote
 
 from gateway import attached, batch, narrow
 from gateway.body import csv, form, json, media, multipart, text, vcard, xlsx
@@ -32,7 +34,7 @@ from gateway.unchanged import in_doubt
 from kms.scanner import Scanner
 from policies import comparison, form_row, selector
 from policies.comparison import Compared
-from policies.operation import StorageForm, with_record
+from policies.operation import UNMATCHED_READ, StorageForm, with_record
 from policies.profile import Action, FieldSpec, Operation, Profile, SearchRule, Where
 from privacy import recognise
 
@@ -41,6 +43,8 @@ _WRITES = frozenset({Action.CREATE, Action.UPDATE, Action.DELETE, Action.IMPORT}
 FREE_TEXT_CHARS = 65_000  # what a note of an undeclared field may hold in every CRM tried
 _STORES = frozenset({Action.CREATE, Action.UPDATE})
 UNTOUCHED = frozenset({Action.LOGIN, Action.LOGOUT, Action.ASSET})
+_ENLARGED = re.compile(r"@[0-9](?:\.[0-9])?x\.[a-z]+$")  # pictures for finer screens: logo@2x.png
+_ADDRESSED = re.compile("@|%40|[+]|%2[bB]")
 # Frameworks read these by their declared type alone, whatever the first bytes look like: `BM=1&phone=…` is a form.
 _DECLARED = {
     "application/x-www-form-urlencoded": Media.FORM,
@@ -107,7 +111,8 @@ class Inward:
             return Outgoing(head.target, await multipart.spool(body, self._limits.bodies))
         if exchange.batch is not None and isinstance(body, bytes):
             return await batch.protect(self, exchange, profile, content_type, body, self._limits.bodies)
-        if body == b"" and not head.query and not operation.searches and not operation.placed:
+        bare = not (operation.searches or operation.placed or operation.id == UNMATCHED_READ.id)
+        if body == b"" and not head.query and bare:
             return Outgoing(head.path, body)  # nothing in it that could be a value
         if isinstance(body, bytes) and body and media.essence(content_type).startswith("multipart/"):
             body = _whole(body)  # the profile had to read it first, to tell what is asked for
@@ -487,9 +492,25 @@ def _address(exchange: Exchange) -> list[_Part]:
     templates = [
         rule.selector for rule in operation.searches if rule.where is Where.PATH and "{}" in str(rule.selector)
     ]
-    if templates or operation.placed:
-        opened.append(_Part(Where.PATH, open_path(head.path, templates, operation.placed)))
+    placed = operation.placed or (_bare(head.path) if operation.id == UNMATCHED_READ.id else ())
+    if templates or placed:
+        opened.append(_Part(Where.PATH, open_path(head.path, templates, placed)))
     return opened
+
+
+def _bare(path: str) -> tuple[tuple[str, str], ...]:
+    """Segments of a path nobody described that are an e-mail address or an international phone number.
+
+    Other numbers are left as they are: ids of records are digits, too.
+    """
+    if not _ADDRESSED.search(path):
+        return ()
+    texts = (unquote(segment) for segment in path.split("/"))
+    return tuple(
+        (f"segment {number}", text)
+        for number, text in enumerate(texts)
+        if ("@" in text or text.startswith("+")) and not _ENLARGED.search(text) and recognise.whole(text) is not None
+    )
 
 
 def _open_nested(leaf: Leaf) -> Container | None:

@@ -169,6 +169,7 @@ class ProfileInvalid(ValueError):  # noqa: N818 - says what is wrong
 
 
 _BETWEEN_WORDS = re.compile(r"[-_./()]+")
+_SLASHES = re.compile("(?:/|%2[fF])+")  # however many, however written
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -247,6 +248,11 @@ class Profile:
         plain = plain_path(path)
         return None if plain is None else trie.find(plain)
 
+    def _known_by_another_spelling(self, method: str, path: str) -> bool:
+        """Whether a server that merges slashes, as front servers of CRMs do, would find a described address in it."""
+        merged = _SLASHES.sub("/", path)
+        return merged != path and self._template(method, merged) is not None
+
     def needs_body(self, method: str, path: str) -> bool:
         """Whether `classify` can only answer with the body (RPC, bulk requests whose record ids stand in the form)."""
         found = self._template(method, path)
@@ -270,7 +276,7 @@ class Profile:
         """
         found = self._template(method, path)
         if found is None:
-            read = REFUSED_READ if self.closed else UNMATCHED_READ
+            read = REFUSED_READ if self.closed or self._known_by_another_spelling(method, path) else UNMATCHED_READ
             return read if method in SAFE_METHODS else UNMATCHED_WRITE
         template, parameters = found
         asked = Asked(parameters, query, body, content_type) if template.choices or template.ids_at else None

@@ -3,6 +3,7 @@
 import io
 from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator
+from urllib.parse import quote
 
 import openpyxl
 import orjson
@@ -306,3 +307,20 @@ async def test_a_table_that_does_not_look_like_one_never_goes_past_unread(creme:
         except (Refusal, BodyFault):
             continue
         assert b"13800138000" not in got
+
+
+async def test_an_e_mail_address_or_phone_in_the_path_of_an_unknown_read_becomes_its_surrogate(creme: Glue) -> None:
+    held = await creme.create("5", email="zhang.wei@example.com", mobile="+33612345678")
+
+    async def asked(path: str, role: str = "manager") -> str:
+        exchange = creme.exchange("GET", path, role=role)
+        return (await creme.inward.protect_request(exchange, creme.profile, "", b"")).target
+
+    known = await asked("/plugin/people/zhang.wei%40example.com/card")
+    assert known == f"/plugin/people/{held['email'].replace('@', '%40')}/card"
+    assert await asked("/plugin/people/%2B33612345678?x=1") == f"/plugin/people/{quote(held['mobile'], safe='')}?x=1"
+    nobody = await asked("/plugin/people/nobody@example.net")
+    assert "nobody" not in nobody
+    assert "@enc.invalid" in nobody
+    assert await asked("/plugin/people/13800138000") == "/plugin/people/13800138000"  # as likely the id of a record
+    assert await asked("/static/a+b@2x.png") == "/static/a+b@2x.png"

@@ -34,6 +34,16 @@ def test_unknown_read_is_scanned_and_unknown_write_is_not_granted(profile: Profi
         assert (operation.id, operation.granted_write) == ("unmatched.write", False)
 
 
+@pytest.mark.parametrize(
+    "path", ["//persons/contacts", "/persons//contacts", "/persons/%2Fcontacts", "/persons/%2f/contacts"]
+)
+def test_a_described_address_written_with_more_slashes_is_refused(creme: Profile, path: str) -> None:
+    """A front server of the CRM that merges slashes would serve it, past the rules for its searches and orders."""
+    assert not creme.classify("GET", path, "search-regular_field-phone=1", None, "").granted_write
+    assert creme.classify("POST", path, "", b"", FORM).id == "unmatched.write"
+    assert creme.classify("GET", "/no//such/page", "", None, "").granted_write
+
+
 @pytest.mark.parametrize("name", ["salesforce", "dynamics", "zoho"])
 def test_a_profile_with_query_languages_lets_no_other_spelling_of_an_address_by(name: str) -> None:
     profile = load_profile(name)
