@@ -15,6 +15,7 @@ from policies.operation import FieldSpec, Where
 from policies.selector import matches
 
 ORDER, PART = "order", "part"
+_STEPS = 12  # of a lookup: more than any CRM has relations in a row
 RANGES = frozenset({"<", "<=", ">", ">=", "gt", "gte", "lt", "lte", "range"})
 EMPTY = frozenset({"isnull", "empty"})
 """Comparisons that only ask whether there is a value at all."""
@@ -28,13 +29,15 @@ class By(StrEnum):
     ORDER: the leaf is a column, with a direction perhaps, or several. CLAUSE: `[column, operator, operand]` under the
     selector; only ranges count, for search answers the rest; with `parts` everything does. LOOKUP:
     `[column__comparison, operand]` under it, as Django writes it. CONDITION: objects with column and comparison at
-    places of their own. TEXT: the leaf is looked for in parts of all the fields listed.
+    places of their own. NAMED: the name of the leaf is `column__comparison`, the leaf the operand. TEXT: the leaf is
+    looked for in parts of all the fields listed.
     """
 
     ORDER = "order"
     CLAUSE = "clause"
     LOOKUP = "lookup"
     CONDITION = "condition"
+    NAMED = "named"
     TEXT = "text"
 
 
@@ -45,7 +48,8 @@ class ComparisonRule:
     pages: operation ids (fnmatch). columns: name → the fields whose values stand in it; the longest known ending of a
     dotted name counts, and `""` is a box without a column. anyway: columns by which the CRM orders such lists by
     itself. column, comparison, operand: where a CONDITION has them. named: the CRM's own names of comparisons → `gt`
-    (any range), `empty`, or another word. parts: search looks for parts in these columns as they were typed.
+    (any range), `empty`, or another word. split: the sign between several columns of an ORDER. parts: search looks for
+    parts in these columns as they were typed.
     """
 
     pages: tuple[str, ...]
@@ -59,6 +63,7 @@ class ComparisonRule:
     operand: tuple[str, ...] = ()
     named: Mapping[str, str] | None = None
     parts: bool = False
+    split: str = ","
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +97,7 @@ def find(rules: Iterable[ComparisonRule], operation_id: str, where: Where, leave
 def _orders(rule: ComparisonRule, leaves: Leaves) -> Iterator[Compared]:
     for path, text in leaves.items():
         if matches(rule.selector, path):
-            for part in text.split(","):
+            for part in text.split(rule.split):
                 column = part.strip().lstrip("+-").partition(" ")[0].partition(":")[0]
                 fields = _fields(rule, column)
                 if fields:
@@ -116,13 +121,29 @@ def _lookups(rule: ComparisonRule, leaves: Leaves) -> Iterator[Compared]:
     for path, text in leaves.items():
         if not matches(inside, path):
             continue
-        steps = text.split("__")
-        for length in range(len(steps), 0, -1):
-            fields = _fields(rule, "__".join(steps[:length]))
+        yield from _lookup(rule, text, (*path[:-1], "1"))
+
+
+def _named(rule: ComparisonRule, leaves: Leaves) -> Iterator[Compared]:
+    for path in leaves:
+        if len(path) == 1 and matches(rule.selector, path):
+            yield from _lookup(rule, path[0], path)
+
+
+def _lookup(rule: ComparisonRule, text: str, operand: tuple[str, ...]) -> Iterator[Compared]:
+    """The column in a Django lookup, also behind relations (`contacts__phone__startswith`)."""
+    steps = text.split("__")
+    if len(steps) > _STEPS:
+        # Not taken apart, whatever it asks for: it counts as a part of anything.
+        yield Compared("", PART, next(iter(rule.columns.values()), ()), operand=operand)
+        return
+    for start in range(len(steps)):
+        for end in range(len(steps), start, -1):
+            column = "__".join(steps[start:end])
+            fields = rule.columns.get(column)
             if fields:
-                comparison = "__".join(steps[length:]) or "exact"
-                yield Compared("__".join(steps[:length]), comparison, fields, operand=(*path[:-1], "1"))
-                break
+                yield Compared(column, "__".join(steps[end:]) or "exact", fields, operand=operand)
+                return
 
 
 def _conditions(rule: ComparisonRule, leaves: Leaves) -> Iterator[Compared]:
@@ -148,6 +169,7 @@ _FINDERS: Mapping[By, Callable[[ComparisonRule, Leaves], Iterator[Compared]]] = 
     By.CLAUSE: _clauses,
     By.LOOKUP: _lookups,
     By.CONDITION: _conditions,
+    By.NAMED: _named,
     By.TEXT: _boxes,
 }
 
@@ -187,6 +209,7 @@ def compile_comparisons(
                 tuple(entry.get("operand", ())),
                 entry.get("named"),
                 entry.get("parts", False),
+                entry.get("split", ","),
             )
         )
     return tuple(rules)

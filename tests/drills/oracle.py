@@ -27,13 +27,16 @@ from rich.table import Table
 from gateway.demo.browser import Answer, BrowserFault
 from gateway.demo.driver import Driver
 from gateway.demo.people import Person, make_people
-from tests.drills import oracle_creme, oracle_tryton
+from tests.drills import oracle_creme, oracle_djangocrm, oracle_tryton
 from tests.drills.oracle_probe import Hidden, Probe
 from tests.drills.stack import Stack, installed
-from tests.real.servers import CrmServer, creme, tryton
+from tests.real.servers import SERVERS, CrmServer
 
-SERVERS = {"creme": creme, "tryton": tryton}
-PROBES: dict[str, Callable[[Hidden], Sequence[Probe]]] = {"creme": oracle_creme.probes, "tryton": oracle_tryton.probes}
+PROBES: dict[str, Callable[[Hidden], Sequence[Probe]]] = {
+    "creme": oracle_creme.probes,
+    "djangocrm": oracle_djangocrm.probes,
+    "tryton": oracle_tryton.probes,
+}
 LEAST = 300
 """Probes a CRM must be asked, or the drill proves little."""
 
@@ -194,13 +197,13 @@ def show(name: str, lines: Sequence[Line], console: Console) -> None:
 def main() -> int:
     """Ask the CRMs asked for; 1 when anything tells the copies apart or too little was asked."""
     parser = argparse.ArgumentParser(prog="make oracle", description=__doc__)
-    parser.add_argument("--crm", choices=(*SERVERS, "all"), default="all")
+    parser.add_argument("--crm", choices=(*PROBES, "all"), default="all")
     parser.add_argument("--story", choices=("entered", "clear", "both"), default="both")
     parser.add_argument("--people", type=int, default=12)
     given = parser.parse_args()
     console = Console(highlight=False, width=170)
     failed = 0
-    for name in SERVERS if given.crm == "all" else (given.crm,):
+    for name in PROBES if given.crm == "all" else (given.crm,):
         for story in ("entered", "clear") if given.story == "both" else (given.story,):
             with Progress(console=console, transient=True) as progress:
                 task = progress.add_task(f"{name}, {story}", total=1.0)

@@ -64,11 +64,17 @@ def test_every_clause_counts_where_search_looks_for_parts_as_typed() -> None:
         ("phone", "exact"),
         ("phone__gt", "gt"),
         ("address__address__contains", "contains"),
+        ("company__contacts__phone__regex", "regex"),
     ],
 )
 def test_lookups_are_taken_apart(text: str, comparison: str) -> None:
     leaves = {("q", "val", "0", "0"): text, ("q", "val", "0", "1"): "1"}
     assert [one.comparison for one in found(rule(By.LOOKUP, "q"), leaves)] == [comparison]
+
+
+def test_a_lookup_too_long_to_be_taken_apart_counts_as_one() -> None:
+    leaves = {("q", "0"): "__".join(["a"] * 20_000) + "__phone__startswith", ("q", "1"): "138"}
+    assert [one.comparison for one in found(rule(By.LOOKUP, "q"), leaves)] == [PART]
 
 
 def test_conditions_name_column_and_comparison_in_places_of_their_own() -> None:
@@ -104,12 +110,25 @@ def test_rules_of_a_profile_name_fields_that_exist() -> None:
     assert missed == [("x.y", "", "comparisons"), ("x.z", "", "comparisons")]
 
 
-@pytest.mark.parametrize("name", ["creme", "tryton"])
+def test_a_parameter_may_be_named_after_column_and_comparison() -> None:
+    one = rule(By.NAMED, "*")
+    assert [told.comparison for told in found(one, {("phone__startswith",): "138"})] == ["startswith"]
+    assert found(one, {("created__gt",): "2026"}) == []
+    assert found(one, {("q", "phone__gt"): "1"}) == []
+
+
+def test_columns_may_be_numbers_with_a_sign_of_their_own_between_them() -> None:
+    numbered = ComparisonRule(("*",), By.ORDER, Where.QUERY, ("o",), {"3": (PHONE,)}, split=".")
+    assert [told.column for told in found(numbered, {("o",): "8.-3"})] == ["3"]
+    assert found(numbered, {("o",): "13.-8"}) == []
+
+
+@pytest.mark.parametrize("name", ["creme", "tryton", "djangocrm"])
 def test_every_declared_field_of_a_person_may_be_ordered_by_rule(name: str) -> None:
     """A field that no rule names would be sorted by for anybody."""
     profile = load_profile(name)
     ruled = {spec.name for one in profile.comparisons for specs in one.columns.values() for spec in specs}
-    people = {"creme": "contact", "tryton": "party"}[name]
+    people = {"creme": "contact", "tryton": "party", "djangocrm": "contact"}[name]
     columns = {key[1] for key, spec in profile.field_specs.items() if key[0] == people}
     without_column = {"id_card", "bank_card"}  # columns of imports only; Creme has no such fields
     assert columns - ruled - without_column == set()
