@@ -35,11 +35,10 @@ class Comparing:
 
 
 def _may_order(view: FieldView, one: Compared, *, migrated: bool) -> bool:
-    """By fields that are clear everywhere, or somewhere at least while their order means nothing."""
-    if view.sees_everything:
+    """By what the CRM orders by anyway; by fields that are clear everywhere, or somewhere while order means nothing."""
+    if view.sees_everything or one.anyway:
         return True
-    harmless = one.anyway or migrated
-    return all(_clear(view, spec, somewhere=harmless) for spec in one.fields)
+    return all(_clear(view, spec, somewhere=migrated) for spec in one.fields)
 
 
 def _clear(view: FieldView, spec: FieldSpec, *, somewhere: bool) -> bool:
