@@ -14,6 +14,7 @@ from gateway.body.page import JsonPage, Page, json_body
 from gateway.body.shortcut import Ready, ready
 from gateway.cell_sight import CellSight, WithCells, cells_in
 from gateway.exchange import Exchange
+from gateway.own_words import in_links
 from gateway.records import Records
 from gateway.unprotected import Words
 from gateway.verdict import PLACEHOLDER, Verdict, Verdicts, Viewer
@@ -112,6 +113,8 @@ class Reveal:
             return page.render(_unknown, None), bool(found)
         show = self._show(exchange, viewer, await self._verdicts.of(viewer, entries))
         rendered = page.render(_with_cells(exchange, cells, show) if cells else show, net)
+        if exchange.own_words:
+            rendered = in_links(rendered, exchange.own_words)
         return rendered, bool(entries) or bool(cells) or bool(exchange.caught)
 
     async def render_text(self, exchange: Exchange, text: str, encode: Callable[[str], str]) -> str:

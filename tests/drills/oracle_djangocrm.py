@@ -57,7 +57,7 @@ def _filters(hidden: Hidden) -> Iterator[Probe]:
                 )
         for what, text in operands:
             yield Probe("filter", f"{name}, {what}", _get(_LIST, **{"all": "yes", name: text}))
-            through = _get("/en/123/crm/company/", **{"all": "yes", f"contacts__{name}__startswith": text})
+            through = _get("/en/123/crm/company/", **{"all": "yes", f"contact__{name}__startswith": text})
             yield Probe("filter", f"companies whose contact has {name}, {what}", through)
     for lookup, person in product(("year", "gt", "lte"), (hidden.here, hidden.there)):
         text = str(person.birthday.year) if lookup == "year" else person.birthday.isoformat()
