@@ -24,6 +24,12 @@ def test_every_layer_of_encoding_is_met(words: str) -> None:
     assert in_links(sent.encode(), {NAME: words}).decode() == typed
 
 
+def test_an_address_that_stands_as_a_text_is_written_as_one() -> None:
+    page = '<option value="/ar/list/?all=yes&amp;q=王伟"><p>q=王伟</p><input value="王伟">'.encode()
+    told = in_links(page, {NAME: "王伟"}).decode()
+    assert told == f'<option value="/ar/list/?all=yes&amp;q={quote("王伟")}"><p>q=王伟</p><input value="王伟">'
+
+
 def quote_of(words: str) -> str:
     return urlencode({"q": words})[2:]
 
