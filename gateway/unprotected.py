@@ -162,6 +162,7 @@ def _places(
             yield from _links(tree, profile)
             yield from _cells(tree, profile, operation)
             yield from _controls(tree, profile, exchange.head.path)
+            yield from _changes(tree, profile)
         case Media.JSON:
             yield from _json(body, profile, operation, exchange.columns)
         case Media.CSV:
@@ -189,6 +190,19 @@ def _links(tree: LexborHTMLParser, profile: Profile) -> Iterator[tuple[str, Fiel
         yield node.attributes.get("title") or "", spec
         if node.mem_id in named:
             yield from ((text, spec) for text in _own_texts(node))
+
+
+def _changes(tree: LexborHTMLParser, profile: Profile) -> Iterator[tuple[str, FieldSpec]]:
+    """What fields held before and after a change, by the label that names them."""
+    for rule in profile.places.changes:
+        for row in tree.css(rule.row):
+            label = row.css_first(rule.label)
+            spec = profile.field_for_label(label.text(deep=True)) if label is not None else None
+            if spec is not None:
+                for node in row.css(rule.values):
+                    text = node.text(deep=True)
+                    yield text, spec
+                    yield from ((line, spec) for line in text.splitlines())
 
 
 def _record_page(profile: Profile, address: str) -> FieldSpec | None:

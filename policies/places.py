@@ -38,6 +38,18 @@ class Links:
 
 
 @dataclass(frozen=True, slots=True)
+class Changes:
+    """Lines of a history in a page that name the field by its label.
+
+    row: selects the lines; label, values: what in them names the field, and what it held.
+    """
+
+    row: str
+    label: str
+    values: str
+
+
+@dataclass(frozen=True, slots=True)
 class Rows:
     """Rows of an answer without names of their own.
 
@@ -58,6 +70,7 @@ class Places:
     links: Links = field(default_factory=Links)
     keys: Mapping[tuple[str, str], FieldSpec] = field(default_factory=dict)
     rows: tuple[Rows, ...] = ()
+    changes: tuple[Changes, ...] = ()
 
     def rows_of(self, operation_id: str) -> Rows | None:
         """The rule for rows in the answers of an operation."""
@@ -86,4 +99,6 @@ def compile_places(source: Mapping[str, Any], resolve: Resolve) -> Places:
     }
     titles = {entity: spec(name, entity) for entity, name in links.get("fields", {}).items()}
     rows = tuple(Rows(tuple(one["pages"]), tuple(one["header"]), tuple(one["rows"])) for one in source.get("rows", ()))
-    return Places(cells, Links(links.get("css", ""), links.get("url", ""), links.get("label", ""), titles), keys, rows)
+    changes = tuple(Changes(**one) for one in source.get("changes", ()))
+    named = Links(links.get("css", ""), links.get("url", ""), links.get("label", ""), titles)
+    return Places(cells, named, keys, rows, changes)

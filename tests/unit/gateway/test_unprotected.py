@@ -209,3 +209,26 @@ async def test_bare_rows_of_an_export_are_read_by_the_columns_that_the_request_n
     _, shown = await tryton.answer(exchange, json.dumps(rows).encode(), "application/json")
     told = json.loads(shown)["result"]
     assert told == [[7, PLACEHOLDER, PLACEHOLDER, PLACEHOLDER, "C-17"], [8, PLACEHOLDER, None, "", "C-18"]]
+
+
+HISTORY = """<a href="/persons/contact/7">Somebody</a><td><div class="history-line"><ul>
+<li><span class="field-change-field_name">Last name</span> changed from <span class="field-change-old_value">孔</span>
+to <span class="field-change-new_value">Ostrowskaja</span></li>
+<li><span class="field-change-field_name">Sector</span> changed to
+<span class="field-change-new_value">Forestry</span></li>
+<li><span class="field-change-field_name">Address</span> set <details>
+<div class="history-line-field-change-text-old_value">
+<h4>Old value</h4><p>12 rue Ostkel</p></div></details></li></ul><div></td>
+<td><div class="history-line"><span class="field-change-field_name">Prénom</span> :
+<span class="field-change-new_value">Ludmila</span><div></td>
+<td><div class="history-line">“Address“ added: 7 Quellweg Nord Springfield
+<div></td>"""
+
+
+async def test_histories_hide_what_a_field_held_before_and_after(creme: Glue) -> None:
+    shown = await watched(creme).see(HISTORY, "sales")
+    hidden = ("孔", "Ostrowskaja", "Ostkel", "Ludmila", "Quellweg")
+    assert [one for one in hidden if one in shown] == []
+    assert "Forestry" in shown
+    assert "Old value" in shown
+    assert await watched(creme).see(HISTORY, "manager") == HISTORY
