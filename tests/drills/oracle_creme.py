@@ -101,6 +101,8 @@ def _conditions(hidden: Hidden) -> Iterator[Probe]:
         yield Probe("filter", f"condition birthday__{lookup}", _list(q_filter=condition))
     for path in ("description__contains", "billing_address__city__startswith", "address__address__contains"):
         for what, text in hidden.operands("id_card" if path.startswith("desc") else "address"):
+            if hidden.protected and text.isdecimal() and len(text) < 8:
+                continue  # a few digits are part of surrogates, too, by chance
             condition = json.dumps({"op": "NAND", "val": [[path, text]]})
             yield Probe("filter", f"condition not {path}, {what}", _list(q_filter=condition))
 
