@@ -66,7 +66,8 @@ def _candidates(version: Version, home: Path) -> Iterator[Path]:
         yield Path(on_path)
     for folder in (Path("/usr/bin"), Path("/usr/local/bin"), Path("/opt/homebrew/bin")):
         yield folder / name
-    for kept in (home / ".pyenv" / "versions", home / ".local" / "share" / "uv" / "python"):
+    beside_ours = Path(sys.base_prefix).parent  # where a version manager keeps ours, whatever the home folder is now
+    for kept in (home / ".pyenv" / "versions", home / ".local" / "share" / "uv" / "python", beside_ours):
         if kept.is_dir():
             # The newest patch release first: folders are called 3.12.1 or cpython-3.12.1-linux-…
             for folder in sorted(kept.iterdir(), key=_numbers, reverse=True):
