@@ -57,7 +57,7 @@ _RUNS = (
     re.compile(rb"crmgate-test-creme-\w+"),
     re.compile(rb"Seconds: \d+"),
     re.compile(rb"&#x27;\d{4,5}&#x27;"),  # ports on a page about an error
-    re.compile(rb"data-brick-deps=\"[^\"]*\""),
+    re.compile(rb"data-brick-(?:deps|reloading-info)=\"[^\"]*\""),
     re.compile(rb"(?:[?&](?:amp;)?exclude=[\w-]+)+"),
     re.compile(rb"&quot;exclude&quot;:\[[^\]]*\]"),  # a set of Python's
 )
