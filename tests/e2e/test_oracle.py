@@ -18,4 +18,4 @@ def test_two_copies_that_differ_in_hidden_values_answer_alike(crm: str, every: i
     lines = asked(crm, count=4, clear=clear, tell=lambda what, part: None, every=every)
     assert [told for line in lines for told in line.different] == []
     assert sum(line.total for line in lines) * every >= LEAST
-    assert sum(line.total - line.refused for line in lines) >= 20  # a wall proves nothing
+    assert sum(line.total - line.refused for line in lines) >= 10  # a wall proves nothing
