@@ -34,12 +34,11 @@ from gateway.unchanged import in_doubt
 from kms.scanner import Scanner
 from policies import comparison, form_row, selector
 from policies.comparison import Compared
-from policies.operation import UNMATCHED_READ, StorageForm, with_record
+from policies.operation import UNMATCHED_READ, WRITES, StorageForm, with_record
 from policies.profile import Action, FieldSpec, Operation, Profile, SearchRule, Where
 from privacy import recognise
 
 Path = tuple[str, ...]
-_WRITES = frozenset({Action.CREATE, Action.UPDATE, Action.DELETE, Action.IMPORT})
 FREE_TEXT_CHARS = 65_000  # what a note of an undeclared field may hold in every CRM tried
 _STORES = frozenset({Action.CREATE, Action.UPDATE})
 UNTOUCHED = frozenset({Action.LOGIN, Action.LOGOUT, Action.ASSET})
@@ -284,7 +283,7 @@ class _Sorting:
         if rows is not None:
             self.columns += [text for path, text in leaves.items() if selector.matches(rows.header, path)]
         compared: list[Compared] = []
-        if self.operation.action not in _WRITES:
+        if self.operation.action not in WRITES:
             compared = list(comparison.find(self.profile.comparisons, self.operation.id, part.where, leaves))
         self.compared += compared
         if self.operation.columns:

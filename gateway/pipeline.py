@@ -41,12 +41,12 @@ from gateway.refusal import (
 from gateway.respond import OWN_PREFIX, send_refusal, send_signed_out
 from gateway.showing import Showing
 from policies.decision import Decision
+from policies.operation import WRITES
 from policies.profile import UNMATCHED_WRITE, Action, Operation
 
 __all__ = ["AnswerAborted", "handle"]
 
 NO_HEAD = Head("", "", "", "", "", (), False, None)  # until the head is parsed
-_WRITES = frozenset({Action.CREATE, Action.UPDATE, Action.DELETE, Action.IMPORT})
 _READS = frozenset({Action.READ, Action.LIST, Action.SEARCH, Action.EXPORT, Action.ASSET})
 
 
@@ -306,7 +306,7 @@ def _is_write(exchange: Exchange) -> bool:
     if exchange.batch is not None and any(map(_is_write, exchange.batch.exchanges)):
         return True
     action = exchange.operation.action if exchange.operation is not None else Action.OTHER
-    return action in _WRITES or (action not in _READS and exchange.head.method not in headers.SAFE_METHODS)
+    return action in WRITES or (action not in _READS and exchange.head.method not in headers.SAFE_METHODS)
 
 
 async def _record_decision(passage: Passage, outgoing: Outgoing) -> None:

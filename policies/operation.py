@@ -213,6 +213,9 @@ class Operation:
     placed: tuple[tuple[str, str], ...] = ()
 
 
+WRITES = frozenset({Action.CREATE, Action.UPDATE, Action.DELETE, Action.IMPORT})
+"""Actions after which the CRM may hold something else."""
+
 # Pages of the console that a policy can grant; `read` shows, `update` and `delete` change, `export` downloads.
 CONSOLE_OPERATIONS = (
     "console.sign_in",

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from gateway.demo.browser import Answer, BrowserFault, forms
 from gateway.demo.driver import Driver
-from tests.drills.oracle_probe import Hidden, Probe
+from tests.drills.oracle_probe import LOOKUPS, Hidden, Probe
 
 _BOXES = {
     "last_name": "last_name",
@@ -17,21 +17,6 @@ _BOXES = {
     "email": "email",
     "address": "billing_address__address",
 }
-_LOOKUPS = (
-    "exact",
-    "iexact",
-    "contains",
-    "icontains",
-    "startswith",
-    "istartswith",
-    "endswith",
-    "regex",
-    "iregex",
-    "gt",
-    "gte",
-    "lt",
-    "lte",
-)
 _SORTED = ("last_name", "first_name", "mobile", "phone", "email", "billing_address__address", "birthday", "description")
 _XHR = {"x-requested-with": "XMLHttpRequest"}
 _FILTER_OPERATORS = {"equals": 1, "contains": 5, "greater than": 9, "less than": 11, "starts with": 13}
@@ -89,7 +74,7 @@ def _boxes(hidden: Hidden) -> Iterator[Probe]:
 def _conditions(hidden: Hidden) -> Iterator[Probe]:
     for column, box in _BOXES.items():
         operands = list(hidden.operands(column))
-        for number, lookup in enumerate(_LOOKUPS):
+        for number, lookup in enumerate(LOOKUPS):
             for what, text in (operands[number % len(operands)], operands[(number + 4) % len(operands)]):
                 condition = json.dumps({"op": "AND", "val": [[f"{box}__{lookup}", text]]})
                 yield Probe("filter", f"condition {box}__{lookup}, {what}", _list(q_filter=condition))

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from gateway.demo.browser import Answer, BrowserFault
 from gateway.demo.driver import Driver
-from tests.drills.oracle_probe import Hidden, Probe
+from tests.drills.oracle_probe import LOOKUPS, Hidden, Probe
 
 _LIST = "/en/123/crm/contact/"
 _COLUMNS = {
@@ -17,21 +17,6 @@ _COLUMNS = {
     "email": "email",
     "address": "address",
 }
-_LOOKUPS = (
-    "exact",
-    "iexact",
-    "contains",
-    "icontains",
-    "startswith",
-    "istartswith",
-    "endswith",
-    "regex",
-    "iregex",
-    "gt",
-    "gte",
-    "lt",
-    "lte",
-)
 
 
 def probes(hidden: Hidden) -> list[Probe]:
@@ -49,7 +34,7 @@ def _get(path: str, **given: str) -> Callable[[Driver], Sequence[Answer]]:
 def _filters(hidden: Hidden) -> Iterator[Probe]:
     for column, name in _COLUMNS.items():
         operands = list(hidden.operands(column))
-        for number, lookup in enumerate(_LOOKUPS):
+        for number, lookup in enumerate(LOOKUPS):
             for step in (0, 3, 5):
                 what, text = operands[(number + step) % len(operands)]
                 yield Probe(

@@ -7,7 +7,22 @@ from gateway.demo.browser import Answer
 from gateway.demo.driver import Driver
 from gateway.demo.people import Person
 
-COLUMNS = ("last_name", "first_name", "phone", "email", "address")
+LOOKUPS = (
+    "exact",
+    "iexact",
+    "contains",
+    "icontains",
+    "startswith",
+    "istartswith",
+    "endswith",
+    "regex",
+    "iregex",
+    "gt",
+    "gte",
+    "lt",
+    "lte",
+)
+"""Comparisons of Django, on which both CRMs with pages are built."""
 
 
 @dataclass(frozen=True, slots=True)
