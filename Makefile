@@ -14,6 +14,8 @@ COUNTED := awk '/^Collecting/ { printf "\r  %d packages", ++n; fflush() } /^Inst
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 VENDOR := gateway/console/static/vendor
 export PIP_CACHE_DIR := $(CACHE)/pip
+# Else each of the processes that tests and benchmarks start would compile every module of ours again: a second each.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help venv web demo test lock lint types unit system check leak hostile fidelity oracle transfer outage bench bench-kms twin rotation-drill shred-drill edits edits-real evidence-real egress protect-drill unprotected onboarding clean
 

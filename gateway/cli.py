@@ -5,16 +5,17 @@ What is asked for goes to standard output, everything else to standard error, so
 """
 
 import asyncio
+import importlib
+import sys
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated
 
 import typer
-import uvloop
 from rich.markup import escape
 
-from gateway import check as checks
-from gateway import cli_audit, cli_clients, cli_evidence, cli_keys, cli_learn, cli_profile, cli_protect, cli_users
-from gateway.accounts import utc_now
 from gateway.check_words import LANGUAGES, WEIGHTS, say
 from gateway.cli_shell import (
     PROBLEM,
@@ -27,31 +28,26 @@ from gateway.cli_shell import (
     told_plainly,
 )
 from gateway.finding import Weight
-from gateway.first_steps import Start, guess_profile, write_files
-from gateway.opening import open_certificate
 from gateway.settings import FILE_NAME, Settings
 from gateway.toml_tree import SettingInvalid
 
-app = typer.Typer(
-    name="crmgate",
-    help="Security and privacy gateway in front of the CRM you already have.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
+GROUPS: Mapping[str, str] = MappingProxyType(
+    {
+        "user": "gateway.cli_users",
+        "client": "gateway.cli_clients",
+        "audit": "gateway.cli_audit",
+        "evidence": "gateway.cli_evidence",
+        "keys": "gateway.cli_keys",
+        "protect": "gateway.cli_protect",
+        "profile": "gateway.cli_profile",
+        "learn": "gateway.cli_learn",
+    }
 )
-app.add_typer(cli_users.app, name="user")
-app.add_typer(cli_clients.app, name="client")
-app.add_typer(cli_audit.app, name="audit")
-app.add_typer(cli_evidence.app, name="evidence")
-app.add_typer(cli_keys.app, name="keys")
-app.add_typer(cli_protect.app, name="protect")
-app.add_typer(cli_profile.app, name="profile")
-app.add_typer(cli_learn.app, name="learn")
+"""Modules of the groups of commands. A command loads its own only: all of them together take a second to load."""
 
 _STYLES = {Weight.FINE: "green", Weight.WARNING: "yellow", Weight.PROBLEM: "red"}
 
 
-@app.command()
 def init(
     upstream: Annotated[str, typer.Option(help="Address of the CRM, for example http://10.0.0.5:8000.")],
     profile: Annotated[str, typer.Option(help="CRM profile; guessed from the CRM's answers when left out.")] = "",
@@ -60,6 +56,10 @@ def init(
     config: FileOption = None,
 ) -> None:
     """Write a commented crmgate.toml, a keyring and a certificate; never overwrites anything."""
+    from gateway.cli_profile import load_profile_plainly
+    from gateway.first_steps import Start, guess_profile, write_files
+    from gateway.opening import open_certificate
+
     file = (config or Path(FILE_NAME)).absolute()
     with told_plainly():
         chosen = profile or guess_profile(upstream)
@@ -67,7 +67,7 @@ def init(
             err.print("The CRM does not answer, or it is none that crmgate knows by itself.", style="yellow")
             known = "creme, djangocrm, tryton, or the path of a profile file"
             raise quit_with(UNUSABLE, f"Say which it is with --profile ({known}).")
-        cli_profile.load_profile_plainly(chosen)
+        load_profile_plainly(chosen)
         try:
             settings = write_files(file, Start(upstream, chosen, public_url, console_url))
         except FileExistsError as exists:
@@ -75,7 +75,7 @@ def init(
         except SettingInvalid:
             file.unlink()
             raise
-        open_certificate(settings, settings.gateway, utc_now())
+        open_certificate(settings, settings.gateway, datetime.now(UTC))
     out.print(f"Wrote {file} and {settings.state}.", markup=False)
     if not profile:
         out.print(f"The CRM looks like: {chosen}", markup=False)
@@ -86,7 +86,6 @@ def init(
     out.print("\nNext:\n  crmgate check\n  crmgate user add YOU --role administrator --here\n  crmgate serve")
 
 
-@app.command()
 def check(
     language: Annotated[str, typer.Option(help="en or zh.")] = "en",
     config: FileOption = None,
@@ -95,11 +94,13 @@ def check(
 
     Exit code 0: nothing stops crmgate from working; 1: at least one problem; 2: the settings cannot be read.
     """
+    from gateway.check import check as check_settings
+
     if language not in LANGUAGES:
         raise quit_with(UNUSABLE, f"--language is one of: {', '.join(LANGUAGES)}")
     with told_plainly():
         settings = settings_of(config)
-        found = asyncio.run(checks.check(settings, utc_now()))
+        found = asyncio.run(check_settings(settings, datetime.now(UTC)))
     for finding in found:
         word = WEIGHTS[language][finding.weight]
         style = _STYLES[finding.weight]
@@ -108,27 +109,51 @@ def check(
         raise typer.Exit(PROBLEM)
 
 
-@app.command()
 def serve(config: FileOption = None) -> None:
     """Run the gateway and the console until Ctrl-C."""
+    from gateway.check import foreign_packages
+
     with told_plainly():
         settings = settings_of(config)
-        foreign = checks.foreign_packages()
+        foreign = foreign_packages()
         if foreign:
             raise quit_with(PROBLEM, say(foreign[0], "en"))
         _run_server(settings)
 
 
 def _run_server(settings: Settings) -> None:
-    # The data plane pulls in scanners and parsers that no other command needs; `--help` stays quick without them.
+    import uvloop
+
     from gateway.serving import serve as serve_app
 
     uvloop.run(serve_app(settings))
 
 
+def command_line(groups: Iterable[str] = tuple(GROUPS)) -> typer.Typer:
+    """The commands with these groups of `GROUPS`; all of them when nothing is said."""
+    app = typer.Typer(
+        name="crmgate",
+        help="Security and privacy gateway in front of the CRM you already have.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        add_completion=False,
+    )
+    for command in (init, check, serve):
+        app.command()(command)
+    for name in groups:
+        app.add_typer(importlib.import_module(GROUPS[name]).app, name=name)
+    return app
+
+
 def main() -> None:
     """Entry point of the installed command."""
-    app()
+    first = sys.argv[1] if len(sys.argv) > 1 else ""
+    if first in GROUPS:
+        command_line([first])()
+    elif first in ("init", "check", "serve"):
+        command_line([])()
+    else:
+        command_line()()
 
 
 if __name__ == "__main__":

@@ -27,6 +27,8 @@ def start(
     command: Sequence[str | Path], core: int, log: Path, *, folder: Path, environment: Mapping[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
     """Start a command pinned to a core; its output goes to a file."""
+    # An installation has its bytecode; with this variable every start would compile it anew.
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     with log.open("ab") as out:
         return subprocess.Popen(
             ["taskset", "-c", str(core), *map(str, command)],
@@ -34,7 +36,7 @@ def start(
             stderr=out,
             stdin=subprocess.DEVNULL,
             cwd=folder,
-            env={**os.environ, **(environment or {})},
+            env={**inherited, **(environment or {})},
         )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import pyotp
 from typer.testing import CliRunner
 
-from gateway.cli import app
+from gateway.cli import command_line
 from gateway.demo.browser import Browser
 from gateway.demo.filling import API_SIGN_IN
 from tests.drills.stack import Member, Stack, fresh_id, provision
@@ -46,7 +46,7 @@ class Door:
     def command(self, *words: str, typed: str = "", code: int = 0) -> str:
         """Run a command of crmgate for this tenant with what somebody types; what it prints."""
         told = ["--tenant", self.tenant, "--config", str(self.stack.home.settings_file)]
-        done = CliRunner().invoke(app, [*words, *told], input=typed)
+        done = CliRunner().invoke(command_line(), [*words, *told], input=typed)
         assert done.exit_code == code, done.output
         return done.output
 

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from gateway.accounts import utc_now
 from gateway.certificate import ensure_certificate
-from gateway.cli import app
+from gateway.cli import command_line
 from gateway.demo import children
 from gateway.demo.browser import Browser
 from gateway.demo.filling import API_SIGN_IN
@@ -257,7 +257,7 @@ def test_check_names_each_fault_in_plain_words(made: Place, tmp_path: Path, faul
     shutil.copytree(made.folder / "state", tmp_path / "state", ignore=shutil.ignore_patterns("database"))
     file = tmp_path / "crmgate.toml"
     file.write_text(change(tmp_path, made.settings.read_text()))
-    done = CliRunner().invoke(app, ["check", "--config", str(file)])
+    done = CliRunner().invoke(command_line(), ["check", "--config", str(file)])
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
     assert done.exit_code == expected, done.output
     assert word in done.output

@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 from audit.note import read_signer
 from gateway.access.users import Profile
 from gateway.accounts import open_accounts
-from gateway.cli import app
+from gateway.cli import command_line
 from gateway.database import open_pool
 from gateway.first_steps import ensure_secrets
 from gateway.opening import Database, open_database, open_keyring
@@ -55,7 +55,7 @@ class Place:
     members: dict[str, Member] = field(default_factory=dict)
 
     def run(self, *words: str, typed: str = "") -> Result:
-        done = CliRunner().invoke(app, [*words, "--config", str(self.settings.file)], input=typed)
+        done = CliRunner().invoke(command_line(), [*words, "--config", str(self.settings.file)], input=typed)
         assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
         return done
 

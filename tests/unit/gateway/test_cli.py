@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from gateway.cli import app
+from gateway.cli import command_line
 from gateway.database import EmbeddedPostgres
 from gateway.opening import embedded_folder
 from gateway.settings_file import read_settings
@@ -18,7 +18,7 @@ RUNNER = CliRunner()
 
 
 def run(*arguments: str) -> tuple[int, str]:
-    done = RUNNER.invoke(app, list(arguments))
+    done = RUNNER.invoke(command_line(), list(arguments))
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
     return done.exit_code, done.output

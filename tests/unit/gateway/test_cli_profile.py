@@ -6,7 +6,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from gateway.cli import app
+from gateway.cli import command_line
 from policies.profile import load_profile
 from policies.profile_file import PROFILES, read_source
 
@@ -15,7 +15,7 @@ NAMES = ("creme", "djangocrm", "tryton", "generic")
 
 
 def run(*arguments: str, given: str | None = None) -> tuple[int, str]:
-    done = RUNNER.invoke(app, ["profile", *arguments], input=given)
+    done = RUNNER.invoke(command_line(["profile"]), ["profile", *arguments], input=given)
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
     return done.exit_code, done.output

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from audit.log import AuditUnavailable
 from gateway.accounts import utc_now
-from gateway.cli import app
+from gateway.cli import command_line
 from gateway.cli_rotation import old_key
 from gateway.first_steps import Start, write_files
 from gateway.job import Job, Json, Slice, State, Wanted
@@ -186,6 +186,6 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 def test_a_command_that_makes_no_sense_is_told_so(settings: Path, words: list[str], said: str) -> None:
-    result: Any = CliRunner().invoke(app, ["keys", "rotate", *words, "--config", str(settings)])
+    result: Any = CliRunner().invoke(command_line(), ["keys", "rotate", *words, "--config", str(settings)])
     assert result.exit_code == 2
     assert said in result.output
