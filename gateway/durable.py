@@ -21,8 +21,9 @@ from typing import Any
 import structlog
 
 from gateway.job import Job, JobUnknown, Json, State, Wanted, Work
-from gateway.job_store import JobStore, Pool
+from gateway.job_store import JobStore
 from gateway.workflows import Told, Workflows
+from kms.connections import Pool
 from kms.store import StoreUnavailable
 
 SLICES_A_RUN = 200  # then the next workflow goes on, so that no history grows without end

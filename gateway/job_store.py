@@ -3,27 +3,21 @@
 Any fault of PostgreSQL becomes StoreUnavailable, without its text.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any, LiteralString
 
-from psycopg import AsyncConnection
-from psycopg import Error as PostgresError
-from psycopg.rows import TupleRow, dict_row
+from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
-from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from gateway.job import Job, Json, Slice, State, Wanted
-from kms.store import StoreUnavailable
-
-Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
+from kms.connections import Connections, Pool
 
 
 class JobStore:
     """Jobs in PostgreSQL."""
 
     def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+        self._connections = Connections(pool)
 
     async def add(
         self, job: str, kind: str, tenant: str, arguments: Mapping[str, Json], total: int, rate: float | None
@@ -140,18 +134,10 @@ class JobStore:
         )
 
     async def _rows(self, statement: LiteralString, values: Sequence[object] | Mapping[str, object]) -> list[Job]:
-        async with self._connection() as connection:
+        async with self._connections.connection() as connection:
             cursor = connection.cursor(row_factory=dict_row)
             await cursor.execute(statement, values)
             return [_job(row) for row in await cursor.fetchall()]
-
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[AsyncConnection[TupleRow]]:
-        try:
-            async with self._pool.connection() as connection:
-                yield connection
-        except (PostgresError, PoolTimeout, PoolClosed, OSError) as fault:
-            raise StoreUnavailable(f"the table of jobs does not answer ({type(fault).__name__})") from None
 
 
 def _first(rows: list[Job]) -> Job | None:

@@ -4,16 +4,13 @@ Which columns those are says gateway.rotation_sealed. That nothing is written un
 trigger on each of them (migration 0011), whoever writes.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import psycopg
-from psycopg import AsyncConnection, sql
-from psycopg.rows import TupleRow
+from psycopg import sql
 
+from kms.connections import Connections, Pool
 from kms.rotation_store import condemned
-from kms.store import Pool, StoreUnavailable
 
 TIMEOUT_S = 15.0
 _KEY_ID = slice(1, 5)  # of an envelope (kms.envelope)
@@ -41,7 +38,7 @@ class SealedStore:
     """Reads and replaces envelopes; every method raises StoreUnavailable. only: column → value, to choose rows."""
 
     def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+        self._connections = Connections(pool, timeout_s=TIMEOUT_S, bounded=False)
 
     async def total(self, tenant: str, place: Place, only: Mapping[str, str]) -> int:
         """Envelopes in a column."""
@@ -64,7 +61,7 @@ class SealedStore:
         query = sql.SQL(
             "SELECT {column}, {names} FROM {table} WHERE {chosen} AND {behind} ORDER BY {names} LIMIT {most}"
         )
-        async with self._connection() as connection:
+        async with self._connections.connection() as connection:
             cursor = await connection.execute(
                 query.format(
                     column=sql.Identifier(place.column),
@@ -86,7 +83,7 @@ class SealedStore:
         whole = query.format(
             table=sql.Identifier(place.table), column=sql.Identifier(place.column), beside=beside, named=named
         )
-        async with self._connection() as connection, connection.transaction():
+        async with self._connections.connection() as connection, connection.transaction():
             gone = await condemned(connection, tenant)
             for cell, blob in sorted(cells, key=lambda one: one[0].row):
                 if cell.blob[_KEY_ID] in gone:
@@ -98,7 +95,7 @@ class SealedStore:
 
     async def digests(self, tenant: str, key: bytes) -> int:
         """Records of protect runs whose digests were made under a key."""
-        async with self._connection() as connection:
+        async with self._connections.connection() as connection:
             cursor = await connection.execute(
                 "SELECT count(*) FROM protect_record WHERE tenant = %s AND strpos(fields::text, %s) > 0",
                 (tenant, f'"{key.hex()}:'),
@@ -108,20 +105,12 @@ class SealedStore:
 
     async def _count(self, tenant: str, place: Place, only: Mapping[str, str], more: sql.Composable) -> int:
         query = sql.SQL("SELECT count(*) FROM {} WHERE {} AND {}")
-        async with self._connection() as connection:
+        async with self._connections.connection() as connection:
             cursor = await connection.execute(
                 query.format(sql.Identifier(place.table), _chosen(tenant, place, only), more)
             )
             row = await cursor.fetchone()
             return int(row[0]) if row is not None else 0
-
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[AsyncConnection[TupleRow]]:
-        try:
-            async with self._pool.connection(timeout=TIMEOUT_S) as connection:
-                yield connection
-        except (psycopg.Error, TimeoutError, OSError) as fault:
-            raise StoreUnavailable(f"the store does not answer ({type(fault).__name__})") from None
 
 
 def _chosen(tenant: str, place: Place, only: Mapping[str, str]) -> sql.Composable:

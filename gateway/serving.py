@@ -123,13 +123,15 @@ async def _follow_sessions(sessions: Sessions, dsn: str) -> None:
 
 
 async def _sweep(app: App) -> None:
-    """Delete what expired, once an hour; a store that is away is asked again the next time."""
+    """Delete what expired, once an hour; one that fails is asked again the next time and stops none of the others."""
     while True:
         for sweep in app.sweeps:
             try:
                 await sweep(utc_now())
             except StoreUnavailable:
                 log.warning("sweep-postponed")
+            except Exception as fault:
+                log.error("sweep-failed", fault=type(fault).__name__)
         await asyncio.sleep(SWEEP_S)
 
 

@@ -3,35 +3,21 @@
 Any fault of PostgreSQL becomes StoreUnavailable, which ends the exchange: nothing passes on a guess.
 """
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
-from psycopg import AsyncConnection
-from psycopg import Error as PostgresError
-from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
-
-from kms.tokens import StoreUnavailable
+from kms.connections import Connections, Pool
 
 
 class RecordStore:
     """Owners of CRM records in PostgreSQL."""
 
-    def __init__(self, pool: AsyncConnectionPool) -> None:
-        self._pool = pool
-
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[AsyncConnection[Any]]:
-        try:
-            async with self._pool.connection() as connection:
-                yield connection
-        except (PostgresError, PoolTimeout, PoolClosed, OSError) as fault:
-            raise StoreUnavailable from fault
+    def __init__(self, pool: Pool) -> None:
+        self._connections = Connections(pool)
 
     async def upsert(self, tenant: str, keys: Sequence[tuple[str, str]], owner: str, seen_at: datetime) -> None:
         """Store one owner for these (entity, record) pairs; raises StoreUnavailable."""
-        async with self._connection() as connection:
+        async with self._connections.connection() as connection:
             await connection.execute(
                 """
                 INSERT INTO crm_record (tenant, entity, record, owner, seen_at)
@@ -45,7 +31,7 @@ class RecordStore:
 
     async def select(self, tenant: str, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, datetime]]:
         """Owner and age of these (entity, record) pairs; unknown ones are absent; raises StoreUnavailable."""
-        async with self._connection() as connection:
+        async with self._connections.connection() as connection:
             cursor = await connection.execute(
                 """
                 SELECT r.entity, r.record, r.owner, r.seen_at FROM crm_record r

@@ -22,17 +22,22 @@ class StoreUnavailable(Exception):  # noqa: N818 - a state, not a fault
 
 
 class Connections:
-    """Connections of one pool. timeout_s: one piece of work, waiting for a connection included."""
+    """Connections of one pool.
 
-    def __init__(self, pool: Pool, *, timeout_s: float = 10.0) -> None:
+    timeout_s: one piece of work, waiting for a connection included; bounded: whether the work itself counts, which a
+    connection that is held for the length of a run, for its lock, must not.
+    """
+
+    def __init__(self, pool: Pool, *, timeout_s: float = 10.0, bounded: bool = True) -> None:
         self._pool = pool
         self._timeout_s = timeout_s
+        self._work_s = timeout_s if bounded else None
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         """One connection; raises StoreUnavailable for whatever goes wrong with it."""
         try:
-            async with asyncio.timeout(self._timeout_s), self._pool.connection(timeout=self._timeout_s) as connection:
+            async with asyncio.timeout(self._work_s), self._pool.connection(timeout=self._timeout_s) as connection:
                 yield connection
         except (psycopg.Error, TimeoutError, OSError) as fault:
-            raise StoreUnavailable(f"the vault store does not answer ({type(fault).__name__})") from None
+            raise StoreUnavailable(f"the database does not answer ({type(fault).__name__})") from None

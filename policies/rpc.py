@@ -6,6 +6,7 @@ verb, an unreadable body, a batch or a body that is not declared as JSON is an u
 name that the profile does not know reaches an operation id.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -56,7 +57,7 @@ class RpcRules:
         if not isinstance(method, str):
             return UNMATCHED_WRITE
         template = self.template(method)
-        if template is None:
+        if template is None or (_is_never_opened(template.plain) and _repeats_a_key(body)):
             return UNMATCHED_WRITE
         if not isinstance(params, list):
             return template.plain
@@ -84,6 +85,30 @@ def _utf8(parameters: str) -> bool:
     """Whether a content type names no other charset than UTF-8 (two readers must not see two texts)."""
     lowered = parameters.replace(" ", "").replace('"', "").lower()
     return "charset=" not in lowered or "charset=utf-8" in lowered or "charset=utf8" in lowered
+
+
+def _is_never_opened(operation: Operation) -> bool:
+    """Whether nothing looks into the body of such a call later."""
+    return operation.left_alone or operation.action in (Action.LOGIN, Action.LOGOUT)
+
+
+def _repeats_a_key(body: bytes) -> bool:
+    """Whether an object in the body has a key twice: of two methods a CRM may take the other one (RFC 8259, section 4).
+
+    Asked only of calls that nobody opens; the others are read by somebody who refuses it.
+    """
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        members = dict(pairs)
+        if len(members) != len(pairs):
+            raise ValueError
+        return members
+
+    try:
+        json.loads(body, object_pairs_hook=once)
+    except (ValueError, RecursionError):
+        return True
+    return False
 
 
 def _with_ids(template: RpcTemplate, params: Sequence[Any]) -> Operation:

@@ -3,16 +3,10 @@
 Every query names its tenant. Any fault of PostgreSQL becomes StoreUnavailable, which ends the delivery.
 """
 
-from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager
+from collections.abc import Collection
 from datetime import datetime
-from typing import Any
 
-from psycopg import AsyncConnection
-from psycopg import Error as PostgresError
-from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
-
-from kms.store import StoreUnavailable
+from kms.connections import Connections, Pool
 
 Place = tuple[str, str, str]  # surrogate, entity, record
 
@@ -20,20 +14,12 @@ Place = tuple[str, str, str]  # surrogate, entity, record
 class EgressStore:
     """Rows of egress_delivery, and the age of origins."""
 
-    def __init__(self, pool: AsyncConnectionPool) -> None:
-        self._pool = pool
-
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[AsyncConnection[Any]]:
-        try:
-            async with self._pool.connection() as connection:
-                yield connection
-        except (PostgresError, PoolTimeout, PoolClosed, TooManyRequests, OSError) as fault:
-            raise StoreUnavailable from fault
+    def __init__(self, pool: Pool) -> None:
+        self._connections = Connections(pool)
 
     async def delivered(self, tenant: str, digests: Collection[bytes], now: datetime) -> set[bytes]:
         """Those of these digests that are known."""
-        async with self._connection() as db:
+        async with self._connections.connection() as db:
             cursor = await db.execute(
                 "SELECT digest FROM egress_delivery WHERE tenant = %s AND digest = ANY(%s) AND until > %s",
                 (tenant, list(digests), now),
@@ -42,7 +28,7 @@ class EgressStore:
 
     async def note(self, tenant: str, digests: Collection[bytes], until: datetime) -> None:
         """Remember deliveries until a time."""
-        async with self._connection() as db:
+        async with self._connections.connection() as db:
             await db.execute(
                 """INSERT INTO egress_delivery (tenant, digest, until) SELECT %s, unnest(%s::bytea[]), %s
                    ON CONFLICT (tenant, digest) DO UPDATE SET until = EXCLUDED.until""",
@@ -51,21 +37,21 @@ class EgressStore:
 
     async def forget(self, tenant: str, digests: Collection[bytes]) -> None:
         """Forget deliveries whose message is done."""
-        async with self._connection() as db:
+        async with self._connections.connection() as db:
             await db.execute(
                 "DELETE FROM egress_delivery WHERE tenant = %s AND digest = ANY(%s)", (tenant, list(digests))
             )
 
     async def sweep(self, now: datetime) -> None:
         """Delete what expired, of all tenants."""
-        async with self._connection() as db:
+        async with self._connections.connection() as db:
             await db.execute("DELETE FROM egress_delivery WHERE until < %s", (now,))
 
     async def since(self, tenant: str, surrogates: Collection[str]) -> dict[Place, datetime]:
         """Since when each of these surrogates stands in each of its records."""
         if not surrogates:
             return {}
-        async with self._connection() as db:
+        async with self._connections.connection() as db:
             cursor = await db.execute(
                 """SELECT surrogate, entity, record, min(created_at) FROM vault_origin
                    WHERE tenant = %s AND surrogate = ANY(%s) AND record <> '' AND retired_at IS NULL

@@ -111,6 +111,17 @@ def test_unreadable_body_is_unmatched(body: bytes | None) -> None:
     assert RULES.classify(body, "application/json") is UNMATCHED_WRITE
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"method":"model.party.party.write","params":[],"method":"common.db.login"}',
+        b'{"method":"common.db.login","params":[{"a":1,"a":2}]}',
+    ],
+)
+def test_call_that_nobody_opens_is_unmatched_when_it_has_a_key_twice(body: bytes) -> None:
+    assert RULES.classify(body, "application/json") is UNMATCHED_WRITE
+
+
 @given(st.binary(max_size=200) | st.text(max_size=50).map(lambda text: orjson.dumps({"method": "model." + text})))
 def test_no_body_raises_and_no_text_of_it_becomes_an_id(body: bytes) -> None:
     assert RULES.classify(body, "application/json").id in {
