@@ -12,12 +12,14 @@ from psycopg.types.json import Jsonb
 from gateway.job import Job, Json, Slice, State, Wanted
 from kms.connections import Connections, Pool
 
+TIMEOUT_S = 30.0
+
 
 class JobStore:
     """Jobs in PostgreSQL."""
 
     def __init__(self, pool: Pool) -> None:
-        self._connections = Connections(pool)
+        self._connections = Connections(pool, timeout_s=TIMEOUT_S)
 
     async def add(
         self, job: str, kind: str, tenant: str, arguments: Mapping[str, Json], total: int, rate: float | None
