@@ -4,13 +4,11 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, LiteralString
+from typing import Any
 
-import psycopg
 import pytest
 
 from gateway.demo.browser import Answer, Browser
-from gateway.opening import open_database
 from policies.enforcer import DEFAULT_POLICY
 from tests.drills.stack import Stack, installed
 from tests.hosted import batched as several
@@ -19,6 +17,7 @@ from tests.hosted import hubspot as hs
 from tests.hosted import neocrm as neo
 from tests.hosted import odoo as od
 from tests.hosted.calls import Hosted
+from tests.hosted.office import asked, origins
 
 pytestmark = pytest.mark.real
 
@@ -610,29 +609,10 @@ def test_queries_in_texts_and_bulk_jobs_of_neocrm_are_refused(neocrm: Office) ->
     assert len(neocrm.server.calls) == before
 
 
-def origins(stack: Stack, record: str) -> list[tuple[str, str, int]]:
-    """(entity, field, number of values) that are known to be of a record."""
-    return asked(
-        stack,
-        "SELECT entity, field, count(*)::int FROM vault_origin WHERE record = %s GROUP BY 1, 2 ORDER BY 1, 2",
-        record,
-    )
-
-
 def trail_text(stack: Stack) -> str:
     """The whole audit trail, and what the gateway logged."""
     rows = asked(stack, "SELECT * FROM audit_entry")
     return repr(rows) + stack.gateway.log.read_text()
-
-
-def asked(stack: Stack, query: LiteralString, *values: str) -> list[Any]:
-    """Rows of crmgate's own database."""
-    database = open_database(stack.settings)
-    try:
-        with psycopg.connect(database.dsn) as connection:
-            return connection.execute(query, values).fetchall()
-    finally:
-        database.close()
 
 
 def trail_parts(stack: Stack) -> list[list[str]]:

@@ -5,6 +5,7 @@ import re
 from typing import Any
 from urllib.parse import quote
 
+from tests.hosted.composite import multipart
 from tests.hosted.filters import condition
 from tests.hosted.rows import Unsupported
 from tests.hosted.service import Record, Reply, Request, Service, serving
@@ -26,6 +27,8 @@ def dynamics() -> contextlib.AbstractContextManager[Service]:
 def _answer(service: Service, request: Request) -> Reply:
     if not request.headers.get("authorization", "").startswith("Bearer "):
         return _error(401, "0x80048306", "Authentication failed")
+    if request.path == f"{BASE}/$batch":
+        return multipart(request, lambda part: _answer(service, part))
     found = _PATH.match(request.path.removeprefix(BASE + "/"))
     if found is None or found[1] not in _SETS:
         return _error(404, "0x80060888", "Resource not found for the segment")

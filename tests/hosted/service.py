@@ -33,7 +33,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the CRM answers; value None: no body."""
+    """What the CRM answers. value: bytes, or what becomes JSON; None: no body."""
 
     status: int
     value: Any = None
@@ -87,7 +87,7 @@ def serving(profile: str, answer: Answerer) -> Iterator[Service]:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
             service.arrived.append(f"{self.requestline}\n{self.headers}".encode() + body)
             reply = answer(service, _request(self.command, self.path, dict(self.headers.items()), body))
-            data = b"" if reply.value is None else json.dumps(reply.value, separators=(",", ":")).encode()
+            data = _encoded(reply.value)
             self.send_response(reply.status)
             for name, value in reply.headers.items():
                 self.send_header(name, value)
@@ -126,6 +126,12 @@ def serving(profile: str, answer: Answerer) -> Iterator[Service]:
         finally:
             server.shutdown()
             accepting.join()
+
+
+def _encoded(value: Any) -> bytes:
+    if value is None or isinstance(value, bytes):
+        return value or b""
+    return json.dumps(value, separators=(",", ":")).encode()
 
 
 def _request(method: str, target: str, headers: Mapping[str, str], body: bytes) -> Request:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from tests.hosted.composite import zoho_composite
 from tests.hosted.rows import Source, Unsupported, select
 from tests.hosted.service import Record, Reply, Request, Service, serving
 
@@ -29,6 +30,8 @@ def _answer(service: Service, request: Request) -> Reply:
         return _error(401, "INVALID_TOKEN", "invalid oauth token")
     parts = request.path.removeprefix(BASE).strip("/").split("/")
     match parts:
+        case ["__composite_requests"] if request.method == "POST":
+            return zoho_composite(request, lambda part: _answer(service, part))
         case ["coql"] if request.method == "POST":
             return _coql(service, request.json()["select_query"])
         case [module, "search"]:
