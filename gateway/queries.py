@@ -105,6 +105,8 @@ class Queries:
         for operand in query.loose:
             await self._other(exchange, scanner, query, operand, singles, fields)
         if not answers and not singles:
+            if query.text != leaf.text:
+                leaf.new = query.text  # written anew by the reader of the language
             return
         try:
             leaf.new = rewritten(query, answers, singles)
@@ -228,6 +230,8 @@ class _Judge:
 
     def _use(self, use: Use) -> None:
         standing, spec = self.tables.standing(use.column)
+        if use.purpose is Purpose.SORT and (shown := self.tables.sorted_as(use.column)) is not None:
+            standing, spec = Standing.FIELD, shown
         everything = self.view.sees_everything
         taken = standing in (Standing.FIELD, Standing.TEXT) or use.alias.lower() in self.tables.known
         if use.alias and taken and not everything:

@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
+from xml.sax.saxutils import escape as xml_text
+from xml.sax.saxutils import quoteattr
 
 import pytest
 
@@ -143,11 +145,101 @@ def test_odata_options_cannot_probe_what_is_hidden(dynamics: Hosted, options: di
     assert len(dynamics.service.arrived) == asked
 
 
+def fetch(who: Client, inside: str, **about: str) -> Answer:
+    """A FetchXML query over the contacts."""
+    head = "".join(f" {name}='{text}'" for name, text in about.items())
+    text = f"<fetch{head}><entity name='contact'>{inside}</entity></fetch>"
+    return who.call("GET", f"{dv.BASE}/contacts?fetchXml={quote(text)}")
+
+
+def conditions(*each: str, how: str = "and") -> str:
+    return f"<filter type='{how}'>{''.join(each)}</filter>"
+
+
+def condition(name: str, operator: str, *values: str) -> str:
+    inside = "".join(f"<value>{xml_text(one)}</value>" for one in values[: 0 if len(values) == 1 else None])
+    value = f" value={quoteattr(values[0])}" if len(values) == 1 else ""
+    return f"<condition attribute='{name}' operator='{operator}'{value}>{inside}</condition>"
+
+
+def test_fetchxml_finds_the_records_it_would_find_in_clear(dynamics: Hosted) -> None:
+    everybody = set(dynamics.records)
+    for record, person in dynamics.records.items():
+        start = person.email[:6]
+        starting = having(dynamics, lambda one, it=start: one.email.startswith(it))
+        same = having(dynamics, lambda one, it=person: one.last_name == it.last_name)
+        for inside, wanted in (
+            (conditions(condition("emailaddress1", "eq", person.email)), {record}),
+            (conditions(condition("emailaddress1", "ne", person.email)), everybody - {record}),
+            (conditions(condition("emailaddress1", "in", person.email, "nobody@example.org")), {record}),
+            (conditions(condition("emailaddress1", "not-in", person.email, "a@b.example")), everybody - {record}),
+            (conditions(condition("lastname", "eq", person.last_name)), same),
+            (conditions(condition("fullname", "eq", full_name(person))), {record}),
+            (conditions(condition("emailaddress1", "begins-with", start)), starting),
+            (conditions(condition("emailaddress1", "like", start + "%")), starting),
+            (conditions(condition("emailaddress1", "not-like", start + "%")), everybody - starting),
+            (
+                conditions(condition("telephone1", "eq", person.phone), condition("department", "null"), how="or"),
+                {record},
+            ),
+        ):
+            found = fetch(dynamics.manager, inside + "<attribute name='emailaddress1'/>", top="50")
+            assert contact_ids(found) == wanted, inside
+    assert [one for one in clear_values(PEOPLE) if one in dynamics.service.everything()] == []
+
+
+def test_fetchxml_follows_links_and_counts_what_somebody_sees(dynamics: Hosted) -> None:
+    link = "<link-entity name='account' from='accountid' to='parentcustomerid' alias='firm'>{}</link-entity>"
+    person = PEOPLE[1]
+    inside = conditions(condition("emailaddress1", "eq", person.email)) + link.format("<attribute name='name'/>")
+    (row,) = fetch(dynamics.manager, inside + "<attribute name='telephone1'/>").expect(200).json()["value"]
+    assert (row["telephone1"], row["firm.name"]) == (person.phone, "Acme")
+    groups = "<attribute name='emailaddress1' alias='mail' groupby='true'/>"
+    groups += "<attribute name='contactid' alias='n' aggregate='count'/>"
+    rows = fetch(dynamics.manager, groups, aggregate="true").expect(200).json()["value"]
+    assert {one["mail"]: one["n"] for one in rows} == {one.email: 1 for one in PEOPLE}
+    shown = fetch(dynamics.sales, "<all-attributes/>" + link.format("<all-attributes/>"), top="50").expect(200).text
+    assert [one for one in clear_values(PEOPLE) if one in shown] == []
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        "<order attribute='emailaddress1'/>",
+        "<order attribute='parentcustomerid'/>",
+        conditions(condition("emailaddress1", "gt", "m")),
+        conditions(condition("telephone1", "like", "138%")),
+        conditions(condition("address1_line1", "not-null")),
+        conditions(condition("birthdate", "on-or-after", "1980-01-01")),
+        conditions(condition("new_secret", "eq", "a")),
+        conditions("<condition attribute='emailaddress1' operator='eq' valueof='emailaddress2'/>"),
+        "<attribute name='emailaddress1' alias='department'/>",
+        "<attribute name='emailaddress1' alias='a' aggregate='max'/>",
+        "<attribute name='emailaddress1' alias='a' groupby='true'/><order alias='a'/>",
+        "<link-entity name='account' from='telephone1' to='telephone1'/>",
+        "<link-entity name='account' from='accountid' to='parentcustomerid'><order attribute='fax'/></link-entity>",
+        conditions("<condition entityname='f' attribute='telephone1' operator='gt' value='1'/>")
+        + "<link-entity name='account' from='accountid' to='parentcustomerid' alias='f'/>",
+    ],
+)
+def test_fetchxml_cannot_probe_what_is_hidden(dynamics: Hosted, inside: str) -> None:
+    asked = len(dynamics.service.arrived)
+    assert fetch(dynamics.sales, inside).status in (400, 403, 422)
+    assert len(dynamics.service.arrived) == asked
+
+
 def test_other_languages_in_the_address_are_refused(dynamics: Hosted) -> None:
     asked = len(dynamics.service.arrived)
-    fetch = quote("<fetch><entity name='contact'><attribute name='emailaddress1'/></entity></fetch>")
+    bad = (
+        "<!DOCTYPE fetch [<!ENTITY x 'fax'>]><fetch><entity name='contact'><order attribute='&x;'/></entity></fetch>",
+        "<fetch><entity name='contact'><!-- x --></entity></fetch>",
+        "<fetch paging-cookie='x'><entity name='contact'/></fetch>",
+        "<fetch><entity name='contact'/><entity name='account'/></fetch>",
+        f"<fetch><entity name='contact'>{conditions(condition('contactid', 'under', '1'))}</entity></fetch>",
+    )
     for who in (dynamics.manager, dynamics.sales):
-        assert who.call("GET", f"{dv.BASE}/contacts?fetchXml={fetch}").status == 400
+        for text in bad:
+            assert who.call("GET", f"{dv.BASE}/contacts?fetchXml={quote(text)}").status == 400
         assert who.call("GET", f"{dv.BASE}/contacts?savedQuery={'0' * 36}").status == 400
         assert who.call("POST", f"{dv.BASE}/$batch", {}).status == 415
     assert len(dynamics.service.arrived) == asked

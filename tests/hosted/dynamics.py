@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 from tests.hosted.composite import multipart
+from tests.hosted.fetched import fetched
 from tests.hosted.filters import condition
 from tests.hosted.rows import Unsupported
 from tests.hosted.service import Record, Reply, Request, Service, serving
@@ -77,6 +78,12 @@ def _list(service: Service, request: Request, kind: str) -> Reply:
     asked = request.parameters
     rows = list(service.tables.get(kind, {}).values())
     try:
+        if "fetchXml" in asked:
+            accounts = service.tables.get("accounts", {})
+            found = fetched(
+                asked["fetchXml"], rows, lambda row, link: accounts.get(row.get(f"_{link.get('to')}_value", ""))
+            )
+            return Reply(200, {"@odata.context": f"{service.url}{BASE}/$metadata#{kind}", "value": found})
         if "$filter" in asked:
             holds = condition(asked["$filter"], lambda row, name: _value(service, row, name))
             rows = [one for one in rows if holds(one)]
