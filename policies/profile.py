@@ -45,7 +45,7 @@ from policies.operation import (
     Where,
     with_record,
 )
-from policies.owner import OwnedThrough
+from policies.owner import POSTED, OwnedThrough
 from policies.places import Places
 from policies.query.table import Tables
 from policies.record_id import RecordIds
@@ -378,7 +378,7 @@ class Profile:
 
     def _posted_owner(self, leaves: Mapping[str, str]) -> str | None:
         if self.owner_source != "form":
-            return None
+            return leaves.get(POSTED)
         return next((leaves[name] for name in self.owner_fields if leaves.get(name)), None)
 
     @cached_property
@@ -401,7 +401,7 @@ class Profile:
         answer_body: bytes,
     ) -> LoginOutcome:
         """What the answer to a login tells about credential and person; all None when the login failed."""
-        if operation.action is not Action.LOGIN:
+        if operation.id not in self.sign_in:
             return LoginOutcome(None, None, None)
         told = answers.login(self.sign_in, operation, request_body, status, headers, answer_body)
         return LoginOutcome(*told, answers.further_tokens(self.sign_in, operation, status, answer_body))

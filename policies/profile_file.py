@@ -36,7 +36,7 @@ from policies.operation import (
     UploadRule,
     Where,
 )
-from policies.owner import read_through
+from policies.owner import OwnerRule, read_posted, read_through
 from policies.places import compile_places
 from policies.profile import Profile, ProfileInvalid, ReadBack, Template, Whoami, label_key
 from policies.query.table import compile_tables
@@ -360,8 +360,14 @@ class _Compiler:
             entity=entity,
             action=action,
             rules=self._rules(rules, entity, place),
-            granted_write=entry.get("granted", True),
-            extra={**entry.get("extra", {}), **_column_choice(entry), **_redirect_part(entry), **_asks(entry)},
+            granted_write=entry.get("granted", "refused" not in entry),
+            extra={
+                **entry.get("extra", {}),
+                **({"refused": entry["refused"]} if "refused" in entry else {}),
+                **_column_choice(entry),
+                **_redirect_part(entry),
+                **_asks(entry),
+            },
             searches=self._searches(entry.get("searches", ()), entity, place),
             uploads=tuple(
                 UploadRule(
@@ -376,6 +382,7 @@ class _Compiler:
             left_alone=entry.get("left_alone", False),
             untouched=(*self.untouched, *(selector_of(one) for one in entry.get("untouched", ()))),
             columns=self._columns_named(entry.get("searches", ()), entity, place),
+            owners=tuple(self._owners(entity, action)),
         )
         self._answer(name, entry.get("answer"))
         signs = tuple(entry.get("search_signs", ()))
@@ -393,6 +400,13 @@ class _Compiler:
             placed=path_searches(operation),
         )
         return with_asked(template, entry)
+
+    def _owners(self, entity: str, action: Action) -> Iterable[OwnerRule]:
+        owner = self.source.get("owner", {})
+        if action not in (Action.CREATE, Action.UPDATE) or entity not in owner.get("entities", ()):
+            return
+        for rule in read_posted(owner):
+            yield from (replace(rule, selector=one) for one in selects(rule.selector, self.arguments))
 
     def _answer(self, name: str, rule: Mapping[str, Any] | None) -> None:
         self.ids[name] = None

@@ -15,7 +15,7 @@ from gateway.demo.people import Person
 from tests.drills.stack import installed
 from tests.e2e.visitors import close_all
 from tests.hosted import dynamics as dv
-from tests.hosted.office import PEOPLE, Client, Hosted, clear_values, client, full_name, having, origins
+from tests.hosted.office import PEOPLE, Client, Hosted, clear_values, client, eventually, full_name, having, origins
 
 
 def as_dataverse(person: Person) -> dict[str, str]:
@@ -333,3 +333,40 @@ def test_one_part_that_is_refused_refuses_the_whole_batch(
     answer = several(getattr(dynamics, who), ("POST", "contacts", {"lastname": "Never"}), part, group=1)
     assert 400 <= answer.status < 500
     assert len(dynamics.service.arrived) == asked
+
+
+def test_people_in_sales_see_their_own_records_and_nobody_elses(dynamics: Hosted) -> None:
+    lin, chen = (client(dynamics.stack, "sales", user=user) for user in ("lin", "chen"))
+
+    def made_by(who: Client, name: str, **more: Any) -> str:
+        answer = who.call("POST", f"{dv.BASE}/contacts", {"lastname": name, **more}).expect(204)
+        return answer.header("odata-entityid").rpartition("(")[2].rstrip(")")
+
+    def shown(who: Client, record: str) -> str:
+        return str(who.call("GET", f"{dv.BASE}/contacts({record})?$select=lastname").expect(200).json()["lastname"])
+
+    to_lin = {"ownerid@odata.bind": f"/systemusers({dv.USERS['lin'].upper()})"}
+    for name, record in (
+        ("Typedbylin", made_by(lin, "Typedbylin")),
+        ("Givenbyboss", made_by(dynamics.manager, "Givenbyboss", **to_lin)),
+    ):
+        assert (shown(lin, record), shown(dynamics.manager, record)) == (name, name)
+        assert shown(chen, record) != name
+    team = made_by(lin, "Oftheteam", **{"ownerid@odata.bind": f"/teams({dv.USERS['lin']})"})
+    assert shown(lin, team) != "Oftheteam"
+    given = {"lastname": "Batchedforchen", "ownerid@odata.bind": f"systemusers({dv.USERS['chen']})"}
+    answer = several(lin, ("POST", "contacts", given), group=1).expect(200)
+    (record,) = re.findall(r"(?i)odata-entityid: \S+contacts\(([0-9a-f-]+)\)", answer.text)
+    assert shown(chen, record) == "Batchedforchen"
+    assert shown(lin, record) != "Batchedforchen"
+
+
+def test_who_asks_the_crm_whom_it_takes_him_for_is_known_from_then_on(dynamics: Hosted) -> None:
+    zhou = client(dynamics.stack, "sales")
+    zhou.browser.extra_headers["authorization"] = "Bearer token-of-zhou"
+    given = {"lastname": "Zhousown", "ownerid@odata.bind": f"/systemusers({dv.USERS['zhou']})"}
+    made = dynamics.manager.call("POST", f"{dv.BASE}/contacts", given).expect(204)
+    path = f"{dv.BASE}/contacts({made.header('odata-entityid').rpartition('(')[2].rstrip(')')})"
+    assert zhou.call("GET", path).expect(200).json()["lastname"] != "Zhousown"
+    zhou.call("GET", f"{dv.BASE}/WhoAmI").expect(200)
+    eventually(lambda: bool(zhou.call("GET", path).expect(200).json()["lastname"] == "Zhousown"))

@@ -132,3 +132,28 @@ def test_credentials_in_a_body_belong_to_one_person_and_reach_no_trail(fxiaoke: 
     fx_call(fxiaoke.manager, "query", data, "FSUID_77").expect(200)
     refused(fx_call(fxiaoke.clerk, "query", data, "FSUID_77"), "crm-token-ended")
     assert fx.TOKEN not in trail_text(fxiaoke.stack)
+
+
+@pytest.mark.parametrize(
+    ("role", "info", "reason"),
+    [
+        ("clerk", {"filters": [clause("mobile1", "GT", "1")]}, "search-whole-only"),
+        ("clerk", {"filters": [clause("email", "ISN")]}, "field-not-searchable"),
+        ("clerk", {"filters": [clause("add", "EQ", "a")]}, "field-not-searchable"),
+        ("clerk", {"filters": [clause("remark", "LIKE", "138")]}, "search-while-clear"),
+        ("clerk", {"filters": [clause("UDSText2__c", "EQ", "a")]}, "field-not-searchable"),
+        ("clerk", {"wheres": [{"filters": [clause("email", "EQ", "a@b.example")]}]}, "field-not-searchable"),
+        ("clerk", {"orders": [{"fieldName": "email", "isAsc": True}]}, "field-not-ordered"),
+        ("clerk", {"orders": [{"fieldName": "create_time"}, {"fieldName": "UDSText2__c"}]}, "field-not-ordered"),
+        ("stranger", {"filters": [clause("name", "EQ", "a")]}, "field-not-searchable"),
+        ("stranger", {"orders": [{"fieldName": "tel1", "isAsc": False}]}, "field-not-ordered"),
+    ],
+    ids=str,
+)
+def test_searches_of_fxiaoke_cannot_probe_what_is_hidden(
+    fxiaoke: Office, role: str, info: dict[str, Any], reason: str
+) -> None:
+    before = len(fxiaoke.server.calls)
+    asked = {"dataObjectApiName": "ContactObj", "search_query_info": {"offset": 0, "limit": 10, **info}}
+    refused(fx_call(getattr(fxiaoke, role), "query", asked), reason)
+    assert len(fxiaoke.server.calls) == before

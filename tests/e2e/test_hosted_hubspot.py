@@ -126,5 +126,65 @@ def test_a_hubspot_batch_is_split_and_refused_as_a_whole(hubspot: Office) -> Non
 
 def test_what_would_leave_hubspot_past_the_gateway_is_refused(hubspot: Office) -> None:
     asked_for = {"exportType": "LIST", "objectType": "CONTACT", "objectProperties": ["email"]}
-    refused(send(hubspot.manager, "POST", "/crm/v3/exports/export/async", asked_for), "write-not-granted")
-    assert send(hubspot.manager, "GET", "/crm/v3/exports/export/async/tasks/7/status").status == 403
+    refused(send(hubspot.manager, "POST", "/crm/v3/exports/export/async", asked_for), "export-in-background")
+    refused(send(hubspot.manager, "GET", "/crm/v3/exports/export/async/tasks/7/status"), "export-in-background")
+
+
+@pytest.mark.parametrize(
+    ("role", "asked", "reason"),
+    [
+        ("clerk", {"filters": [{"propertyName": "phone", "operator": "GT", "value": "1"}]}, "search-whole-only"),
+        (
+            "clerk",
+            {"filters": [{"propertyName": "phone", "operator": "BETWEEN", "value": "1", "highValue": "2"}]},
+            "search-whole-only",
+        ),
+        ("clerk", {"filters": [{"propertyName": "email", "operator": "HAS_PROPERTY"}]}, "field-not-searchable"),
+        (
+            "clerk",
+            {"filters": [{"propertyName": "work_email", "operator": "IN", "values": ["a@b.example"]}]},
+            "field-not-searchable",
+        ),
+        (
+            "clerk",
+            {"filters": [{"propertyName": "favourite_tea", "operator": "EQ", "value": "a"}]},
+            "field-not-searchable",
+        ),
+        (
+            "clerk",
+            {"filters": [{"propertyName": "message", "operator": "CONTAINS_TOKEN", "value": "138*"}]},
+            "search-while-clear",
+        ),
+        (
+            "clerk",
+            {"filterGroups": [{"filters": [{"propertyName": "address", "operator": "EQ", "value": "a"}]}]},
+            "field-not-searchable",
+        ),
+        ("clerk", {"sorts": [{"propertyName": "email", "direction": "DESCENDING"}]}, "field-not-ordered"),
+        ("clerk", {"sorts": ["phone"]}, "field-not-ordered"),
+        ("clerk", {"sorts": ["createdate", "favourite_tea"]}, "field-not-ordered"),
+        ("clerk", {"query": "138"}, "search-while-clear"),
+        ("stranger", {"sorts": ["lastname"]}, "field-not-ordered"),
+        (
+            "stranger",
+            {"filters": [{"propertyName": "firstname", "operator": "EQ", "value": "a"}]},
+            "field-not-searchable",
+        ),
+    ],
+    ids=str,
+)
+def test_searches_of_hubspot_cannot_probe_what_is_hidden(
+    hubspot: Office, role: str, asked: dict[str, Any], reason: str
+) -> None:
+    before = len(hubspot.server.calls)
+    refused(send(getattr(hubspot, role), "POST", f"{hs.CONTACTS}/search", asked), reason)
+    refused(send(getattr(hubspot, role), "POST", "/crm/objects/2026-03/contacts/search", asked), reason)
+    assert len(hubspot.server.calls) == before
+
+
+def test_a_value_that_is_hidden_is_answered_by_hubspot_like_one_that_nobody_has(hubspot: Office) -> None:
+    hs_create(hubspot.manager, firstname="静", phone="13100131000")
+    told = [hs_filter(hubspot.stranger, "phone", "EQ", value=one) for one in ("13100131000", "13100139999")]
+    assert [one.status for one in told] == [403, 403]
+    box = [send(hubspot.stranger, "GET", f"/contacts/v1/search/query?q={one}") for one in ("静", "没有人")]
+    assert [one.json()["reason"] for one in box] == ["search-while-clear"] * 2

@@ -132,3 +132,39 @@ def test_in_odoo_the_body_decides_and_its_password_stays_out_of_the_trail(odoo: 
     assert od.PASSWORD not in trail_text(odoo.stack)
     failed = web(odoo.manager, PARTNER, "write", [987654], {"name": "no such"}).expect(200)
     assert "error" in failed.json()
+
+
+@pytest.mark.parametrize(
+    ("method", "named", "reason"),
+    [
+        ("search_count", {"domain": [["email", "=", "a@b.example"]]}, "field-not-searchable"),
+        ("search_read", {"domain": [["phone", ">", "1"]]}, "search-whole-only"),
+        ("search_read", {"domain": [["child_ids", "any", [["email", "=", "a"]]]]}, "field-not-searchable"),
+        ("search_read", {"domain": [["user_id", "any", [["partner_id.email", "!=", False]]]]}, "field-not-searchable"),
+        ("search_read", {"domain": [["comment", "ilike", "138"]]}, "search-while-clear"),
+        ("web_search_read", {"domain": [], "order": "phone desc"}, "field-not-ordered"),
+        ("web_search_read", {"domain": [], "specification": {"child_ids": {"order": "email"}}}, "field-not-ordered"),
+        ("web_read_group", {"domain": [], "groupby": ["email"], "aggregates": []}, "field-not-ordered"),
+        (
+            "read_group",
+            {"domain": [], "groupby": ["create_date"], "aggregates": ["id:max(email)"]},
+            "field-not-ordered",
+        ),
+        ("read_group", {"domain": [], "groupby": "phone", "aggregates": ["id"]}, "field-not-ordered"),
+        ("formatted_read_group", {"domain": [], "groupby": [], "aggregates": ["phone:min"]}, "field-not-ordered"),
+        (
+            "formatted_read_group",
+            {"domain": [], "groupby": [], "aggregates": [], "having": [["email:max", ">", "m"]]},
+            "field-not-searchable",
+        ),
+        ("name_search", {"name": "周"}, "search-while-clear"),
+    ],
+    ids=str,
+)
+def test_calls_of_odoo_cannot_probe_what_is_hidden(
+    odoo: Office, method: str, named: dict[str, Any], reason: str
+) -> None:
+    before = len(odoo.server.calls)
+    refused(web(odoo.clerk, PARTNER, method, **named), reason)
+    refused(json2(odoo.clerk, PARTNER, method, **named), reason)
+    assert len(odoo.server.calls) == before

@@ -10,8 +10,19 @@ from gateway.demo.browser import Answer
 from gateway.demo.people import Person
 from tests.drills.stack import installed
 from tests.e2e.visitors import close_all
-from tests.hosted.office import PEOPLE, Client, Hosted, clear_values, client, full_name, having, origins, soql_text
-from tests.hosted.salesforce import BASE, salesforce
+from tests.hosted.office import (
+    PEOPLE,
+    Client,
+    Hosted,
+    clear_values,
+    client,
+    eventually,
+    full_name,
+    having,
+    origins,
+    soql_text,
+)
+from tests.hosted.salesforce import BASE, USERS, salesforce
 
 MADE = ("first.made@example.org", "second.made@example.org")
 
@@ -325,7 +336,86 @@ def test_no_record_of_a_collection_hides_behind_the_rights_over_another(sf: Host
 
 def test_what_the_profile_does_not_describe_is_refused_and_reaches_nobody(sf: Hosted) -> None:
     asked = len(sf.service.arrived)
-    for path in ("composite/graph", "jobs/query", "jobs/ingest"):
-        assert sf.manager.call("POST", f"{BASE}/{path}", {"compositeRequest": []}).status == 403
-    assert sf.manager.call("GET", f"{BASE}/search?q=FIND").status == 403
+    for method, path, reason in (
+        ("POST", "composite/graph", "write-not-granted"),
+        ("POST", "jobs/query", "export-in-background"),
+        ("GET", "jobs/query/7505g00000abcdeAAA/results", "export-in-background"),
+        ("POST", "jobs/ingest", "job-in-background"),
+        ("GET", "search?q=FIND+%7Bzhang%7D+IN+EMAIL+FIELDS", "search-language-closed"),
+    ):
+        refused = sf.manager.call(method, f"{BASE}/{path}", {} if method == "POST" else None)
+        assert (refused.status, refused.json()["reason"]) == (403, reason)
     assert len(sf.service.arrived) == asked
+
+
+@pytest.fixture(scope="module")
+def staff(sf: Hosted) -> tuple[Client, Client]:
+    """Two people in sales, of whom the administrator says who they are in the CRM."""
+    lin, chen = (client(sf.stack, "sales", user=user) for user in ("lin", "chen"))
+    return lin, chen
+
+
+def made_by(who: Client, name: str, **more: Any) -> str:
+    given = {"LastName": name, "Email": f"{name.lower()}.own@example.org", **more}
+    return str(who.call("POST", f"{BASE}/sobjects/Contact", given).expect(201).json()["id"])
+
+
+def shown_name(who: Client, record: str) -> str:
+    return str(who.call("GET", f"{BASE}/sobjects/Contact/{record}").expect(200).json()["LastName"])
+
+
+def test_people_in_sales_see_their_own_records_and_nobody_elses(sf: Hosted, staff: tuple[Client, Client]) -> None:
+    lin, chen = staff
+    for name, record in (
+        ("Typedbylin", made_by(lin, "Typedbylin")),
+        ("Givenbyboss", made_by(sf.manager, "Givenbyboss", OwnerId=USERS["lin"])),
+        ("Givenshort", made_by(sf.manager, "Givenshort", OwnerId=USERS["lin"][:15])),
+        ("Givenbychen", made_by(chen, "Givenbychen", OwnerId=USERS["lin"])),
+    ):
+        assert (shown_name(lin, record), shown_name(sf.manager, record)) == (name, name)
+        assert shown_name(chen, record) != name
+        assert name not in soql(chen, f"SELECT Id, LastName FROM Contact WHERE Id = '{record}'").expect(200).text
+        assert name in soql(lin, f"SELECT Id, LastName FROM Contact WHERE Id = '{record}'").expect(200).text
+    assert "Typedbylin" not in sf.service.everything()
+
+
+def test_in_a_batch_each_record_has_its_own_owner(sf: Hosted, staff: tuple[Client, Client]) -> None:
+    lin, chen = staff
+    answer = composite(
+        sf.manager,
+        part("POST", "sobjects/Contact", "a", {"LastName": "Batchedforlin", "OwnerId": USERS["lin"]}),
+        part("POST", "sobjects/Contact", "b", {"LastName": "Batchedforchen", "OwnerId": USERS["chen"]}),
+    )
+    first, second = (one["body"]["id"] for one in answer.expect(200).json()["compositeResponse"])
+    assert (shown_name(lin, first), shown_name(chen, second)) == ("Batchedforlin", "Batchedforchen")
+    assert shown_name(lin, second) != "Batchedforchen"
+    assert shown_name(chen, first) != "Batchedforlin"
+
+
+def test_a_record_that_is_given_away_is_nobodys_own_until_it_is_read_again(
+    sf: Hosted, staff: tuple[Client, Client]
+) -> None:
+    lin, chen = staff
+    record = made_by(lin, "Givenaway")
+    path = f"{BASE}/sobjects/Contact/{record}"
+    sf.manager.call("PATCH", path, {"OwnerId": USERS["lin"], "Department": "Sales"}).expect(204)
+    assert shown_name(lin, record) == "Givenaway"
+    sf.manager.call("PATCH", path, {"OwnerId": USERS["chen"]}).expect(204)
+    assert "Givenaway" not in (shown_name(lin, record), shown_name(chen, record))
+    assert shown_name(sf.manager, record) == "Givenaway"
+
+
+def test_nobody_makes_a_record_his_own_by_an_update(sf: Hosted, staff: tuple[Client, Client]) -> None:
+    chen = staff[1]
+    record = made_by(sf.manager, "Neverhis")
+    chen.call("PATCH", f"{BASE}/sobjects/Contact/{record}", {"OwnerId": USERS["chen"]}).expect(204)
+    assert shown_name(chen, record) != "Neverhis"
+
+
+def test_who_asks_the_crm_whom_it_takes_him_for_is_known_from_then_on(sf: Hosted) -> None:
+    zhou = client(sf.stack, "sales")
+    zhou.browser.extra_headers["authorization"] = "Bearer token-of-zhou"
+    record = made_by(sf.manager, "Zhousown", OwnerId=USERS["zhou"])
+    assert shown_name(zhou, record) != "Zhousown"
+    zhou.call("GET", "/services/oauth2/userinfo").expect(200)
+    eventually(lambda: shown_name(zhou, record) == "Zhousown")

@@ -11,7 +11,18 @@ from gateway.demo.people import Person
 from tests.drills.stack import installed
 from tests.e2e.visitors import close_all
 from tests.hosted import zoho as zh
-from tests.hosted.office import PEOPLE, Client, Hosted, clear_values, client, full_name, having, origins, soql_text
+from tests.hosted.office import (
+    PEOPLE,
+    Client,
+    Hosted,
+    clear_values,
+    client,
+    eventually,
+    full_name,
+    having,
+    origins,
+    soql_text,
+)
 
 
 def as_zoho(person: Person) -> dict[str, Any]:
@@ -146,6 +157,7 @@ def test_coql_cannot_probe_what_is_hidden(zoho: Hosted, text: str) -> None:
         {"criteria": "(Secret:equals:a)"},
         {"criteria": "(Email:equals:a)or"},
         {"criteria": "(Lead_Source:equals:Web)", "sort_by": "Email"},
+        {"word": "138"},
         {"filters": '{"field":{"api_name":"Email"},"comparator":"equal","value":"a"}'},
     ],
     ids=str,
@@ -234,3 +246,43 @@ def test_one_part_that_is_refused_refuses_the_whole_composite(zoho: Hosted, who:
     good = sub(1, "POST", f"{zh.BASE}/Contacts", body={"data": [{"Last_Name": "Never"}]})
     assert 400 <= composite(getattr(zoho, who), good, bad).status < 500
     assert len(zoho.service.arrived) == asked
+
+
+def test_people_in_sales_see_their_own_records_and_nobody_elses(zoho: Hosted) -> None:
+    lin, chen = (client(zoho.stack, "sales", "Zoho-oauthtoken", user) for user in ("lin", "chen"))
+
+    def made_by(who: Client, *rows: dict[str, Any]) -> list[str]:
+        made = who.call("POST", f"{zh.BASE}/Contacts", {"data": list(rows)}).expect(201).json()["data"]
+        return [one["details"]["id"] for one in made]
+
+    def shown(who: Client, record: str) -> str:
+        return str(who.call("GET", f"{zh.BASE}/Contacts/{record}").expect(200).json()["data"][0]["Last_Name"])
+
+    to_lin = {"Owner": {"id": zh.USERS["lin"]}}
+    for name, records in (
+        ("Typedbylin", made_by(lin, {"Last_Name": "Typedbylin"})),
+        ("Givenbyboss", made_by(zoho.manager, {"Last_Name": "Givenbyboss", **to_lin})),
+        ("Givenplainly", made_by(chen, {"Last_Name": "Givenplainly", "Owner": zh.USERS["lin"]})),
+    ):
+        assert [shown(lin, one) for one in records] == [shown(zoho.manager, one) for one in records] == [name]
+        assert shown(chen, records[0]) != name
+    # Which of several records the owner is named for cannot be told, so they are nobody's.
+    both = made_by(lin, {"Last_Name": "Oneofboth", **to_lin}, {"Last_Name": "Oneofboth"})
+    assert "Oneofboth" not in [shown(who, one) for who in (lin, chen) for one in both]
+    assert [shown(zoho.manager, one) for one in both] == ["Oneofboth"] * 2
+
+
+def test_who_asks_the_crm_whom_it_takes_him_for_is_known_from_then_on(zoho: Hosted) -> None:
+    zhou = client(zoho.stack, "sales", "Zoho-oauthtoken")
+    zhou.browser.extra_headers["authorization"] = "Zoho-oauthtoken token-of-zhou"
+    given = {"data": [{"Last_Name": "Zhousown", "Owner": {"id": zh.USERS["zhou"]}}]}
+    made = zoho.manager.call("POST", f"{zh.BASE}/Contacts", given).expect(201).json()["data"][0]["details"]["id"]
+
+    def shown() -> str:
+        return str(zhou.call("GET", f"{zh.BASE}/Contacts/{made}").expect(200).json()["data"][0]["Last_Name"])
+
+    assert shown() != "Zhousown"
+    zhou.call("GET", f"{zh.BASE}/users?type=AllUsers").expect(200)
+    assert shown() != "Zhousown"
+    zhou.call("GET", f"{zh.BASE}/users?type=CurrentUser").expect(200)
+    eventually(lambda: shown() == "Zhousown")

@@ -14,6 +14,7 @@ from tests.hosted.service import Record, Reply, Request, Service, serving
 BASE = "/api/data/v9.2"
 FORMATTED = "@OData.Community.Display.V1.FormattedValue"
 PAGE = 4
+USERS = {login: f"00000000-0000-4000-9000-{number:012d}" for number, login in enumerate(("lin", "chen", "zhou"))}
 _SETS = {"contacts": "contactid", "accounts": "accountid", "leads": "leadid"}
 _PATH = re.compile(r"(\w+)(?:\((?:(\w+)='((?:[^']|'')*)'|([0-9a-f-]{36}))\))?\Z")
 _SINGLE = {"parentcustomerid_account": ("accounts", "_parentcustomerid_value")}
@@ -22,12 +23,14 @@ _SEVERAL = {"contact_customer_accounts": ("contacts", "_parentcustomerid_value",
 
 def dynamics() -> contextlib.AbstractContextManager[Service]:
     """A running Dataverse without records."""
-    return serving("dynamics", _answer)
+    return serving("dynamics", _answer, USERS)
 
 
 def _answer(service: Service, request: Request) -> Reply:
     if not request.headers.get("authorization", "").startswith("Bearer "):
         return _error(401, "0x80048306", "Authentication failed")
+    if request.path == f"{BASE}/WhoAmI":
+        return Reply(200, {"UserId": USERS.get(request.headers["authorization"].partition("-of-")[2], "")})
     if request.path == f"{BASE}/$batch":
         return multipart(request, lambda part: _answer(service, part))
     found = _PATH.match(request.path.removeprefix(BASE + "/"))

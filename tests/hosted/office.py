@@ -2,6 +2,7 @@
 
 import json
 import random
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, LiteralString
@@ -35,10 +36,10 @@ class Client:
         return self.browser.send(method, path, body, given)
 
 
-def client(stack: Stack, role: str, scheme: str = "Bearer") -> Client:
-    """A program of a new account with this role."""
-    browser = sign_in(stack, join(stack, role))
-    browser.extra_headers["authorization"] = f"{scheme} token-of-{role}"
+def client(stack: Stack, role: str, scheme: str = "Bearer", user: str = "") -> Client:
+    """A program of a new account with this role; user: who it is in the CRM, as the administrator says."""
+    browser = sign_in(stack, join(stack, role, user))
+    browser.extra_headers["authorization"] = f"{scheme} token-of-{user or role}"
     return Client(browser, scheme)
 
 
@@ -92,3 +93,12 @@ def asked(stack: Stack, query: LiteralString, *values: str) -> list[Any]:
             return connection.execute(query, values).fetchall()
     finally:
         database.close()
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    """Wait until something is true, at most half a minute: sessions are believed for seconds without asking."""
+    for _ in range(150):
+        if holds():
+            return
+        time.sleep(0.2)
+    raise AssertionError("it never became true")

@@ -17,7 +17,7 @@ _CASES = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
 
 def salesforce() -> contextlib.AbstractContextManager[Service]:
     """A running Salesforce without records."""
-    return serving("salesforce", _answer)
+    return serving("salesforce", _answer, USERS)
 
 
 def full_id(short: str) -> str:
@@ -28,9 +28,15 @@ def full_id(short: str) -> str:
     return short + "".join(ends)
 
 
+USERS = {login: full_id(f"0055g00000{login}AA"[:15].ljust(15, "0")) for login in ("lin", "chen", "zhou")}
+
+
 def _answer(service: Service, request: Request) -> Reply:
     if not request.headers.get("authorization", "").startswith("Bearer "):
         return _error(401, "INVALID_SESSION_ID", "Session expired or invalid")
+    user = USERS.get(request.headers["authorization"].partition("-of-")[2], "")
+    if request.path == "/services/oauth2/userinfo":
+        return Reply(200, {"user_id": user, "preferred_username": f"{user}@example.com"})
     parts = request.path.removeprefix(BASE).strip("/").split("/")
     match parts:
         case ["query" | "queryAll"]:

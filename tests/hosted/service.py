@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import unquote, unquote_plus, urlsplit
 
@@ -76,9 +77,9 @@ Answerer = Callable[[Service, Request], Reply]
 
 
 @contextlib.contextmanager
-def serving(profile: str, answer: Answerer) -> Iterator[Service]:
-    """A running hosted CRM on a free port of 127.0.0.1."""
-    service = Service(Named(profile))
+def serving(profile: str, answer: Answerer, user_ids: Fields = MappingProxyType({})) -> Iterator[Service]:
+    """A running hosted CRM on a free port of 127.0.0.1. user_ids: login → its key of that user."""
+    service = Service(Named(profile), user_ids=user_ids)
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
