@@ -529,18 +529,6 @@ _TEXTS: dict[str, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
         ),
         ("无法识别该搜索", "网关必须理解搜索条件后才能转发。", "请使用更简单的搜索条件。"),
     ),
-    "query-on-placeholders": (
-        (
-            "This cannot be sorted or computed by a protected field",
-            "The CRM holds placeholders there, so its order, groups and comparisons would be wrong.",
-            "Filter by a whole value or a part of it, and sort by another field.",
-        ),
-        (
-            "无法按受保护字段排序或计算",
-            "CRM 在该字段中只保存占位符，排序、分组和大小比较的结果都会出错。",
-            "请按完整内容或部分内容筛选，并改用其他字段排序。",
-        ),
-    ),
     "query-renames": (
         (
             "A protected field cannot be given another name",

@@ -14,8 +14,8 @@ from gateway.body.leaf import Leaf
 from gateway.exchange import Exchange
 from gateway.parts import PartSearch, Question
 from gateway.refusal import (
+    FIELD_NOT_ORDERED,
     FIELD_NOT_SEARCHABLE,
-    QUERY_ON_PLACEHOLDERS,
     QUERY_RENAMES,
     QUERY_UNREADABLE,
     SEARCH_TOO_WIDE,
@@ -242,9 +242,7 @@ class _Judge:
             return
         if standing is Standing.FIELD and spec is not None:
             if not plainly and not self._may_count(use, spec):
-                raise Refusal(
-                    QUERY_ON_PLACEHOLDERS if self._sees_all(spec) else FIELD_NOT_SEARCHABLE, detail=use.purpose
-                )
+                raise Refusal(FIELD_NOT_ORDERED, detail=use.purpose, fields=(spec.name,))
         elif not everything:
             raise Refusal(FIELD_NOT_SEARCHABLE, detail=use.purpose)
 
@@ -279,7 +277,7 @@ class _Judge:
         if not everything and not self.view.rule(spec.entity, spec.name, spec.kind or "").searchable:
             raise Refusal(FIELD_NOT_SEARCHABLE, detail=spec.kind or "", fields=(spec.name,))
         if test.compare not in (*_ASKED, Compare.EMPTY):
-            raise Refusal(QUERY_ON_PLACEHOLDERS if self._sees_all(spec) else FIELD_NOT_SEARCHABLE, detail=test.compare)
+            raise Refusal(FIELD_NOT_ORDERED, detail=test.compare, fields=(spec.name,))
 
 
 def _without_escapes(pattern: str) -> str:

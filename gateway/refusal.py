@@ -92,7 +92,6 @@ MASK_RETURNED = _reason("mask-returned", 409)
 CRM_NOT_SHOWN = _reason("crm-not-shown", 503, retry=True)
 RECORD_UNKNOWN = _reason("record-unknown", 502)
 QUERY_UNREADABLE = _reason("query-unreadable", 400)
-QUERY_ON_PLACEHOLDERS = _reason("query-on-placeholders", 422)
 QUERY_RENAMES = _reason("query-renames", 422)
 # Upstream
 CRM_DOWN = _reason("crm-down", 502, retry=True)

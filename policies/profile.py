@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 from policies import answers
 from policies.carried import Carried
-from policies.choice import Choice
 from policies.comparison import ComparisonRule
 from policies.condition import (
     Asked,
@@ -139,7 +138,6 @@ class Template:
 
     plain: Operation
     by_type: Mapping[str, "Template"] | None = None
-    choice: "Choice[Template] | None" = None
     rpc: bool = False
     needs_body: bool = False
     record_fields: tuple[str, ...] = ()
@@ -295,11 +293,6 @@ class Profile:
             return UNMATCHED_WRITE if self.rpc is None else self.rpc.classify(body, content_type)
         if template.by_type is not None:
             template = template.by_type.get(self._type(type_id(parameters, query)), template)
-        if template.choice is not None:
-            variant = template.choice.pick(template, body, content_type)
-            if variant is None:
-                return UNMATCHED_WRITE
-            template = variant
         operation = template.plain
         if template.searching is not None and any(sign in query for sign in template.search_signs):
             operation = template.searching

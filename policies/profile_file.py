@@ -17,7 +17,6 @@ from jsonschema import Draft202012Validator
 from policies import credential
 from policies.asked_file import column_rules, join, path_searches, search_clause, with_asked
 from policies.carried import compile_carried
-from policies.choice import Choice
 from policies.column import ColumnRule
 from policies.comparison import compile_comparisons
 from policies.dialect_file import Places as ArgumentPlaces
@@ -313,8 +312,6 @@ class _Compiler:
             for key, typed in self.source["typed"].items():
                 by_type[key] = self._template(entry, typed["entity"], [*entry.get("rules", ()), *typed["rules"]])
             template = replace(template, by_type=by_type)
-        if "chosen_by" in entry:
-            template = self._chosen(entry, template)
         methods = entry.get("methods") or (["GET"] if template.plain.action in _READ_ACTIONS else ["POST"])
         for method in methods:
             self._paths(method, entry["paths"], template, entry.get("when"))
@@ -323,15 +320,6 @@ class _Compiler:
             shown = {"id": entry["id"] + "_form", "action": "read", "left_alone": entry.get("left_alone", False)}
             page = {**shown, **{key: entry[key] for key in ("entity", "typed", "ids_in", "paths") if key in entry}}
             self._operation(page)
-
-    def _chosen(self, entry: Mapping[str, Any], plain: Template) -> Template:
-        """Variants of an operation that a field of its form decides."""
-        common = {key: value for key, value in entry.items() if key not in ("chosen_by", "answer")}
-        made = {
-            value: self._template({**common, **one}, entry.get("entity", "record"), entry.get("rules", ()))
-            for value, one in entry["chosen_by"]["values"].items()
-        }
-        return replace(plain, choice=Choice(entry["chosen_by"]["form"], made), needs_body=True)
 
     def _paths(self, method: str, paths: Iterable[str], template: Template, when: Mapping[str, Any] | None) -> None:
         for path in paths:

@@ -81,7 +81,6 @@ REASONS: Mapping[str, str] = {
     "needs-record": N_("Value that needs a record of its own"),
     "record-unknown": N_("Record made, but the CRM did not say which"),
     "query-unreadable": N_("Search could not be read"),
-    "query-on-placeholders": N_("Query sorts or computes by a protected field"),
     "query-renames": N_("Query gives a protected field another name"),
     # CRM
     "crm-down": N_("CRM did not answer"),
