@@ -16,6 +16,7 @@ from policies.query.parsed import (
     MOST_LEVELS,
     MOST_TOKENS,
     Asked,
+    Beginning,
     Column,
     Compare,
     Operand,
@@ -341,7 +342,9 @@ def fetch_text(value: str) -> str:
 
 def fetch_edits(text: str, test: Test, asked: Mapping[int, Asked]) -> list[tuple[int, int, str]]:
     """A condition about the values that its operands become."""
-    values, clear, without = [], [], []
+    values: list[str] = []
+    clear: list[str] = []
+    without: list[Beginning] = []
     for at, operand in enumerate(test.operands):
         one = asked.get(at)
         values += [operand.text] if one is None else one.values
