@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
+from urllib.parse import parse_qsl
 
 from gateway.body import json, multipart_http
 from gateway.body.leaf import Leaf
@@ -191,12 +192,17 @@ async def _protect_json(
     own: dict[tuple[str, ...], list[Leaf]] = {place: [] for place in places}
     blank: dict[tuple[str, ...], list[Leaf]] = {place: [] for place in places}
     addresses = {part.read.url_at: part for part in batch.parts if part.read is not None and part.read.url_at}
+    asked = {part.read.params_at: part for part in batch.parts if part.read is not None and part.read.params_at}
     rest = []
     urls: dict[tuple[str, ...], Leaf] = {}
+    params: dict[tuple[str, ...], list[Leaf]] = {place: [] for place in asked}
     depths = sorted({len(place) for place in places}, reverse=True)  # a part inside another one comes first
     for leaf, target in [*((one, own) for one in document.leaves), *((one, blank) for one in document.blanks)]:
         if leaf.path in addresses:
             urls[leaf.path] = leaf
+            continue
+        if leaf.path[:-1] in params:
+            params[leaf.path[:-1]].append(leaf)
             continue
         place = next((at for depth in depths if (at := leaf.path[:depth]) in target and under(at, leaf.path)), None)
         if place is None:
@@ -214,6 +220,11 @@ async def _protect_json(
         blanks = _relative(blank[place], place) if place is not None else []
         view = json.JsonDocument(b"", leaves, [], blanks)
         sent = await inward.protect_document(part.exchange, profile, view)
+        if read.params_at is not None:
+            sent, _, query = sent.partition("?")
+            _fill(params[read.params_at], query)
+            if sent == part.exchange.head.path:
+                continue
         if read.url_at is not None and sent != part.exchange.head.target:
             leaf = urls[read.url_at]
             address = _address(part, sent)
@@ -221,6 +232,19 @@ async def _protect_json(
             leaf.new = address.removeprefix(batch.rule.base) if relative else address
     target_now = await inward.protect_document(exchange, profile, json.JsonDocument(b"", rest, [], []))
     return Outgoing(target_now, document.encode())
+
+
+def _fill(leaves: Sequence[Leaf], query: str) -> None:
+    """Put a query that was protected back into the members that it was made of; raises Refusal."""
+    values = parse_qsl(query, keep_blank_values=True)
+    by_name = dict(values)
+    for leaf in leaves:
+        if leaf.path[-1] not in by_name:
+            raise Refusal(BODY_UNREADABLE, detail="batch params")
+        if by_name[leaf.path[-1]] != leaf.text:
+            leaf.new = by_name[leaf.path[-1]]
+    if len(values) != len(leaves):
+        raise Refusal(BODY_UNREADABLE, detail="batch params")  # a condition that no member of the part can take
 
 
 def _relative(leaves: Sequence[Leaf], place: tuple[str, ...]) -> list[Leaf]:

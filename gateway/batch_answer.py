@@ -30,7 +30,8 @@ async def learn(binding: Binding, batch: Batch, profile: Profile, status: int, f
         answer = orjson.loads(body) if body else None
     except orjson.JSONDecodeError:
         answer = None
-    told = results(batch.rule, answer, len(batch.parts))
+    labels = [part.read.label if part.read is not None else "" for part in batch.parts]
+    told = results(batch.rule, answer, labels) if status < 400 else []
     for number, inner in enumerate(batch.exchanges):
         if told:
             part_status, part = told[number]

@@ -17,6 +17,7 @@ from gateway.exchange import Exchange
 from gateway.records import ANY_ENTITY, RecordKey, Records
 from kms.tokens import SurrogateVault
 from policies import credential
+from policies.owner import POSTED
 from policies.profile import Action, FieldSpec, Operation, Profile
 
 # (tenant, profile, operation, CRM session) → the CRM's key of that user, see gateway.whoami
@@ -84,7 +85,7 @@ class Binding:
         operation = exchange.operation
         if operation is None:
             return
-        if operation.action is Action.LOGIN:
+        if operation.action is Action.LOGIN or operation.id in profile.sign_in:
             await self._login(exchange, profile, status, fields, body)
         elif operation.action is Action.LOGOUT:
             await self._logout(exchange, profile, operation, status)
@@ -163,6 +164,9 @@ class Binding:
                 await self._files.bind(exchange.tenant, exchange.files, *keys[0])
         owner = exchange.crm_user if profile.owner_source == "actor" else exchange.owner
         owned = [key for key in keys if key[0] in profile.owned_entities]
+        if POSTED in exchange.posted:
+            # Of several records nobody knows which of them the body names an owner for.
+            owner = exchange.posted[POSTED] if len(owned) == 1 else None
         if owned and owned[0][0] in profile.owned_through:
             owner = await self._through(exchange, profile, owned[0][0])
         if owner:

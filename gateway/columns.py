@@ -8,7 +8,7 @@ show how values compare. A column that the profile does not know may hold anythi
 from collections.abc import Iterator, Mapping
 
 from gateway.exchange import Exchange
-from gateway.refusal import FIELD_NOT_ORDERED, FIELD_NOT_SEARCHABLE, SEARCH_WHOLE_ONLY, Refusal
+from gateway.refusal import FIELD_NOT_ORDERED, FIELD_NOT_SEARCHABLE, SEARCH_WHILE_CLEAR, SEARCH_WHOLE_ONLY, Refusal
 from gateway.sight import decided
 from policies.column import ColumnRule
 from policies.decision import FieldView, Form
@@ -19,8 +19,13 @@ Path = tuple[str, ...]
 _CONNECTIVES = frozenset({"&", "|", "!"})  # of domains in prefix form; two of them side by side look like a clause
 
 
-def require_columns(exchange: Exchange, operation: Operation, where: Where, leaves: Mapping[Path, str]) -> None:
-    """Refuse what would be an oracle: raises Refusal FIELD_NOT_SEARCHABLE, FIELD_NOT_ORDERED, SEARCH_WHOLE_ONLY."""
+def require_columns(
+    exchange: Exchange, operation: Operation, where: Where, leaves: Mapping[Path, str], *, clear: bool = False
+) -> None:
+    """Refuse what would be an oracle. clear: whether values may still stand in clear in free text.
+
+    Raises Refusal FIELD_NOT_SEARCHABLE, FIELD_NOT_ORDERED, SEARCH_WHOLE_ONLY, SEARCH_WHILE_CLEAR.
+    """
     view = decided(exchange).view
     for rule in operation.columns:
         if rule.where is not where:
@@ -34,7 +39,7 @@ def require_columns(exchange: Exchange, operation: Operation, where: Where, leav
                     reason = FIELD_NOT_ORDERED if rule.order else FIELD_NOT_SEARCHABLE
                     raise Refusal(reason, detail="column", fields=(path[-1],))
                 continue
-            _require(view, rule, rule.columns[known], operator)
+            _require(view, rule, rule.columns[known], operator, clear=clear)
 
 
 def named(rule: ColumnRule, leaves: Mapping[Path, str]) -> Iterator[tuple[Path, str, str]]:
@@ -56,11 +61,13 @@ def named(rule: ColumnRule, leaves: Mapping[Path, str]) -> Iterator[tuple[Path, 
                 yield path, name, operator
 
 
-def _require(view: FieldView, rule: ColumnRule, spec: FieldSpec | None, operator: str) -> None:
+def _require(view: FieldView, rule: ColumnRule, spec: FieldSpec | None, operator: str, *, clear: bool) -> None:
     if spec is None or spec.kind is None:
         # Free text holds values of any kind.
         if rule.order and not view.sees_everything:
             raise Refusal(FIELD_NOT_ORDERED, detail="order")
+        if clear and not view.sees_everything and operator not in rule.presence:
+            raise Refusal(SEARCH_WHILE_CLEAR, detail="text")
         return
     if rule.order:
         right = view.rule(spec.entity, spec.name, spec.kind)

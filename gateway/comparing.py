@@ -22,6 +22,10 @@ class Comparing:
     def __init__(self, migrated: Callable[[str], bool]) -> None:
         self._migrated = migrated
 
+    def stands_clear(self, tenant: str) -> bool:
+        """Whether the CRM of a tenant may still hold values in clear."""
+        return not self._migrated(tenant)
+
     def require(self, exchange: Exchange, compared: Iterable[Compared]) -> None:
         """Raise Refusal FIELD_NOT_ORDERED or SEARCH_WHILE_CLEAR where this person may not compare what they ask for."""
         view, migrated = decided(exchange).view, self._migrated(exchange.tenant)

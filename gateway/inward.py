@@ -35,6 +35,7 @@ from kms.scanner import Scanner
 from policies import comparison, form_row, selector
 from policies.comparison import Compared
 from policies.operation import UNMATCHED_READ, WRITES, StorageForm, with_record
+from policies.owner import POSTED, posted_owner
 from policies.profile import Action, FieldSpec, Operation, Profile, SearchRule, Where
 from privacy import recognise
 
@@ -190,7 +191,8 @@ class Inward:
         assert operation is not None
         if self._digits is not None and profile.digit_fields:
             await self._digits.require_no_gain(exchange, profile.digit_fields)
-        sorting = _Sorting(exchange, operation, profile, self._limits.bodies)
+        clear = bool(operation.columns) and self._search.comparing.stands_clear(exchange.tenant)
+        sorting = _Sorting(exchange, operation, profile, self._limits.bodies, clear=clear)
         chooser = operation.extra.get("redirect_part")
         for part in parts:
             sorting.take(part)
@@ -201,6 +203,10 @@ class Inward:
                 _require_fixed(operation, part)
                 exchange.owner = profile.owner_from_body(operation, part.named()) or exchange.owner
                 exchange.posted |= part.named_of(profile.posted_fields)
+            elif operation.owners and part.where is Where.JSON:
+                named = ((leaf.path, leaf.text, leaf.siblings) for leaf in part.container.leaves)
+                if (owner := posted_owner(operation.owners, named, profile.record_ids)) is not None:
+                    exchange.posted[POSTED] = owner
         exchange.columns = tuple(sorting.columns)
         self._search.comparing.require(exchange, sorting.compared)
         scanner = self._scanner(exchange.tenant)
@@ -266,6 +272,7 @@ class _Sorting:
     sealing: list[tuple[EnclosedFile, FieldSpec]] = field(default_factory=list)
     compared: list[Compared] = field(default_factory=list)
     columns: list[str] = field(default_factory=list)
+    clear: bool = False
 
     def take(self, part: _Part) -> None:
         """Sort the strings of one container; raises Refusal for a table whose labels are values."""
@@ -287,7 +294,7 @@ class _Sorting:
             compared = list(comparison.find(self.profile.comparisons, self.operation.id, part.where, leaves))
         self.compared += compared
         if self.operation.columns:
-            require_columns(self.exchange, self.operation, part.where, leaves)
+            require_columns(self.exchange, self.operation, part.where, leaves, clear=self.clear)
         searching = {
             path: (operator, spec, rule)
             for path, operator, spec, rule in selector.search_operands(self.operation, part.where, leaves)

@@ -276,6 +276,42 @@ _TEXTS: dict[str, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
         ),
         ("此类更改尚未开放", "网关无法识别此类更改，未知的更改会被拦截。", "请联系管理员为您的角色开放。"),
     ),
+    "export-in-background": (
+        (
+            "This export is made in the background",
+            "Its file is fetched later and elsewhere, where nobody could tie it to you or decide what you see in it.",
+            "Ask for the same rows with a list or a query, page by page.",
+        ),
+        (
+            "此导出在后台生成",
+            "文件稍后在别处下载，无法确认下载的人就是您，也无法决定您能看到哪些内容。",
+            "请改用列表或查询逐页获取相同的数据。",
+        ),
+    ),
+    "job-in-background": (
+        (
+            "This job is worked off in the background",
+            "Its rows come in other calls than what they are and what happens to them, so they cannot be checked.",
+            "Send the records one by one, or several in one batch.",
+        ),
+        (
+            "此任务在后台执行",
+            "数据行与其含义、处理方式分开提交，因此无法检查。",
+            "请逐条提交记录，或在一个批次中提交多条。",
+        ),
+    ),
+    "search-language-closed": (
+        (
+            "This kind of search is closed",
+            "It cannot be checked to its last word, so it could tell what is hidden from you.",
+            "Use the CRM's query language for records, or its lists.",
+        ),
+        (
+            "此类搜索已关闭",
+            "此类搜索无法完整检查，可能泄露对您隐藏的内容。",
+            "请改用 CRM 的记录查询语言或列表。",
+        ),
+    ),
     "field-not-writable": (
         (
             "You may not change these fields",
@@ -492,18 +528,6 @@ _TEXTS: dict[str, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
             "Search in a simpler way.",
         ),
         ("无法识别该搜索", "网关必须理解搜索条件后才能转发。", "请使用更简单的搜索条件。"),
-    ),
-    "query-on-placeholders": (
-        (
-            "This cannot be sorted or computed by a protected field",
-            "The CRM holds placeholders there, so its order, groups and comparisons would be wrong.",
-            "Filter by a whole value or a part of it, and sort by another field.",
-        ),
-        (
-            "无法按受保护字段排序或计算",
-            "CRM 在该字段中只保存占位符，排序、分组和大小比较的结果都会出错。",
-            "请按完整内容或部分内容筛选，并改用其他字段排序。",
-        ),
     ),
     "query-renames": (
         (

@@ -73,7 +73,9 @@ class Outward:
 
                 return await batch_answer.render(exchange.batch, exchange, declared, fields, body, show)
             await batch_answer.learn(self._binding, exchange.batch, profile, status, fields, body)
-        elif exchange.operation is not None and exchange.operation.action in TAUGHT:
+        elif (operation := exchange.operation) is not None and (
+            operation.action in TAUGHT or operation.id in profile.sign_in
+        ):
             await self._binding.learn(exchange, profile, status, fields, body)
         exchange.body = b""
         named = dict(fields)

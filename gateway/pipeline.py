@@ -30,12 +30,12 @@ from gateway.refusal import (
     AMBIGUOUS_FRAMING,
     AUDIT_UNAVAILABLE,
     BODY_TOO_LARGE,
+    BY_DECISION,
     CLIENT_UNKNOWN,
     CRM_TOKEN_ENDED,
     NOT_ALLOWED,
     SIGN_IN_REQUIRED,
     UPGRADE_REFUSED,
-    WRITE_NOT_GRANTED,
     Refusal,
 )
 from gateway.respond import OWN_PREFIX, send_refusal, send_signed_out
@@ -231,11 +231,11 @@ def _decide_parts(passage: Passage, batch: Batch) -> None:
         inner.decision = decision
         if decision.allowed is not True:
             exchange.decision = decision
-            raise Refusal(WRITE_NOT_GRANTED if decision.reason == WRITE_NOT_GRANTED.id else NOT_ALLOWED)
+            raise Refusal(BY_DECISION.get(decision.reason, NOT_ALLOWED))
 
 
 def _decide(passage: Passage, body: bytes | None) -> Decision:
-    """What the policy says; raises Refusal NOT_ALLOWED or WRITE_NOT_GRANTED, BodyFault when nothing can be asked."""
+    """What the policy says; raises Refusal NOT_ALLOWED or one of BY_DECISION, BodyFault when nothing can be asked."""
     exchange = passage.exchange
     principal, operation = exchange.principal, exchange.operation
     assert principal is not None
@@ -246,7 +246,7 @@ def _decide(passage: Passage, body: bytes | None) -> Decision:
     if decision.allowed is not True:
         exchange.decision = decision
         stream.require_whole(exchange.head.first("content-type") or "", body, passage.gw.limits)
-        raise Refusal(WRITE_NOT_GRANTED if decision.reason == WRITE_NOT_GRANTED.id else NOT_ALLOWED)
+        raise Refusal(BY_DECISION.get(decision.reason, NOT_ALLOWED))
     if exchange.batch is not None:
         _decide_parts(passage, exchange.batch)
     return decision

@@ -14,8 +14,8 @@ from gateway.body.leaf import Leaf
 from gateway.exchange import Exchange
 from gateway.parts import PartSearch, Question
 from gateway.refusal import (
+    FIELD_NOT_ORDERED,
     FIELD_NOT_SEARCHABLE,
-    QUERY_ON_PLACEHOLDERS,
     QUERY_RENAMES,
     QUERY_UNREADABLE,
     SEARCH_TOO_WIDE,
@@ -105,6 +105,8 @@ class Queries:
         for operand in query.loose:
             await self._other(exchange, scanner, query, operand, singles, fields)
         if not answers and not singles:
+            if query.text != leaf.text:
+                leaf.new = query.text  # written anew by the reader of the language
             return
         try:
             leaf.new = rewritten(query, answers, singles)
@@ -228,6 +230,8 @@ class _Judge:
 
     def _use(self, use: Use) -> None:
         standing, spec = self.tables.standing(use.column)
+        if use.purpose is Purpose.SORT and (shown := self.tables.sorted_as(use.column)) is not None:
+            standing, spec = Standing.FIELD, shown
         everything = self.view.sees_everything
         taken = standing in (Standing.FIELD, Standing.TEXT) or use.alias.lower() in self.tables.known
         if use.alias and taken and not everything:
@@ -238,9 +242,7 @@ class _Judge:
             return
         if standing is Standing.FIELD and spec is not None:
             if not plainly and not self._may_count(use, spec):
-                raise Refusal(
-                    QUERY_ON_PLACEHOLDERS if self._sees_all(spec) else FIELD_NOT_SEARCHABLE, detail=use.purpose
-                )
+                raise Refusal(FIELD_NOT_ORDERED, detail=use.purpose, fields=(spec.name,))
         elif not everything:
             raise Refusal(FIELD_NOT_SEARCHABLE, detail=use.purpose)
 
@@ -275,7 +277,7 @@ class _Judge:
         if not everything and not self.view.rule(spec.entity, spec.name, spec.kind or "").searchable:
             raise Refusal(FIELD_NOT_SEARCHABLE, detail=spec.kind or "", fields=(spec.name,))
         if test.compare not in (*_ASKED, Compare.EMPTY):
-            raise Refusal(QUERY_ON_PLACEHOLDERS if self._sees_all(spec) else FIELD_NOT_SEARCHABLE, detail=test.compare)
+            raise Refusal(FIELD_NOT_ORDERED, detail=test.compare, fields=(spec.name,))
 
 
 def _without_escapes(pattern: str) -> str:

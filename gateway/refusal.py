@@ -61,6 +61,13 @@ CRM_SESSION_LOST = _reason("crm-session-lost", 503, retry=True)
 # Decision
 NOT_ALLOWED = _reason("not-allowed", 403)
 WRITE_NOT_GRANTED = _reason("write-not-granted", 403)
+EXPORT_IN_BACKGROUND = _reason("export-in-background", 403)
+JOB_IN_BACKGROUND = _reason("job-in-background", 403)
+SEARCH_LANGUAGE_CLOSED = _reason("search-language-closed", 403)
+BY_DECISION = {
+    one.id: one for one in (WRITE_NOT_GRANTED, EXPORT_IN_BACKGROUND, JOB_IN_BACKGROUND, SEARCH_LANGUAGE_CLOSED)
+}
+"""Reasons of decisions that are told as they are; every other one means that the role may not."""
 FIELD_NOT_WRITABLE = _reason("field-not-writable", 403)
 TEXT_PART_NOT_WRITABLE = _reason("text-part-not-writable", 403)
 COPY_SHOWS_MORE = _reason("copy-shows-more", 403)
@@ -85,7 +92,6 @@ MASK_RETURNED = _reason("mask-returned", 409)
 CRM_NOT_SHOWN = _reason("crm-not-shown", 503, retry=True)
 RECORD_UNKNOWN = _reason("record-unknown", 502)
 QUERY_UNREADABLE = _reason("query-unreadable", 400)
-QUERY_ON_PLACEHOLDERS = _reason("query-on-placeholders", 422)
 QUERY_RENAMES = _reason("query-renames", 422)
 # Upstream
 CRM_DOWN = _reason("crm-down", 502, retry=True)

@@ -118,7 +118,10 @@ def login(
     if entry is None or status not in entry["status"]:
         return nothing
     answer = _json(answer_body) if any("json" in entry.get(part, {}) for part in ("token", "user")) else None
-    token_rule = entry["token"]
+    token_rule = entry.get("token")
+    if token_rule is None:  # a question of somebody who is signed in: whom the CRM takes him for
+        user = _text(_first_at(answer, entry.get("user", {}).get("json", ())))
+        return None, _login_name(entry.get("login"), request_body, answer), user
     if "cookie" in token_rule:
         token = _cookie_set(headers, token_rule["cookie"])
         token = _last_part(token, token_rule.get("last_part"))

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 from policies.condition import pointer_of, value_at
 
@@ -34,7 +35,9 @@ class BatchRule:
     path and `{/path}` a member of the part; base: what a relative url stands behind. body: path inside the part, None:
     parts have none. nested: key under whose members parts hold parts again. reference: a pattern of what later parts
     write instead of a result of earlier ones. results: path to the list of answers in the order of the parts, None: the
-    answer does not tell which is whose; status, result: paths inside one of them.
+    answer does not tell which is whose; status, result: paths inside one of them. params: path inside the part to an
+    object of query parameters. label: path inside the part to the name by which its answer is known, told_label: path
+    to it inside an answer; then their order says nothing.
     """
 
     kind: str
@@ -48,18 +51,24 @@ class BatchRule:
     results: Path | None = None
     status: Path | None = None
     result: Path = ()
+    params: Path | None = None
+    label: Path | None = None
+    told_label: Path = ()
 
 
 @dataclass(frozen=True, slots=True)
 class PartRead:
     """One part. url_at: path of the leaf that holds its address, None where it follows from the batch; place: path of
-    its body in the document, None without one; value: that body."""
+    its body in the document, None without one; value: that body; params_at: path of the object whose members are the
+    query of `url`, None where the query stands in the address; label: the name of its answer."""
 
     method: str
     url: str
     url_at: Path | None
     place: Path | None
     value: Any
+    params_at: Path | None = None
+    label: str = ""
 
 
 def compile_batch(source: Mapping[str, Any]) -> BatchRule:
@@ -78,6 +87,9 @@ def compile_batch(source: Mapping[str, Any]) -> BatchRule:
         pointer_of(answer["parts"]) if "parts" in answer else None,
         pointer_of(answer["status"]) if "status" in answer else None,
         pointer_of(answer.get("body", "")),
+        pointer_of(source["params"]) if "params" in source else None,
+        pointer_of(source["label"]) if "label" in source else None,
+        pointer_of(answer.get("label", "")),
     )
 
 
@@ -89,11 +101,19 @@ def split(rule: BatchRule, document: Any, parameters: Mapping[str, str]) -> list
     return found
 
 
-def results(rule: BatchRule, answer: Any, count: int) -> list[tuple[int, Any]]:
-    """(status, body) of each part as the answer tells them; empty where it does not tell all of them."""
-    listed = None if rule.results is None or rule.nested else value_at(answer, rule.results)
-    if not isinstance(listed, list) or len(listed) != count:
+def results(rule: BatchRule, answer: Any, labels: Sequence[str]) -> list[tuple[int, Any]]:
+    """(status, body) of each part as the answer tells them; empty where it does not tell all of them.
+
+    labels: that of each part, in order; they count only where the rule has some.
+    """
+    listed = None if rule.results is None or (rule.nested and rule.label is None) else value_at(answer, rule.results)
+    if not isinstance(listed, list) or len(listed) != len(labels):
         return []
+    if rule.label is not None:
+        told = {value_at(one, rule.told_label): one for one in listed if isinstance(one, dict)}
+        if len(set(labels)) != len(labels) or set(told) != set(labels):
+            return []
+        listed = [told[one] for one in labels]
     return [(_status(rule, one), value_at(one, rule.result)) for one in listed]
 
 
@@ -111,7 +131,7 @@ def _split(rule: BatchRule, listed: Any, at: Path, parameters: Mapping[str, str]
         raise BatchUnreadable("parts")
     for number, part in enumerate(listed):
         place = (*at, str(number))
-        if not isinstance(part, dict):
+        if not isinstance(part, dict) or not _one_spelling(part):
             raise BatchUnreadable("part")
         inner = {key: value for key, value in part.items() if _holds_parts(rule, value)}
         yield _part(rule, part, place, parameters, inner)
@@ -121,6 +141,12 @@ def _split(rule: BatchRule, listed: Any, at: Path, parameters: Mapping[str, str]
 
 def _holds_parts(rule: BatchRule, value: Any) -> bool:
     return bool(rule.nested) and isinstance(value, dict) and isinstance(value.get(rule.nested), list)
+
+
+def _one_spelling(part: Mapping[str, Any]) -> bool:
+    """Whether no member comes in two spellings: of `id` and `Id` a CRM without case could take the other one."""
+    inner = (value for value in part.values() if isinstance(value, dict))
+    return all(len({key.casefold() for key in one}) == len(one) for one in (part, *inner))
 
 
 def _part(
@@ -138,12 +164,33 @@ def _part(
             raise BatchUnreadable("url")
         if not url.startswith("/") and "://" not in url:
             url = rule.base + url
+    query = _query(rule, part)
+    params_at = (*place, *(rule.params or ())) if query else None
+    if query:
+        if "?" in url:
+            raise BatchUnreadable("params")  # of two queries nobody knows which counts
+        url += "?" + query
+    label = value_at(part, rule.label) if rule.label is not None else ""
     value = None if rule.body is None else value_at(part, rule.body)
-    if value is None:
-        return PartRead(method.upper(), url, url_at, None, None)
+    at = None if value is None else (*place, *(rule.body or ()))
     if inner and isinstance(value, dict):
         value = {key: one for key, one in value.items() if key not in inner}
-    return PartRead(method.upper(), url, url_at, (*place, *(rule.body or ())), value)
+    return PartRead(method.upper(), url, url_at, at, value, params_at, label if isinstance(label, str) else "")
+
+
+def _query(rule: BatchRule, part: Mapping[str, Any]) -> str:
+    """The query that a part gives as an object; "" without one."""
+    given = None if rule.params is None else value_at(part, rule.params)
+    if given is None:
+        return ""
+    if not isinstance(given, dict):
+        raise BatchUnreadable("params")
+    for value in given.values():
+        if not isinstance(value, str | int) or isinstance(value, bool):
+            raise BatchUnreadable("params")
+        if rule.reference is not None and rule.reference.search(str(value)):
+            raise BatchUnreadable("reference")  # it would compare values nobody here has seen
+    return urlencode(given)
 
 
 def _filled(template: str, part: Mapping[str, Any], parameters: Mapping[str, str]) -> str:

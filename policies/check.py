@@ -227,7 +227,8 @@ def _outcome_of_all(operations: list[Operation], bundle: Bundle | None, tenant: 
 
 def _outcome(operation: Operation, bundle: Bundle | None, tenant: str, roles: Collection[str]) -> str:
     if bundle is None:
-        return "would be refused: write-not-granted" if not operation.granted_write else "depends on the roles"
+        reason = operation.extra.get("refused", "write-not-granted")
+        return f"would be refused: {reason}" if not operation.granted_write else "depends on the roles"
     decision = bundle.decide(tenant, frozenset(roles), operation)
     return "would be forwarded" if decision.allowed else f"would be refused: {decision.reason}"
 

@@ -4,6 +4,7 @@ A clause without an operand ("is set"), an order and a group tell about values a
 the profile lists neither as a field nor as `open` may hold anything. Plain values; gateway.columns decides by them.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from policies.operation import FieldSpec, Where
+
+_INSIDE = re.compile(r"\(([^()]*)\)")  # of `total:max(email)`: the name in front is one that the answer gets
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,8 @@ class ColumnRule:
         for one in text.split(self.split) if self.order and self.split else (text,):
             words = one.strip().lstrip("+-").split()
             if words:
-                yield words[0].partition(":")[0]
+                inside = _INSIDE.search(one)
+                yield inside[1].strip() if inside is not None else words[0].partition(":")[0]
 
     def is_open(self, name: str) -> bool:
         """Whether a column holds nothing personal."""

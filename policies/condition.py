@@ -52,10 +52,12 @@ class Asked:
 
     def field(self, name: str) -> str | None:
         """The value of a form field, None without one; raises Unreadable where there are several."""
+        if not self.body:
+            return None
         if self._form is None:
             if not _declares(self.content_type, "x-www-form-urlencoded"):
                 raise Unreadable("media type")
-            self._form = _pairs((self.body or b"").decode("latin-1"))
+            self._form = _pairs(self.body.decode("latin-1"))
         return _only(self._form, name)
 
     def parameter(self, name: str) -> str | None:
@@ -220,7 +222,7 @@ def _pairs(text: str) -> dict[str, list[str]]:
 
 
 def _only(pairs: Mapping[str, list[str]], name: str) -> str | None:
-    values = pairs.get(name, [])
+    values = set(pairs.get(name, ()))
     if len(values) > 1:
-        raise Unreadable("parameter given twice")
-    return values[0] if values else None
+        raise Unreadable("parameter says two things")
+    return values.pop() if values else None

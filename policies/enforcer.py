@@ -200,7 +200,7 @@ class Bundle:
         """Allow or refuse an operation for a set of roles; the reason ids are those of the refusals, or "allowed"."""
         compiled = self._lookup(tenant, roles)
         if not operation.granted_write:
-            return Decision(False, WRITE_NOT_GRANTED, compiled.view)
+            return Decision(False, operation.extra.get("refused", WRITE_NOT_GRANTED), compiled.view)
         key = (operation.id, operation.action)
         decision = compiled.decisions.get(key)
         if decision is None:

@@ -8,12 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from policies.batch import BatchRule
 from policies.column import ClauseShape, ColumnRule
 from policies.date_format import DateFormat
 from policies.record_id import RecordIds
 from policies.taxonomy import Kind
+
+if TYPE_CHECKING:
+    from policies.owner import OwnerRule
 
 
 class Action(StrEnum):
@@ -191,7 +195,7 @@ class Operation:
     accounts, sign-in and tokens, nothing in the body is looked for. untouched: leaves never looked into (tokens, ids,
     staff). granted_write: False refuses a write that nobody modelled. binds: False when the answer must not name the
     new record. columns: see policies.column. batch: the body holds requests, see policies.batch. placed: values in the
-    path that are searched for (`Where.PATH`), by the name of their place.
+    path that are searched for (`Where.PATH`), by the name of their place. owners: where the body names the owner.
     """
 
     id: str
@@ -211,6 +215,7 @@ class Operation:
     columns: tuple[ColumnRule, ...] = ()
     batch: BatchRule | None = None
     placed: tuple[tuple[str, str], ...] = ()
+    owners: "tuple[OwnerRule, ...]" = ()
 
 
 WRITES = frozenset({Action.CREATE, Action.UPDATE, Action.DELETE, Action.IMPORT})
@@ -260,4 +265,5 @@ def with_record(
         operation.columns,
         operation.batch,
         operation.placed,
+        operation.owners,
     )

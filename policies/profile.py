@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 from policies import answers
 from policies.carried import Carried
-from policies.choice import Choice
 from policies.comparison import ComparisonRule
 from policies.condition import (
     Asked,
@@ -45,7 +44,7 @@ from policies.operation import (
     Where,
     with_record,
 )
-from policies.owner import OwnedThrough
+from policies.owner import POSTED, OwnedThrough
 from policies.places import Places
 from policies.query.table import Tables
 from policies.record_id import RecordIds
@@ -139,7 +138,6 @@ class Template:
 
     plain: Operation
     by_type: Mapping[str, "Template"] | None = None
-    choice: "Choice[Template] | None" = None
     rpc: bool = False
     needs_body: bool = False
     record_fields: tuple[str, ...] = ()
@@ -295,11 +293,6 @@ class Profile:
             return UNMATCHED_WRITE if self.rpc is None else self.rpc.classify(body, content_type)
         if template.by_type is not None:
             template = template.by_type.get(self._type(type_id(parameters, query)), template)
-        if template.choice is not None:
-            variant = template.choice.pick(template, body, content_type)
-            if variant is None:
-                return UNMATCHED_WRITE
-            template = variant
         operation = template.plain
         if template.searching is not None and any(sign in query for sign in template.search_signs):
             operation = template.searching
@@ -378,7 +371,7 @@ class Profile:
 
     def _posted_owner(self, leaves: Mapping[str, str]) -> str | None:
         if self.owner_source != "form":
-            return None
+            return leaves.get(POSTED)
         return next((leaves[name] for name in self.owner_fields if leaves.get(name)), None)
 
     @cached_property
@@ -401,7 +394,7 @@ class Profile:
         answer_body: bytes,
     ) -> LoginOutcome:
         """What the answer to a login tells about credential and person; all None when the login failed."""
-        if operation.action is not Action.LOGIN:
+        if operation.id not in self.sign_in:
             return LoginOutcome(None, None, None)
         told = answers.login(self.sign_in, operation, request_body, status, headers, answer_body)
         return LoginOutcome(*told, answers.further_tokens(self.sign_in, operation, status, answer_body))

@@ -17,7 +17,6 @@ from jsonschema import Draft202012Validator
 from policies import credential
 from policies.asked_file import column_rules, join, path_searches, search_clause, with_asked
 from policies.carried import compile_carried
-from policies.choice import Choice
 from policies.column import ColumnRule
 from policies.comparison import compile_comparisons
 from policies.dialect_file import Places as ArgumentPlaces
@@ -36,7 +35,7 @@ from policies.operation import (
     UploadRule,
     Where,
 )
-from policies.owner import read_through
+from policies.owner import OwnerRule, read_posted, read_through
 from policies.places import compile_places
 from policies.profile import Profile, ProfileInvalid, ReadBack, Template, Whoami, label_key
 from policies.query.table import compile_tables
@@ -313,8 +312,6 @@ class _Compiler:
             for key, typed in self.source["typed"].items():
                 by_type[key] = self._template(entry, typed["entity"], [*entry.get("rules", ()), *typed["rules"]])
             template = replace(template, by_type=by_type)
-        if "chosen_by" in entry:
-            template = self._chosen(entry, template)
         methods = entry.get("methods") or (["GET"] if template.plain.action in _READ_ACTIONS else ["POST"])
         for method in methods:
             self._paths(method, entry["paths"], template, entry.get("when"))
@@ -323,15 +320,6 @@ class _Compiler:
             shown = {"id": entry["id"] + "_form", "action": "read", "left_alone": entry.get("left_alone", False)}
             page = {**shown, **{key: entry[key] for key in ("entity", "typed", "ids_in", "paths") if key in entry}}
             self._operation(page)
-
-    def _chosen(self, entry: Mapping[str, Any], plain: Template) -> Template:
-        """Variants of an operation that a field of its form decides."""
-        common = {key: value for key, value in entry.items() if key not in ("chosen_by", "answer")}
-        made = {
-            value: self._template({**common, **one}, entry.get("entity", "record"), entry.get("rules", ()))
-            for value, one in entry["chosen_by"]["values"].items()
-        }
-        return replace(plain, choice=Choice(entry["chosen_by"]["form"], made), needs_body=True)
 
     def _paths(self, method: str, paths: Iterable[str], template: Template, when: Mapping[str, Any] | None) -> None:
         for path in paths:
@@ -360,8 +348,14 @@ class _Compiler:
             entity=entity,
             action=action,
             rules=self._rules(rules, entity, place),
-            granted_write=entry.get("granted", True),
-            extra={**entry.get("extra", {}), **_column_choice(entry), **_redirect_part(entry), **_asks(entry)},
+            granted_write=entry.get("granted", "refused" not in entry),
+            extra={
+                **entry.get("extra", {}),
+                **({"refused": entry["refused"]} if "refused" in entry else {}),
+                **_column_choice(entry),
+                **_redirect_part(entry),
+                **_asks(entry),
+            },
             searches=self._searches(entry.get("searches", ()), entity, place),
             uploads=tuple(
                 UploadRule(
@@ -376,6 +370,7 @@ class _Compiler:
             left_alone=entry.get("left_alone", False),
             untouched=(*self.untouched, *(selector_of(one) for one in entry.get("untouched", ()))),
             columns=self._columns_named(entry.get("searches", ()), entity, place),
+            owners=tuple(self._owners(entity, action)),
         )
         self._answer(name, entry.get("answer"))
         signs = tuple(entry.get("search_signs", ()))
@@ -393,6 +388,13 @@ class _Compiler:
             placed=path_searches(operation),
         )
         return with_asked(template, entry)
+
+    def _owners(self, entity: str, action: Action) -> Iterable[OwnerRule]:
+        owner = self.source.get("owner", {})
+        if action not in (Action.CREATE, Action.UPDATE) or entity not in owner.get("entities", ()):
+            return
+        for rule in read_posted(owner):
+            yield from (replace(rule, selector=one) for one in selects(rule.selector, self.arguments))
 
     def _answer(self, name: str, rule: Mapping[str, Any] | None) -> None:
         self.ids[name] = None

@@ -54,6 +54,9 @@ REASONS: Mapping[str, str] = {
     # decision
     "not-allowed": N_("Role does not allow it"),
     "write-not-granted": N_("Change not granted to the role"),
+    "export-in-background": N_("Export made in the background"),
+    "job-in-background": N_("Job worked off in the background"),
+    "search-language-closed": N_("Search in a language that is closed"),
     "field-not-writable": N_("Field may not be changed"),
     "text-part-not-writable": N_("Personal details in a text may not be changed"),
     "field-not-searchable": N_("Field may not be searched"),
@@ -78,7 +81,6 @@ REASONS: Mapping[str, str] = {
     "needs-record": N_("Value that needs a record of its own"),
     "record-unknown": N_("Record made, but the CRM did not say which"),
     "query-unreadable": N_("Search could not be read"),
-    "query-on-placeholders": N_("Query sorts or computes by a protected field"),
     "query-renames": N_("Query gives a protected field another name"),
     # CRM
     "crm-down": N_("CRM did not answer"),

@@ -1,5 +1,6 @@
 """One door to all query languages: a text and the rule that covers it become a `Query`."""
 
+from policies.query.fetch import parse_fetch
 from policies.query.odata import parse_odata
 from policies.query.parsed import Query, QueryInvalid
 from policies.query.select import DIALECTS, parse_select
@@ -16,6 +17,8 @@ def parse(language: str, text: str, *, option: str = "", table: str = "") -> Que
     """
     if language in DIALECTS:
         return parse_select(text, language)
+    if language == "odata" and option.lower() == "fetchxml":
+        return parse_fetch(text)
     if language == "odata":
         return parse_odata(text, option, (table,))
     if language == "zoho":

@@ -6,6 +6,7 @@ of OData becomes a chain of `or`. Values are written as literals of the language
 
 from collections.abc import Callable, Mapping, Sequence
 
+from policies.query.fetch import fetch_edits, fetch_text
 from policies.query.parsed import Asked, Beginning, Compare, Operand, Query, Test, edited
 from policies.query.words import quoted
 
@@ -24,7 +25,9 @@ def rewritten(query: Query, answers: Answers, singles: Mapping[int, str]) -> str
     edits: list[Edit] = []
     for number, test in enumerate(query.tests):
         mine = {at: asked for (which, at), asked in answers.items() if which == number}
-        if any(one.parts for one in mine.values()):
+        if query.language == "fetchxml":
+            edits += fetch_edits(query.text, test, mine) if mine else ()
+        elif any(one.parts for one in mine.values()):
             edits.append((test.start, test.end, _composed(query, test, mine)))
         elif mine:
             edits += writer(query.text, test, mine)
@@ -37,7 +40,7 @@ def rewritten(query: Query, answers: Answers, singles: Mapping[int, str]) -> str
 
 def literal(language: str) -> Callable[[str], str]:
     """How a value is written in a language."""
-    return {"odata": odata_text, "zoho": zoho_text, "xoql": _unescaped}.get(language, quoted)
+    return {"odata": odata_text, "zoho": zoho_text, "xoql": _unescaped, "fetchxml": fetch_text}.get(language, quoted)
 
 
 def odata_text(value: str) -> str:

@@ -29,13 +29,15 @@ class Standing(StrEnum):
 class Table:
     """One object. columns: lower-case name → field; plain: patterns; relations: name → the object it leads to.
 
-    composed: columns that the CRM makes of others, first to last.
+    composed: columns that the CRM makes of others, first to last. sorted_as: plain columns that the CRM sorts by
+    another one's values (a look-up by the name it shows).
     """
 
     columns: Mapping[str, FieldSpec] = field(default_factory=dict)
     plain: tuple[str, ...] = ()
     relations: Mapping[str, str] = field(default_factory=dict)
     composed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    sorted_as: Mapping[str, FieldSpec] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,11 @@ class Tables:
         if name in table.relations or any(fnmatchcase(name, one) for one in table.plain):
             return Standing.PLAIN, None
         return Standing.UNKNOWN, None
+
+    def sorted_as(self, column: Column) -> FieldSpec | None:
+        """The field whose values order the rows when somebody sorts by a column that is plain otherwise."""
+        table = self._at((*column.table, *column.names[:-1]))
+        return table.sorted_as.get(column.names[-1].lower()) if table is not None and column.names else None
 
     def made_of(self, column: Column) -> list[tuple[str, FieldSpec]]:
         """The columns that make up another one, with their fields; none for a column of its own."""
@@ -105,7 +112,9 @@ def compile_tables(
         for key, names in composed.items():
             if any(one not in columns for one in (key, *(each.lower() for each in names))):
                 problems.append(f"table {name}: {key} and what it is composed of have to be columns")
-        table = Table(columns, plain, relations, composed)
+        as_field = {key: resolve(one, f"table {name}") for key, one in entry.get("sorted_as", {}).items()}
+        sorted_as = {key.lower(): spec for key, spec in as_field.items() if spec is not None}
+        table = Table(columns, plain, relations, composed, sorted_as)
         for each in (name, *entry.get("also", ())):
             if each.lower() in found:
                 problems.append(f"table {each} is declared twice")

@@ -5,6 +5,8 @@ import re
 from typing import Any
 from urllib.parse import quote
 
+from tests.hosted.composite import multipart
+from tests.hosted.fetched import fetched
 from tests.hosted.filters import condition
 from tests.hosted.rows import Unsupported
 from tests.hosted.service import Record, Reply, Request, Service, serving
@@ -12,6 +14,7 @@ from tests.hosted.service import Record, Reply, Request, Service, serving
 BASE = "/api/data/v9.2"
 FORMATTED = "@OData.Community.Display.V1.FormattedValue"
 PAGE = 4
+USERS = {login: f"00000000-0000-4000-9000-{number:012d}" for number, login in enumerate(("lin", "chen", "zhou"))}
 _SETS = {"contacts": "contactid", "accounts": "accountid", "leads": "leadid"}
 _PATH = re.compile(r"(\w+)(?:\((?:(\w+)='((?:[^']|'')*)'|([0-9a-f-]{36}))\))?\Z")
 _SINGLE = {"parentcustomerid_account": ("accounts", "_parentcustomerid_value")}
@@ -20,12 +23,16 @@ _SEVERAL = {"contact_customer_accounts": ("contacts", "_parentcustomerid_value",
 
 def dynamics() -> contextlib.AbstractContextManager[Service]:
     """A running Dataverse without records."""
-    return serving("dynamics", _answer)
+    return serving("dynamics", _answer, USERS)
 
 
 def _answer(service: Service, request: Request) -> Reply:
     if not request.headers.get("authorization", "").startswith("Bearer "):
         return _error(401, "0x80048306", "Authentication failed")
+    if request.path == f"{BASE}/WhoAmI":
+        return Reply(200, {"UserId": USERS.get(request.headers["authorization"].partition("-of-")[2], "")})
+    if request.path == f"{BASE}/$batch":
+        return multipart(request, lambda part: _answer(service, part))
     found = _PATH.match(request.path.removeprefix(BASE + "/"))
     if found is None or found[1] not in _SETS:
         return _error(404, "0x80060888", "Resource not found for the segment")
@@ -74,6 +81,12 @@ def _list(service: Service, request: Request, kind: str) -> Reply:
     asked = request.parameters
     rows = list(service.tables.get(kind, {}).values())
     try:
+        if "fetchXml" in asked:
+            accounts = service.tables.get("accounts", {})
+            found = fetched(
+                asked["fetchXml"], rows, lambda row, link: accounts.get(row.get(f"_{link.get('to')}_value", ""))
+            )
+            return Reply(200, {"@odata.context": f"{service.url}{BASE}/$metadata#{kind}", "value": found})
         if "$filter" in asked:
             holds = condition(asked["$filter"], lambda row, name: _value(service, row, name))
             rows = [one for one in rows if holds(one)]

@@ -89,6 +89,7 @@ def hubspot() -> contextlib.AbstractContextManager[Hosted]:
             record
             for record, row in contacts.rows.items()
             if any(all(_meets(row, clause) for clause in group["filters"]) for group in groups)
+            and any(asked.get("query", "") in value for value in row.values())
         ]
         return Reply({"total": len(rows), "results": [contacts.shown(record) for record in rows]})
 

@@ -3,8 +3,10 @@
 import contextlib
 import itertools
 from typing import Any
+from urllib.parse import parse_qs
 
 from tests.hosted.calls import Call, Hosted, Named, Reply, serving
+from tests.hosted.rows import Source, Unsupported, select
 
 OBJECTS = "/rest/data/v2.0/xobjects"
 
@@ -40,6 +42,22 @@ def neocrm() -> contextlib.AbstractContextManager[Hosted]:
             return done(None)
         return done({"id": int(record), **table[record]})
 
+    def query(text: str) -> Reply:
+        def listed(name: str) -> list[dict[str, Any]]:
+            return [{**row, "id": int(record)} for record, row in rows.get(name, {}).items()]
+
+        source = Source(listed, lambda _row, _name: None, lambda _row, _name: [])
+        try:
+            found = select(text, source)
+        except Unsupported as unread:
+            return Reply({"code": 300002, "msg": f"{unread} in {text}"})
+        return done({"count": len(found), "records": found})
+
+    def xoql(call: Call) -> Reply:
+        return query(parse_qs(call.body.decode())["xoql"][0])
+
+    server.route("POST", "/rest/data/v2.0/query/xoql", xoql)
+    server.route("GET", "/rest/data/v2/query", lambda call: query(call.query["q"][0]))
     server.route("POST", f"{OBJECTS}/([a-z]+)", create)
     for method in ("GET", "PATCH", "DELETE"):
         server.route(method, f"{OBJECTS}/([a-z]+)/([0-9]+)", one)

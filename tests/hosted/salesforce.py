@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Sequence
 
+from tests.hosted import composite
 from tests.hosted.rows import Source, Unsupported, select
 from tests.hosted.service import Record, Reply, Request, Service, serving
 
@@ -16,7 +17,7 @@ _CASES = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
 
 def salesforce() -> contextlib.AbstractContextManager[Service]:
     """A running Salesforce without records."""
-    return serving("salesforce", _answer)
+    return serving("salesforce", _answer, USERS)
 
 
 def full_id(short: str) -> str:
@@ -27,9 +28,15 @@ def full_id(short: str) -> str:
     return short + "".join(ends)
 
 
+USERS = {login: full_id(f"0055g00000{login}AA"[:15].ljust(15, "0")) for login in ("lin", "chen", "zhou")}
+
+
 def _answer(service: Service, request: Request) -> Reply:
     if not request.headers.get("authorization", "").startswith("Bearer "):
         return _error(401, "INVALID_SESSION_ID", "Session expired or invalid")
+    user = USERS.get(request.headers["authorization"].partition("-of-")[2], "")
+    if request.path == "/services/oauth2/userinfo":
+        return Reply(200, {"user_id": user, "preferred_username": f"{user}@example.com"})
     parts = request.path.removeprefix(BASE).strip("/").split("/")
     match parts:
         case ["query" | "queryAll"]:
@@ -47,6 +54,27 @@ def _answer(service: Service, request: Request) -> Reply:
             return Reply(204) if service.tables.get(kind, {}).pop(record, None) else _missing()
         case ["sobjects", kind, key, value] if request.method in ("GET", "PATCH"):
             return _by_key(service, request, kind, key, value)
+        case ["composite", *rest] if request.method in ("POST", "PATCH"):
+            return _several(service, request, rest)
+        case ["composite", "sobjects", kind] if request.method == "GET":
+            found = service.tables.get(kind, {})
+            return Reply(200, [found.get(one) for one in request.parameters["ids"].split(",")])
+    return _missing()
+
+
+def _several(service: Service, request: Request, rest: list[str]) -> Reply:
+    def answer(part: Request) -> Reply:
+        return _answer(service, part)
+
+    match rest:
+        case []:
+            return composite.salesforce_composite(request, answer)
+        case ["batch"]:
+            return composite.salesforce_batch(request, answer)
+        case ["tree", _]:
+            return composite.salesforce_tree(request, answer)
+        case ["sobjects"]:
+            return composite.salesforce_collection(request, answer)
     return _missing()
 
 

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import unquote, unquote_plus, urlsplit
 
@@ -33,7 +34,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the CRM answers; value None: no body."""
+    """What the CRM answers. value: bytes, or what becomes JSON; None: no body."""
 
     status: int
     value: Any = None
@@ -76,9 +77,9 @@ Answerer = Callable[[Service, Request], Reply]
 
 
 @contextlib.contextmanager
-def serving(profile: str, answer: Answerer) -> Iterator[Service]:
-    """A running hosted CRM on a free port of 127.0.0.1."""
-    service = Service(Named(profile))
+def serving(profile: str, answer: Answerer, user_ids: Fields = MappingProxyType({})) -> Iterator[Service]:
+    """A running hosted CRM on a free port of 127.0.0.1. user_ids: login → its key of that user."""
+    service = Service(Named(profile), user_ids=user_ids)
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -87,7 +88,7 @@ def serving(profile: str, answer: Answerer) -> Iterator[Service]:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
             service.arrived.append(f"{self.requestline}\n{self.headers}".encode() + body)
             reply = answer(service, _request(self.command, self.path, dict(self.headers.items()), body))
-            data = b"" if reply.value is None else json.dumps(reply.value, separators=(",", ":")).encode()
+            data = _encoded(reply.value)
             self.send_response(reply.status)
             for name, value in reply.headers.items():
                 self.send_header(name, value)
@@ -126,6 +127,12 @@ def serving(profile: str, answer: Answerer) -> Iterator[Service]:
         finally:
             server.shutdown()
             accepting.join()
+
+
+def _encoded(value: Any) -> bytes:
+    if value is None or isinstance(value, bytes):
+        return value or b""
+    return json.dumps(value, separators=(",", ":")).encode()
 
 
 def _request(method: str, target: str, headers: Mapping[str, str], body: bytes) -> Request:

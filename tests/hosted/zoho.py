@@ -5,10 +5,12 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from tests.hosted.composite import zoho_composite
 from tests.hosted.rows import Source, Unsupported, select
 from tests.hosted.service import Record, Reply, Request, Service, serving
 
 BASE = "/crm/v8"
+USERS = {login: f"41088800000001000{number}" for number, login in enumerate(("lin", "chen", "zhou"))}
 _LOOKUPS = {"Account_Name": "Accounts", "Contact_Name": "Contacts"}
 _TESTS: dict[str, Callable[[str, str], bool]] = {
     "equals": lambda value, given: value == given,
@@ -21,7 +23,7 @@ _TESTS: dict[str, Callable[[str, str], bool]] = {
 
 def zoho() -> contextlib.AbstractContextManager[Service]:
     """A running Zoho CRM without records."""
-    return serving("zoho", _answer)
+    return serving("zoho", _answer, USERS)
 
 
 def _answer(service: Service, request: Request) -> Reply:
@@ -29,6 +31,11 @@ def _answer(service: Service, request: Request) -> Reply:
         return _error(401, "INVALID_TOKEN", "invalid oauth token")
     parts = request.path.removeprefix(BASE).strip("/").split("/")
     match parts:
+        case ["__composite_requests"] if request.method == "POST":
+            return zoho_composite(request, lambda part: _answer(service, part))
+        case ["users"]:
+            user = USERS.get(request.headers["authorization"].partition("-of-")[2], "")
+            return Reply(200, {"users": [{"id": user, "email": "somebody.of.ours@example.com"}]})
         case ["coql"] if request.method == "POST":
             return _coql(service, request.json()["select_query"])
         case [module, "search"]:

@@ -31,13 +31,20 @@ ORDER = ColumnRule(Where.JSON, ("sort",), COLUMNS, ("id",), order=True)
 DOMAIN = ColumnRule(Where.JSON, ("domain",), COLUMNS, ("id",), whole=frozenset({"="}), clauses=True)
 
 
-def outcome(rule: ColumnRule, right: FieldRule, leaves: dict[tuple[str, ...], str], *, everything: bool = False) -> str:
+def outcome(
+    rule: ColumnRule,
+    right: FieldRule,
+    leaves: dict[tuple[str, ...], str],
+    *,
+    everything: bool = False,
+    clear: bool = False,
+) -> str:
     exchange = Exchange("x1", datetime(2026, 3, 1, tzinfo=UTC), Head("POST", "/", "/", "", "h", (), True, None))
     view = FieldView("v1", {("contact", "email"): right}, {}, sees_everything=everything)
     exchange.decision = Decision(True, "allowed", view)
     operation = Operation("contact.search", "contact", Action.SEARCH, columns=(rule,))
     try:
-        require_columns(exchange, operation, Where.JSON, leaves)
+        require_columns(exchange, operation, Where.JSON, leaves, clear=clear)
     except Refusal as refusal:
         return refusal.reason.id
     return "passes"
@@ -74,6 +81,9 @@ def test_filters(right: FieldRule, name: str, operator: str, expected: str) -> N
         (CLEAR, "note", "field-not-ordered"),
         (CLEAR, "custom", "field-not-ordered"),
         (HIDDEN, "id", "passes"),
+        (MASKED, "id:max(email)", "field-not-ordered"),
+        (MASKED, "id, total:count_distinct( email )", "field-not-ordered"),
+        (CLEAR, "email:month", "passes"),
     ],
 )
 def test_orders(right: FieldRule, text: str, expected: str) -> None:
@@ -83,6 +93,15 @@ def test_orders(right: FieldRule, text: str, expected: str) -> None:
 def test_who_sees_everything_may_name_any_column() -> None:
     assert outcome(ORDER, CLEAR, {("sort",): "note, custom"}, everything=True) == "passes"
     assert outcome(FILTER, CLEAR, clause("custom", "GT"), everything=True) == "passes"
+
+
+def test_texts_are_not_searched_for_parts_while_values_may_stand_in_clear() -> None:
+    assert outcome(FILTER, CLEAR, clause("note", "LIKE"), clear=True) == "search-while-clear"
+    assert outcome(FILTER, CLEAR, clause("note", "EQ"), clear=True) == "search-while-clear"
+    assert outcome(FILTER, CLEAR, clause("note", "SET"), clear=True) == "passes"
+    assert outcome(FILTER, CLEAR, clause("note", "LIKE")) == "passes"
+    assert outcome(FILTER, CLEAR, clause("note", "LIKE"), clear=True, everything=True) == "passes"
+    assert outcome(FILTER, MASKED, clause("email", "EQ"), clear=True) == "passes"
 
 
 def test_domains_in_prefix_form() -> None:

@@ -10,8 +10,8 @@ import pytest
 from gateway.database import Pool
 from gateway.inward import Inward
 from gateway.refusal import (
+    FIELD_NOT_ORDERED,
     FIELD_NOT_SEARCHABLE,
-    QUERY_ON_PLACEHOLDERS,
     QUERY_RENAMES,
     QUERY_UNREADABLE,
     SEARCH_TOO_WIDE,
@@ -55,7 +55,7 @@ async def entered(glue: Glue) -> list[dict[str, str]]:
     held = []
     for number, person in enumerate(PEOPLE):
         body = orjson.dumps(person)
-        exchange = glue.exchange("POST", f"{BASE}/sobjects/Contact", body=body, content_type=JSON)
+        exchange = glue.exchange("POST", f"{BASE}/sobjects/Contact", body=body, content_type=JSON, user="somebody")
         outgoing = await glue.protect(exchange, body, JSON)
         assert isinstance(outgoing.body, bytes)
         held.append(orjson.loads(outgoing.body))
@@ -143,20 +143,20 @@ async def test_masked_values_are_found_whole_only(sf: Glue) -> None:
 
 
 FORBIDDEN = (
-    ("sales", "SELECT Id FROM Contact ORDER BY Email", FIELD_NOT_SEARCHABLE),
-    ("masks", "SELECT Id FROM Contact ORDER BY Email", FIELD_NOT_SEARCHABLE),
-    ("phones", "SELECT Id FROM Contact ORDER BY Phone", QUERY_ON_PLACEHOLDERS),
-    ("phones", "SELECT Id FROM Contact ORDER BY LastName", FIELD_NOT_SEARCHABLE),
-    ("manager", "SELECT Id FROM Contact ORDER BY LastName", QUERY_ON_PLACEHOLDERS),
+    ("sales", "SELECT Id FROM Contact ORDER BY Email", FIELD_NOT_ORDERED),
+    ("masks", "SELECT Id FROM Contact ORDER BY Email", FIELD_NOT_ORDERED),
+    ("phones", "SELECT Id FROM Contact ORDER BY Phone", FIELD_NOT_ORDERED),
+    ("phones", "SELECT Id FROM Contact ORDER BY LastName", FIELD_NOT_ORDERED),
+    ("manager", "SELECT Id FROM Contact ORDER BY LastName", FIELD_NOT_ORDERED),
     ("phones", "SELECT Id FROM Contact WHERE Email = 'a'", FIELD_NOT_SEARCHABLE),
     ("phones", "SELECT Id FROM Contact WHERE Email = null", FIELD_NOT_SEARCHABLE),
-    ("phones", "SELECT Id FROM Contact WHERE Account.Fax > '1'", QUERY_ON_PLACEHOLDERS),
-    ("masks", "SELECT Email, COUNT(Id) FROM Contact GROUP BY Email", FIELD_NOT_SEARCHABLE),
-    ("masks", "SELECT COUNT(Email) FROM Contact", FIELD_NOT_SEARCHABLE),
-    ("phones", "SELECT MAX(Phone) FROM Contact", QUERY_ON_PLACEHOLDERS),
-    ("manager", "SELECT LastName, COUNT(Id) FROM Contact GROUP BY LastName", QUERY_ON_PLACEHOLDERS),
-    ("manager", "SELECT COUNT_DISTINCT(LastName) FROM Contact", QUERY_ON_PLACEHOLDERS),
-    ("manager", "SELECT toLabel(Email) FROM Contact", QUERY_ON_PLACEHOLDERS),
+    ("phones", "SELECT Id FROM Contact WHERE Account.Fax > '1'", FIELD_NOT_ORDERED),
+    ("masks", "SELECT Email, COUNT(Id) FROM Contact GROUP BY Email", FIELD_NOT_ORDERED),
+    ("masks", "SELECT COUNT(Email) FROM Contact", FIELD_NOT_ORDERED),
+    ("phones", "SELECT MAX(Phone) FROM Contact", FIELD_NOT_ORDERED),
+    ("manager", "SELECT LastName, COUNT(Id) FROM Contact GROUP BY LastName", FIELD_NOT_ORDERED),
+    ("manager", "SELECT COUNT_DISTINCT(LastName) FROM Contact", FIELD_NOT_ORDERED),
+    ("manager", "SELECT toLabel(Email) FROM Contact", FIELD_NOT_ORDERED),
     ("sales", "SELECT Id FROM Contact WHERE Secret__c = 'a'", FIELD_NOT_SEARCHABLE),
     ("sales", "SELECT MIN(Secret__c) FROM Contact", FIELD_NOT_SEARCHABLE),
     ("sales", "SELECT Id FROM Contact ORDER BY Description", FIELD_NOT_SEARCHABLE),
@@ -166,8 +166,8 @@ FORBIDDEN = (
     ("sales", "SELECT AccountId Id FROM Contact", QUERY_RENAMES),
     ("sales", "SELECT AccountId email FROM Contact", QUERY_RENAMES),
     ("sales", "SELECT Secret__c a FROM Contact", FIELD_NOT_SEARCHABLE),
-    ("sales", "SELECT Name, (SELECT Id FROM Contacts WHERE Phone > '1') FROM Account", FIELD_NOT_SEARCHABLE),
-    ("sales", "SELECT Id FROM Account WHERE Id IN (SELECT Email FROM Contact)", FIELD_NOT_SEARCHABLE),
+    ("sales", "SELECT Name, (SELECT Id FROM Contacts WHERE Phone > '1') FROM Account", FIELD_NOT_ORDERED),
+    ("sales", "SELECT Id FROM Account WHERE Id IN (SELECT Email FROM Contact)", FIELD_NOT_ORDERED),
     ("manager", "SELECT Account.Name FROM Contact Account", QUERY_UNREADABLE),
     ("manager", "SELECT Id FROM Contact WHERE Email = :a", QUERY_UNREADABLE),
 )

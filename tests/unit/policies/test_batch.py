@@ -74,15 +74,15 @@ def test_only_plain_words_fill_an_address(kind: Any) -> None:
 
 def test_an_answer_that_does_not_tell_all_parts_tells_none() -> None:
     told = {"responses": [{"code": 201, "body": {"id": 1}}, {"code": "x"}]}
-    assert results(COMPOSITE, told, 2) == [(201, {"id": 1}), (500, None)]
-    assert results(COMPOSITE, told, 3) == []
-    assert results(COMPOSITE, None, 1) == []
-    assert results(TREE, {"results": [{"id": 1}]}, 1) == []
+    assert results(COMPOSITE, told, ["", ""]) == [(201, {"id": 1}), (500, None)]
+    assert results(COMPOSITE, told, [""] * 3) == []
+    assert results(COMPOSITE, None, [""]) == []
+    assert results(TREE, {"results": [{"id": 1}]}, [""]) == []
 
 
 def test_a_truth_value_as_status() -> None:
     rule = compile_batch({"kind": "json", "url": "/a", "answer": {"parts": "", "status": "/success"}})
-    assert [status for status, _ in results(rule, [{"success": True}, {"success": False}], 2)] == [200, 400]
+    assert [status for status, _ in results(rule, [{"success": True}, {"success": False}], ["", ""])] == [200, 400]
 
 
 SALESFORCE = {
@@ -108,14 +108,70 @@ def test_the_documented_shapes_of_salesforce() -> None:
     requests = [{"method": "PATCH", "url": "v60.0/sobjects/Contact/003", "richInput": {"Email": "a"}}]
     (one,) = split(rules["batch"], {"batchRequests": requests}, {})
     assert (one.url, one.place) == ("/services/data/v60.0/sobjects/Contact/003", ("batchRequests", "0", "richInput"))
-    assert results(rules["batch"], {"results": [{"statusCode": 204, "result": None}]}, 1) == [(204, None)]
+    assert results(rules["batch"], {"results": [{"statusCode": 204, "result": None}]}, [""]) == [(204, None)]
     record = {"attributes": {"type": "Contact"}, "id": "003000000000001AAA", "Email": "a"}
     (made,) = split(rules["create"], {"records": [record]}, {"version": "v60.0"})
     assert (made.method, made.url, made.value) == ("POST", "/services/data/v60.0/sobjects/Contact", record)
     (changed,) = split(rules["update"], {"records": [record]}, {"version": "v60.0"})
     assert (changed.method, changed.url) == ("PATCH", "/services/data/v60.0/sobjects/Contact/003000000000001AAA")
     answer = [{"id": "003", "success": True}, {"success": False, "errors": []}]
-    assert results(rules["create"], answer, 2) == [(200, answer[0]), (400, answer[1])]
+    assert results(rules["create"], answer, ["", ""]) == [(200, answer[0]), (400, answer[1])]
+
+
+LABELLED = compile_batch(
+    {
+        "kind": "json", "parts": "/records", "url": "/api/{/attributes/type}", "nested": "records",
+        "label": "/attributes/referenceId", "answer": {"parts": "/results", "label": "/referenceId"},
+    }
+)  # fmt: skip
+
+
+def test_labels_tell_which_answer_is_whose_whatever_their_order() -> None:
+    told = {"results": [{"referenceId": "b", "id": 2}, {"referenceId": "a", "id": 1}]}
+    assert [one["id"] for _, one in results(LABELLED, told, ["a", "b"])] == [1, 2]
+    below = {"records": [{"attributes": {"type": "x", "referenceId": "b"}}]}
+    document = {"records": [{"attributes": {"type": "x", "referenceId": "a"}, "inner": below}]}
+    assert [one.label for one in split(LABELLED, document, {})] == ["a", "b"]
+    assert results(LABELLED, told, ["a", "a"]) == []
+    assert results(LABELLED, told, ["a", "c"]) == []
+    assert results(LABELLED, {"results": [{"referenceId": "a"}, "b"]}, ["a", "b"]) == []
+
+
+PARAMETERS = compile_batch(
+    {
+        "kind": "json", "parts": "/list", "method": {"at": "/method"}, "url": {"at": "/uri"}, "params": "/params",
+        "body": "/body", "reference": r"@\{[^{}]*\}",
+    }
+)  # fmt: skip
+
+
+def test_parameters_of_a_part_are_its_query() -> None:
+    given = {"method": "GET", "uri": "/a", "params": {"email": "a@b.example", "page": 2}}
+    (one,) = split(PARAMETERS, {"list": [given]}, {})
+    assert (one.url, one.params_at) == ("/a?email=a%40b.example&page=2", ("list", "0", "params"))
+    (none,) = split(PARAMETERS, {"list": [{**given, "params": {}}]}, {})
+    assert (none.url, none.params_at) == ("/a", None)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"params": ["x"]}, {"params": {"x": ["y"]}}, {"params": {"x": True}}, {"params": {"x": None}},
+        {"params": {"x": "@{1:$.id}"}}, {"params": {"x": "y"}, "uri": "/a?z=1"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_parameters_that_are_not_plain_are_refused(more: dict[str, Any]) -> None:
+    with pytest.raises(BatchUnreadable):
+        split(PARAMETERS, {"list": [{"method": "GET", "uri": "/a", **more}]}, {})
+
+
+@pytest.mark.parametrize(
+    "part", [{"uri": "/a", "URI": "/b"}, {"uri": "/a", "body": {"id": 1, "Id": 2}}], ids=["part", "member"]
+)
+def test_a_member_in_two_spellings_is_refused(part: dict[str, Any]) -> None:
+    with pytest.raises(BatchUnreadable):
+        split(PARAMETERS, {"list": [{"method": "GET", **part}]}, {})
 
 
 def test_places() -> None:

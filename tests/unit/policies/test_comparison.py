@@ -143,3 +143,22 @@ def test_hostile_leaves_never_raise(by: By, leaves: dict[tuple[str, ...], str]) 
         ("*",), by, Where.QUERY, ("q",), {**COLUMNS, "": (PHONE,)}, column=("field", "name"), comparison=("1",)
     )
     found(one, leaves)
+
+
+@pytest.mark.parametrize(
+    ("name", "operation", "where", "path"),
+    [
+        ("hubspot", "contact.search", Where.JSON, ("query",)),
+        ("hubspot", "contact.box", Where.QUERY, ("q",)),
+        ("zoho", "contact.search", Where.QUERY, ("word",)),
+        ("odoo", "partner.find", Where.JSON, ("params", "args", "0")),
+        ("odoo", "lead.find", Where.JSON, ("params", "kwargs", "name")),
+        ("odoo", "partner.find", Where.JSON, ("name",)),
+    ],
+)
+def test_boxes_of_hosted_crms_look_for_parts(name: str, operation: str, where: Where, path: tuple[str, ...]) -> None:
+    profile = load_profile(name)
+    (found,) = find(profile.comparisons, operation, where, {path: "138"})
+    assert (found.comparison, found.text) == (PART, "138")
+    assert found.fields
+    assert not list(find(profile.comparisons, "contact.create", where, {path: "138"}))

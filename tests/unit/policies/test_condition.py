@@ -86,7 +86,8 @@ def test_what_two_readers_could_read_differently_is_unreadable(body: bytes, cont
         holds({"json": {"/a": None}}, asked(body, content_type=content_type))
 
 
-def test_a_parameter_given_twice_is_unreadable_and_others_do_not_matter() -> None:
+def test_a_parameter_that_says_two_things_is_unreadable_and_others_do_not_matter() -> None:
+    assert holds({"query": {"key": "email"}}, asked(query="key=email&key=email"))
     assert holds({"query": {"key": "email"}}, asked(query="x=1&x=2&key=email"))
     with pytest.raises(Unreadable):
         holds({"query": {"key": "email"}}, asked(query="key=email&key=phone"))
@@ -94,7 +95,13 @@ def test_a_parameter_given_twice_is_unreadable_and_others_do_not_matter() -> Non
         holds({"query": {"key": "email"}}, asked(query="key=%ff"))
 
 
+def test_an_empty_body_has_no_form_field() -> None:
+    assert not holds({"form": {"action": "export"}}, asked(b"", content_type=FORM))
+    assert holds({"form": {"action": None}}, asked(b""))
+
+
 def test_form_fields_count_only_in_a_form() -> None:
+    assert holds({"form": {"action": "delete"}}, asked(b"x=1&action=delete&action=delete", content_type=FORM))
     assert holds({"form": {"xoql": "*"}}, asked(b"xoql=select+1", content_type=FORM))
     for body, kind in ((b"xoql=1&xoql=2", FORM), (b"xoql=1", JSON)):
         with pytest.raises(Unreadable):
