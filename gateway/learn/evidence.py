@@ -14,6 +14,7 @@ MOST_PLACES, MOST_ROUTES, MOST_COPIES = 6000, 2000, 4000
 # Where a place is: parts of requests, of answers, of a call.
 QUERY, FORM, JSON_IN, RPC_IN, DOMAIN = "query", "form", "json", "rpc", "domain"
 SHOWN, CELL, COLUMN, LINK, JSON_OUT, RPC_OUT = "shown", "cell", "column", "link", "json_out", "rpc_out"
+SELECTED = "selected"  # what a form that was shown had chosen
 
 Place = tuple[str, str, str]
 """(where, route or call, name): the name of a field, a path of JSON keys with dots, a CSS selector, a column."""
@@ -79,7 +80,8 @@ class Call:
 
 @dataclass(slots=True)
 class Evidence:
-    """All of it. forms: "METHOD template" → name → control; copies: two places → values that stood in both."""
+    """All of it. forms: "METHOD template" → name → control; copies: two places → values that stood in both; owners: place of
+    something called an owner, and "own" or "other" → how often it named who was at work, or somebody else."""
 
     exchanges: int = 0
     dropped: int = 0
@@ -88,6 +90,7 @@ class Evidence:
     forms: dict[str, dict[str, Control]] = field(default_factory=dict)
     calls: dict[str, Call] = field(default_factory=dict)
     copies: Counter[tuple[Place, Place]] = field(default_factory=Counter)
+    owners: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
 
     def place(self, where: str, route: str, name: str) -> Stat | None:
         """The statistics of a place, None when there are too many places already."""
@@ -124,6 +127,7 @@ class Evidence:
             here.results.update(call.results)
             here.operators.update(call.operators)
         self.copies.update(other.copies)
+        self.owners.update(other.owners)
 
     def plain(self) -> dict[str, Any]:
         """As JSON."""
@@ -137,6 +141,7 @@ class Evidence:
             "calls": {name: [c.count, c.failed, c.secret, dict(c.ids), dict(c.results), dict(c.operators)]
                       for name, c in self.calls.items()},
             "copies": [[*one, *other, count] for (one, other), count in self.copies.most_common(MOST_COPIES)],
+            "owners": [[*place, count] for place, count in self.owners.items()],
         }  # fmt: skip
 
     @classmethod
@@ -153,4 +158,5 @@ class Evidence:
             for name, (count, failed, secret, ids, results, operators) in plain["calls"].items()
         }
         found.copies = Counter({((a, b, c), (d, e, f)): count for a, b, c, d, e, f, count in plain["copies"]})
+        found.owners = Counter({(w, r, n, whose): count for w, r, n, whose, count in plain.get("owners", ())})
         return found

@@ -55,6 +55,9 @@ def guess(name: str, labels: Sequence[str], stat: Stat, told: str = "", control:
     return _settled(stat, votes, reasons, share)
 
 
+_REFERRING = frozenset({"name", "address", "text", UNSURE})
+
+
 def _settled(stat: Stat, votes: dict[str, float], reasons: dict[str, list[str]], share: float) -> Guess:
     recognised = [kind for kind in stat.kinds if kind in votes]
     if len(recognised) > 1 and not (set(votes) & {"text"}):
@@ -62,6 +65,8 @@ def _settled(stat: Stat, votes: dict[str, float], reasons: dict[str, list[str]],
         return Guess(MIXED, min(MOST, max(votes[kind] for kind in recognised)), why)
     if recognised and share < 0.6 and "name" not in votes and "text" not in votes and stat.shapes[WORDS]:
         return Guess(MIXED, 0.6, [f"recognised in part only ({share:.0%})"])
+    if stat.refers and set(votes) <= _REFERRING:
+        return Guess("plain", 0.6, ["numbers of records"])
     if not votes:
         if stat.shapes[LONG_TEXT]:
             return Guess("text", 0.5, ["long text"])

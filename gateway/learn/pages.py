@@ -26,11 +26,13 @@ class Shown(NamedTuple):
 
 
 class Form(NamedTuple):
-    """A form. key: "METHOD template"; controls by name; values: what stands in the typed ones; whole: multipart."""
+    """A form. key: "METHOD template"; controls by name; values: what stands in the typed ones; chosen: the
+    option that each list of them has chosen."""
 
     key: str
     controls: dict[str, Control]
     values: dict[str, str]
+    chosen: dict[str, str]
 
 
 class Link(NamedTuple):
@@ -58,6 +60,7 @@ def forms_of(tree: LexborHTMLParser, path: str) -> Iterator[Form]:
         method = (form.attributes.get("method") or "get").upper()
         controls: dict[str, Control] = {}
         values: dict[str, str] = {}
+        chosen: dict[str, str] = {}
         for node in form.css(_CONTROLS):
             name = node.attributes.get("name") or ""
             if not name or len(name) > 120:
@@ -68,10 +71,12 @@ def forms_of(tree: LexborHTMLParser, path: str) -> Iterator[Form]:
             controls[name] = Control(kind, label, int(longest) if longest.isdecimal() else 0)
             if kind == "textarea":
                 values[name] = node.text(deep=True)
+            elif kind == "select" and (picked := node.css_first("option[selected]")) is not None:
+                chosen[name] = picked.attributes.get("value") or ""
             elif kind in ("text", "email", "tel", "search", "url"):
                 values[name] = node.attributes.get("value") or ""
         if controls:
-            yield Form(f"{method} {template_of(action)}", controls, values)
+            yield Form(f"{method} {template_of(action)}", controls, values, chosen)
 
 
 def _label(text: str) -> str:

@@ -82,7 +82,7 @@ def _action(found: Found, evidence: Evidence) -> str:
     verb = verb_of(found.template)
     if verb in ("login", "logout"):
         return verb
-    if found.route.answers["secret"] or _has_password(found, evidence):
+    if found.route.answers["secret"] or sets_password(found, evidence) or gives_credential(found.route):
         return "login" if found.method == "POST" and verb not in ("create", "update") else "update"
     if found.method == "GET":
         return _reading(found, verb, evidence)
@@ -112,8 +112,14 @@ def _reading(found: Found, verb: str | None, evidence: Evidence) -> str:
     return "list"
 
 
-def _has_password(found: Found, evidence: Evidence) -> bool:
-    return any(
+def gives_credential(route: Route) -> bool:
+    """Whether an answer of the route held what later requests carried as their credential."""
+    return any(note.startswith("token|") for note in route.answers)
+
+
+def sets_password(found: Found, evidence: Evidence) -> bool:
+    """Whether requests of a route, or a form that was shown for it, have a password in them."""
+    return found.route.answers["secret"] > 0 or any(
         control.type == "password" for source in found.sources for control in evidence.forms.get(source, {}).values()
     )
 

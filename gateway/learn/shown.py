@@ -10,6 +10,7 @@ from typing import Any
 from gateway.learn.evidence import CELL, COLUMN, FORM, JSON_IN, JSON_OUT, LINK, RPC_IN, SHOWN, Evidence, Place
 from gateway.learn.naming import entity_of, path_of, verb_of
 from gateway.learn.proposal import Field
+from gateway.learn.route import names_record
 from gateway.learn.vocabulary import vocabulary
 
 _WRITTEN = (FORM, SHOWN, JSON_IN, RPC_IN)
@@ -102,11 +103,29 @@ def record_pages(evidence: Evidence, entities: set[str], taken: set[str]) -> dic
     """Templates of pages about one record → its entity. taken: templates that were answered."""
     found = {}
     for where, template, _ in evidence.places:
-        if where == LINK and template.endswith("/{n}") and f"GET {template}" in taken and verb_of(template) is None:
+        if where == LINK and is_record_page(template) and f"GET {template}" in taken:
             entity, path = entity_of(template), path_of(template, names_record=True)
             if entity in entities and path is not None:
                 found[path] = entity
     return dict(sorted(found.items()))
+
+
+def is_record_page(template: str) -> bool:
+    """Whether a page is about one record: its address ends in an id, or in one and a word for looking or editing."""
+    before, _, last = template.rpartition("/")
+    if last.startswith("{"):
+        return names_record(f"/{last}") and verb_of(template) is None
+    return verb_of(f"/{last}") in ("read", "update") and names_record("/" + before.rpartition("/")[2])
+
+
+def named_cells(places: dict[str, Any]) -> dict[str, str]:
+    """The names that pages give columns of a table → field, out of `places`."""
+    found = {}
+    for each in places.get("cells", ()):
+        for selector, field in each["fields"].items():
+            for name in re.findall(r"=([\w-]+)\]", selector):
+                found[name] = field
+    return found
 
 
 def column_labels(evidence: Evidence, fields: list[Field], sources: dict[Place, Field]) -> None:

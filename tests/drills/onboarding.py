@@ -20,19 +20,18 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from gateway.demo.browser import forms
-from gateway.demo.driver import CremeDriver, TrytonDriver
 from gateway.demo.people import Organisation, Person, make_organisations, make_people
 from gateway.learn.proposal import MOST_DECISIONS
 from tests.drills import leak
-from tests.drills.crawl import walk_creme, walk_tryton
-from tests.drills.seek import Sought
+from tests.drills.onboarding_session import worked
 from tests.drills.stack import Stack, installed
-from tests.real.servers import creme, tryton
+from tests.real.servers import SERVERS
 
 # What was entered while nothing was declared stands in the CRM in clear.
 UNKNOWN = '[tenant.main]\nprofile = "generic"\nmigrated = false'
 SEED = 20261128
+# Where a CRM describes its own interface, for who knows its manual.
+DOCUMENTS = {"bottle": "/schema/?format=json"}
 
 
 @dataclass(slots=True)
@@ -65,32 +64,14 @@ def command(stack: Stack, *words: str | Path) -> subprocess.CompletedProcess[str
     return subprocess.run(line, capture_output=True, text=True, timeout=300, check=False)
 
 
-def worked(stack: Stack, people: list[Person], firms: list[Organisation], pages: int) -> leak.Seeded:
-    """What somebody does in the minutes of watching; names and addresses that are in the CRM in clear since then."""
-    driver = stack.at_work("manager")
-    records: list[tuple[str, str]] = []
-    for person in people:
-        records.append(("contact", driver.add_person(leak.with_everything(person, "Nobody Inparticular"))))
-    for firm in firms:
-        records.append(("organisation", driver.add_organisation(firm)))
-    clear = [value for person in people for value in (person.full_name, person.last_name, person.phone, person.email)]
-    if isinstance(driver, CremeDriver):
-        for entity, record in records:
-            page = driver.browser.get(f"/persons/{entity}/edit/{record}").expect(200)
-            mark = "last_name" if entity == "contact" else "name"
-            index = next(at for at, form in enumerate(forms(page)) if mark in dict(form.fields))
-            driver.browser.submit(page, {"description": "seen again"}, index, follow=False)
-        walk_creme(driver.browser, records, clear, pages, lambda _answer: None)
-    else:
-        assert isinstance(driver, TrytonDriver)
-        names = [*(person.full_name for person in people), *(firm.name for firm in firms)]
-        for (_, record), name in zip(records, names, strict=True):
-            driver.call("model.party.party.write", [[int(record)], {"name": name}, {}])
-        walk_tryton(driver, clear, pages, lambda _answer: None)
-    driver.browser.close()
-    named = [(one.full_name, one.address) for one in people] + [(one.name, one.address) for one in firms]
-    sought = [Sought(name, "name", "manager") for name, _ in named]
-    return leak.Seeded(sought + [Sought(address, "address", "manager") for _, address in named], records)
+def described(stack: Stack) -> Path | None:
+    """What the CRM says of its own interface, as the administrator reads it from it; None for one that says nothing."""
+    address = DOCUMENTS.get(stack.crm.crm.name)
+    if address is None:
+        return None
+    file = stack.home.folder / "described.json"
+    file.write_bytes(stack.direct("manager").browser.get(address).expect(200).body)
+    return file
 
 
 def settled(stack: Stack) -> dict[str, Any]:
@@ -110,7 +91,9 @@ def onboard(
 ) -> tuple[Onboarding, leak.Seeded]:
     """Watch, propose, accept, and run with the learnt profile; what was entered meanwhile."""
     found, began = Onboarding(name), time.monotonic()
-    started = command(stack, "learn", "start", "--minutes", "60")  # a loaded machine may need more than ten
+    document = described(stack)
+    about = ("--document", document) if document is not None else ()
+    started = command(stack, "learn", "start", "--minutes", "60", *about)  # a loaded machine may need more than ten
     assert started.returncode == 0, started.stderr
     time.sleep(2.5)  # every process has noticed within a second
     entered = worked(stack, *session, pages)
@@ -156,7 +139,7 @@ def drill(
     own = make_organisations(random.Random(SEED), 12, apart_from=[*persons, *others])
     taken = {one.name for one in firms} | {one.address for one in firms}
     session = (others, [one for one in own if one.name not in taken and one.address not in taken][:2])
-    with creme() if name == "creme" else tryton() as server, installed(server, UNKNOWN) as stack:
+    with SERVERS[name]() as server, installed(server, UNKNOWN) as stack:
         found, entered = onboard(name, stack, session, pages)
         if keep is not None:
             (keep / f"{name}-learnt.yaml").write_text(found.profile.read_text())
@@ -211,7 +194,7 @@ def report(console: Console, found: Onboarding) -> None:
 def main() -> int:
     """Run it; 1 when anything leaked, too much was asked, or the control saw nothing."""
     parser = argparse.ArgumentParser(prog="make onboarding", description=__doc__)
-    parser.add_argument("--crm", choices=("creme", "tryton", "both"), default="both")
+    parser.add_argument("--crm", choices=(*SERVERS, "all"), default="all")
     parser.add_argument("--people", type=int, default=40)
     parser.add_argument("--organisations", type=int, default=6)
     parser.add_argument("--pages", type=int, default=600, help="pages walked at most, per role")
@@ -219,7 +202,7 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="folder for the learnt profiles")
     given = parser.parse_args()
     console, bad = Console(highlight=False, width=150), 0
-    for name in ("creme", "tryton") if given.crm == "both" else (given.crm,):
+    for name in tuple(SERVERS) if given.crm == "all" else (given.crm,):
         found = drill(name, given.people, given.organisations, given.pages, given.session, given.keep, thorough=True)
         report(console, found)
         assert found.control is not None
