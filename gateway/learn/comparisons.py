@@ -22,7 +22,7 @@ def comparisons_of(
     columns: dict[str, list[str]] = {}
     for one in fields:
         for name in (one.source, one.name):
-            if name and one.id not in columns.setdefault(name, []):
+            if name and "*" not in name and one.id not in columns.setdefault(name, []):
                 columns[name].append(one.id)
     for name, field in cells.items():
         if field not in columns.setdefault(name, []):
@@ -40,10 +40,11 @@ def comparisons_of(
 
 def _orders(named: Mapping[str, Any], everything: list[str]) -> list[dict[str, Any]]:
     numbered = {str(number): everything for number in range(NUMBERED)}
+    columns = {**named, **numbered}  # one object: the file names it once
     found = []
     for parameter in sorted(vocabulary().orders):
         rule = {"pages": _EVERYWHERE, "by": "order", "where": "query", "select": parameter}
-        found.append({**rule, "columns": {**named, **numbered}})
+        found.append({**rule, "columns": columns})
         found.append({**rule, "split": ".", "columns": numbered})
     return found
 

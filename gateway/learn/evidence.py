@@ -80,8 +80,11 @@ class Call:
 
 @dataclass(slots=True)
 class Evidence:
-    """All of it. forms: "METHOD template" → name → control; copies: two places → values that stood in both; owners: place of
-    something called an owner, and "own" or "other" → how often it named who was at work, or somebody else."""
+    """All of it. forms: "METHOD template" → name → control; copies: two places → values that stood in both.
+
+    owners: place of something called an owner, and "own" or "other" → how often it named who was at work, or somebody
+    else; constant: template up to a number that is part of most addresses → the number, "" where there are several.
+    """
 
     exchanges: int = 0
     dropped: int = 0
@@ -91,6 +94,7 @@ class Evidence:
     calls: dict[str, Call] = field(default_factory=dict)
     copies: Counter[tuple[Place, Place]] = field(default_factory=Counter)
     owners: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
+    constant: dict[str, str] = field(default_factory=dict)
 
     def place(self, where: str, route: str, name: str) -> Stat | None:
         """The statistics of a place, None when there are too many places already."""
@@ -128,6 +132,8 @@ class Evidence:
             here.operators.update(call.operators)
         self.copies.update(other.copies)
         self.owners.update(other.owners)
+        for place, text in other.constant.items():
+            self.constant[place] = text if self.constant.get(place, text) == text else ""
 
     def plain(self) -> dict[str, Any]:
         """As JSON."""
@@ -141,6 +147,7 @@ class Evidence:
             "calls": {name: [c.count, c.failed, c.secret, dict(c.ids), dict(c.results), dict(c.operators)]
                       for name, c in self.calls.items()},
             "copies": [[*one, *other, count] for (one, other), count in self.copies.most_common(MOST_COPIES)],
+            "constant": dict(self.constant),
             "owners": [[*place, count] for place, count in self.owners.items()],
         }  # fmt: skip
 
@@ -158,5 +165,6 @@ class Evidence:
             for name, (count, failed, secret, ids, results, operators) in plain["calls"].items()
         }
         found.copies = Counter({((a, b, c), (d, e, f)): count for a, b, c, d, e, f, count in plain["copies"]})
+        found.constant = dict(plain.get("constant", {}))
         found.owners = Counter({(w, r, n, whose): count for w, r, n, whose, count in plain.get("owners", ())})
         return found

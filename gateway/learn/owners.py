@@ -14,6 +14,7 @@ from gateway.learn.evidence import FORM, JSON_IN, JSON_OUT, SELECTED, Evidence
 from gateway.learn.naming import path_of
 from gateway.learn.proposal import Decision
 from gateway.learn.routes import Found
+from gateway.learn.value import ID, NUMBER
 from gateway.learn.vocabulary import vocabulary
 
 _INNER = ("id", "pk", "uuid")
@@ -72,11 +73,44 @@ def owners_of(evidence: Evidence, routes: Sequence[Found], entities: frozenset[s
     )  # fmt: skip
     if choices.get(asked) != "yes":
         return Owners()
+    through = _through(evidence, routes, entities - set(chosen), frozenset(posted), choices)
     back = [one for entity in sorted(chosen) for one in _read_back(evidence, routes, entity, shown.get(entity, {}))]
     if posted:
         fields = sorted({name for names in posted.values() for name in names})
-        return Owners({"source": "form", "fields": fields, "entities": sorted(posted)}, back)
+        owner: dict[str, Any] = {"source": "form", "fields": fields, "entities": sorted({*posted, *through})}
+        return Owners(owner | ({"through": through} if through else {}), back)
     return Owners({"source": "actor", "entities": sorted(shown)}, back)
+
+
+def _through(
+    evidence: Evidence, routes: Sequence[Found], entities: frozenset[str], owned: frozenset[str], choices: Choices
+) -> dict[str, dict[str, str]]:
+    """Entity without an owner of its own → the field of its creates that names a record which has one."""
+    found = {}
+    for entity in sorted(entities):
+        sources = {
+            source for one in routes if one.entity == entity and one.action == "create" for source in one.sources
+        }
+        names = sorted(
+            name for (where, route, name), stat in evidence.places.items()
+            if where == FORM and route in sources and name in owned
+            and stat.shapes[NUMBER] + stat.shapes[ID] == stat.seen > 0
+        )  # fmt: skip
+        if names:
+            found[entity] = {"field": names[0], "entity": names[0]}
+    if not found:
+        return {}
+    facts = ", ".join(f"{entity}: {one['field']}" for entity, one in found.items())
+    asked = Decision(
+        "owners-through",
+        f"Records without an owner of their own name another record: {facts}. Do they belong to whom that one belongs?",
+        {"no": "no: they belong to nobody", "yes": "yes: its owner is theirs"},
+        "no",
+        2.94,
+        tuple(facts.split(", ")),
+        {"fields": facts},
+    )
+    return found if choices.get(asked) == "yes" else {}
 
 
 def _words(chosen: Any) -> str:

@@ -13,6 +13,8 @@ from gateway.learn.vocabulary import vocabulary
 
 _NAMING = ("name", "data-key", "data-field", "data-name", "data-column", "data-attr", "headers", "itemprop")
 _PLAIN = re.compile(r"[A-Za-z][\w-]{0,60}")
+# How libraries of tables and forms mark the element of a column: `field-email`, `column-get_full_name`.
+_COLUMN = re.compile(r"(?:field|column|col|cell)[-_](?:(?:the|get|display|show)[-_])?([A-Za-z][\w-]*)")
 _SKIPPED = frozenset({"script", "style", "option", "noscript", "template", "svg", "title"})
 _CONTROLS = "input, textarea, select"
 MOST_NODES, MOST_TEXT = 6000, 400
@@ -138,7 +140,8 @@ def _naming(node: Any) -> str:
             return f"[{attribute}={value}]"
     for name in (node.attributes.get("class") or "").split():
         if _PLAIN.fullmatch(name) and name.isascii():
-            found = vocabulary().meaning(name)
+            column = _COLUMN.fullmatch(name)
+            found = vocabulary().meaning(column[1] if column else name)
             if found is not None and found.weight > 0.8 and found.kind in ("name", "email", "phone", "address"):
                 return f".{name}"
     return ""

@@ -12,6 +12,7 @@ from gateway.learn import shown, sign_in
 from gateway.learn.calls import Calls, calls_of
 from gateway.learn.choices import Choices
 from gateway.learn.comparisons import comparisons_of
+from gateway.learn.constant import written_out
 from gateway.learn.document import Document
 from gateway.learn.evidence import FORM, JSON_IN, QUERY, RPC_IN, SHOWN, Evidence, Place
 from gateway.learn.fields import RuleSet, decided, from_forms
@@ -49,7 +50,7 @@ class _Parts:
 
 def propose(name: str, evidence: Evidence, document: Document, answers: Mapping[str, str]) -> Proposal:
     """The proposed profile. name: of the profile; answers: decision → what was chosen."""
-    choices = Choices(answers)
+    choices, evidence = Choices(answers), written_out(evidence)
     routes, refused = classified(evidence, document, choices)
     parts = _Parts()
     parts.staff = staff_of(evidence, routes, choices)
@@ -321,6 +322,11 @@ def _source(name: str, evidence: Evidence, routes: list[Found], parts: _Parts, c
         source["rpc"] = {key: value for key, value in calls.rpc.items() if value or key != "calls"}
     if parts.owners.owner:
         source["owner"] = parts.owners.owner
+        if shape == "uuid":
+            source["global_record_ids"] = True
+    derived = shown.derived_keys(evidence, parts.fields)
+    if derived:
+        source["derived"] = derived
     if parts.owners.read_back:
         source["read_back"] = parts.owners.read_back
     compared = comparisons_of(parts.fields, shown.named_cells(places), parts.searches, calls=calls is not None)
@@ -368,7 +374,7 @@ def _id_shape(evidence: Evidence) -> str:
 
 def _title_of(entity: str, fields: list[Field]) -> str:
     """The field that links to a record say: its name, the last name first."""
-    names = [one for one in fields if one.entity == entity and one.kind == "name"]
+    names = [one for one in fields if one.entity == entity and one.kind == "name" and "*" not in one.source]
     best = next((one for one in names if "last" in one.name or "sur" in one.name), names[0] if names else None)
     return best.id if best is not None else ""
 

@@ -12,6 +12,7 @@ from gateway.learn.route import folded
 from gateway.learn.vocabulary import vocabulary
 
 WRITES = frozenset({"create", "update", "delete", "import"})
+_SAID = frozenset({"login", "logout", "export", "import", "search"})
 _IDS = ("{n}", "{uuid}", "{hex24}", "{salesforce}")
 
 
@@ -53,7 +54,9 @@ def classified(evidence: Evidence, document: Document, choices: Choices) -> tupl
     for found in routes_of(evidence):
         if "rpc" in found.route.answers:
             continue
-        found.action = document.actions.get(found.key, "") or _action(found, evidence)
+        seen = _action(found, evidence)
+        # A document calls every POST a creation; what its path and its answers say comes first.
+        found.action = seen if seen in _SAID else document.actions.get(found.key, "") or seen
         if found.action:
             kept.append(found)
         else:

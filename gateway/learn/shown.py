@@ -15,6 +15,7 @@ from gateway.learn.vocabulary import vocabulary
 
 _WRITTEN = (FORM, SHOWN, JSON_IN, RPC_IN)
 _HALF = 0.5
+REGION = "CN"  # numbers without a country count as Chinese, as recognisers have it
 _KEY = re.compile(r"[^/]+(?:/[^/]+)?")
 
 
@@ -74,7 +75,7 @@ def _cells(evidence: Evidence, sources: dict[Place, Field], hidden: set[str]) ->
 
 def _named(selector: str, entity: str, hidden: set[str]) -> str:
     """The field of the page's entity whose name a selector holds."""
-    for name in re.findall(r"=([\w-]+)\]", selector):
+    for name in re.findall(r"(?:=|\.)([\w-]+)", selector):
         for one in hidden:
             owner, _, short = one.partition(".")
             plain = re.sub(r"[^a-z0-9]+", "_", name.lower())
@@ -108,6 +109,18 @@ def record_pages(evidence: Evidence, entities: set[str], taken: set[str]) -> dic
             if entity in entities and path is not None:
                 found[path] = entity
     return dict(sorted(found.items()))
+
+
+def derived_keys(evidence: Evidence, fields: list[Field]) -> list[dict[str, str]]:
+    """Keys of answers under which a CRM repeats a declared phone number in E.164, as their names tell."""
+    phones = {one.source for one in fields if one.kind == "phone"}
+    keys = {name.rpartition("/")[2] for where, _, name in evidence.places if where == JSON_OUT}
+    return [
+        {"key": key, "as": "e164", "region": REGION}
+        for key in sorted(keys)
+        for phone in sorted(phones)
+        if re.fullmatch(rf"{re.escape(phone)}_?[eE]_?164", key)
+    ]
 
 
 def is_record_page(template: str) -> bool:

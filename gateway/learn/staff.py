@@ -19,9 +19,9 @@ def staff_of(evidence: Evidence, routes: Sequence[Found], choices: Choices) -> f
     found = set()
     for entity in {one.entity for one in routes}:
         own = entity.split("_")
-        if not words.staff.isdisjoint(own):
-            found.add(entity)
-        elif not words.maybe_staff.isdisjoint(own) and _are_staff(entity, evidence, routes, choices):
+        if not words.staff.isdisjoint(own) or (
+            not words.maybe_staff.isdisjoint(own) and _are_staff(entity, evidence, routes, choices)
+        ):
             found.add(entity)
     return frozenset(found)
 

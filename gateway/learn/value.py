@@ -25,7 +25,7 @@ NUMBER, DATE, TOKEN, OPAQUE, URL, MARKUP, WORDS, LONG_TEXT, ID = (
 
 
 def shape_of(text: str) -> str:
-    """The shape of a text: number, date, id (UUID and the like), token (machine word), opaque, url, markup, words or long."""
+    """The shape of a text: number, date, id (a UUID), token (machine word), opaque, url, markup, words or long."""
     if _NUMBER.fullmatch(text):
         return NUMBER
     if _DATE.fullmatch(text) or _MOMENT.fullmatch(text):

@@ -65,7 +65,9 @@ class Vocabulary:
     def is_maker(self, name: str) -> bool:
         """Whether it says who has made a record; words behind the last maker (`id`) may follow."""
         words = words_of(name)
-        return any(words[start:end] in self._makers for start in range(len(words)) for end in range(start + 1, len(words) + 1))
+        return any(
+            words[start:end] in self._makers for start in range(len(words)) for end in range(start + 1, len(words) + 1)
+        )
 
     def is_verb(self, segment: str) -> bool:
         """Whether a segment of a path only says what is done, or nothing at all."""

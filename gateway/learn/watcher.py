@@ -22,6 +22,8 @@ from gateway.body.limits import Limits
 from gateway.body.media import Media
 from gateway.body.xlsx import open_xlsx
 from gateway.learn import pages, sign_in, trees
+from gateway.learn.constant import Numbers
+from gateway.learn.document import describes
 from gateway.learn.evidence import (
     CELL,
     COLUMN,
@@ -77,6 +79,7 @@ class Watcher:
         self._values: dict[bytes, list[Place]] = {}
         self._personal: set[bytes] = set()
         self._ids: set[bytes] = set()
+        self._numbers = Numbers()
         self._tokens: dict[bytes, tuple[Counter[str], tuple[str, ...]]] = {}
 
     def note(self, seen: Seen) -> None:
@@ -84,7 +87,9 @@ class Watcher:
         self.evidence.exchanges += 1
         parts = urlsplit(seen.target)
         path = parts.path or "/"
-        key = f"{seen.method} {self._template(path)}"
+        template = self._template(path)
+        self._numbers.note(template, path)
+        key = f"{seen.method} {template}"
         route = self.evidence.route(key)
         if route is None:
             self.evidence.dropped += 1
@@ -243,6 +248,8 @@ class Watcher:
                     self._tokens[self._digest(text)] = (self.evidence.routes[key].answers, path)
                 if all(map(sign_in.plain_step, path)):
                     self.evidence.routes[key].answers["gave|" + "/".join(path)] = 1
+        if describes(tree):
+            return  # what a CRM says about itself has thousands of places, none of them with a value
         self._owners(JSON_OUT, key, tree, seen.actor)
         for leaf in trees.leaves_of(tree):
             self._value(JSON_OUT, key, "/".join(step for step in leaf.path if step != "*") or "*", leaf.text)
@@ -342,6 +349,7 @@ class Watcher:
                 cleaned_places = sorted({self._placed(place) for place in places})[: MOST_SHARED * 2]
                 copies.update(combinations(cleaned_places, 2))
         evidence.copies = copies
+        evidence.constant = self._numbers.constant()
         return evidence
 
     def _placed(self, place: Place) -> Place:
