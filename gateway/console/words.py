@@ -164,7 +164,7 @@ DATA_KINDS: Mapping[str, str] = {
 }
 
 LEARN_QUESTIONS: Mapping[str, str] = {
-    "kind": N_("What is the field %(field)s of %(entity)s?"),
+    "kind": N_("What is the field “%(field)s” of “%(entity)s”?"),
     "unknown-writes": N_(
         "Kinds of requests that may change something, while nothing says what: %(count)s. Let them through?"
     ),
@@ -180,7 +180,7 @@ LEARN_QUESTIONS: Mapping[str, str] = {
     "owners-through": N_(
         "Records without an owner of their own name another record: %(fields)s. Do they belong to whom that one belongs?"
     ),
-    "staff": N_("Are the records called %(entity)s accounts of your own staff, or customers?"),
+    "staff": N_("Are the records called “%(entity)s” accounts of your own staff, or customers?"),
 }
 
 LEARN_ANSWERS: Mapping[str, str] = {

@@ -14,6 +14,7 @@ MOST_PLACES, MOST_ROUTES, MOST_COPIES = 6000, 2000, 4000
 # Where a place is: parts of requests, of answers, of a call.
 QUERY, FORM, JSON_IN, RPC_IN, DOMAIN = "query", "form", "json", "rpc", "domain"
 SHOWN, CELL, COLUMN, LINK, JSON_OUT, RPC_OUT = "shown", "cell", "column", "link", "json_out", "rpc_out"
+SLASH = "slash"  # among a route's answers: its address was written with one at the end
 SELECTED = "selected"  # what a form that was shown had chosen
 
 Place = tuple[str, str, str]

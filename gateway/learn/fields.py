@@ -118,7 +118,7 @@ def _question(entity: str, candidate: Candidate, default: str, weight: float) ->
     label = f" (“{candidate.labels[0]}”)" if candidate.labels else ""
     return Decision(
         f"kind.{entity}.{name_of(candidate.name)}",
-        f"What is the field {candidate.name}{label} of {entity}?",
+        f"What is the field “{candidate.name}”{label} of “{entity}”?",
         KINDS_ASKED,
         default,
         weight + min(0.9, candidate.stat.seen / 100),

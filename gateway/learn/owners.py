@@ -5,12 +5,12 @@ only proposed: an owner that is believed wrongly shows one person's customers to
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.learn.choices import Choices
-from gateway.learn.evidence import FORM, JSON_IN, JSON_OUT, SELECTED, Evidence
+from gateway.learn.evidence import FORM, JSON_IN, JSON_OUT, RPC_OUT, SELECTED, SLASH, Evidence
 from gateway.learn.naming import path_of
 from gateway.learn.proposal import Decision
 from gateway.learn.routes import Found
@@ -20,6 +20,7 @@ from gateway.learn.vocabulary import vocabulary
 _INNER = ("id", "pk", "uuid")
 _DEEPEST = 4
 _SURE = 0.8
+_CALL, _AT_HAND = "model.", "/{db}/rpc/"  # a call goes to where the exchange at hand went
 OWN, OTHER = "own", "other"
 
 
@@ -49,18 +50,33 @@ class Owners:
     read_back: list[dict[str, Any]] = field(default_factory=list)
 
 
-def owners_of(evidence: Evidence, routes: Sequence[Found], entities: frozenset[str], choices: Choices) -> Owners:
-    """Who owns the records of these entities. entities: those with fields, whose creates name the new record."""
+def owners_of(
+    evidence: Evidence,
+    routes: Sequence[Found],
+    entities: frozenset[str],
+    choices: Choices,
+    calls: Mapping[str, Sequence[str]],
+) -> Owners:
+    """Who owns the records of these entities: those whose creates name the new record.
+
+    calls: entity → methods of a JSON-RPC that read its records.
+    """
     told = {
         entity: (_posted(evidence, routes, entity), _shown(evidence, routes, entity)) for entity in sorted(entities)
     }
     posted = {entity: names for entity, (names, _) in told.items() if names}
     shown = {entity: places for entity, (_, places) in told.items() if places}
+    for entity, methods in calls.items():
+        counted = _counted(evidence, (RPC_OUT,), set(methods))
+        names = {name for (_, name), numbers in counted.items() if _sure(numbers) and _made(name)}
+        if names:
+            reader = next((one for one in methods if one.endswith(".read")), "")
+            shown[entity] = {(name,): reader for name in names}
     # A field of the form counts before what an answer says: the person who enters a record may give it to another.
     chosen = posted or shown
     if not chosen:
         return Owners()
-    facts = ", ".join(f"{entity}: {_words(one)}" for entity, one in sorted(chosen.items()))
+    facts = ", ".join(f"{entity}.{_words(one)}" for entity, one in sorted(chosen.items()))
     asked = Decision(
         "owners",
         f"These fields named whoever was at work each time: {facts}. Do they say whose a record is?",
@@ -68,7 +84,7 @@ def owners_of(evidence: Evidence, routes: Sequence[Found], entities: frozenset[s
          "yes": "yes: a record belongs to that person, whose role may see more of it"},
         "no",
         2.95,
-        tuple(f"{entity}.{_words(one)}" for entity, one in sorted(chosen.items())),
+        (),
         {"fields": facts},
     )  # fmt: skip
     if choices.get(asked) != "yes":
@@ -100,21 +116,31 @@ def _through(
             found[entity] = {"field": names[0], "entity": names[0]}
     if not found:
         return {}
-    facts = ", ".join(f"{entity}: {one['field']}" for entity, one in found.items())
+    facts = ", ".join(f"{entity}.{one['field']}" for entity, one in found.items())
     asked = Decision(
         "owners-through",
         f"Records without an owner of their own name another record: {facts}. Do they belong to whom that one belongs?",
         {"no": "no: they belong to nobody", "yes": "yes: its owner is theirs"},
         "no",
         2.94,
-        tuple(facts.split(", ")),
+        (),
         {"fields": facts},
     )
     return found if choices.get(asked) == "yes" else {}
 
 
+def _made(name: str) -> bool:
+    """Whether a place says who made a record, which no request can choose."""
+    return vocabulary().is_maker(name.replace("/", " "))
+
+
 def _words(chosen: Any) -> str:
-    return ", ".join(sorted(chosen) if isinstance(chosen, list) else sorted({"/".join(one) for one in chosen}))
+    return ", ".join(sorted(chosen) if isinstance(chosen, list) else sorted({_step(one) for one in chosen}))
+
+
+def _step(path: Sequence[str]) -> str:
+    """The key that says it, of the keys that lead there."""
+    return next((one for one in path if vocabulary().is_owner(one)), path[-1])
 
 
 def _posted(evidence: Evidence, routes: Sequence[Found], entity: str) -> list[str]:
@@ -137,7 +163,7 @@ def _shown(evidence: Evidence, routes: Sequence[Found], entity: str) -> dict[tup
     return {
         tuple(name.split("/")): sources[route]
         for (route, name), numbers in counted.items()
-        if _sure(numbers) and vocabulary().is_maker(name.replace("/", " "))
+        if _sure(numbers) and _made(name)
     }
 
 
@@ -158,17 +184,30 @@ def _read_back(
 ) -> list[dict[str, Any]]:
     """How the gateway reads the owner of one record itself."""
     for path, template in sorted(shown.items(), key=lambda one: (len(one[0]), one[0])):
-        address = path_of(template, names_record=True)
-        if address is not None and "{outer" not in address:
+        if template.startswith(_CALL):
+            asked = f'{{"id":1,"method":"{template}","params":[[{{record}}],["{path[0]}"],{{}}]}}'
+            told = {"entity": entity, "method": "POST", "path": _AT_HAND, "body": asked}
+            return [{**told, "owner_path": ["result", "0", *path]}]
+        address = _address(template, routes)
+        if address:
             return [{"entity": entity, "method": "GET", "path": address, "owner_path": list(path)}]
     for one in routes:
         if one.entity != entity or one.action not in ("read", "update"):
             continue
-        address = path_of(one.template, names_record=True)
+        address = _address(one.template, routes)
         for source in one.sources:
             for where, route, name, whose in sorted(evidence.owners):
                 plain = where == SELECTED and route == source and whose == OWN
-                if plain and address is not None and "{outer" not in address and name.isidentifier():
+                if plain and address and name.isidentifier():
                     css = {"selector": f"select[name={name}] option[selected]", "attribute": "value"}
                     return [{"entity": entity, "method": "GET", "path": address, "owner_css": css}]
     return []
+
+
+def _address(template: str, routes: Sequence[Found]) -> str:
+    """Where one record is read, written as its readers write it; "" where it needs more than the record's id."""
+    path = path_of(template, names_record=True) if template else None
+    if path is None or "{outer" in path or "{record}" not in path:
+        return ""
+    slashes = sum(one.route.answers[SLASH] for one in routes if one.template == template)
+    return f"{path}/" if 2 * slashes > sum(one.route.count for one in routes if one.template == template) else path

@@ -62,7 +62,7 @@ def propose(name: str, evidence: Evidence, document: Document, answers: Mapping[
         refused += calls.refused
     _unused_forms(evidence, routes, choices)
     _birth_dates(parts, choices)
-    parts.owners = owners_of(evidence, routes, _bound(parts), choices)
+    parts.owners = owners_of(evidence, routes, _bound(parts), choices, calls.reading() if calls is not None else {})
     fields = parts.fields
     shown.column_labels(evidence, fields, parts.sources)
     source = _source(name, evidence, routes, parts, calls)
@@ -202,6 +202,8 @@ def _answer(evidence: Evidence, found: Found, choices: Choices) -> dict[str, Any
     """How the answer to a create names its record; an address only if somebody says that no request can choose it."""
     if found.route.answers["id"]:
         return {"json": [["id"]]}
+    if found.route.answers[f"id|{found.entity}"]:
+        return {"json": [[found.entity, "id"]]}
     if not any(shown.is_record_page(lead) for lead in found.route.leads):
         return {}
     names = redirects(found, evidence)

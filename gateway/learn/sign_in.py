@@ -115,11 +115,12 @@ def _from_json(evidence: Evidence, operation: Operation, sources: list[str], fou
     notes = sorted({note for route in routes for note in route.answers if note.startswith("token|")})
     if not notes:
         return
-    _, scheme, encoded, last, path = notes[0].split("|", 4)
+    _, scheme, encoded, last, _ = notes[0].split("|", 4)
+    paths = sorted({note.split("|", 4)[4] for note in notes})  # a renewal may name it otherwise
     statuses = sorted({int(status) for route in routes for status in route.statuses if status[0] == "2"})
-    entry: dict[str, Any] = {"status": statuses, "token": {"json": [path.split("/")]}}
+    entry: dict[str, Any] = {"status": statuses, "token": {"json": [path.split("/") for path in paths]}}
     others = sorted({note.partition("|")[2] for route in routes for note in route.answers if note.startswith("gave|")})
-    if others := [one for one in others if one != path]:
+    if others := [one for one in others if one not in paths]:
         entry["others"] = {"json": [one.split("/") for one in others]}
     login, user = _told(evidence, sources)
     entry |= {"login": login} if login else {}

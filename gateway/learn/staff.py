@@ -34,7 +34,7 @@ def _are_staff(entity: str, evidence: Evidence, routes: Sequence[Found], choices
         return False  # nobody wrote there: what is read is protected like everything else
     asked = Decision(
         f"staff.{entity}",
-        f"Are the records called {entity} accounts of your own staff, or customers?",
+        f"Are the records called “{entity}” accounts of your own staff, or customers?",
         {"customers": "customers: protected like everybody", "staff": "staff: left alone"},
         "customers",
         2.7,

@@ -37,6 +37,7 @@ from gateway.learn.evidence import (
     RPC_OUT,
     SELECTED,
     SHOWN,
+    SLASH,
     Call,
     Evidence,
     Place,
@@ -47,7 +48,7 @@ from gateway.learn.value import LONG_TEXT, WORDS, shape_of
 from gateway.learn.vocabulary import PERSONAL, vocabulary
 
 MOST_BODY, MOST_DIGESTS, MOST_IDS, MOST_SHARED, MOST_TOKENS = 4 * 1024 * 1024, 120_000, 50_000, 8, 500
-MOST_OWNERS = 2000
+MOST_OWNERS, MOST_ROWS = 2000, 200
 _LIMITS = Limits()
 _NAMED = re.compile(r"=([\w-]+)\]")  # what a selector says of an element's name
 
@@ -96,6 +97,8 @@ class Watcher:
             return
         route.count += 1
         route.statuses[str(seen.status)] += 1
+        if len(path) > 1 and path[-1] == "/":
+            route.answers[SLASH] += 1
         if self._tokens and seen.authorization:
             self._carried(seen.authorization)
         number = _last_number(path)
@@ -174,6 +177,8 @@ class Watcher:
         failed, result, shape = trees.result_of(answer)
         noted.failed += failed
         noted.results[shape] += 1
+        for row in result[:MOST_ROWS] if isinstance(result, list) else ():
+            self._owners(RPC_OUT, call.method, row, seen.actor)
         for leaf in trees.leaves_of(result):
             self._value(RPC_OUT, call.method, "/".join(step for step in leaf.path if step != "*") or "*", leaf.text)
 
@@ -254,9 +259,13 @@ class Watcher:
         for leaf in trees.leaves_of(tree):
             self._value(JSON_OUT, key, "/".join(step for step in leaf.path if step != "*") or "*", leaf.text)
         if isinstance(tree, dict):
-            self.evidence.routes[key].answers.update(
-                name for name in ("id", "uuid", "pk") if isinstance(tree.get(name), str | int)
-            )
+            answers = self.evidence.routes[key].answers
+            answers.update(name for name in ("id", "uuid", "pk") if isinstance(tree.get(name), str | int))
+            if seen.method == "POST":
+                answers.update(
+                    f"id|{name}" for name, one in tree.items()
+                    if isinstance(one, dict) and isinstance(one.get("id"), str | int) and sign_in.plain_step(name)
+                )  # fmt: skip
             if isinstance(number := tree.get("id"), int):
                 self._ids.add(self._digest(str(number)))
 

@@ -13,10 +13,12 @@ import random
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
 from rich.console import Console
 from rich.table import Table
 
@@ -30,18 +32,24 @@ from tests.real.servers import SERVERS
 # What was entered while nothing was declared stands in the CRM in clear.
 UNKNOWN = '[tenant.main]\nprofile = "generic"\nmigrated = false'
 SEED = 20261128
+# What the administrator of each of these CRMs knows: who enters a customer owns them, and no form chooses another page.
+CONFIRMED: Mapping[str, str] = {"owners": "yes", "owners-through": "yes", "creates-by-address": "no"}
 # Where a CRM describes its own interface, for who knows its manual.
 DOCUMENTS = {"bottle": "/schema/?format=json"}
 
 
 @dataclass(slots=True)
 class Onboarding:
-    """What it took. watched_s: the compressed session; asked: ids of the decisions that were left at their defaults."""
+    """What it took. watched_s: the compressed session; asked: ids of the decisions; confirmed: those that were not
+    left at their defaults; owner: what was learnt of owners; own: what a salesperson sees of their own customers."""
 
     crm: str
     watched_s: float = 0.0
     whole_s: float = 0.0
     asked: list[str] = field(default_factory=list)
+    confirmed: list[str] = field(default_factory=list)
+    owner: dict[str, Any] = field(default_factory=dict)
+    own: leak.Finding | None = None
     fields: dict[str, str] = field(default_factory=dict)
     refused: int = 0
     lint: str = ""
@@ -86,6 +94,20 @@ def settled(stack: Stack) -> dict[str, Any]:
     raise AssertionError("learning does not come to rest")
 
 
+def confirmed(stack: Stack, name: str, found: Onboarding) -> dict[str, Any]:
+    """The proposal once the administrator has confirmed what only they can know; all else stays at its default."""
+    while True:
+        proposal: dict[str, Any] = json.loads(command(stack, "learn", "proposal", "--json", "--name", name).stdout)
+        asked = [one["id"] for one in proposal["decisions"]]
+        found.asked += [one for one in asked if one not in found.asked]
+        given = {one: answer for one, answer in CONFIRMED.items() if one in asked and one not in found.confirmed}
+        if not given:
+            return proposal
+        told = command(stack, "learn", "decide", *(f"{one}={answer}" for one, answer in given.items()))
+        assert told.returncode == 0, told.stderr + told.stdout
+        found.confirmed += given
+
+
 def onboard(
     name: str, stack: Stack, session: tuple[list[Person], list[Organisation]], pages: int
 ) -> tuple[Onboarding, leak.Seeded]:
@@ -99,19 +121,26 @@ def onboard(
     entered = worked(stack, *session, pages)
     settled(stack)
     found.watched_s = time.monotonic() - began
-    proposal = json.loads(command(stack, "learn", "proposal", "--json", "--name", name).stdout)
-    found.asked = [one["id"] for one in proposal["decisions"]]
+    proposal = confirmed(stack, name, found)
     found.fields = {one["field"]: one["kind"] for one in proposal["fields"]}
     found.refused = len(proposal["refused"])
     found.profile = stack.home.folder / f"{name}.yaml"
     accepted = command(stack, "learn", "accept", found.profile, "--name", name)
     assert accepted.returncode == 0, accepted.stderr + accepted.stdout
+    found.owner = yaml.safe_load(found.profile.read_text()).get("owner", {})
     found.lint = command(stack, "profile", "lint", found.profile).stdout
     text = stack.home.settings_file.read_text()
     stack.home.settings_file.write_text(text.replace('profile = "generic"', f'profile = "{found.profile}"'))
     stack.restart_gateway()
     found.whole_s = time.monotonic() - began
     return found, entered
+
+
+def own_names(stack: Stack, seeded: leak.Seeded, limit: int) -> leak.Finding:
+    """What a salesperson sees in clear of the customers that are theirs; the leak walks look for everybody else's."""
+    own = [one for one in seeded.sought if one.owner == "sales" and one.kind in ("name", "address")]
+    looked = [dataclasses.replace(one, owner="sought") for one in own]
+    return leak.walk_as(stack, "sales", leak.Seeded(looked, seeded.records), limit)
 
 
 def drill(
@@ -146,6 +175,10 @@ def drill(
         seeded = leak.seed(stack, persons, firms, strangers)
         found.control = leak.walk_as(stack, "manager", seeded, limit)
         found.findings = [leak.walk_as(stack, role, seeded, limit) for role in ("sales", "auditor", "anonymous")]
+        if found.owner:
+            found.own = own_names(stack, seeded, limit if thorough else 1)
+        if thorough:
+            found.findings.append(leak.walk_as(stack, "other_sales", seeded, limit))
         found.before = leak.walk_as(stack, "sales", entered, limit)
         if thorough:
             found.before_control = leak.walk_as(stack, "manager", entered, limit)
@@ -184,7 +217,11 @@ def report(console: Console, found: Onboarding) -> None:
         console.print(f"    seen: {example}")
     console.print(f"  learnt: {len(found.fields)} fields; {found.refused} kinds of requests stay refused")
     console.print(f"  drift seen while walking: {found.drifted} places")
-    console.print(f"  decisions: {len(found.asked)} ({', '.join(found.asked)}), all left at their defaults")
+    console.print(f"  decisions: {len(found.asked)} ({', '.join(found.asked)})")
+    console.print(f"    confirmed: {', '.join(found.confirmed) or 'none'}; all others left at their defaults")
+    if found.own is not None:
+        seen = {kind: found.own.found[kind] for kind in ("name", "address")}
+        console.print(f"  own customers, seen in clear by sales: {seen}; owners: {found.owner}")
     console.print(f"  watching {found.watched_s:.0f} s, from start to protection {found.whole_s:.0f} s")
     console.print(f"  lint: {found.lint.strip()}")
     style = "bold green" if found.leaks == 0 else "bold red"

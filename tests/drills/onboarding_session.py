@@ -97,6 +97,10 @@ def _in_bottle(
     for number, (person, record) in enumerate(zip(people, contacts, strict=True), start=1000):
         told = leak.with_everything(person, "Nobody Inparticular")
         leak_bottle.enter_elsewhere(driver, told, record, 3 * number)  # each of them in records of every kind
+    for kind in ("leads", "opportunities", "cases", "tasks", "invoices"):
+        listed = driver.browser.get(f"/api/{kind}/?limit=3").expect(200).text
+        for record in dict.fromkeys(leak_bottle.UUID.findall(listed)[:3]):
+            driver.browser.get(f"/api/{kind}/{record}/")
     for entity, record in records:
         path = f"/api/{'contacts' if entity == 'contact' else 'accounts'}/{record}/"
         body = json.dumps({"description": AGAIN}).encode()
