@@ -176,7 +176,7 @@ def drill(
         found.control = leak.walk_as(stack, "manager", seeded, limit)
         found.findings = [leak.walk_as(stack, role, seeded, limit) for role in ("sales", "auditor", "anonymous")]
         if found.owner:
-            found.own = own_names(stack, seeded, limit if thorough else 1)
+            found.own = own_names(stack, seeded, limit)
         if thorough:
             found.findings.append(leak.walk_as(stack, "other_sales", seeded, limit))
         found.before = leak.walk_as(stack, "sales", entered, limit)
