@@ -178,7 +178,7 @@ LEARN_QUESTIONS: Mapping[str, str] = {
     ),
     "owners": N_("These fields named whoever was at work each time: %(fields)s. Do they say whose a record is?"),
     "owners-through": N_(
-        "Records without an owner of their own name another record: %(fields)s. Do they belong to whom that one belongs?"
+        "Records without an owner of their own name another record: %(fields)s. Do they belong to whom that belongs?"
     ),
     "staff": N_("Are the records called “%(entity)s” accounts of your own staff, or customers?"),
 }

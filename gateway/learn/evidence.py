@@ -59,12 +59,16 @@ class Route:
 
 @dataclass(slots=True)
 class Control:
-    """A field of a form that a page shows: its type, its label, the longest text it takes (0: not told)."""
+    """A field of a form that a page shows: its type, its label, the longest text it takes (0: not told).
+
+    marked: class of an element around it that has the field's name in it (`field-email`).
+    """
 
     type: str
     label: str = ""
     longest: int = 0
     filled: int = 0
+    marked: str = ""
 
 
 @dataclass(slots=True)
@@ -143,7 +147,7 @@ class Evidence:
             "dropped": self.dropped,
             "routes": {key: route.plain() for key, route in self.routes.items()},
             "places": [[*place, stat.plain()] for place, stat in self.places.items()],
-            "forms": {key: {name: [c.type, c.label, c.longest, c.filled] for name, c in controls.items()}
+            "forms": {key: {name: [c.type, c.label, c.longest, c.filled, c.marked] for name, c in controls.items()}
                       for key, controls in self.forms.items()},
             "calls": {name: [c.count, c.failed, c.secret, dict(c.ids), dict(c.results), dict(c.operators)]
                       for name, c in self.calls.items()},

@@ -119,7 +119,7 @@ def _through(
     facts = ", ".join(f"{entity}.{one['field']}" for entity, one in found.items())
     asked = Decision(
         "owners-through",
-        f"Records without an owner of their own name another record: {facts}. Do they belong to whom that one belongs?",
+        f"Records without an owner of their own name another record: {facts}. Do they belong to whom that belongs?",
         {"no": "no: they belong to nobody", "yes": "yes: its owner is theirs"},
         "no",
         2.94,

@@ -70,7 +70,9 @@ def forms_of(tree: LexborHTMLParser, path: str) -> Iterator[Form]:
             kind = (node.attributes.get("type") or "text").lower() if node.tag == "input" else str(node.tag)
             label = labels.get(node.attributes.get("id") or "", "") or _label(node.attributes.get("aria-label") or "")
             longest = node.attributes.get("maxlength") or ""
-            controls[name] = Control(kind, label, int(longest) if longest.isdecimal() else 0)
+            controls[name] = Control(
+                kind, label, int(longest) if longest.isdecimal() else 0, marked=_marked(node, name)
+            )
             if kind == "textarea":
                 values[name] = node.text(deep=True)
             elif kind == "select" and (picked := node.css_first("option[selected]")) is not None:
@@ -79,6 +81,20 @@ def forms_of(tree: LexborHTMLParser, path: str) -> Iterator[Form]:
                 values[name] = node.attributes.get("value") or ""
         if controls:
             yield Form(f"{method} {template_of(action)}", controls, values, chosen)
+
+
+def _marked(node: Any, name: str) -> str:
+    """The class of an element around a control that holds the control's own name."""
+    above = node.parent
+    for _ in range(5):
+        if above is None or above.tag in ("body", "form"):
+            break
+        for one in (above.attributes.get("class") or "").split():
+            column = _COLUMN.fullmatch(one)
+            if column is not None and column[1] == name and one.isascii():
+                return one
+        above = above.parent
+    return ""
 
 
 def _label(text: str) -> str:

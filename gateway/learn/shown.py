@@ -28,11 +28,27 @@ def places_of(evidence: Evidence, fields: list[Field], sources: dict[Place, Fiel
         found["cells"] = [
             {"entity": entity, "fields": dict(sorted(selectors.items()))} for entity, selectors in sorted(cells.items())
         ]
+    marked = _marked(evidence, sources)
+    if marked:
+        found["cells"] = [*found.get("cells", []), {"fields": marked}]
     keys = _keys(evidence, fields)
     if keys:
         found["keys"] = [
             {"entity": entity, "fields": dict(sorted(named.items()))} for entity, named in sorted(keys.items())
         ]
+    return found
+
+
+def _marked(evidence: Evidence, sources: dict[Place, Field]) -> dict[str, str]:
+    """Elements that pages mark with the name of a form's field: who may not edit it is shown its text there.
+
+    Labels, and what is around them, say nothing about anybody.
+    """
+    found: dict[str, str] = {}
+    for (where, route, name), field in sorted(sources.items()):
+        control = evidence.forms.get(route, {}).get(name) if where in (FORM, SHOWN) else None
+        if control is not None and control.marked and field.kind in ("name", "address"):
+            found.setdefault(f".{control.marked} :not(label):not(:has(label)):not(:has(input))", field.id)
     return found
 
 

@@ -15,7 +15,7 @@ from gateway.learn.propose import propose
 from gateway.learn.route import template_of
 from gateway.learn.shown import is_record_page
 from gateway.learn.value import Stat
-from tests.unit.gateway.learn.imagined import JSON, PEOPLE, seen, watcher
+from tests.unit.gateway.learn.imagined import FORM, JSON, PEOPLE, seen, watcher
 
 
 def posted(path: str, values: dict[str, Any], answer: dict[str, Any], status: int = 200) -> Any:
@@ -94,6 +94,21 @@ class TestFields:
             b'<table><tr><td class="field-the_full_name nowrap">Zhang Wei</td><td class="x">y</td></tr></table>'
         )
         assert [(one.selector, one.text) for one in shown_in(page)] == [("td.field-the_full_name", "Zhang Wei")]
+
+    def test_what_a_page_marks_with_the_name_of_a_field_is_its_place_for_who_may_only_read_it(self) -> None:
+        found = watcher()
+        row = '<div class="form-row field-street"><div><label for="s">Street:</label>{}</div></div>'
+        controls = row.format("<input id=s name=street>") + "<input name=phone type=tel>"
+        form = f'<form method="post" action="/firm/add">{controls}</form>'
+        found.note(seen("GET", "/firm/add", form))
+        for _ in range(2):
+            moved = (("location", "/firm/4"),)
+            found.note(seen("POST", "/firm/add", b"", "street=Long+Road+4&phone=13800138000", 302, moved, FORM))
+        (group,) = proposed(found).source["places"]["cells"]
+        ((selector, field),) = group["fields"].items()
+        assert field == "firm.street"
+        page = parse(row.format('<div class="readonly">Long Road 4</div>').encode())
+        assert [node.text() for node in page.css(selector)] == ["Long Road 4"]
 
 
 class TestDocuments:
