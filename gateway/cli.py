@@ -65,7 +65,7 @@ def init(
         chosen = profile or guess_profile(upstream)
         if chosen is None:
             err.print("The CRM does not answer, or it is none that crmgate knows by itself.", style="yellow")
-            known = "creme, djangocrm, tryton, or the path of a profile file"
+            known = "bottle, creme, djangocrm, tryton, or the path of a profile file"
             raise quit_with(UNUSABLE, f"Say which it is with --profile ({known}).")
         load_profile_plainly(chosen)
         try:

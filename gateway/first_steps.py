@@ -25,6 +25,7 @@ _SIGNS = (
     ("/creme_login/", 200, "creme", "creme"),
     ("/", 405, "Method Not Allowed", "tryton"),
     ("/en/123/789-login/", 200, "djangocrm.github.io", "djangocrm"),
+    ("/api/contacts/", 403, "Organization context is required", "bottle"),
 )
 _LEAD = {
     "gateway": "Where the users of the CRM connect.",

@@ -166,7 +166,7 @@ DATA_KINDS: Mapping[str, str] = {
 }
 
 LEARN_QUESTIONS: Mapping[str, str] = {
-    "kind": N_("What is the field %(field)s of %(entity)s?"),
+    "kind": N_("What is the field “%(field)s” of “%(entity)s”?"),
     "unknown-writes": N_(
         "Kinds of requests that may change something, while nothing says what: %(count)s. Let them through?"
     ),
@@ -178,6 +178,11 @@ LEARN_QUESTIONS: Mapping[str, str] = {
     "creates-by-address": N_(
         "After a new record the CRM leads to its page. May a request choose another page by a parameter nobody used?"
     ),
+    "owners": N_("These fields named whoever was at work each time: %(fields)s. Do they say whose a record is?"),
+    "owners-through": N_(
+        "Records without an owner of their own name another record: %(fields)s. Do they belong to whom that belongs?"
+    ),
+    "staff": N_("Are the records called “%(entity)s” accounts of your own staff, or customers?"),
 }
 
 LEARN_ANSWERS: Mapping[str, str] = {
@@ -195,6 +200,12 @@ LEARN_ANSWERS: Mapping[str, str] = {
     "birth-dates.clear": N_("Describe them by hand (form beside) before going live"),
     "creates-by-address.maybe": N_("Maybe: new values belong to no record, only who may see everything sees them"),
     "creates-by-address.no": N_("No: new values belong to the record of that page"),
+    "owners.no": N_("No: nobody has records of their own, and roles that may see only those see nothing in clear"),
+    "owners.yes": N_("Yes: a record belongs to that person, whose role may see more of it"),
+    "owners-through.no": N_("No: they belong to nobody"),
+    "owners-through.yes": N_("Yes: its owner is theirs"),
+    "staff.customers": N_("Customers: protected like everybody"),
+    "staff.staff": N_("Staff: left alone"),
 }
 
 KEY_SCOPES: Mapping[str, str] = {

@@ -16,6 +16,7 @@ from gateway.learn.vocabulary import PERSONAL, vocabulary, words_of
 
 KINDS = ("model", "wizard", "report")
 _WITH_IDS = ("read", "update", "delete", "export")
+_TELLING = ("read", "search", "list")
 _OPERATORS = ["=", "!=", "in", "not in", "like", "ilike", "not like", "not ilike"]
 
 
@@ -29,6 +30,18 @@ class Calls:
     notes: list[dict[str, Any]] = field(default_factory=list)
     keys: dict[str, dict[str, str]] = field(default_factory=dict)
     refused: list[str] = field(default_factory=list)
+
+    def reading(self) -> dict[str, list[str]]:
+        """Entity → methods that read its records, where creates name the new record."""
+        verbs = self.rpc["verbs"].get("model", {})
+        if not any(one["action"] == "create" and "answer" in one for one in verbs.values()):
+            return {}
+        declared = {one.entity for one in self.sets}
+        return {
+            about["entity"]: [f"model.{name}.{verb}" for verb, one in verbs.items() if one["action"] in _TELLING]
+            for name, about in self.rpc["objects"].items()
+            if about["entity"] in declared
+        }
 
 
 def parts_of(method: str) -> tuple[str, str, str]:

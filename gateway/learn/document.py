@@ -66,6 +66,16 @@ class Document:
         return cls(plain["kind"], [Told(*one) for one in plain["fields"]], dict(plain["actions"]))
 
 
+def describes(tree: object) -> bool:
+    """Whether a JSON document describes an interface."""
+    if not isinstance(tree, dict):
+        return False
+    if isinstance(tree.get("paths"), dict) and ("openapi" in tree or "swagger" in tree):
+        return True
+    schema = tree.get("data", tree)
+    return isinstance(schema, dict) and isinstance(schema.get("__schema"), dict)
+
+
 def read_document(data: bytes) -> Document:
     """A document of any of the three kinds; raises DocumentInvalid."""
     if len(data) > MOST_BYTES:
@@ -81,12 +91,8 @@ def read_document(data: bytes) -> Document:
             source = yaml.load(data, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - safe either way
     except (orjson.JSONDecodeError, yaml.YAMLError, UnicodeDecodeError):
         raise DocumentInvalid("The document is neither JSON, YAML nor XML.") from None
-    if isinstance(source, dict):
-        if isinstance(source.get("paths"), dict) and ("openapi" in source or "swagger" in source):
-            return _openapi(source)
-        schema = source.get("data", source)
-        if isinstance(schema, dict) and isinstance(schema.get("__schema"), dict):
-            return _graphql(schema["__schema"])
+    if isinstance(source, dict) and describes(source):
+        return _openapi(source) if "paths" in source else _graphql(source.get("data", source)["__schema"])
     raise DocumentInvalid("Known are OpenAPI documents, GraphQL introspection results and OData $metadata.")
 
 

@@ -14,6 +14,8 @@ MOST_PLACES, MOST_ROUTES, MOST_COPIES = 6000, 2000, 4000
 # Where a place is: parts of requests, of answers, of a call.
 QUERY, FORM, JSON_IN, RPC_IN, DOMAIN = "query", "form", "json", "rpc", "domain"
 SHOWN, CELL, COLUMN, LINK, JSON_OUT, RPC_OUT = "shown", "cell", "column", "link", "json_out", "rpc_out"
+SLASH = "slash"  # among a route's answers: its address was written with one at the end
+SELECTED = "selected"  # what a form that was shown had chosen
 
 Place = tuple[str, str, str]
 """(where, route or call, name): the name of a field, a path of JSON keys with dots, a CSS selector, a column."""
@@ -57,12 +59,16 @@ class Route:
 
 @dataclass(slots=True)
 class Control:
-    """A field of a form that a page shows: its type, its label, the longest text it takes (0: not told)."""
+    """A field of a form that a page shows: its type, its label, the longest text it takes (0: not told).
+
+    marked: class of an element around it that has the field's name in it (`field-email`).
+    """
 
     type: str
     label: str = ""
     longest: int = 0
     filled: int = 0
+    marked: str = ""
 
 
 @dataclass(slots=True)
@@ -79,7 +85,11 @@ class Call:
 
 @dataclass(slots=True)
 class Evidence:
-    """All of it. forms: "METHOD template" → name → control; copies: two places → values that stood in both."""
+    """All of it. forms: "METHOD template" → name → control; copies: two places → values that stood in both.
+
+    owners: place of something called an owner, and "own" or "other" → how often it named who was at work, or somebody
+    else; constant: template up to a number that is part of most addresses → the number, "" where there are several.
+    """
 
     exchanges: int = 0
     dropped: int = 0
@@ -88,6 +98,8 @@ class Evidence:
     forms: dict[str, dict[str, Control]] = field(default_factory=dict)
     calls: dict[str, Call] = field(default_factory=dict)
     copies: Counter[tuple[Place, Place]] = field(default_factory=Counter)
+    owners: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
+    constant: dict[str, str] = field(default_factory=dict)
 
     def place(self, where: str, route: str, name: str) -> Stat | None:
         """The statistics of a place, None when there are too many places already."""
@@ -124,6 +136,9 @@ class Evidence:
             here.results.update(call.results)
             here.operators.update(call.operators)
         self.copies.update(other.copies)
+        self.owners.update(other.owners)
+        for place, text in other.constant.items():
+            self.constant[place] = text if self.constant.get(place, text) == text else ""
 
     def plain(self) -> dict[str, Any]:
         """As JSON."""
@@ -132,11 +147,13 @@ class Evidence:
             "dropped": self.dropped,
             "routes": {key: route.plain() for key, route in self.routes.items()},
             "places": [[*place, stat.plain()] for place, stat in self.places.items()],
-            "forms": {key: {name: [c.type, c.label, c.longest, c.filled] for name, c in controls.items()}
+            "forms": {key: {name: [c.type, c.label, c.longest, c.filled, c.marked] for name, c in controls.items()}
                       for key, controls in self.forms.items()},
             "calls": {name: [c.count, c.failed, c.secret, dict(c.ids), dict(c.results), dict(c.operators)]
                       for name, c in self.calls.items()},
             "copies": [[*one, *other, count] for (one, other), count in self.copies.most_common(MOST_COPIES)],
+            "constant": dict(self.constant),
+            "owners": [[*place, count] for place, count in self.owners.items()],
         }  # fmt: skip
 
     @classmethod
@@ -153,4 +170,6 @@ class Evidence:
             for name, (count, failed, secret, ids, results, operators) in plain["calls"].items()
         }
         found.copies = Counter({((a, b, c), (d, e, f)): count for a, b, c, d, e, f, count in plain["copies"]})
+        found.constant = dict(plain.get("constant", {}))
+        found.owners = Counter({(w, r, n, whose): count for w, r, n, whose, count in plain.get("owners", ())})
         return found

@@ -1,5 +1,6 @@
 """Fields of records: what forms and calls write, with the kind that their names, labels and values point to."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -20,6 +21,7 @@ CHOSEN = frozenset({
 })  # fmt: skip
 # What a field holds when its text decides: the two kinds whose shape a rule can go by.
 BY_SHAPE = ("email", "phone")
+_ROW = re.compile(r"(?<=[-_.\[])(?:\d{1,4}|__prefix__|__index__)(?=[-_.\]])")
 _CONTACT_KINDS = frozenset({"email", "phone", "address", "birth_date"})
 KINDS_ASKED = {
     "name": "a name: always replaced", "address": "an address: always replaced", "email": "an e-mail address",
@@ -116,7 +118,7 @@ def _question(entity: str, candidate: Candidate, default: str, weight: float) ->
     label = f" (“{candidate.labels[0]}”)" if candidate.labels else ""
     return Decision(
         f"kind.{entity}.{name_of(candidate.name)}",
-        f"What is the field {candidate.name}{label} of {entity}?",
+        f"What is the field “{candidate.name}”{label} of “{entity}”?",
         KINDS_ASKED,
         default,
         weight + min(0.9, candidate.stat.seen / 100),
@@ -145,16 +147,22 @@ def _select(path: Sequence[str]) -> str | list[str]:
     return path[0] if len(path) == 1 else list(path)
 
 
+def _of_rows(name: str) -> str:
+    """A form field with the number of its row, or what stands for it in the empty row, as one for all rows."""
+    return _ROW.sub("*", name)
+
+
 def from_forms(evidence: Evidence, sources: Sequence[str], wheres: Mapping[str, str]) -> list[Candidate]:
     """What the routes of one entity write. wheres: part of a request or form → how it is called to people."""
     found: dict[tuple[str, ...], Candidate] = {}
     for source in sources:
-        for name, control in evidence.forms.get(source, {}).items():
+        for told, control in evidence.forms.get(source, {}).items():
+            name = _of_rows(told)
             add_control(found.setdefault((name,), Candidate(name, (name,))), control)
     for (where, route, name), stat in evidence.places.items():
         if where not in wheres or route not in sources:
             continue
-        path = tuple(name.split("/")) if where == "json" else (name,)
+        path = tuple(name.split("/")) if where == "json" else (_of_rows(name),)
         last = next((step for step in reversed(path) if step != "*"), path[-1])
         one = found.setdefault(path, Candidate(last, path))
         one.stat.add(stat)

@@ -55,13 +55,21 @@ def guess(name: str, labels: Sequence[str], stat: Stat, told: str = "", control:
     return _settled(stat, votes, reasons, share)
 
 
+_NUMBERS = frozenset({"phone", "id_card", "bank_card"})  # kinds that may be written as mere numbers
+
+
 def _settled(stat: Stat, votes: dict[str, float], reasons: dict[str, list[str]], share: float) -> Guess:
     recognised = [kind for kind in stat.kinds if kind in votes]
+    if recognised and reasons.get("text") and "its name says so" in reasons["text"]:
+        # What is called a note may hold anything, whatever stood in the few that were seen.
+        return Guess("text", round(min(MOST, votes["text"]), 2), reasons["text"])
     if len(recognised) > 1 and not (set(votes) & {"text"}):
         why = [f"recognised {stat.kinds[kind]} times as {kind}" for kind in sorted(recognised)]
         return Guess(MIXED, min(MOST, max(votes[kind] for kind in recognised)), why)
     if recognised and share < 0.6 and "name" not in votes and "text" not in votes and stat.shapes[WORDS]:
         return Guess(MIXED, 0.6, [f"recognised in part only ({share:.0%})"])
+    if stat.refers and not set(votes) & _NUMBERS:
+        return Guess("plain", 0.6, ["numbers of records"])
     if not votes:
         if stat.shapes[LONG_TEXT]:
             return Guess("text", 0.5, ["long text"])

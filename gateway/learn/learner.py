@@ -91,7 +91,17 @@ class Learner:
         self._bytes += size
         head = exchange.head
         authorization = head.named.get("authorization", "")
-        seen = Seen(head.method, target, content_type, body, status, tuple(fields), answer, authorization)
+        seen = Seen(
+            head.method,
+            target,
+            content_type,
+            body,
+            status,
+            tuple(fields),
+            answer,
+            authorization,
+            exchange.crm_user or "",
+        )
         waiting.append((tenant, seen))
 
     # -- in the background ------------------------------------------------------------------------------------

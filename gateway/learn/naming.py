@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from gateway.learn.vocabulary import vocabulary, words_of
 
 _SAFE_PATH = re.compile(r"/[A-Za-z0-9_./{}:-]*")
+_OWN_NUMBER = re.compile(r"^\d+(?:[-_]|$)")  # an installation's own, before a word or in the place of one
 _OUTER = ("outer", "outer_b", "outer_c", "outer_d", "outer_e", "outer_f")
 
 
 def entity_of(template: str) -> str:
     """The kind of record a path is about: its last word that says more than what is done; "page" without one."""
-    words = [step for step in template.strip("/").split("/") if step and step[0] != "{"]
+    steps = (_OWN_NUMBER.sub("", step) for step in template.strip("/").split("/"))
+    words = [step for step in steps if step and step[0] != "{"]
     told = [step for step in words if not vocabulary().is_verb(step)] or words
     return name_of(singular(told[-1])) if told else "page"
 

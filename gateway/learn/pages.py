@@ -13,6 +13,8 @@ from gateway.learn.vocabulary import vocabulary
 
 _NAMING = ("name", "data-key", "data-field", "data-name", "data-column", "data-attr", "headers", "itemprop")
 _PLAIN = re.compile(r"[A-Za-z][\w-]{0,60}")
+# How libraries of tables and forms mark the element of a column: `field-email`, `column-get_full_name`.
+_COLUMN = re.compile(r"(?:field|column|col|cell)[-_](?:(?:the|get|display|show)[-_])?([A-Za-z][\w-]*)")
 _SKIPPED = frozenset({"script", "style", "option", "noscript", "template", "svg", "title"})
 _CONTROLS = "input, textarea, select"
 MOST_NODES, MOST_TEXT = 6000, 400
@@ -26,11 +28,13 @@ class Shown(NamedTuple):
 
 
 class Form(NamedTuple):
-    """A form. key: "METHOD template"; controls by name; values: what stands in the typed ones; whole: multipart."""
+    """A form. key: "METHOD template"; controls by name; values: what stands in the typed ones; chosen: the
+    option that each list of them has chosen."""
 
     key: str
     controls: dict[str, Control]
     values: dict[str, str]
+    chosen: dict[str, str]
 
 
 class Link(NamedTuple):
@@ -58,6 +62,7 @@ def forms_of(tree: LexborHTMLParser, path: str) -> Iterator[Form]:
         method = (form.attributes.get("method") or "get").upper()
         controls: dict[str, Control] = {}
         values: dict[str, str] = {}
+        chosen: dict[str, str] = {}
         for node in form.css(_CONTROLS):
             name = node.attributes.get("name") or ""
             if not name or len(name) > 120:
@@ -65,13 +70,31 @@ def forms_of(tree: LexborHTMLParser, path: str) -> Iterator[Form]:
             kind = (node.attributes.get("type") or "text").lower() if node.tag == "input" else str(node.tag)
             label = labels.get(node.attributes.get("id") or "", "") or _label(node.attributes.get("aria-label") or "")
             longest = node.attributes.get("maxlength") or ""
-            controls[name] = Control(kind, label, int(longest) if longest.isdecimal() else 0)
+            controls[name] = Control(
+                kind, label, int(longest) if longest.isdecimal() else 0, marked=_marked(node, name)
+            )
             if kind == "textarea":
                 values[name] = node.text(deep=True)
+            elif kind == "select" and (picked := node.css_first("option[selected]")) is not None:
+                chosen[name] = picked.attributes.get("value") or ""
             elif kind in ("text", "email", "tel", "search", "url"):
                 values[name] = node.attributes.get("value") or ""
         if controls:
-            yield Form(f"{method} {template_of(action)}", controls, values)
+            yield Form(f"{method} {template_of(action)}", controls, values, chosen)
+
+
+def _marked(node: Any, name: str) -> str:
+    """The class of an element around a control that holds the control's own name."""
+    above = node.parent
+    for _ in range(5):
+        if above is None or above.tag in ("body", "form"):
+            break
+        for one in (above.attributes.get("class") or "").split():
+            column = _COLUMN.fullmatch(one)
+            if column is not None and column[1] == name and one.isascii():
+                return one
+        above = above.parent
+    return ""
 
 
 def _label(text: str) -> str:
@@ -133,7 +156,8 @@ def _naming(node: Any) -> str:
             return f"[{attribute}={value}]"
     for name in (node.attributes.get("class") or "").split():
         if _PLAIN.fullmatch(name) and name.isascii():
-            found = vocabulary().meaning(name)
+            column = _COLUMN.fullmatch(name)
+            found = vocabulary().meaning(column[1] if column else name)
             if found is not None and found.weight > 0.8 and found.kind in ("name", "email", "phone", "address"):
                 return f".{name}"
     return ""

@@ -11,12 +11,16 @@ from typing import Any
 from gateway.learn import shown, sign_in
 from gateway.learn.calls import Calls, calls_of
 from gateway.learn.choices import Choices
+from gateway.learn.comparisons import comparisons_of
+from gateway.learn.constant import written_out
 from gateway.learn.document import Document
 from gateway.learn.evidence import FORM, JSON_IN, QUERY, RPC_IN, SHOWN, Evidence, Place
 from gateway.learn.fields import RuleSet, decided, from_forms
 from gateway.learn.naming import name_of, path_of
+from gateway.learn.owners import Owners, owners_of
 from gateway.learn.proposal import Decision, Field, Operation, Proposal
 from gateway.learn.routes import Found, classified, redirects
+from gateway.learn.staff import staff_of
 from gateway.learn.value import LONG_TEXT, WORDS
 from gateway.learn.vocabulary import vocabulary
 
@@ -36,6 +40,8 @@ class _Parts:
     operations: list[Operation] = field(default_factory=list)
     sources: dict[Place, Field] = field(default_factory=dict)
     routes: dict[str, list[str]] = field(default_factory=dict)
+    staff: frozenset[str] = frozenset()
+    owners: Owners = field(default_factory=Owners)
 
     @property
     def fields(self) -> list[Field]:
@@ -44,9 +50,10 @@ class _Parts:
 
 def propose(name: str, evidence: Evidence, document: Document, answers: Mapping[str, str]) -> Proposal:
     """The proposed profile. name: of the profile; answers: decision → what was chosen."""
-    choices = Choices(answers)
+    choices, evidence = Choices(answers), written_out(evidence)
     routes, refused = classified(evidence, document, choices)
     parts = _Parts()
+    parts.staff = staff_of(evidence, routes, choices)
     _write_rules(evidence, document, choices, routes, parts)
     _operations(evidence, choices, routes, parts)
     calls = calls_of(evidence, document, choices)
@@ -55,6 +62,7 @@ def propose(name: str, evidence: Evidence, document: Document, answers: Mapping[
         refused += calls.refused
     _unused_forms(evidence, routes, choices)
     _birth_dates(parts, choices)
+    parts.owners = owners_of(evidence, routes, _bound(parts), choices, calls.reading() if calls is not None else {})
     fields = parts.fields
     shown.column_labels(evidence, fields, parts.sources)
     source = _source(name, evidence, routes, parts, calls)
@@ -73,8 +81,7 @@ def _write_rules(evidence: Evidence, document: Document, choices: Choices, route
     creating = {one.entity for one in routes if one.action == "create"}
     for entity in sorted(writes, key=lambda one: (one not in creating, one)):
         sources = [source for one in writes[entity] for source in one.sources]
-        staff = not vocabulary().staff.isdisjoint(entity.split("_"))
-        if staff:
+        if entity in parts.staff:
             continue
         candidates = from_forms(evidence, sources, _WRITTEN)
         found = decided(entity, candidates, document, choices)
@@ -119,7 +126,7 @@ def _operations(evidence: Evidence, choices: Choices, routes: list[Found], parts
         if one.action not in ("create", "update", "import", "other"):
             rules = []
         answer = _answer(evidence, one, choices) if one.action == "create" else {}
-        alone = one.action in ("login", "logout") or not vocabulary().staff.isdisjoint(one.entity.split("_"))
+        alone = one.action in ("login", "logout") or one.entity in parts.staff
         entity = "auth" if one.action in ("login", "logout") else one.entity
         shows_login = one.action == "login" and one.method == "GET"
         operation = Operation(
@@ -195,7 +202,9 @@ def _answer(evidence: Evidence, found: Found, choices: Choices) -> dict[str, Any
     """How the answer to a create names its record; an address only if somebody says that no request can choose it."""
     if found.route.answers["id"]:
         return {"json": [["id"]]}
-    if not any(lead.endswith("/{n}") for lead in found.route.leads):
+    if found.route.answers[f"id|{found.entity}"]:
+        return {"json": [[found.entity, "id"]]}
+    if not any(shown.is_record_page(lead) for lead in found.route.leads):
         return {}
     names = redirects(found, evidence)
     asked = Decision(
@@ -211,6 +220,11 @@ def _answer(evidence: Evidence, found: Found, choices: Choices) -> dict[str, Any
         return {}
     multipart = any("multipart" in body for body in found.route.bodies)
     return {"location": True, **({"unless_part" if multipart else "unless": names[0]} if names else {})}
+
+
+def _bound(parts: _Parts) -> frozenset[str]:
+    """Entities whose creates name the new record: only those can have an owner."""
+    return frozenset(one.entity for one in parts.operations if one.action == "create" and one.answer)
 
 
 def _unused_forms(evidence: Evidence, routes: list[Found], choices: Choices) -> None:
@@ -308,6 +322,18 @@ def _source(name: str, evidence: Evidence, routes: list[Found], parts: _Parts, c
         paths = sorted({path for one in called if (path := path_of(one, names_record=False)) is not None})
         source["operations"].append({"id": "rpc", "entity": "rpc", "action": "other", "rpc": True, "paths": paths})
         source["rpc"] = {key: value for key, value in calls.rpc.items() if value or key != "calls"}
+    if parts.owners.owner:
+        source["owner"] = parts.owners.owner
+        if shape == "uuid":
+            source["global_record_ids"] = True
+    derived = shown.derived_keys(evidence, parts.fields)
+    if derived:
+        source["derived"] = derived
+    if parts.owners.read_back:
+        source["read_back"] = parts.owners.read_back
+    compared = comparisons_of(parts.fields, shown.named_cells(places), parts.searches, calls=calls is not None)
+    if compared:
+        source["comparisons"] = compared
     source["accepted"] = _accepted(routes, calls)
     source["known_limits"] = _limits(parts)
     return source
@@ -350,7 +376,7 @@ def _id_shape(evidence: Evidence) -> str:
 
 def _title_of(entity: str, fields: list[Field]) -> str:
     """The field that links to a record say: its name, the last name first."""
-    names = [one for one in fields if one.entity == entity and one.kind == "name"]
+    names = [one for one in fields if one.entity == entity and one.kind == "name" and "*" not in one.source]
     best = next((one for one in names if "last" in one.name or "sur" in one.name), names[0] if names else None)
     return best.id if best is not None else ""
 
@@ -369,9 +395,12 @@ def _accepted(routes: list[Found], calls: Calls | None) -> list[dict[str, Any]]:
 
 
 def _limits(parts: _Parts) -> list[str]:
+    owned = ", ".join(parts.owners.owner.get("entities", ()))
     found = [
         "Learnt from what passed while somebody watched: what nobody did then is refused (writes) or scanned (reads).",
-        "No record has an owner, so roles that may see only their own records see none of their values in clear.",
+        f"Owners were learnt of: {owned}. Whether the CRM shows a record to others is its own affair."
+        if owned
+        else "No record has an owner, so roles that may see only their own records see none of their values in clear.",
         "City, postal code, country and dates of birth are not replaced.",
         "What the CRM held before is not protected: describe `walk` by hand, then use crmgate protect.",
     ]

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 from urllib.parse import unquote
 
+from gateway.learn.vocabulary import vocabulary
 from policies.record_id import RecordIds
 from privacy import recognise
 
@@ -16,6 +17,7 @@ SHAPED = (RecordIds.UUID, RecordIds.HEX24, RecordIds.SALESFORCE)
 _LITERAL = re.compile(
     r"[A-Za-z][A-Za-z_.-]{0,40}[A-Za-z]|[A-Za-z]|[vV]\d{1,3}(?:\.\d{1,2})?|\d{4}-\d{2}-\d{2}|[a-z]{2,12}\d"
 )
+_NUMBERED = re.compile(r"\d{1,6}[-_]([A-Za-z]{3,20})")  # an installation's own number before a word: 789-login
 _OPAQUE = re.compile(r"[A-Za-z0-9_-]{1,200}")
 _FULL = 24  # different words at one place of a path: more are values
 
@@ -36,7 +38,15 @@ def _step(segment: str) -> str:
             return f"{{{shape}}}"
     if _LITERAL.fullmatch(text) and not recognise.find(text):
         return text
+    numbered = _NUMBERED.fullmatch(text)
+    if numbered and (vocabulary().is_verb(numbered[1]) or numbered[1].lower() in vocabulary().records):
+        return text
     return WORD if _OPAQUE.fullmatch(text) and any(sign.isdigit() for sign in text) else ANY
+
+
+def names_record(template: str) -> bool:
+    """Whether a template holds the id of a record, of whatever shape."""
+    return any(step in template for step in (NUMBER, *(f"{{{shape}}}" for shape in SHAPED)))
 
 
 def folded(templates: Iterable[str], values: frozenset[str] = frozenset()) -> dict[str, str]:

@@ -12,6 +12,7 @@ from gateway.learn.route import folded
 from gateway.learn.vocabulary import vocabulary
 
 WRITES = frozenset({"create", "update", "delete", "import"})
+_SAID = frozenset({"login", "logout", "export", "import", "search"})
 _IDS = ("{n}", "{uuid}", "{hex24}", "{salesforce}")
 
 
@@ -53,7 +54,9 @@ def classified(evidence: Evidence, document: Document, choices: Choices) -> tupl
     for found in routes_of(evidence):
         if "rpc" in found.route.answers:
             continue
-        found.action = document.actions.get(found.key, "") or _action(found, evidence)
+        seen = _action(found, evidence)
+        # A document calls every POST a creation; what its path and its answers say comes first.
+        found.action = seen if seen in _SAID else document.actions.get(found.key, "") or seen
         if found.action:
             kept.append(found)
         else:
@@ -82,7 +85,7 @@ def _action(found: Found, evidence: Evidence) -> str:
     verb = verb_of(found.template)
     if verb in ("login", "logout"):
         return verb
-    if found.route.answers["secret"] or _has_password(found, evidence):
+    if found.route.answers["secret"] or sets_password(found, evidence) or gives_credential(found.route):
         return "login" if found.method == "POST" and verb not in ("create", "update") else "update"
     if found.method == "GET":
         return _reading(found, verb, evidence)
@@ -112,8 +115,14 @@ def _reading(found: Found, verb: str | None, evidence: Evidence) -> str:
     return "list"
 
 
-def _has_password(found: Found, evidence: Evidence) -> bool:
-    return any(
+def gives_credential(route: Route) -> bool:
+    """Whether an answer of the route held what later requests carried as their credential."""
+    return any(note.startswith("token|") for note in route.answers)
+
+
+def sets_password(found: Found, evidence: Evidence) -> bool:
+    """Whether requests of a route, or a form that was shown for it, have a password in them."""
+    return found.route.answers["secret"] > 0 or any(
         control.type == "password" for source in found.sources for control in evidence.forms.get(source, {}).values()
     )
 

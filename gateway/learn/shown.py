@@ -10,10 +10,12 @@ from typing import Any
 from gateway.learn.evidence import CELL, COLUMN, FORM, JSON_IN, JSON_OUT, LINK, RPC_IN, SHOWN, Evidence, Place
 from gateway.learn.naming import entity_of, path_of, verb_of
 from gateway.learn.proposal import Field
+from gateway.learn.route import names_record
 from gateway.learn.vocabulary import vocabulary
 
 _WRITTEN = (FORM, SHOWN, JSON_IN, RPC_IN)
 _HALF = 0.5
+REGION = "CN"  # numbers without a country count as Chinese, as recognisers have it
 _KEY = re.compile(r"[^/]+(?:/[^/]+)?")
 
 
@@ -26,11 +28,27 @@ def places_of(evidence: Evidence, fields: list[Field], sources: dict[Place, Fiel
         found["cells"] = [
             {"entity": entity, "fields": dict(sorted(selectors.items()))} for entity, selectors in sorted(cells.items())
         ]
+    marked = _marked(evidence, sources)
+    if marked:
+        found["cells"] = [*found.get("cells", []), {"fields": marked}]
     keys = _keys(evidence, fields)
     if keys:
         found["keys"] = [
             {"entity": entity, "fields": dict(sorted(named.items()))} for entity, named in sorted(keys.items())
         ]
+    return found
+
+
+def _marked(evidence: Evidence, sources: dict[Place, Field]) -> dict[str, str]:
+    """Elements that pages mark with the name of a form's field: who may not edit it is shown its text there.
+
+    Labels, and what is around them, say nothing about anybody.
+    """
+    found: dict[str, str] = {}
+    for (where, route, name), field in sorted(sources.items()):
+        control = evidence.forms.get(route, {}).get(name) if where in (FORM, SHOWN) else None
+        if control is not None and control.marked and field.kind in ("name", "address"):
+            found.setdefault(f".{control.marked} :not(label):not(:has(label)):not(:has(input))", field.id)
     return found
 
 
@@ -73,7 +91,7 @@ def _cells(evidence: Evidence, sources: dict[Place, Field], hidden: set[str]) ->
 
 def _named(selector: str, entity: str, hidden: set[str]) -> str:
     """The field of the page's entity whose name a selector holds."""
-    for name in re.findall(r"=([\w-]+)\]", selector):
+    for name in re.findall(r"(?:=|\.)([\w-]+)", selector):
         for one in hidden:
             owner, _, short = one.partition(".")
             plain = re.sub(r"[^a-z0-9]+", "_", name.lower())
@@ -102,11 +120,41 @@ def record_pages(evidence: Evidence, entities: set[str], taken: set[str]) -> dic
     """Templates of pages about one record → its entity. taken: templates that were answered."""
     found = {}
     for where, template, _ in evidence.places:
-        if where == LINK and template.endswith("/{n}") and f"GET {template}" in taken and verb_of(template) is None:
+        if where == LINK and is_record_page(template) and f"GET {template}" in taken:
             entity, path = entity_of(template), path_of(template, names_record=True)
             if entity in entities and path is not None:
                 found[path] = entity
     return dict(sorted(found.items()))
+
+
+def derived_keys(evidence: Evidence, fields: list[Field]) -> list[dict[str, str]]:
+    """Keys of answers under which a CRM repeats a declared phone number in E.164, as their names tell."""
+    phones = {one.source for one in fields if one.kind == "phone"}
+    keys = {name.rpartition("/")[2] for where, _, name in evidence.places if where == JSON_OUT}
+    return [
+        {"key": key, "as": "e164", "region": REGION}
+        for key in sorted(keys)
+        for phone in sorted(phones)
+        if re.fullmatch(rf"{re.escape(phone)}_?[eE]_?164", key)
+    ]
+
+
+def is_record_page(template: str) -> bool:
+    """Whether a page is about one record: its address ends in an id, or in one and a word for looking or editing."""
+    before, _, last = template.rpartition("/")
+    if last.startswith("{"):
+        return names_record(f"/{last}") and verb_of(template) is None
+    return verb_of(f"/{last}") in ("read", "update") and names_record("/" + before.rpartition("/")[2])
+
+
+def named_cells(places: dict[str, Any]) -> dict[str, str]:
+    """The names that pages give columns of a table → field, out of `places`."""
+    found = {}
+    for each in places.get("cells", ()):
+        for selector, field in each["fields"].items():
+            for name in re.findall(r"=([\w-]+)\]", selector):
+                found[name] = field
+    return found
 
 
 def column_labels(evidence: Evidence, fields: list[Field], sources: dict[Place, Field]) -> None:

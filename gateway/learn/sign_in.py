@@ -9,11 +9,13 @@ import binascii
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from gateway.learn.evidence import Evidence
+from gateway.learn.evidence import JSON_IN, JSON_OUT, Evidence
 from gateway.learn.proposal import Operation
 from gateway.learn.trees import is_secret
+from gateway.learn.vocabulary import words_of
 
-LEAST_TOKEN = 16
+LEAST_TOKEN, LONG_TOKEN = 16, 60
+_LOGINS = frozenset({("login",), ("username",), ("user", "name"), ("email",)})
 _TYPED = frozenset({"text", "email", "tel"})
 _OTHER_COOKIES = ("csrf", "xsrf", "lang", "theme")
 
@@ -55,6 +57,25 @@ def long_texts(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[s
             yield from long_texts(inner, (*path, str(number)))
 
 
+def given(value: Any) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Texts of an answer that look like credentials by their key or their length."""
+    for path, text in long_texts(value):
+        if " " not in text and (len(text) >= LONG_TOKEN or any(is_secret(step) for step in path)):
+            yield path, text
+
+
+def plain_step(step: str) -> bool:
+    """Whether a key may be kept as the name of a place."""
+    return step.isidentifier() and step.isascii() and len(step) <= 40
+
+
+def presented(body: dict[str, Any], known: Callable[[str], bool]) -> Iterator[str]:
+    """Members of a body that hold a credential which an earlier answer gave."""
+    for name, text in body.items():
+        if isinstance(text, str) and len(text) >= LEAST_TOKEN and name.isidentifier() and known(text):
+            yield name
+
+
 def note_of(path: tuple[str, ...], found: Carried) -> str:
     """What is kept of a credential that came back: `token|scheme|encoded|last part|path`."""
     return "|".join(("token", found.scheme, "1" * found.encoded, "1" * found.last_part, "/".join(path)))
@@ -68,6 +89,9 @@ def describe(
     for one in operations:
         if one.action == "login" and "POST" in one.methods:
             _from_form(evidence, one, sources(one), found)
+            _from_json(evidence, one, sources(one), found)
+        if one.action in ("login", "logout"):
+            found["credentials"] += _presented(evidence, one, sources(one))
     for call in evidence.calls.values():
         notes = sorted(note for note in call.results if note.startswith("token|"))
         logins = sorted(note.partition("|")[2] for note in call.results if note.startswith("login|"))
@@ -83,6 +107,55 @@ def describe(
         credential |= {"base64": True} if encoded else {}
         found["credentials"].append(credential | ({"last_part": ":"} if last else {}))
     return found
+
+
+def _from_json(evidence: Evidence, operation: Operation, sources: list[str], found: dict[str, Any]) -> None:
+    """A credential in a JSON answer that later requests carried in their authorization header."""
+    routes = [evidence.routes[source] for source in sources if source in evidence.routes]
+    notes = sorted({note for route in routes for note in route.answers if note.startswith("token|")})
+    if not notes:
+        return
+    _, scheme, encoded, last, _ = notes[0].split("|", 4)
+    paths = sorted({note.split("|", 4)[4] for note in notes})  # a renewal may name it otherwise
+    statuses = sorted({int(status) for route in routes for status in route.statuses if status[0] == "2"})
+    entry: dict[str, Any] = {"status": statuses, "token": {"json": [path.split("/") for path in paths]}}
+    others = sorted({note.partition("|")[2] for route in routes for note in route.answers if note.startswith("gave|")})
+    if others := [one for one in others if one not in paths]:
+        entry["others"] = {"json": [one.split("/") for one in others]}
+    login, user = _told(evidence, sources)
+    entry |= {"login": login} if login else {}
+    entry |= {"user": {"json": [user]}} if user else {}
+    found["sign_in"][operation.id] = entry
+    credential: dict[str, Any] = {"header": "authorization", "scheme": scheme}
+    credential |= {"base64": True} if encoded else {}
+    credential |= {"last_part": ":"} if last else {}
+    if credential not in found["credentials"]:
+        found["credentials"].append(credential)
+
+
+def _told(evidence: Evidence, sources: list[str]) -> tuple[dict[str, Any], list[str]]:
+    """(as what somebody signed in: where request or answer say it, where the answer has the id beside that)."""
+    for where, key in ((JSON_IN, "json"), (JSON_OUT, "answer")):
+        places = sorted(
+            (name.count("/"), name) for (at, route, name), stat in evidence.places.items()
+            if at == where and route in sources and name != "*"
+            and (words_of(name.rpartition("/")[2]) in _LOGINS or stat.kinds["email"] == stat.seen > 0)
+        )  # fmt: skip
+        if places:
+            path = places[0][1].split("/")
+            beside = "/".join([*path[:-1], "id"])
+            known = where == JSON_OUT and any((JSON_OUT, route, beside) in evidence.places for route in sources)
+            return {key: [path]}, [*path[:-1], "id"] if known and len(path) > 1 else []
+    return {}, []
+
+
+def _presented(evidence: Evidence, operation: Operation, sources: list[str]) -> list[dict[str, Any]]:
+    """Members of a body by which a sign-out or a renewal names the credential that it ends."""
+    names = {
+        note.partition("|")[2] for source in sources if source in evidence.routes
+        for note in evidence.routes[source].answers if note.startswith("presents|")
+    }  # fmt: skip
+    return [{"body": name, "operations": [operation.id]} for name in sorted(names)]
 
 
 def _from_form(evidence: Evidence, operation: Operation, sources: list[str], found: dict[str, Any]) -> None:

@@ -15,22 +15,25 @@ _DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4}
 _MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}.*")
 _NUMBER = re.compile(r"[-+]?[\d.,\s]+%?")
 _TOKEN = re.compile(r"[a-z0-9_.:/@-]{1,80}|true|false|null|True|False|[A-Z][A-Z0-9_]{1,30}")
+_ID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-f]{24}")
 _OPAQUE = re.compile(r"[A-Za-z0-9+/=_~.:-]{24,}")
 _ADDRESS = re.compile(r"(?:https?:/)?/\S*|https?:\S*")
 LONG = 160
-NUMBER, DATE, TOKEN, OPAQUE, URL, MARKUP, WORDS, LONG_TEXT = (
-    "number", "date", "token", "opaque", "url", "markup", "words", "long",
+NUMBER, DATE, TOKEN, OPAQUE, URL, MARKUP, WORDS, LONG_TEXT, ID = (
+    "number", "date", "token", "opaque", "url", "markup", "words", "long", "id",
 )  # fmt: skip
 
 
 def shape_of(text: str) -> str:
-    """The shape of a text: number, date, token (machine word), opaque, url, markup, words or long."""
+    """The shape of a text: number, date, id (a UUID), token (machine word), opaque, url, markup, words or long."""
     if _NUMBER.fullmatch(text):
         return NUMBER
     if _DATE.fullmatch(text) or _MOMENT.fullmatch(text):
         return DATE
     if _ADDRESS.fullmatch(text):
         return URL
+    if _ID.fullmatch(text):
+        return ID
     if _TOKEN.fullmatch(text):
         return TOKEN
     if _OPAQUE.fullmatch(text):
@@ -129,6 +132,11 @@ class Stat:
     def main_shape(self) -> str:
         """The shape of most values that are of no kind, "" without any."""
         return max(self.shapes, key=lambda one: self.shapes[one], default="")
+
+    @property
+    def refers(self) -> bool:
+        """Whether every value was the number or id of a record, and there were several."""
+        return self.seen > 1 and not self.kinds and self.shapes[NUMBER] + self.shapes[ID] == self.seen
 
     @property
     def textual(self) -> bool:

@@ -38,7 +38,11 @@ class Vocabulary:
         self.redirects = frozenset(source["redirects"])
         self.searches = frozenset(source["searches"])
         self.staff = frozenset(source["staff"])
-        self.records = frozenset(source["records"]) | self.staff
+        self.maybe_staff = frozenset(source["maybe_staff"])
+        self.orders = frozenset(source["orders"])
+        self._makers = _phrases({"maker": source["makers"]})
+        self._owners = self._makers | _phrases({"owner": source["owners"]})
+        self.records = frozenset(source["records"]) | self.staff | self.maybe_staff
 
     def meaning(self, name: str) -> Meaning | None:
         """What a field or label of this name holds; None when no word of it is known."""
@@ -53,6 +57,17 @@ class Vocabulary:
         """What a word of a path, or the verb of a call, does."""
         found = _longest(self._actions, name)
         return found[1] if found else None
+
+    def is_owner(self, name: str) -> bool:
+        """Whether a field of this name says who is in charge of a record, or has made it."""
+        return words_of(name) in self._owners
+
+    def is_maker(self, name: str) -> bool:
+        """Whether it says who has made a record; words behind the last maker (`id`) may follow."""
+        words = words_of(name)
+        return any(
+            words[start:end] in self._makers for start in range(len(words)) for end in range(start + 1, len(words) + 1)
+        )
 
     def is_verb(self, segment: str) -> bool:
         """Whether a segment of a path only says what is done, or nothing at all."""

@@ -22,6 +22,8 @@ from gateway.body.limits import Limits
 from gateway.body.media import Media
 from gateway.body.xlsx import open_xlsx
 from gateway.learn import pages, sign_in, trees
+from gateway.learn.constant import Numbers
+from gateway.learn.document import describes
 from gateway.learn.evidence import (
     CELL,
     COLUMN,
@@ -33,16 +35,20 @@ from gateway.learn.evidence import (
     QUERY,
     RPC_IN,
     RPC_OUT,
+    SELECTED,
     SHOWN,
+    SLASH,
     Call,
     Evidence,
     Place,
 )  # fmt: skip
-from gateway.learn.route import NUMBER, WORD, template_of
+from gateway.learn.owners import OTHER, OWN, owner_leaves
+from gateway.learn.route import WORD, names_record, template_of
 from gateway.learn.value import LONG_TEXT, WORDS, shape_of
 from gateway.learn.vocabulary import PERSONAL, vocabulary
 
 MOST_BODY, MOST_DIGESTS, MOST_IDS, MOST_SHARED, MOST_TOKENS = 4 * 1024 * 1024, 120_000, 50_000, 8, 500
+MOST_OWNERS, MOST_ROWS = 2000, 200
 _LIMITS = Limits()
 _NAMED = re.compile(r"=([\w-]+)\]")  # what a selector says of an element's name
 
@@ -50,7 +56,8 @@ _NAMED = re.compile(r"=([\w-]+)\]")  # what a selector says of an element's name
 @dataclass(frozen=True, slots=True)
 class Seen:
     """One exchange as the CRM saw it. target: origin-form; body, answer: decoded, b"" where nobody read them;
-    authorization: the header, looked at only for where its credential came from."""
+    authorization: the header, looked at only for where its credential came from; actor: the CRM's own key of who was at
+    work, "" where nobody knows it."""
 
     method: str
     target: str
@@ -60,6 +67,7 @@ class Seen:
     fields: tuple[tuple[str, str], ...]
     answer: bytes
     authorization: str = ""
+    actor: str = ""
 
 
 class Watcher:
@@ -72,20 +80,25 @@ class Watcher:
         self._values: dict[bytes, list[Place]] = {}
         self._personal: set[bytes] = set()
         self._ids: set[bytes] = set()
-        self._tokens: dict[bytes, tuple[str, tuple[str, ...]]] = {}
+        self._numbers = Numbers()
+        self._tokens: dict[bytes, tuple[Counter[str], tuple[str, ...]]] = {}
 
     def note(self, seen: Seen) -> None:
         """Count one exchange; whatever a body holds, nothing is raised but faults of our own."""
         self.evidence.exchanges += 1
         parts = urlsplit(seen.target)
         path = parts.path or "/"
-        key = f"{seen.method} {self._template(path)}"
+        template = self._template(path)
+        self._numbers.note(template, path)
+        key = f"{seen.method} {template}"
         route = self.evidence.route(key)
         if route is None:
             self.evidence.dropped += 1
             return
         route.count += 1
         route.statuses[str(seen.status)] += 1
+        if len(path) > 1 and path[-1] == "/":
+            route.answers[SLASH] += 1
         if self._tokens and seen.authorization:
             self._carried(seen.authorization)
         number = _last_number(path)
@@ -121,6 +134,8 @@ class Watcher:
             for name, value in fields:
                 if not trees.is_secret(name):
                     self._value(FORM, key, trees.safe_key(name), value)
+                    if seen.actor and vocabulary().is_owner(name):
+                        self._owner(FORM, key, name, value == seen.actor)
                 elif trees.is_password(name):
                     route.answers["secret"] += 1
         elif (tree := _json(seen.body)) is not None:
@@ -131,8 +146,12 @@ class Watcher:
                 return
             for leaf in trees.leaves_of(tree):
                 self._value(JSON_IN, key, "/".join(leaf.path), leaf.text)
-            if isinstance(tree, dict) and any(map(trees.is_password, tree)):
-                route.answers["secret"] += 1
+            if isinstance(tree, dict):
+                if any(map(trees.is_password, tree)):
+                    route.answers["secret"] += 1
+                for name in sign_in.presented(tree, lambda text: self._digest(text) in self._tokens):
+                    route.answers[f"presents|{name}"] += 1
+                self._owners(JSON_IN, key, tree, seen.actor)
 
     def _call(self, call: trees.RpcCall, seen: Seen) -> None:
         calls = self.evidence.calls
@@ -147,7 +166,7 @@ class Watcher:
                 noted.results[f"login|{call.first_text}"] += 1
             for path, text in sign_in.long_texts(_json(seen.answer)):
                 if len(self._tokens) < MOST_TOKENS:
-                    self._tokens[self._digest(text)] = (call.method, path)
+                    self._tokens[self._digest(text)] = (noted.results, path)
             return
         for name, text in call.keyed:
             self._value(RPC_IN, call.method, name, text)
@@ -158,6 +177,8 @@ class Watcher:
         failed, result, shape = trees.result_of(answer)
         noted.failed += failed
         noted.results[shape] += 1
+        for row in result[:MOST_ROWS] if isinstance(result, list) else ():
+            self._owners(RPC_OUT, call.method, row, seen.actor)
         for leaf in trees.leaves_of(result):
             self._value(RPC_OUT, call.method, "/".join(step for step in leaf.path if step != "*") or "*", leaf.text)
 
@@ -166,8 +187,7 @@ class Watcher:
         for found in sign_in.carried(header):
             source = self._tokens.get(self._digest(found.token))
             if source is not None:
-                results = self.evidence.calls[source[0]].results
-                results[sign_in.note_of(source[1], found)] = 1
+                source[0][sign_in.note_of(source[1], found)] = 1
 
     # -- the answer -------------------------------------------------------------------------------------------
 
@@ -192,9 +212,9 @@ class Watcher:
         route.media[str(kind)] += 1
         match kind:
             case Media.HTML:
-                self._page(key, path, seen.answer)
+                self._page(key, path, seen)
             case Media.JSON if "rpc" not in route.answers and (tree := _json(seen.answer)) is not None:
-                self._document(key, tree)
+                self._document(key, tree, seen)
             case Media.CSV:
                 self._columns(key, lambda: [(one.path, one.text) for one in open_csv(seen.answer, "", _LIMITS).leaves])
             case Media.XLSX:
@@ -202,8 +222,8 @@ class Watcher:
             case _:
                 pass
 
-    def _page(self, key: str, path: str, body: bytes) -> None:
-        tree = pages.parse(body)
+    def _page(self, key: str, path: str, seen: Seen) -> None:
+        tree = pages.parse(seen.answer)
         for form in pages.forms_of(tree, path):
             method, _, template = form.key.partition(" ")
             where = f"{method} {self._safe(template)}"
@@ -215,21 +235,37 @@ class Watcher:
             for name, value in form.values.items():
                 if not trees.is_secret(name):
                     self._value(SHOWN, where, trees.safe_key(name), value)
+            for name, value in form.chosen.items() if seen.actor else ():
+                if vocabulary().is_owner(name):
+                    self._owner(SELECTED, where, name, value == seen.actor)
         for one in pages.shown_in(tree):
             self._value(CELL, key, one.selector, one.text)
         for link in pages.links_of(tree, path):
             if (number := _last_number(link.path)) and len(self._ids) < MOST_IDS:
                 self._ids.add(self._digest(number))
-            if NUMBER in link.template:
+            if names_record(link.template):
                 self._value(LINK, self._safe(link.template), "", link.text)
 
-    def _document(self, key: str, tree: object) -> None:
+    def _document(self, key: str, tree: object, seen: Seen) -> None:
+        if seen.method == "POST" and seen.status < 300:
+            for path, text in sign_in.given(tree):
+                if len(self._tokens) < MOST_TOKENS:
+                    self._tokens[self._digest(text)] = (self.evidence.routes[key].answers, path)
+                if all(map(sign_in.plain_step, path)):
+                    self.evidence.routes[key].answers["gave|" + "/".join(path)] = 1
+        if describes(tree):
+            return  # what a CRM says about itself has thousands of places, none of them with a value
+        self._owners(JSON_OUT, key, tree, seen.actor)
         for leaf in trees.leaves_of(tree):
             self._value(JSON_OUT, key, "/".join(step for step in leaf.path if step != "*") or "*", leaf.text)
         if isinstance(tree, dict):
-            self.evidence.routes[key].answers.update(
-                name for name in ("id", "uuid", "pk") if isinstance(tree.get(name), str | int)
-            )
+            answers = self.evidence.routes[key].answers
+            answers.update(name for name in ("id", "uuid", "pk") if isinstance(tree.get(name), str | int))
+            if seen.method == "POST":
+                answers.update(
+                    f"id|{name}" for name, one in tree.items()
+                    if isinstance(one, dict) and isinstance(one.get("id"), str | int) and sign_in.plain_step(name)
+                )  # fmt: skip
             if isinstance(number := tree.get("id"), int):
                 self._ids.add(self._digest(str(number)))
 
@@ -242,6 +278,15 @@ class Watcher:
             label = path[0] if path else ""
             if 1 < len(label) <= 60 and label != text and shape_of(label) != LONG_TEXT:
                 self._value(COLUMN, key, label, text)
+
+    def _owners(self, where: str, key: str, tree: object, actor: str) -> None:
+        if actor:
+            for path, told in owner_leaves(tree):
+                self._owner(where, key, "/".join(path), told == actor)
+
+    def _owner(self, where: str, route: str, name: str, own: bool) -> None:
+        if len(self.evidence.owners) < MOST_OWNERS:
+            self.evidence.owners[(where, route, name, OWN if own else OTHER)] += 1
 
     # -- values -----------------------------------------------------------------------------------------------
 
@@ -313,6 +358,7 @@ class Watcher:
                 cleaned_places = sorted({self._placed(place) for place in places})[: MOST_SHARED * 2]
                 copies.update(combinations(cleaned_places, 2))
         evidence.copies = copies
+        evidence.constant = self._numbers.constant()
         return evidence
 
     def _placed(self, place: Place) -> Place:

@@ -13,36 +13,43 @@ import random
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
 from rich.console import Console
 from rich.table import Table
 
-from gateway.demo.browser import forms
-from gateway.demo.driver import CremeDriver, TrytonDriver
 from gateway.demo.people import Organisation, Person, make_organisations, make_people
 from gateway.learn.proposal import MOST_DECISIONS
 from tests.drills import leak
-from tests.drills.crawl import walk_creme, walk_tryton
-from tests.drills.seek import Sought
+from tests.drills.onboarding_session import worked
 from tests.drills.stack import Stack, installed
-from tests.real.servers import creme, tryton
+from tests.real.servers import SERVERS
 
 # What was entered while nothing was declared stands in the CRM in clear.
 UNKNOWN = '[tenant.main]\nprofile = "generic"\nmigrated = false'
 SEED = 20261128
+# What the administrator of each of these CRMs knows: who enters a customer owns them, and no form chooses another page.
+CONFIRMED: Mapping[str, str] = {"owners": "yes", "owners-through": "yes", "creates-by-address": "no"}
+# Where a CRM describes its own interface, for who knows its manual.
+DOCUMENTS = {"bottle": "/schema/?format=json"}
 
 
 @dataclass(slots=True)
 class Onboarding:
-    """What it took. watched_s: the compressed session; asked: ids of the decisions that were left at their defaults."""
+    """What it took. watched_s: the compressed session; asked: ids of the decisions; confirmed: those that were not
+    left at their defaults; owner: what was learnt of owners; own: what a salesperson sees of their own customers."""
 
     crm: str
     watched_s: float = 0.0
     whole_s: float = 0.0
     asked: list[str] = field(default_factory=list)
+    confirmed: list[str] = field(default_factory=list)
+    owner: dict[str, Any] = field(default_factory=dict)
+    own: leak.Finding | None = None
     fields: dict[str, str] = field(default_factory=dict)
     refused: int = 0
     lint: str = ""
@@ -65,32 +72,14 @@ def command(stack: Stack, *words: str | Path) -> subprocess.CompletedProcess[str
     return subprocess.run(line, capture_output=True, text=True, timeout=300, check=False)
 
 
-def worked(stack: Stack, people: list[Person], firms: list[Organisation], pages: int) -> leak.Seeded:
-    """What somebody does in the minutes of watching; names and addresses that are in the CRM in clear since then."""
-    driver = stack.at_work("manager")
-    records: list[tuple[str, str]] = []
-    for person in people:
-        records.append(("contact", driver.add_person(leak.with_everything(person, "Nobody Inparticular"))))
-    for firm in firms:
-        records.append(("organisation", driver.add_organisation(firm)))
-    clear = [value for person in people for value in (person.full_name, person.last_name, person.phone, person.email)]
-    if isinstance(driver, CremeDriver):
-        for entity, record in records:
-            page = driver.browser.get(f"/persons/{entity}/edit/{record}").expect(200)
-            mark = "last_name" if entity == "contact" else "name"
-            index = next(at for at, form in enumerate(forms(page)) if mark in dict(form.fields))
-            driver.browser.submit(page, {"description": "seen again"}, index, follow=False)
-        walk_creme(driver.browser, records, clear, pages, lambda _answer: None)
-    else:
-        assert isinstance(driver, TrytonDriver)
-        names = [*(person.full_name for person in people), *(firm.name for firm in firms)]
-        for (_, record), name in zip(records, names, strict=True):
-            driver.call("model.party.party.write", [[int(record)], {"name": name}, {}])
-        walk_tryton(driver, clear, pages, lambda _answer: None)
-    driver.browser.close()
-    named = [(one.full_name, one.address) for one in people] + [(one.name, one.address) for one in firms]
-    sought = [Sought(name, "name", "manager") for name, _ in named]
-    return leak.Seeded(sought + [Sought(address, "address", "manager") for _, address in named], records)
+def described(stack: Stack) -> Path | None:
+    """What the CRM says of its own interface, as the administrator reads it from it; None for one that says nothing."""
+    address = DOCUMENTS.get(stack.crm.crm.name)
+    if address is None:
+        return None
+    file = stack.home.folder / "described.json"
+    file.write_bytes(stack.direct("manager").browser.get(address).expect(200).body)
+    return file
 
 
 def settled(stack: Stack) -> dict[str, Any]:
@@ -105,30 +94,53 @@ def settled(stack: Stack) -> dict[str, Any]:
     raise AssertionError("learning does not come to rest")
 
 
+def confirmed(stack: Stack, name: str, found: Onboarding) -> dict[str, Any]:
+    """The proposal once the administrator has confirmed what only they can know; all else stays at its default."""
+    while True:
+        proposal: dict[str, Any] = json.loads(command(stack, "learn", "proposal", "--json", "--name", name).stdout)
+        asked = [one["id"] for one in proposal["decisions"]]
+        found.asked += [one for one in asked if one not in found.asked]
+        given = {one: answer for one, answer in CONFIRMED.items() if one in asked and one not in found.confirmed}
+        if not given:
+            return proposal
+        told = command(stack, "learn", "decide", *(f"{one}={answer}" for one, answer in given.items()))
+        assert told.returncode == 0, told.stderr + told.stdout
+        found.confirmed += given
+
+
 def onboard(
     name: str, stack: Stack, session: tuple[list[Person], list[Organisation]], pages: int
 ) -> tuple[Onboarding, leak.Seeded]:
     """Watch, propose, accept, and run with the learnt profile; what was entered meanwhile."""
     found, began = Onboarding(name), time.monotonic()
-    started = command(stack, "learn", "start", "--minutes", "60")  # a loaded machine may need more than ten
+    document = described(stack)
+    about = ("--document", document) if document is not None else ()
+    started = command(stack, "learn", "start", "--minutes", "60", *about)  # a loaded machine may need more than ten
     assert started.returncode == 0, started.stderr
     time.sleep(2.5)  # every process has noticed within a second
     entered = worked(stack, *session, pages)
     settled(stack)
     found.watched_s = time.monotonic() - began
-    proposal = json.loads(command(stack, "learn", "proposal", "--json", "--name", name).stdout)
-    found.asked = [one["id"] for one in proposal["decisions"]]
+    proposal = confirmed(stack, name, found)
     found.fields = {one["field"]: one["kind"] for one in proposal["fields"]}
     found.refused = len(proposal["refused"])
     found.profile = stack.home.folder / f"{name}.yaml"
     accepted = command(stack, "learn", "accept", found.profile, "--name", name)
     assert accepted.returncode == 0, accepted.stderr + accepted.stdout
+    found.owner = yaml.safe_load(found.profile.read_text()).get("owner", {})
     found.lint = command(stack, "profile", "lint", found.profile).stdout
     text = stack.home.settings_file.read_text()
     stack.home.settings_file.write_text(text.replace('profile = "generic"', f'profile = "{found.profile}"'))
     stack.restart_gateway()
     found.whole_s = time.monotonic() - began
     return found, entered
+
+
+def own_names(stack: Stack, seeded: leak.Seeded, limit: int) -> leak.Finding:
+    """What a salesperson sees in clear of the customers that are theirs; the leak walks look for everybody else's."""
+    own = [one for one in seeded.sought if one.owner == "sales" and one.kind in ("name", "address")]
+    looked = [dataclasses.replace(one, owner="sought") for one in own]
+    return leak.walk_as(stack, "sales", leak.Seeded(looked, seeded.records), limit)
 
 
 def drill(
@@ -156,13 +168,17 @@ def drill(
     own = make_organisations(random.Random(SEED), 12, apart_from=[*persons, *others])
     taken = {one.name for one in firms} | {one.address for one in firms}
     session = (others, [one for one in own if one.name not in taken and one.address not in taken][:2])
-    with creme() if name == "creme" else tryton() as server, installed(server, UNKNOWN) as stack:
+    with SERVERS[name]() as server, installed(server, UNKNOWN) as stack:
         found, entered = onboard(name, stack, session, pages)
         if keep is not None:
             (keep / f"{name}-learnt.yaml").write_text(found.profile.read_text())
         seeded = leak.seed(stack, persons, firms, strangers)
         found.control = leak.walk_as(stack, "manager", seeded, limit)
         found.findings = [leak.walk_as(stack, role, seeded, limit) for role in ("sales", "auditor", "anonymous")]
+        if found.owner:
+            found.own = own_names(stack, seeded, limit)
+        if thorough:
+            found.findings.append(leak.walk_as(stack, "other_sales", seeded, limit))
         found.before = leak.walk_as(stack, "sales", entered, limit)
         if thorough:
             found.before_control = leak.walk_as(stack, "manager", entered, limit)
@@ -201,7 +217,11 @@ def report(console: Console, found: Onboarding) -> None:
         console.print(f"    seen: {example}")
     console.print(f"  learnt: {len(found.fields)} fields; {found.refused} kinds of requests stay refused")
     console.print(f"  drift seen while walking: {found.drifted} places")
-    console.print(f"  decisions: {len(found.asked)} ({', '.join(found.asked)}), all left at their defaults")
+    console.print(f"  decisions: {len(found.asked)} ({', '.join(found.asked)})")
+    console.print(f"    confirmed: {', '.join(found.confirmed) or 'none'}; all others left at their defaults")
+    if found.own is not None:
+        seen = {kind: found.own.found[kind] for kind in ("name", "address")}
+        console.print(f"  own customers, seen in clear by sales: {seen}; owners: {found.owner}")
     console.print(f"  watching {found.watched_s:.0f} s, from start to protection {found.whole_s:.0f} s")
     console.print(f"  lint: {found.lint.strip()}")
     style = "bold green" if found.leaks == 0 else "bold red"
@@ -211,7 +231,7 @@ def report(console: Console, found: Onboarding) -> None:
 def main() -> int:
     """Run it; 1 when anything leaked, too much was asked, or the control saw nothing."""
     parser = argparse.ArgumentParser(prog="make onboarding", description=__doc__)
-    parser.add_argument("--crm", choices=("creme", "tryton", "both"), default="both")
+    parser.add_argument("--crm", choices=(*SERVERS, "all"), default="all")
     parser.add_argument("--people", type=int, default=40)
     parser.add_argument("--organisations", type=int, default=6)
     parser.add_argument("--pages", type=int, default=600, help="pages walked at most, per role")
@@ -219,7 +239,7 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="folder for the learnt profiles")
     given = parser.parse_args()
     console, bad = Console(highlight=False, width=150), 0
-    for name in ("creme", "tryton") if given.crm == "both" else (given.crm,):
+    for name in tuple(SERVERS) if given.crm == "all" else (given.crm,):
         found = drill(name, given.people, given.organisations, given.pages, given.session, given.keep, thorough=True)
         report(console, found)
         assert found.control is not None

@@ -40,6 +40,18 @@ def test_a_tryton_nobody_described_is_protected_after_a_session_and_an_accepted_
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", ["bottle", "djangocrm"])
+def test_a_crm_with_owners_shows_a_salesperson_their_own_customers_and_nobody_else_s(name: str) -> None:
+    found = drill(name, people=4, organisations=1, limit=60, pages=80)
+    judged(found)
+    assert "owners" in found.confirmed
+    assert "contact" in found.owner["entities"]
+    assert found.own is not None
+    assert found.own.found["name"] > 0
+    assert found.own.found["address"] > 0
+
+
+@pytest.mark.timeout(900)
 def test_the_command_watches_stores_no_value_overwrites_nothing_and_lists_what_drifts(tmp_path: Path) -> None:
     with tryton() as server, installed(server, UNKNOWN) as stack:
         assert command(stack, "learn", "proposal").returncode == 1

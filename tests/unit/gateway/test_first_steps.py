@@ -69,6 +69,10 @@ def crm() -> Iterator[tuple[str, dict[str, tuple[int, bytes]]]]:
 def test_known_crms_are_recognised(crm: tuple[str, dict[str, tuple[int, bytes]]]) -> None:
     url, told = crm
     assert guess_profile(url) is None
+    told["/api/contacts/"] = (403, b'{"detail": "Authentication credentials were not provided."}')
+    assert guess_profile(url) is None  # any interface made with the same library answers so
+    told["/api/contacts/"] = (403, b'{"detail": "Organization context is required. Please login again."}')
+    assert guess_profile(url) == "bottle"
     told["/"] = (405, b"<h1>Method Not Allowed</h1>")
     assert guess_profile(url) == "tryton"
     told["/creme_login/"] = (200, b"<title>Creme</title>")
