@@ -16,8 +16,9 @@ import random
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import orjson
 from rich.console import Console
@@ -27,7 +28,7 @@ from rich.table import Table
 from gateway.demo.browser import Answer, BrowserFault
 from gateway.demo.driver import Driver
 from gateway.demo.people import Person, make_people
-from tests.drills import oracle_creme, oracle_djangocrm, oracle_tryton
+from tests.drills import oracle_bottle, oracle_creme, oracle_djangocrm, oracle_tryton
 from tests.drills.oracle_probe import Hidden, Probe
 from tests.drills.stack import Stack, installed
 from tests.real.servers import SERVERS, CrmServer
@@ -36,7 +37,12 @@ PROBES: dict[str, Callable[[Hidden], Sequence[Probe]]] = {
     "creme": oracle_creme.probes,
     "djangocrm": oracle_djangocrm.probes,
     "tryton": oracle_tryton.probes,
+    "bottle": oracle_bottle.probes,
 }
+MOVING: Mapping[str, Collection[str]] = {"bottle": oracle_bottle.MOVING}
+"""Keys of JSON that differ between any two runs of a CRM."""
+ELSEWHERE: Mapping[str, Callable[[Driver, Person, str, int], None]] = {"bottle": oracle_bottle.enter}
+"""Enters a person's values wherever else a CRM holds some."""
 LEAST = 300
 """Probes a CRM must be asked, or the drill proves little."""
 
@@ -81,24 +87,40 @@ class Copy:
     sales: Driver
 
 
-def normalise(answer: Answer) -> tuple[int, str, Counter[bytes]]:
-    """Status, media type and lines of an answer without what differs between any two runs."""
+def normalise(
+    answer: Answer, moving: Collection[str] = (), *, any_order: bool = False
+) -> tuple[int, str, Counter[bytes]]:
+    """Status, media type and lines of an answer without what differs between any two runs.
+
+    moving: keys of JSON that always differ; any_order: lists of JSON come in any.
+    """
     body = answer.body
     for pattern in _RUNS:
         body = pattern.sub(b"~", body)
     body = _SURROGATES.sub(b"*", body)
     if "json" in answer.header("content-type"):
-        return answer.status, answer.header("content-type"), Counter([_canonical(body)])
+        return answer.status, answer.header("content-type"), Counter([_canonical(body, moving, any_order=any_order)])
     lines = re.split(rb"[\r\n]+|(?<=>)|(?<=\}),|(?<=\]),", body)
     return answer.status, answer.header("content-type"), Counter(line.strip() for line in lines if line.strip())
 
 
-def _canonical(body: bytes) -> bytes:
+def _canonical(body: bytes, moving: Collection[str] = (), *, any_order: bool = False) -> bytes:
     """A JSON answer with its keys in one order (Python sets decide Tryton's) and without the number of its refusal."""
     value = orjson.loads(body)
     if isinstance(value, dict):
         value.pop("exchange", None)
+    if moving or any_order:
+        value = _even(value, moving, any_order=any_order)
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+
+
+def _even(value: Any, moving: Collection[str], *, any_order: bool) -> Any:
+    if isinstance(value, dict):
+        return {key: _even(inner, moving, any_order=any_order) for key, inner in value.items() if key not in moving}
+    if isinstance(value, list):
+        inside = [_even(one, moving, any_order=any_order) for one in value]
+        return sorted(inside, key=lambda one: orjson.dumps(one, option=orjson.OPT_SORT_KEYS)) if any_order else inside
+    return value
 
 
 @contextlib.contextmanager
@@ -111,8 +133,10 @@ def copies(name: str, sides: Sequence[Sequence[Person]], *, clear: bool) -> Iter
             extra = "[tenant.main]\nmigrated = false" if clear else "[tenant.main]\nmigrated = true"
             house = stack.enter_context(installed(server, extra))
             enters = house.direct("manager") if clear else house.at_work("manager")
-            for person in people:
-                enters.add_person(person)
+            for number, person in enumerate(people):
+                record = enters.add_person(person)
+                if name in ELSEWHERE:
+                    ELSEWHERE[name](enters, person, record, number)
             enters.browser.close()
             sales = house.at_work("sales")
             stack.callback(sales.browser.close)
@@ -144,7 +168,7 @@ def asked(name: str, *, count: int, clear: bool, tell: Callable[[str, float], No
         for number, probe in enumerate(probes):
             tell(probe.family, number / len(probes))
             totals[probe.family] += 1
-            told = [_answers(probe, side.sales) for side in (left, right)]
+            told = [_answers(probe, side.sales, MOVING.get(name, ())) for side in (left, right)]
             if told[0] != told[1]:
                 different.setdefault(probe.family, []).append(f"{probe.title}: {_difference(*told)}")
             refused[probe.family] += all(isinstance(one, list) and one[-1][0] in (403, 409) for one in told)
@@ -153,11 +177,12 @@ def asked(name: str, *, count: int, clear: bool, tell: Callable[[str, float], No
     ]
 
 
-def _answers(probe: Probe, driver: Driver) -> list[tuple[int, str, Counter[bytes]]] | str:
+def _answers(probe: Probe, driver: Driver, moving: Collection[str]) -> list[tuple[int, str, Counter[bytes]]] | str:
     try:
-        return [normalise(one) for one in probe.ask(driver)]
+        found = [normalise(one, moving, any_order=probe.any_order) for one in probe.ask(driver)]
     except BrowserFault as fault:
         return re.sub(r"\d+", "~", str(fault))
+    return sorted(found, key=repr) if probe.any_order else found
 
 
 def _difference(left: object, right: object) -> str:

@@ -46,8 +46,12 @@ class Hidden:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One question. family: what it tries; title: names and places, never a value; ask: makes it, gives the answers."""
+    """One question. family: what it tries; title: names and places, never a value; ask: makes it, gives the answers.
+
+    any_order: the CRM orders what it answers by ids that it draws at random, so that only the order may differ.
+    """
 
     family: str
     title: str
     ask: Callable[[Driver], Sequence[Answer]]
+    any_order: bool = False
