@@ -25,6 +25,14 @@ LOOKUPS = (
 """Comparisons of Django, on which both CRMs with pages are built."""
 
 
+_DIGITS, _LETTERS = 8, 4  # that surrogates do not have by chance
+
+
+def by_chance(text: str) -> bool:
+    """Whether a text may be part of surrogates, which differ from gateway to gateway: a few digits or letters are."""
+    return len(text) < _DIGITS and (text.isdecimal() or (text.isascii() and len(text) < _LETTERS))
+
+
 @dataclass(frozen=True, slots=True)
 class Hidden:
     """The one person that differs, in the first copy and in the second. protected: entered through the gateway."""
