@@ -43,11 +43,14 @@ _BLANK = frozenset({"", "\u2014", "-", "\u2013"})
 
 
 class Words:
-    """Clear texts of one answer. shown: text → its kind and what is shown instead."""
+    """Clear texts of one answer. shown: text → its kind and what is shown instead.
+
+    printed: texts may stand in JSON that is printed on a page; there a short one is whole between quotation marks.
+    """
 
     __slots__ = ("_long", "_shown")
 
-    def __init__(self, shown: Mapping[str, tuple[str, str]]) -> None:
+    def __init__(self, shown: Mapping[str, tuple[str, str]], *, printed: bool = False) -> None:
         self._shown = shown
         # Some pages escape what they hold once more than it is read (JSON inside JSON).
         self._long = [
@@ -56,6 +59,9 @@ class Words:
             if _is_long(clear)
             for spelled in {clear, clear.upper(), stdlib_json.dumps(clear)[1:-1]}
         ]
+        if printed:
+            short = [clear for clear in shown if not _is_long(clear)]
+            self._long += [(f': "{one}"', shown[one][0], f': "{shown[one][1]}"') for one in short]
 
     def find(self, text: str) -> Iterator[tuple[int, int, str, str]]:
         """(start, end, kind, what is shown) of every one of these texts in another; that may be several (layer.GAP).
@@ -116,7 +122,8 @@ class Unprotected:
                 shown = _shown(decision.view, spec, spelled, profile.mask_char)
                 if shown is not None:
                     words[spelled] = (str(spec.kind), shown)
-        exchange.unprotected = Words(words) if words else None
+        printed = kind is Media.HTML and bool(profile.places.keys)
+        exchange.unprotected = Words(words, printed=printed) if words else None
 
 
 def _placed(profile: Profile, operation: Operation, kind: Media) -> frozenset[FieldSpec]:
@@ -275,8 +282,18 @@ def _printed(tree: LexborHTMLParser, profile: Profile, operation: Operation) -> 
         try:
             value = orjson.loads(text[start:])
         except orjson.JSONDecodeError:  # cut off, or with something around it: pair by pair
-            value = [{key: _unescaped(written)} for key, written in _PAIR.findall(text)]
+            value = _pairs(text)
         yield from _members(value, "", profile, operation)
+
+
+def _pairs(text: str) -> list[dict[str, str]]:
+    """Keys with their texts in what is no whole JSON; a key that comes again begins another record."""
+    records: list[dict[str, str]] = [{}]
+    for key, written in _PAIR.findall(text):
+        if key in records[-1]:
+            records.append({})
+        records[-1][key] = _unescaped(written)
+    return records
 
 
 def _unescaped(written: str) -> str:
