@@ -25,4 +25,4 @@ def test_nothing_seeded_through_the_gateway_leaks_from_tryton() -> None:
 
 @pytest.mark.timeout(900)
 def test_without_a_profile_no_recognised_value_leaks_from_bottlecrm() -> None:
-    assert drill("bottle", people=5, organisations=1, limit=90, console=Console(width=150), profile=GENERIC) == 0
+    assert drill("bottle", people=4, organisations=1, limit=60, console=Console(width=150), profile=GENERIC) == 0
