@@ -17,7 +17,7 @@ export PIP_CACHE_DIR := $(CACHE)/pip
 # Else each of the processes that tests and benchmarks start would compile every module of ours again: a second each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help venv web demo test lock lint types unit system check leak hostile fidelity oracle transfer outage bench bench-kms twin rotation-drill shred-drill edits edits-real evidence-real egress protect-drill unprotected onboarding clean
+.PHONY: help venv web demo test lock lint types unit system check leak leak-generic hostile fidelity oracle transfer outage bench bench-kms twin rotation-drill shred-drill edits edits-real evidence-real egress protect-drill unprotected onboarding clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,6 +75,9 @@ check: .venv/.dev lint ## lint and the quick tests only
 
 leak: system .venv/.dev $(VENDOR)/.fetched ## seeded values sought on every page, in the database and files: the figure is 0
 	@$(BIN)/python -m tests.drills.leak
+
+leak-generic: system .venv/.dev $(VENDOR)/.fetched ## the same without a profile: what recognisers know is found nowhere
+	@$(BIN)/python -m tests.drills.leak --profile generic
 
 hostile: system .venv/.dev $(VENDOR)/.fetched ## hostile values in a real browser: nothing executes
 	@$(BIN)/python -m tests.drills.hostile

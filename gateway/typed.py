@@ -1,9 +1,12 @@
 """What a person typed in this very request, so that a form that comes back shows it as it was typed.
 
 A value that is stored already, on records the person may not see, is not shown again: the answer would say of every
-guess whether it is somebody's, and whose. Reads have no form that comes back, so nothing is remembered for them.
+guess whether it is somebody's, and whose. Of a stored value that belongs to no known record (an import waits for its
+records, a CRM without a profile never tells any) only who brought it first, in the same sign-in, gets it back: a form
+that is refused twice. Reads have no form that comes back, so nothing is remembered for them.
 """
 
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
 
 from gateway.exchange import Exchange
@@ -13,6 +16,33 @@ from policies.profile import Action, Operation
 
 _ASKS = frozenset({Action.READ, Action.LIST, Action.SEARCH, Action.EXPORT})
 _FORM = ".form"  # ends the ids of operations that only work on a form (on_change and its like)
+_MOST = 50_000  # surrogates of all sign-ins that one process remembers
+
+
+class Brought:
+    """Which surrogates a sign-in brought first; one per process, and what it forgets comes back hidden.
+
+    most: surrogates that are remembered; the oldest go first.
+    """
+
+    __slots__ = ("_first", "_most")
+
+    def __init__(self, most: int = _MOST) -> None:
+        self._first: OrderedDict[tuple[str, str, str], None] = OrderedDict()
+        self._most = most
+
+    def note(self, exchange: Exchange, surrogate: str) -> None:
+        """Remember one that was new to the vault."""
+        if exchange.principal is None:
+            return
+        self._first[exchange.tenant, exchange.principal.session_id, surrogate] = None
+        if len(self._first) > self._most:
+            self._first.popitem(last=False)
+
+    def by(self, exchange: Exchange, surrogate: str) -> bool:
+        """Whether this very sign-in brought it."""
+        principal = exchange.principal
+        return principal is not None and (exchange.tenant, principal.session_id, surrogate) in self._first
 
 
 def merges(operation: Operation | None) -> bool:
@@ -42,18 +72,23 @@ async def remember(
     exchange: Exchange,
     placed: Iterable[tuple[str, bool]],
     form: Callable[[VaultEntry], Awaitable[Form]],
+    brought: Brought,
 ) -> None:
     """Note the surrogates of typed values. placed: surrogate and whether its value is new to the vault.
 
-    form: what the person may see of an entry. Raises KeysUnavailable, StoreUnavailable.
+    form: what the person may see of an entry; brought: what this and other sign-ins brought before. Raises
+    KeysUnavailable, StoreUnavailable.
     """
     operation, decision = exchange.operation, exchange.decision
     if operation is not None and operation.action in _ASKS and not operation.id.endswith(_FORM):
         return
     known: set[str] = set()
+    everything = decision is not None and decision.view.sees_everything
     for surrogate, new in placed:
-        if new or (decision is not None and decision.view.sees_everything):
+        if new or everything:
             exchange.typed.add(surrogate)
+            if not everything:
+                brought.note(exchange, surrogate)
         else:
             known.add(surrogate)
     known -= exchange.typed
@@ -61,5 +96,5 @@ async def remember(
         return
     for entry in (await vault.resolve(exchange.tenant, known)).values():
         bound = any(origin.record is not None for origin in entry.origins)
-        if not bound or await form(entry) is not Form.HIDDEN:
+        if (not bound and brought.by(exchange, entry.surrogate)) or await form(entry) is not Form.HIDDEN:
             exchange.typed.add(entry.surrogate)

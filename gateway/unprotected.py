@@ -37,16 +37,20 @@ from privacy.known import full_names
 FORM = "application/x-www-form-urlencoded"
 _TYPED = frozenset({"text", "email", "tel", "search", "url", "hidden", ""})
 _SEGMENT = re.compile("[^\0\n;]+")  # a card writes the parts of a name with semicolons between them
+_PAIR = re.compile(r'"([^"\\\s]{1,80})"\s*:\s*"((?:[^"\\]|\\.)*)"')  # a key of JSON and its text
 _LONG_HAN, _LONG = 2, 4
 _BLANK = frozenset({"", "\u2014", "-", "\u2013"})
 
 
 class Words:
-    """Clear texts of one answer. shown: text → its kind and what is shown instead."""
+    """Clear texts of one answer. shown: text → its kind and what is shown instead.
+
+    printed: texts may stand in JSON that is printed on a page; there a short one is whole between quotation marks.
+    """
 
     __slots__ = ("_long", "_shown")
 
-    def __init__(self, shown: Mapping[str, tuple[str, str]]) -> None:
+    def __init__(self, shown: Mapping[str, tuple[str, str]], *, printed: bool = False) -> None:
         self._shown = shown
         # Some pages escape what they hold once more than it is read (JSON inside JSON).
         self._long = [
@@ -55,6 +59,9 @@ class Words:
             if _is_long(clear)
             for spelled in {clear, clear.upper(), stdlib_json.dumps(clear)[1:-1]}
         ]
+        if printed:
+            short = [clear for clear in shown if not _is_long(clear)]
+            self._long += [(f': "{one}"', shown[one][0], f': "{shown[one][1]}"') for one in short]
 
     def find(self, text: str) -> Iterator[tuple[int, int, str, str]]:
         """(start, end, kind, what is shown) of every one of these texts in another; that may be several (layer.GAP).
@@ -115,7 +122,8 @@ class Unprotected:
                 shown = _shown(decision.view, spec, spelled, profile.mask_char)
                 if shown is not None:
                     words[spelled] = (str(spec.kind), shown)
-        exchange.unprotected = Words(words) if words else None
+        printed = kind is Media.HTML and bool(profile.places.keys)
+        exchange.unprotected = Words(words, printed=printed) if words else None
 
 
 def _placed(profile: Profile, operation: Operation, kind: Media) -> frozenset[FieldSpec]:
@@ -163,6 +171,7 @@ def _places(
             yield from _cells(tree, profile, operation)
             yield from _controls(tree, profile, exchange.head.path)
             yield from _changes(tree, profile)
+            yield from _printed(tree, profile, operation)
         case Media.JSON:
             yield from _json(body, profile, operation, exchange.columns)
         case Media.CSV:
@@ -244,20 +253,54 @@ def _controls(tree: LexborHTMLParser, profile: Profile, path: str) -> Iterator[t
         action = urlsplit(urljoin(path, form.attributes.get("action") or path))
         method = (form.attributes.get("method") or "get").upper()
         rules = profile.classify(method, action.path, action.query, b"", FORM).rules
-        names: dict[str, str] = {}
+        names: dict[str, tuple[str, FieldSpec]] = {}
         for node in form.css("input, textarea") if rules else ():
             found = rule_for(rules, (node.attributes.get("name") or "",))
             if found is None or found[1] is None or (node.attributes.get("type") or "").lower() not in _TYPED:
                 continue
             spec = found[1]
             text = node.text(deep=True) if node.tag == "textarea" else node.attributes.get("value") or ""
-            names.setdefault(spec.name, text.strip())
+            names.setdefault(spec.name, (text.strip(), spec))
             yield text, spec
             yield from ((line, spec) for line in text.splitlines())
-        first, last = names.get("first_name", ""), names.get("last_name", "")
-        if first and last:
-            spec = profile.field_specs[next(key for key in profile.field_specs if key[1] == "last_name")]
-            yield from ((name, spec) for name in (*full_names(first, last), f"{first} {last}"))
+        yield from _together(names)
+
+
+def _together(names: Mapping[str, tuple[str, FieldSpec]]) -> Iterator[tuple[str, FieldSpec]]:
+    """The whole name of one record, whose parts are known by their fields: a title may put them together."""
+    first, last = names.get("first_name"), names.get("last_name")
+    if first is None or last is None or not first[0] or not last[0]:
+        return
+    yield from ((name, last[1]) for name in (*full_names(first[0], last[0]), f"{first[0]} {last[0]}"))
+
+
+def _printed(tree: LexborHTMLParser, profile: Profile, operation: Operation) -> Iterator[tuple[str, FieldSpec]]:
+    """JSON that a page shows as text, as frameworks do for whoever looks at their interface with a browser."""
+    for node in tree.css("pre") if profile.places.keys else ():
+        text = node.text(deep=True)
+        start = min((at for at in (text.find("{"), text.find("[")) if at >= 0), default=len(text))
+        try:
+            value = orjson.loads(text[start:])
+        except orjson.JSONDecodeError:  # cut off, or with something around it: pair by pair
+            value = _pairs(text)
+        yield from _members(value, "", profile, operation)
+
+
+def _pairs(text: str) -> list[dict[str, str]]:
+    """Keys with their texts in what is no whole JSON; a key that comes again begins another record."""
+    records: list[dict[str, str]] = [{}]
+    for key, written in _PAIR.findall(text):
+        if key in records[-1]:
+            records.append({})
+        records[-1][key] = _unescaped(written)
+    return records
+
+
+def _unescaped(written: str) -> str:
+    try:
+        return str(orjson.loads(f'"{written}"'))
+    except orjson.JSONDecodeError:
+        return written
 
 
 def _json(
@@ -306,24 +349,31 @@ def _members(value: Any, outer: str, profile: Profile, operation: Operation) -> 
         spec = _record_page(profile, address)
         if spec is not None:
             yield value[links.label], spec
+    names: dict[str, tuple[str, FieldSpec]] = {}
     for key, inner in value.items():
         if isinstance(inner, str):
             for name in (f"{outer}/{key}", key):
                 spec = keys.get((operation.entity, name)) or keys.get(("", name))
                 if spec is not None:
+                    names.setdefault(spec.name, (inner.strip(), spec))
                     yield inner, spec
                     yield from ((line, spec) for line in inner.splitlines())
         else:
             yield from _members(inner, key, profile, operation)
+    yield from _together(names)
 
 
 def _columns(leaves: Sequence[Leaf], profile: Profile, names: Mapping[str, str]) -> Iterator[tuple[str, FieldSpec]]:
+    rows: dict[tuple[str, ...], dict[str, tuple[str, FieldSpec]]] = {}
     for leaf in leaves:
         label = leaf.path[0] if leaf.path else ""
         spec = profile.field_for_label(names.get(label, label)) if label else None
         if spec is not None:
+            rows.setdefault(leaf.path[1:], {}).setdefault(spec.name, (leaf.text.strip(), spec))
             yield leaf.text, spec
             yield from ((line, spec) for line in leaf.text.splitlines())
+    for row in rows.values():
+        yield from _together(row)
 
 
 def _is_long(text: str) -> bool:

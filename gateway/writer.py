@@ -10,7 +10,7 @@ from gateway.records import Records
 from gateway.settle import records_of, settle
 from gateway.standing import IMPORTED, Place, cell_of, note_text
 from gateway.treatment import Target, Work
-from gateway.typed import remember
+from gateway.typed import Brought, remember
 from gateway.unchanged import says_the_same
 from gateway.writeback import restore_mask
 from kms.scanner import Scanner
@@ -25,6 +25,7 @@ class Writer:
     def __init__(self, vault: SurrogateVault, records: Records) -> None:
         self._vault = vault
         self._records = records
+        self._brought = Brought()
 
     def may_write(self, work: Work, spec: FieldSpec) -> bool:
         """Whether the field is this person's to write."""
@@ -102,7 +103,7 @@ class Writer:
             values = [given[number][1] for number in mine]
             cell = cell_of(exchange, table=table)
             placed = await self._vault.place(exchange.tenant, values, cell, apart=cell.startswith(IMPORTED))
-            await remember(self._vault, exchange, placed, partial(self.loaded_form, work))
+            await remember(self._vault, exchange, placed, partial(self.loaded_form, work), self._brought)
             for number, (surrogate, _) in zip(mine, placed, strict=True):
                 surrogates[number] = surrogate
         return surrogates

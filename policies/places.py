@@ -4,8 +4,9 @@ Only needed while a CRM holds values that are not protected yet: a surrogate say
 not.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -102,3 +103,22 @@ def compile_places(source: Mapping[str, Any], resolve: Resolve) -> Places:
     changes = tuple(Changes(**one) for one in source.get("changes", ()))
     named = Links(links.get("css", ""), links.get("url", ""), links.get("label", ""), titles)
     return Places(cells, named, keys, rows, changes)
+
+
+def with_columns(places: Places, tables: Mapping[str, Mapping[str, Any]], resolve: Resolve) -> Places:
+    """The same places, and the columns of a query language's tables: answers name what they show as queries do.
+
+    A key that `places` names itself stays as it is there. Of columns of one name in several tables, what the answer is
+    about decides, else the first that is no free text: more may be hidden by that, never less.
+    """
+    keys: dict[tuple[str, str], FieldSpec] = {}
+    for table in tables.values():
+        found = {name: resolve(given, "", "tables") for name, given in table.get("columns", {}).items()}
+        entities = Counter(spec.entity for spec in found.values() if spec is not None)
+        entity = entities.most_common(1)[0][0] if entities else ""
+        for name, spec in found.items():
+            if spec is not None:
+                keys.setdefault((entity, name), spec)
+                if spec.kind is not None:
+                    keys.setdefault(("", name), spec)
+    return replace(places, keys={**keys, **places.keys}) if keys else places

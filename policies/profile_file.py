@@ -36,7 +36,7 @@ from policies.operation import (
     Where,
 )
 from policies.owner import OwnerRule, read_posted, read_through
-from policies.places import compile_places
+from policies.places import compile_places, with_columns
 from policies.profile import Profile, ProfileInvalid, ReadBack, Template, Whoami, label_key
 from policies.query.table import compile_tables
 from policies.record_id import RecordIds
@@ -123,7 +123,9 @@ class _Compiler:
             self._add_path(pages, template, entity)
         walk = compile_walk(source["walk"], self._field) if "walk" in source else None
         shown = tuple(rule for entry in source.get("shown", ()) for rule in self._shown(entry))
-        places = compile_places(source.get("places", {}), self._field)
+        places = with_columns(
+            compile_places(source.get("places", {}), self._field), source.get("tables", {}), self._field
+        )
         comparisons = compile_comparisons(source.get("comparisons", ()), self._field)
         tables, problems = compile_tables(source.get("tables", {}), lambda name, place: self._field(name, "", place))
         self.problems += problems

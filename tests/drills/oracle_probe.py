@@ -25,6 +25,14 @@ LOOKUPS = (
 """Comparisons of Django, on which both CRMs with pages are built."""
 
 
+_DIGITS, _LETTERS = 8, 4  # that surrogates do not have by chance
+
+
+def by_chance(text: str) -> bool:
+    """Whether a text may be part of surrogates, which differ from gateway to gateway: a few digits or letters are."""
+    return len(text) < _DIGITS and (text.isdecimal() or (text.isascii() and len(text) < _LETTERS))
+
+
 @dataclass(frozen=True, slots=True)
 class Hidden:
     """The one person that differs, in the first copy and in the second. protected: entered through the gateway."""
@@ -46,8 +54,12 @@ class Hidden:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One question. family: what it tries; title: names and places, never a value; ask: makes it, gives the answers."""
+    """One question. family: what it tries; title: names and places, never a value; ask: makes it, gives the answers.
+
+    any_order: the CRM orders what it answers by ids that it draws at random, so that only the order may differ.
+    """
 
     family: str
     title: str
     ask: Callable[[Driver], Sequence[Answer]]
+    any_order: bool = False

@@ -3,7 +3,7 @@
 import pytest
 from rich.console import Console
 
-from tests.drills.leak import drill
+from tests.drills.leak import GENERIC, drill
 
 pytestmark = pytest.mark.real
 
@@ -21,3 +21,8 @@ def test_nothing_seeded_through_the_gateway_leaks_from_djangocrm() -> None:
 @pytest.mark.timeout(900)
 def test_nothing_seeded_through_the_gateway_leaks_from_tryton() -> None:
     assert drill("tryton", people=12, organisations=3, limit=250, console=Console(width=150)) == 0
+
+
+@pytest.mark.timeout(900)
+def test_without_a_profile_no_recognised_value_leaks_from_bottlecrm() -> None:
+    assert drill("bottle", people=4, organisations=1, limit=60, console=Console(width=150), profile=GENERIC) == 0

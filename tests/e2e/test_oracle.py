@@ -13,7 +13,17 @@ def test_enough_is_asked(crm: str) -> None:
     assert len(PROBES[crm](hidden)) >= LEAST
 
 
-@pytest.mark.parametrize(("crm", "every", "clear"), [("tryton", 3, True), ("tryton", 3, False), ("creme", 7, True)])
+@pytest.mark.parametrize(
+    ("crm", "every", "clear"),
+    [
+        ("tryton", 3, True),
+        ("tryton", 3, False),
+        ("creme", 7, True),
+        ("bottle", 9, True),
+        ("dynamics", 8, True),
+        ("dynamics", 8, False),
+    ],
+)
 def test_two_copies_that_differ_in_hidden_values_answer_alike(crm: str, every: int, *, clear: bool) -> None:
     lines = asked(crm, count=4, clear=clear, tell=lambda what, part: None, every=every)
     assert [told for line in lines for told in line.different] == []

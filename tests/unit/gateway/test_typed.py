@@ -1,5 +1,9 @@
 """What was typed is shown again, but no answer tells whether somebody has the value that was guessed."""
 
+from dataclasses import replace
+from urllib.parse import parse_qsl, urlencode
+
+from gateway.typed import Brought
 from tests.unit.gateway.glue import ANNA, BORIS, TENANT, Glue
 
 GUESSES = {"name": "张伟明", "mobile": "13800138000", "email": "zhang.weiming@example.com"}
@@ -86,3 +90,30 @@ async def test_nothing_typed_reaches_a_protected_crm_nor_by_roles_that_do_not_se
     made = {"type": "email", "value": "three@example.com", "party": 5}
     _, params = await tryton.call("model.party.contact_mechanism.create", [made])
     assert params[0][0]["value"] != "three@example.com"
+
+
+async def told_of(creme: Glue, sign_in: str) -> str:
+    """What a salesperson of this sign-in gets of a form with a certain number in it that the CRM refuses."""
+    body = urlencode({"user": ANNA, "last_name": "李", "phone": "13911112222"}).encode()
+    exchange = creme.exchange("POST", "/persons/contact/add", role="sales", body=body)
+    assert exchange.principal is not None
+    exchange.principal = replace(exchange.principal, session_id=sign_in)
+    outgoing = await creme.protect(exchange, body)
+    assert isinstance(outgoing.body, bytes)
+    held = dict(parse_qsl(outgoing.body.decode()))
+    _, shown = await creme.answer(exchange, f'<input name="phone" value="{held["phone"]}">'.encode())
+    return shown.decode()
+
+
+async def test_what_belongs_to_no_known_record_comes_back_to_who_brought_it_alone(creme: Glue) -> None:
+    """An import waits for its records, and a CRM without a profile never tells any: neither may confirm a guess."""
+    assert "13911112222" in await told_of(creme, "session-1")
+    assert "13911112222" not in await told_of(creme, "session-2")
+    assert "13911112222" in await told_of(creme, "session-1")
+
+
+async def test_what_sign_ins_brought_is_remembered_up_to_a_number(creme: Glue) -> None:
+    exchange, brought = creme.exchange("GET", "/persons/contacts"), Brought(most=2)
+    for surrogate in ("a", "b", "c"):
+        brought.note(exchange, surrogate)
+    assert [brought.by(exchange, one) for one in ("a", "b", "c")] == [False, True, True]
