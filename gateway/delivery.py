@@ -13,6 +13,7 @@ from gateway.body.coding import decode_answer
 from gateway.collaborators import Fields
 from gateway.cycle import write_lines
 from gateway.download import deliver_file
+from gateway.merged import linked
 from gateway.network import Tenant
 from gateway.origin import Origins, is_rewritten
 from gateway.passage import Nonsense, Passage, record
@@ -100,6 +101,8 @@ async def deliver(passage: Passage, tenant: Tenant, answer: Answer) -> None:
         turn.enter("render", gw.limits.collaborator_s)
         rendered = await gw.render_answer(exchange, answer.status, head.looked.copy(), body)
         fields, body = _require_rendered(rendered)
+        if exchange.links:
+            body = linked(exchange, body)
         await record(passage, "outcome", "", answer.status)
     except BaseException:
         answer.abandon()

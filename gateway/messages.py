@@ -345,6 +345,30 @@ _TEXTS: dict[str, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
         ),
         ("搜索结果不唯一", "您输入的内容对应多个已存储的值。", "请改用电话号码或电子邮箱搜索。"),
     ),
+    "search-not-merged": (
+        (
+            "This search cannot be answered as asked",
+            "What you typed stands for several stored values, and their answers cannot be put into this order or page.",
+            "Search without your own sorting or filter, or by a whole phone number or e-mail address.",
+        ),
+        (
+            "无法按要求完成此次搜索",
+            "您输入的内容对应多个已存储的值，其结果无法按所要求的排序或分页合并。",
+            "请去掉排序或筛选条件后再搜索，或改用完整的电话号码或电子邮箱。",
+        ),
+    ),
+    "search-leg-failed": (
+        (
+            "The CRM answered only part of your search",
+            "What you typed stands for several stored values, and the CRM did not answer for all of them.",
+            "Search again; nothing is shown rather than a part of it.",
+        ),
+        (
+            "CRM 仅答复了部分搜索",
+            "您输入的内容对应多个已存储的值，CRM 未能全部答复。",
+            "请重新搜索；为避免结果不完整，未显示任何内容。",
+        ),
+    ),
     "search-too-short": (
         (
             "Type a little more",

@@ -8,6 +8,7 @@ before it is answered.
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from functools import partial
 
 from gateway import headers, stream
@@ -22,6 +23,7 @@ from gateway.exchange import Exchange, Head, Principal
 from gateway.faults import reason_for
 from gateway.identity.api_client import PREFIX as CLIENT_PREFIX
 from gateway.identity.face import Identity
+from gateway.merged import ask_all
 from gateway.network import Tenant, locate, require_same_site
 from gateway.newest import Newest
 from gateway.origin import is_rewritten
@@ -80,7 +82,10 @@ async def handle(gw: Gateway, scope: Scope, receive: Receive, send: Send) -> Non
         passage.outgoing = outgoing
         if _is_write(exchange):
             await _record_decision(passage, outgoing)
-        answer = await _forward(passage, passage.tenant, outgoing, rest)
+        if outgoing.legs:
+            answer = await _forward_each(passage, passage.tenant, outgoing)
+        else:
+            answer = await _forward(passage, passage.tenant, outgoing, rest)
         await deliver(passage, passage.tenant, answer)
     except asyncio.CancelledError as fault:
         if not turn.absorb():
@@ -368,6 +373,16 @@ async def _forward(passage: Passage, tenant: Tenant, outgoing: Outgoing, rest: A
     finally:
         if body is not None and not isinstance(body, bytes):
             await body.close()
+
+
+async def _forward_each(passage: Passage, tenant: Tenant, outgoing: Outgoing) -> Answer:
+    """Ask the CRM once for each value that a search stands for."""
+    limits = passage.gw.limits
+
+    async def ask(target: str, body: bytes) -> Answer:
+        return await _forward(passage, tenant, replace(outgoing, target=target, body=body, legs=()), None)
+
+    return await ask_all(passage.exchange, outgoing.legs, ask, limits.bodies, limits.answer, tenant.origins.public)
 
 
 async def _refuse(passage: Passage, fault: BaseException) -> None:

@@ -15,6 +15,7 @@ from gateway.body.leaf import Leaf
 from gateway.comparing import Comparing
 from gateway.digits import DigitFields
 from gateway.exchange import Exchange
+from gateway.merged import ask_each, merges
 from gateway.parts import WILDCARDS, PartSearch, Question
 from gateway.queries import Queries
 from gateway.records import Records
@@ -128,6 +129,9 @@ class Search:
         found = recognise.whole(text)
         if found is not None:
             self._require_searchable(exchange, operand, found.kind)
+            if merges(exchange) and len(seen := await self._seen(exchange, found.kind, found.text)) > 1:
+                ask_each(exchange, operand.leaf, text, seen)
+                return
             operand.leaf.new = raw.replace(text, await self._one(exchange, found.kind, found.text, scanner))
             return
         parts = recognise.find(raw)
@@ -165,7 +169,10 @@ class Search:
             # A name also stands in notes; what is searched for is the person, not the mention.
             matches = await self._standing(exchange, matches, operand.spec, fields) or matches
         if len(matches) > 1:
-            raise Refusal(SEARCH_AMBIGUOUS, detail=str(len(matches)))
+            if not merges(exchange):
+                raise Refusal(SEARCH_AMBIGUOUS, detail=str(len(matches)))
+            ask_each(exchange, operand.leaf, text, matches)
+            return
         if not matches and len(text) < operand.at_least and not _decision(exchange).view.sees_everything:
             raise Refusal(SEARCH_TOO_SHORT)  # before anybody hidden is looked for
         if matches:

@@ -12,6 +12,7 @@ from enum import StrEnum
 from policies.batch import BatchRule
 from policies.column import ClauseShape, ColumnRule
 from policies.date_format import DateFormat
+from policies.merge import MergeRule
 from policies.record_id import RecordIds
 from policies.taxonomy import Kind
 
@@ -191,7 +192,7 @@ class Operation:
     accounts, sign-in and tokens, nothing in the body is looked for. untouched: leaves never looked into (tokens, ids,
     staff). granted_write: False refuses a write that nobody modelled. binds: False when the answer must not name the
     new record. columns: see policies.column. batch: the body holds requests, see policies.batch. placed: values in the
-    path that are searched for (`Where.PATH`), by the name of their place.
+    path that are searched for (`Where.PATH`), by the name of their place. merge: how several answers to it become one.
     """
 
     id: str
@@ -211,6 +212,7 @@ class Operation:
     columns: tuple[ColumnRule, ...] = ()
     batch: BatchRule | None = None
     placed: tuple[tuple[str, str], ...] = ()
+    merge: MergeRule | None = None
 
 
 WRITES = frozenset({Action.CREATE, Action.UPDATE, Action.DELETE, Action.IMPORT})
@@ -260,4 +262,5 @@ def with_record(
         operation.columns,
         operation.batch,
         operation.placed,
+        operation.merge,
     )

@@ -25,6 +25,7 @@ from policies.dialect_file import compile_dialects, selects
 from policies.field_file import read_field, read_shown, selector_of
 from policies.made import MadeRule, read_made
 from policies.matcher import PathTrie, TemplateInvalid
+from policies.merge import compile_merges
 from policies.operation import (
     Action,
     BodyRule,
@@ -110,6 +111,7 @@ class _Compiler:
         self.templates = 0
         self.record_ids = RecordIds(source.get("record_ids", "number"))
         self.untouched = tuple(selector_of(entry) for entry in source.get("untouched", ()))
+        self.merges = compile_merges(source.get("merges", {}))
 
     def run(self) -> Profile:
         source = self.source
@@ -376,7 +378,12 @@ class _Compiler:
             left_alone=entry.get("left_alone", False),
             untouched=(*self.untouched, *(selector_of(one) for one in entry.get("untouched", ()))),
             columns=self._columns_named(entry.get("searches", ()), entity, place),
+            merge=self.merges.get(entry.get("merge", "")),
         )
+        if "merge" in entry and operation.merge is None:
+            self.problems.append(f"{place}: merge {entry['merge']!r} does not exist")
+        if "merge" in entry and action not in _READ_ACTIONS:
+            self.problems.append(f"{place}: only answers to reads can be merged")
         self._answer(name, entry.get("answer"))
         signs = tuple(entry.get("search_signs", ()))
         searching = None
