@@ -98,6 +98,10 @@ async def deliver(passage: Passage, tenant: Tenant, answer: Answer) -> None:
         if body and head.rewritten:
             body = origins.to_public(body)
         given = body
+        if exchange.written and not decision.view.sees_everything and tenant.guesses is not None:
+            turn.enter("audit", gw.limits.collaborator_s)
+            guess, passage.guess = passage.guess, None
+            await tenant.guesses.told(exchange, guess, answer.status, body)
         turn.enter("render", gw.limits.collaborator_s)
         rendered = await gw.render_answer(exchange, answer.status, head.looked.copy(), body)
         fields, body = _require_rendered(rendered)

@@ -345,6 +345,30 @@ _TEXTS: dict[str, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
         ),
         ("搜索结果不唯一", "您输入的内容对应多个已存储的值。", "请改用电话号码或电子邮箱搜索。"),
     ),
+    "search-budget": (
+        (
+            "You have searched very often",
+            "Searches for details that you do not see in full are limited; yours for this hour are used up.",
+            "Wait until the next hour, or ask somebody who may see these details.",
+        ),
+        (
+            "搜索次数过多",
+            "对您无权完整查看的信息，每人每小时的搜索次数有限，您本小时的次数已用完。",
+            "请下一个小时再试，或请有权查看这些信息的同事协助。",
+        ),
+    ),
+    "uniqueness-budget": (
+        (
+            "Too many details were taken already",
+            "The CRM has told you very often in this hour that a detail belongs to somebody else; nothing was sent.",
+            "Wait until the next hour, or ask your administrator.",
+        ),
+        (
+            "重复信息提示次数过多",
+            "CRM 已多次提示您所填信息属于其他客户。此类提示每人每小时次数有限，本次内容未提交。",
+            "请下一个小时再试，或联系管理员。",
+        ),
+    ),
     "search-not-merged": (
         (
             "This search cannot be answered as asked",

@@ -21,6 +21,7 @@ from gateway.collaborators import Gateway, Message, Outgoing, Receive, Scope, Se
 from gateway.delivery import deliver
 from gateway.exchange import Exchange, Head, Principal
 from gateway.faults import reason_for
+from gateway.guesses import Guesses
 from gateway.identity.api_client import PREFIX as CLIENT_PREFIX
 from gateway.identity.face import Identity
 from gateway.merged import ask_all
@@ -80,6 +81,8 @@ async def handle(gw: Gateway, scope: Scope, receive: Receive, send: Send) -> Non
         if passage.tenant.profile.credential_bodies:
             await require_live(passage, passage.tenant, outgoing)
         passage.outgoing = outgoing
+        if not exchange.decision.view.sees_everything and passage.tenant.guesses is not None:
+            await _count(passage, passage.tenant.guesses)
         if _is_write(exchange):
             await _record_decision(passage, outgoing)
         if outgoing.legs:
@@ -375,6 +378,16 @@ async def _forward(passage: Passage, tenant: Tenant, outgoing: Outgoing, rest: A
             await body.close()
 
 
+async def _count(passage: Passage, guesses: Guesses) -> None:
+    """Hold what somebody of a restricted role asks about values he does not see against his budgets."""
+    exchange = passage.exchange
+    if exchange.searched:
+        guesses.search(exchange)
+    if exchange.written and _is_write(exchange):
+        passage.turn.enter("audit", passage.gw.limits.collaborator_s)
+        passage.guess = await guesses.reserve(exchange)
+
+
 async def _forward_each(passage: Passage, tenant: Tenant, outgoing: Outgoing) -> Answer:
     """Ask the CRM once for each value that a search stands for."""
     limits = passage.gw.limits
@@ -393,6 +406,8 @@ async def _refuse(passage: Passage, fault: BaseException) -> None:
         gw.note_fault(exchange.id, turn.expired or turn.stage, refusal.fault)
     turn.rest("refuse")
     ended = refusal.refusal
+    if passage.guess is not None:
+        await _give_back(passage)
     if exchange.operation is UNMATCHED_WRITE:
         gw.learner.refused(exchange)
     if passage.started:
@@ -405,6 +420,19 @@ async def _refuse(passage: Passage, fault: BaseException) -> None:
         ended = Refusal(AUDIT_UNAVAILABLE)
     secure = passage.tenant is None or passage.tenant.origins.secure
     await send_refusal(passage.scope, passage.send, ended, exchange.id, secure=secure)
+
+
+async def _give_back(passage: Passage) -> None:
+    """Tries of a write that got no answer; where that fails they stay counted."""
+    assert passage.tenant is not None
+    assert passage.guess is not None
+    given, passage.guess = passage.guess, None
+    try:
+        if passage.tenant.guesses is not None:
+            async with asyncio.timeout(passage.gw.limits.collaborator_s):
+                await passage.tenant.guesses.give_back(given)
+    except Exception as fault:
+        passage.gw.note_fault(passage.exchange.id, "guesses", type(fault).__name__)
 
 
 async def _try_append(passage: Passage, refusal: Refusal) -> bool:

@@ -74,6 +74,8 @@ SEARCH_WHOLE_ONLY = _reason("search-whole-only", 403)
 SEARCH_NOT_READY = _reason("search-not-ready", 503, retry=True)
 SEARCH_NOT_MERGED = _reason("search-not-merged", 422)
 SEARCH_LEG_FAILED = _reason("search-leg-failed", 502, retry=True)
+SEARCH_BUDGET = _reason("search-budget", 429, retry=True)
+UNIQUENESS_BUDGET = _reason("uniqueness-budget", 429, retry=True)
 # Bodies
 BODY_TOO_LARGE = _reason("body-too-large", 413)
 BODY_MALFORMED = _reason("body-malformed", 400)

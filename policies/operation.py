@@ -15,6 +15,7 @@ from policies.date_format import DateFormat
 from policies.merge import MergeRule
 from policies.record_id import RecordIds
 from policies.taxonomy import Kind
+from policies.unique import UniqueRule
 
 
 class Action(StrEnum):
@@ -193,6 +194,7 @@ class Operation:
     staff). granted_write: False refuses a write that nobody modelled. binds: False when the answer must not name the
     new record. columns: see policies.column. batch: the body holds requests, see policies.batch. placed: values in the
     path that are searched for (`Where.PATH`), by the name of their place. merge: how several answers to it become one.
+    unique: fields that the CRM keeps unique, and how its answer says that a value is taken.
     """
 
     id: str
@@ -213,6 +215,7 @@ class Operation:
     batch: BatchRule | None = None
     placed: tuple[tuple[str, str], ...] = ()
     merge: MergeRule | None = None
+    unique: UniqueRule | None = None
 
 
 WRITES = frozenset({Action.CREATE, Action.UPDATE, Action.DELETE, Action.IMPORT})
@@ -263,4 +266,5 @@ def with_record(
         operation.batch,
         operation.placed,
         operation.merge,
+        operation.unique,
     )

@@ -44,6 +44,7 @@ from policies.query.table import compile_tables
 from policies.record_id import RecordIds
 from policies.rpc import RpcRules, RpcTemplate
 from policies.taxonomy import Kind
+from policies.unique import UniqueRule, compile_unique
 from policies.walk import compile_walk
 
 PROFILES = Path(__file__).with_name("profiles")
@@ -379,6 +380,7 @@ class _Compiler:
             untouched=(*self.untouched, *(selector_of(one) for one in entry.get("untouched", ()))),
             columns=self._columns_named(entry.get("searches", ()), entity, place),
             merge=self.merges.get(entry.get("merge", "")),
+            unique=self._unique(entry, entity, place),
         )
         if "merge" in entry and operation.merge is None:
             self.problems.append(f"{place}: merge {entry['merge']!r} does not exist")
@@ -400,6 +402,17 @@ class _Compiler:
             placed=path_searches(operation),
         )
         return with_asked(template, entry)
+
+    def _unique(self, entry: Mapping[str, Any], entity: str, place: str) -> UniqueRule | None:
+        rule = entry.get("unique")
+        if rule is None:
+            return None
+        specs = [self._field(name, entity, place) for name in rule["fields"]]
+        try:
+            return compile_unique(rule, [(spec.entity, spec.name) for spec in specs if spec is not None])
+        except ValueError as error:
+            self.problems.append(f"{place}: {error}")
+            return None
 
     def _answer(self, name: str, rule: Mapping[str, Any] | None) -> None:
         self.ids[name] = None

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+import psycopg
 import pytest
 from rich.console import Console
 
 from gateway.demo.browser import Answer, Browser, Upload
 from gateway.demo.driver import BottleDriver
 from gateway.demo.people import Person, make_people
+from gateway.opening import open_database
 from tests.drills.leak import drill
 from tests.drills.stack import Stack, installed
 from tests.e2e.visitors import at_work, close_all, join, sign_in
@@ -218,6 +220,16 @@ def test_an_import_stores_surrogates_and_its_preview_shows_them_clear(office: Of
     assert not [value for value in (person.email, person.phone, person.last_name) if value in stored]
 
 
+def trail(stack: Stack) -> list[tuple[str, str]]:
+    """Kind and reason of every entry of the trail."""
+    database = open_database(stack.settings)
+    try:
+        with psycopg.connect(database.dsn) as connection:
+            return connection.execute("SELECT kind, reason FROM audit_entry").fetchall()
+    finally:
+        database.close()
+
+
 def contacts(driver: BottleDriver, query: str) -> dict[str, Any]:
     """A page of the list of contacts."""
     found: dict[str, Any] = driver.browser.get(f"/api/contacts/?{query}").expect(200).json()
@@ -283,3 +295,30 @@ def test_leads_and_accounts_of_one_name_are_merged_in_both_their_lists(office: O
         assert sorted(value for _, value in shown) == sorted(made)
     refused = office.manager.browser.get("/api/leads/?name=Ostfeld&unanswered=true")
     assert (refused.status, reason(refused)) == (422, "search-not-merged")
+
+
+def test_being_told_that_an_address_is_taken_is_budgeted_audited_and_alarmed(office: Office) -> None:
+    hidden, fresh = office.people.pop(), office.people.pop()
+    office.manager.add_person(hidden)
+    guesser = _driver(at_work(office.stack, "sales", "chen.sales"))
+    budget = 30
+
+    def guess(email: str) -> Answer:
+        return send(guesser.browser, "POST", "/api/contacts/", {"first_name": "X", "last_name": "Y", "email": email})
+
+    # What the CRM takes, and what it refuses for another reason, uses nothing up.
+    assert guess("guesser.one@example.com").status == 200
+    assert guess("no address").status == 400
+    for _ in range(budget):
+        answer = guess(hidden.email)
+        assert (answer.status, reason(answer)) == (400, "")
+        assert "already exists" in answer.text
+    for email in (hidden.email, fresh.email):  # the refusal says nothing: it is the same for both
+        answer = guess(email)
+        assert (answer.status, reason(answer)) == (429, "uniqueness-budget")
+    assert fresh.email not in json.dumps(contacts(office.manager, f"email={quote(fresh.email)}")["results"])
+    office.sales.add_person(fresh)  # somebody else's budget is his own
+    entries = trail(office.stack)
+    assert sum(reason == "uniqueness-told" for _, reason in entries) == budget
+    assert entries.count(("alarm", "uniqueness-budget")) == 1
+    assert entries.count(("refusal", "uniqueness-budget")) == 2
