@@ -7,7 +7,7 @@ not counted. The try that uses a budget up puts an alarm into the trail; the con
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -43,7 +43,7 @@ class Counts(Protocol):
 class Trail(Protocol):
     """audit.log.AuditLog."""
 
-    async def append(self, entry: AuditEntry) -> int:
+    def append(self, entry: AuditEntry) -> Awaitable[int]:
         """The index of the entry, once it is durable; raises AuditUnavailable."""
         ...
 

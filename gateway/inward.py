@@ -321,7 +321,15 @@ class _Sorting:
                     continue
                 if not one.leaf.bare or (spec is not None and spec.kind is not None):  # else an id or an amount
                     question = self._question(part, one, searching[one.path], by_path)
-                    self.operands.append(Operand(one.leaf, spec, question=question, at_least=rule.at_least))
+                    self.operands.append(
+                        Operand(
+                            one.leaf,
+                            spec,
+                            question=question,
+                            at_least=rule.at_least,
+                            operator=searching[one.path][0],
+                        )
+                    )
                 continue
             treatment, spec = selector.treatment(
                 self.operation, one.path, one.leaf.siblings, text=one.leaf.text, leaves=leaves
@@ -362,7 +370,7 @@ class _Sorting:
         if rule.compare != "operator":
             if not isinstance(part.container, form.FormDocument) and self.operation.merge is None:
                 return None
-            return Question(one.leaf, rule, spec, several=self.operation.extra.get("several", "q_filter"))
+            return Question(one.leaf, rule, spec, operator, several=self.operation.extra.get("several", "q_filter"))
         many = operator in selector.LISTS
         place = one.path[: -2 if many else -1]
         column, operator_leaf = leaves.get((*place, "0")), leaves.get((*place, "1"))

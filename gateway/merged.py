@@ -22,6 +22,8 @@ from gateway.merging import Leg, Plan
 from gateway.refusal import SEARCH_AMBIGUOUS, SEARCH_LEG_FAILED, SEARCH_TOO_WIDE, Refusal
 from policies.merge import MergeRule
 
+PLAIN = "="
+"""The operator of an operand that stands in no clause: what has the value is found."""
 AT_ONCE = 4
 """Questions that the CRM gets at the same time."""
 ALL_S = 60.0
@@ -35,9 +37,10 @@ _REFUSED = 400
 _DROPPED = frozenset({b"content-length", b"content-encoding", b"etag", b"last-modified", b"link", b"set-cookie"})
 
 
-def merges(exchange: Exchange) -> bool:
-    """Whether the profile says how several answers to this operation become one."""
-    return exchange.operation is not None and exchange.operation.merge is not None
+def may_ask_each(exchange: Exchange, operator: str = PLAIN) -> bool:
+    """Whether the profile says how the answers to several values become one. operator: of a clause."""
+    rule = exchange.operation.merge if exchange.operation is not None else None
+    return rule is not None and (operator == PLAIN or operator in rule.operators)
 
 
 def ask_each(exchange: Exchange, leaf: Leaf, text: str, values: Sequence[str]) -> None:

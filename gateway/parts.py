@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from gateway import narrow
 from gateway.body.leaf import Leaf
 from gateway.exchange import Exchange, Narrowed
-from gateway.merged import ask_each, merges
+from gateway.merged import ask_each, may_ask_each
 from gateway.refusal import (
     FIELD_NOT_SEARCHABLE,
     SEARCH_AMBIGUOUS,
@@ -208,7 +208,9 @@ class PartSearch:
             # A name has a surrogate for each record it stands in; those of notes and other records are not asked for.
             places = {(one.entity, one.name) for one in question.rule.among}
             asked = [one for one in found.values() if one.kind in DETERMINISTIC or _stands_among(one, places)]
-            return [one.surrogate for one in asked] if merges(exchange) else _fewest(asked, places)
+            if may_ask_each(exchange, question.operator):
+                return [one.surrogate for one in asked]
+            return _fewest(asked, places)
         if spec is not None and Kind.NAME not in kinds:
             # What a number column holds beside numbers ("see notes") stands there as short text.
             others = await self._among_names(exchange, how, text, bare, fields)
@@ -216,7 +218,7 @@ class PartSearch:
         if spec is not None and question.column is None:
             # A name also stands in notes; one that stands elsewhere only is not what the box is about.
             asked = [one for one in found.values() if one.kind != Kind.NAME or _stands(one, spec) or _could_stand(one)]
-            if not question.rule.lookup and not merges(exchange):
+            if not question.rule.lookup and not may_ask_each(exchange, question.operator):
                 return _fewest(asked, {(spec.entity, spec.name)})
             return [one.surrogate for one in asked]
         return list(found)
@@ -270,7 +272,7 @@ class PartSearch:
         beside: some records may hold the text as it was typed, although others hold a surrogate of it.
         """
         values = [*matches, bare] if matches and beside else matches
-        if len(values) > 1 and merges(exchange):
+        if len(values) > 1 and may_ask_each(exchange, question.operator):
             ask_each(exchange, question.leaf, bare, values)
             return
         if len(matches) > 1:

@@ -105,6 +105,7 @@ class MergeRule:
 
     untold: members that nobody can tell for all values together; they become null. refused: parameters with which
     answers cannot be merged. empty: statuses of an answer without a body that has no rows. most: values at most.
+    operators: those of clauses that may be asked value by value, because what any value finds is what is looked for.
     """
 
     paging: Paging
@@ -117,6 +118,7 @@ class MergeRule:
     empty: frozenset[int] = frozenset()
     links: tuple[Told, ...] = ()
     most: int = MOST_VALUES
+    operators: frozenset[str] = frozenset()
 
 
 def compile_merges(source: Mapping[str, Any]) -> dict[str, MergeRule]:
@@ -144,6 +146,7 @@ def _rule(entry: Mapping[str, Any]) -> MergeRule:
         frozenset(entry.get("empty", ())),
         tuple(_told(one) for one in entry.get("links", ())),
         entry.get("most", MOST_VALUES),
+        frozenset(entry.get("operators", ())),
     )
 
 

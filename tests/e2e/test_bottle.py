@@ -255,8 +255,8 @@ def test_a_name_that_several_people_have_is_answered_as_by_a_crm_in_clear(office
         plain.append(send(office.direct.browser, "POST", "/api/contacts/", clear).expect(200).json()["id"])
     same = dict(zip(ours, plain, strict=True))
     assert len({held(office.direct, one)["last_name"] for one in ours}) == len(ours)  # a surrogate for each
-    for box in ("name", "search"):
-        for size in (1, 2, 3, 7, 20):
+    for box, sizes in (("search", (2, 3, 20)), ("name", (5,))):
+        for size in sizes:
             for extra in ("", "&is_active=true", "&is_active=false"):
                 for offset in range(0, 8, size):
                     page = f"limit={size}&offset={offset}{extra}"
