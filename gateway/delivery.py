@@ -98,7 +98,8 @@ async def deliver(passage: Passage, tenant: Tenant, answer: Answer) -> None:
         if body and head.rewritten:
             body = origins.to_public(body)
         given = body
-        if exchange.written and not decision.view.sees_everything and tenant.guesses is not None:
+        guessed = exchange.written or passage.guess is not None
+        if guessed and not decision.view.sees_everything and tenant.guesses is not None:
             turn.enter("audit", gw.limits.collaborator_s)
             guess, passage.guess = passage.guess, None
             await tenant.guesses.told(exchange, guess, answer.status, body)

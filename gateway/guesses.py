@@ -22,7 +22,7 @@ from gateway.guess_store import Count
 from gateway.refusal import SEARCH_BUDGET, UNIQUENESS_BUDGET, Refusal
 from kms.store import StoreUnavailable
 from policies.decision import FieldView, Form
-from policies.operation import Action
+from policies.operation import WRITES, Action
 from policies.unique import tells
 
 UNIQUENESS, SEARCH = "uniqueness", "search"
@@ -134,7 +134,7 @@ class Guesses:
     # -- values that are taken -------------------------------------------------------------------------------------
 
     async def reserve(self, exchange: Exchange) -> Reserved | None:
-        """Count the tries of a write before the CRM sees it; None where its answer tells this person nothing new.
+        """Count the tries of a request before the CRM sees it; None where its answer tells this person nothing new.
 
         Raises Refusal UNIQUENESS_BUDGET, StoreUnavailable.
         """
@@ -210,16 +210,23 @@ def _sees(view: FieldView, kind: str) -> bool:
 
 
 def _may_guess(exchange: Exchange) -> bool:
-    """Whether a write brings a value of a unique field that the person does not see in every record."""
+    """Whether a write brings a value of a unique field that the person does not see in every record.
+
+    A read of what the CRM takes for equal needs no value: he wrote it before.
+    """
     view, operation = _view(exchange), exchange.operation
     if view is None or operation is None or operation.unique is None:
         return False
-    for entity, name, kind in exchange.written:
-        if (entity, name) in operation.unique.fields:
-            rule = view.rule(entity, name, kind)
-            if not rule.own is rule.other is Form.CLEAR:
-                return True
-    return False
+    if operation.action not in WRITES:
+        return any(_hides(view, *one) for one in operation.unique.fields)
+    return any(
+        (entity, name) in operation.unique.fields and _hides(view, entity, name) for entity, name, _ in exchange.written
+    )
+
+
+def _hides(view: FieldView, entity: str, name: str) -> bool:
+    rule = view.rules.get((entity, name))
+    return rule is None or not rule.own is rule.other is Form.CLEAR
 
 
 def _conflicts(exchange: Exchange) -> bool:

@@ -383,7 +383,8 @@ async def _count(passage: Passage, guesses: Guesses) -> None:
     exchange = passage.exchange
     if exchange.searched:
         guesses.search(exchange)
-    if exchange.written and _is_write(exchange):
+    unique = exchange.operation is not None and exchange.operation.unique is not None
+    if unique or (exchange.batch is not None and exchange.written):
         passage.turn.enter("audit", passage.gw.limits.collaborator_s)
         passage.guess = await guesses.reserve(exchange)
 

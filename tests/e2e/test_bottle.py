@@ -318,7 +318,13 @@ def test_being_told_that_an_address_is_taken_is_budgeted_audited_and_alarmed(off
         assert (answer.status, reason(answer)) == (429, "uniqueness-budget")
     assert fresh.email not in json.dumps(contacts(office.manager, f"email={quote(fresh.email)}")["results"])
     office.sales.add_person(fresh)  # somebody else's budget is his own
+    # So does looking for records that equal one's own, whatever was written into it.
+    own = (
+        send(guesser.browser, "POST", "/api/contacts/", {"first_name": "X", "last_name": "Z"}).expect(200).json()["id"]
+    )
+    equal = guesser.browser.get(f"/api/contacts/{own}/duplicates/")
+    assert (equal.status, reason(equal)) == (429, "uniqueness-budget")
     entries = trail(office.stack)
     assert sum(reason == "uniqueness-told" for _, reason in entries) == budget
     assert entries.count(("alarm", "uniqueness-budget")) == 1
-    assert entries.count(("refusal", "uniqueness-budget")) == 2
+    assert entries.count(("refusal", "uniqueness-budget")) == 3

@@ -122,6 +122,17 @@ async def test_what_tells_a_person_nothing_new_is_not_counted(pool: Pool, given:
     assert await GuessStore(pool).most("acme", HOUR) == []
 
 
+async def test_a_read_of_what_the_crm_takes_for_equal_is_a_try_as_well(pool: Pool) -> None:
+    node = Node(pool)
+    reading = exchange(written=[], operation=Operation("contact.equals", "contact", Action.READ, "17", unique=RULE))
+    for _ in range(3):
+        await taken(node, reading)
+    with pytest.raises(Refusal):
+        await node.guesses.reserve(reading)
+    sees = exchange(rule=CLEAR, written=[], operation=reading.operation)
+    assert await node.guesses.reserve(sees) is None
+
+
 async def test_a_conflict_counts_where_a_profile_declares_nothing_and_is_kept_back_over_the_budget(pool: Pool) -> None:
     node = Node(pool)
     for _ in range(3):

@@ -14,6 +14,7 @@ from gateway.guesses import Reserved
 from gateway.refusal import SEARCH_BUDGET, UNIQUENESS_BUDGET, Refusal
 from policies.merge import compile_merges
 from policies.operation import Action, Operation
+from policies.unique import UniqueRule
 from tests.unit.gateway.test_pipeline import FORM, HOST, FakeGateway, answer, call
 
 RULE = compile_merges(
@@ -112,6 +113,9 @@ class Budget:
 
 def budgeted(refusing: str = "", *, searched: bool = False) -> tuple[FakeGateway, Budget]:
     gw, budget = FakeGateway(), Budget(refusing)
+    if not searched:
+        rule = UniqueRule(frozenset({("contact", "email")}), ())
+        gw.profile.operation = Operation("contact.create", "contact", Action.CREATE, unique=rule)
     gw.tenants = {host: replace(one, guesses=budget) for host, one in gw.tenants.items()}  # type: ignore[arg-type]
     through = gw.protect_request
 
