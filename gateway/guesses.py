@@ -77,6 +77,7 @@ class Guesses:
         self._last: dict[tuple[str, str, datetime], Exchange] = {}
         self._alarms: list[AuditEntry] = []
         self._flushing: asyncio.Task[None] | None = None
+        self._bringing = asyncio.Lock()
 
     # -- searches --------------------------------------------------------------------------------------------------
 
@@ -104,6 +105,10 @@ class Guesses:
 
     async def flush(self) -> None:
         """Bring what is counted here to the shared count; raises StoreUnavailable, AuditUnavailable."""
+        async with self._bringing:  # else two would bring the same
+            await self._flush()
+
+    async def _flush(self) -> None:
         given, hour = dict(self._pending), _hour(self._clock())
         if given:
             keys = list(given)

@@ -19,7 +19,13 @@ from gateway.body.leaf import Leaf
 from gateway.body.limits import Limits
 from gateway.exchange import Exchange, Several
 from gateway.merging import Leg, Plan
-from gateway.refusal import SEARCH_AMBIGUOUS, SEARCH_LEG_FAILED, SEARCH_TOO_WIDE, Refusal
+from gateway.refusal import (
+    SEARCH_AMBIGUOUS,
+    SEARCH_LEG_FAILED,
+    SEARCH_NOT_MERGED,
+    SEARCH_TOO_WIDE,
+    Refusal,
+)
 from policies.merge import MergeRule
 
 PLAIN = "="
@@ -195,8 +201,10 @@ class _Asking:
         if answer.status in self._plan.rule.empty and not given:
             return None
         kind = media.essence(named.get(b"content-type", b"").decode("latin-1"))
-        if answer.status != _OK or not (kind == "application/json" or kind.endswith("+json")):
+        if answer.status != _OK:
             raise Refusal(SEARCH_LEG_FAILED, detail=str(answer.status))
+        if not (kind == "application/json" or kind.endswith("+json")):
+            raise Refusal(SEARCH_NOT_MERGED, detail="media")
         if not self.fields:
             self.fields = [pair for pair in answer.fields if pair[0] not in _DROPPED]
         document: object = merging.read(given)

@@ -98,7 +98,6 @@ async def test_what_the_crm_turns_away_is_what_it_says_and_nothing_else_is_asked
     [
         (500, {"detail": "x"}, b"application/json"),
         (302, None, b"text/html"),
-        (200, b"<html></html>", b"text/html"),
         (200, b"{", b"application/json"),
         (200, {"count": 3, "results": []}, b"application/json"),
         (204, b"x", b"application/json"),
@@ -111,6 +110,15 @@ async def test_one_bad_answer_shows_nothing_of_the_good_ones(status: int, value:
     with pytest.raises(Refusal) as refusal:
         await ask(exchange(), "abd", second_is_bad)
     assert refusal.value.reason.id == "search-leg-failed"
+
+
+async def test_a_page_for_people_cannot_be_merged() -> None:
+    async def pages(_target: str, _body: bytes) -> Answer:
+        return answered(200, b"<html></html>", b"text/html")
+
+    with pytest.raises(Refusal) as refusal:
+        await ask(exchange(), "ab", pages)
+    assert refusal.value.reason.id == "search-not-merged"
 
 
 async def test_a_crm_that_goes_away_between_two_answers_shows_nothing_and_ends_the_other_questions() -> None:
