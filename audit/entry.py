@@ -35,6 +35,7 @@ FIELD_KEYS = frozenset(
         "first",
         "last",  # times of the first and last event of a summary
         "parts",  # operation and records of each request in a batch
+        "legs",  # how often the CRM was asked for one search that stands for several values
         "omitted",  # group → number of items left out because the entry would be too long
         "records",  # entity.record names touched
         "refused",  # wire names of fields the refusal is about

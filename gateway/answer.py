@@ -67,7 +67,7 @@ class Answer:
 
     __slots__ = ("_chunks", "_connection", "_waiter", "done", "fault", "fields", "high", "length", "size", "status")
 
-    def __init__(self, connection: "Source") -> None:
+    def __init__(self, connection: "Source | None") -> None:
         self._connection: Source | None = connection
         self._chunks: deque[bytes] = deque()
         self._waiter: asyncio.Future[None] | None = None

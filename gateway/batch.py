@@ -16,6 +16,7 @@ from gateway.body.leaf import Leaf
 from gateway.body.limits import Limits
 from gateway.collaborators import Outgoing, ProfileReader
 from gateway.exchange import Exchange, Head
+from gateway.merged import require_one
 from gateway.refusal import BODY_UNREADABLE, FIELD_NOT_WRITABLE, METHOD_REFUSED, WRITE_NOT_GRANTED, Refusal
 from gateway.sight import decided
 from gateway.target import split_target
@@ -175,6 +176,7 @@ async def _protect_multipart(inward: Protects, exchange: Exchange, batch: Batch,
         message = part.message
         assert message is not None
         outgoing = await inward.protect_request(part.exchange, profile, message.first("content-type"), message.body)
+        require_one(part.exchange)
         if not isinstance(outgoing.body, bytes):
             raise Refusal(BODY_UNREADABLE, detail="batch")
         message.body = outgoing.body

@@ -76,13 +76,15 @@ class Outgoing:
     """What the CRM gets instead of what the client sent.
 
     target: origin-form, protected; body None keeps the client's own body (nothing looked into it);
-    content_type None keeps the client's; referer: the protected Referer, None drops its query.
+    content_type None keeps the client's; referer: the protected Referer, None drops its query. legs: (target, body) of
+    each request whose answers are put together (gateway.merged), none where there is one request only.
     """
 
     target: str
     body: bytes | Spool | None
     content_type: str | None = None
     referer: str | None = None
+    legs: tuple[tuple[str, bytes], ...] = ()
 
 
 class ProfileReader(Protocol):

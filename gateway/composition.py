@@ -8,7 +8,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
@@ -51,6 +51,8 @@ from gateway.digit_sight import DigitSight
 from gateway.digits import DigitFields, means_something
 from gateway.egress.store import EgressStore
 from gateway.files import Files
+from gateway.guess_store import GuessStore
+from gateway.guesses import Budgets, Guesses
 from gateway.identity.oidc_pages import oidc_routes
 from gateway.identity.pages import identity_routes
 from gateway.installation import Installation
@@ -246,7 +248,10 @@ async def _assemble(
     )
     for close in identities.closing:
         stack.push_async_callback(close)
-    tenants = {host: identities.of(tenant) for host, tenant in tenants.items()}
+    budgets = Budgets(settings.access.uniqueness_per_hour, settings.access.searches_per_hour)
+    guesses = Guesses(GuessStore(database), audit, budgets, utc_now, partial(new_id, "a", secrets.token_bytes))
+    stack.push_async_callback(guesses.close)
+    tenants = {host: replace(identities.of(tenant), guesses=guesses) for host, tenant in tenants.items()}
     signer = ensure_signer(settings.checkpoint_key_path)
     keeper = Keeper(
         database,
@@ -324,6 +329,7 @@ async def _assemble(
             *identities.sweeps,
             openid.store.sweep,
             EgressStore(database).sweep,
+            GuessStore(database).sweep,
             OrphanSweep(
                 Orphans(VaultStore(database), persons, timedelta(days=settings.persons.backup_days)),
                 list(settings.tenants),
@@ -436,5 +442,6 @@ def console_deps(
         version=version("crmgate"),
         checkpoint_fault=lambda: keeper.fault,
         learnable=lambda tenant: installations[tenant].current.name == UNDESCRIBED,
+        budgets=Budgets(settings.access.uniqueness_per_hour, settings.access.searches_per_hour),
         certificates=lambda tenant: asyncio.to_thread(certificate_ends, settings, tenant),
     )

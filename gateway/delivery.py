@@ -13,6 +13,7 @@ from gateway.body.coding import decode_answer
 from gateway.collaborators import Fields
 from gateway.cycle import write_lines
 from gateway.download import deliver_file
+from gateway.merged import linked
 from gateway.network import Tenant
 from gateway.origin import Origins, is_rewritten
 from gateway.passage import Nonsense, Passage, record
@@ -97,9 +98,16 @@ async def deliver(passage: Passage, tenant: Tenant, answer: Answer) -> None:
         if body and head.rewritten:
             body = origins.to_public(body)
         given = body
+        guessed = exchange.written or passage.guess is not None
+        if guessed and not decision.view.sees_everything and tenant.guesses is not None:
+            turn.enter("audit", gw.limits.collaborator_s)
+            guess, passage.guess = passage.guess, None
+            await tenant.guesses.told(exchange, guess, answer.status, body)
         turn.enter("render", gw.limits.collaborator_s)
         rendered = await gw.render_answer(exchange, answer.status, head.looked.copy(), body)
         fields, body = _require_rendered(rendered)
+        if exchange.links:
+            body = linked(exchange, body)
         await record(passage, "outcome", "", answer.status)
     except BaseException:
         answer.abandon()

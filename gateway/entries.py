@@ -69,6 +69,8 @@ def _details(exchange: Exchange, refused: tuple[str, ...]) -> Mapping[str, objec
         details["written"] = sorted({f"{entity}.{name}" for entity, name, _ in exchange.written})
     if exchange.batch is not None:
         details["parts"] = list(names(exchange.batch.exchanges))
+    if exchange.legs:
+        details["legs"] = exchange.legs
     if exchange.searched:
         details["filters"] = sorted(set(exchange.searched))
     if refused:

@@ -14,6 +14,7 @@ from policies.profile import Operation
 if TYPE_CHECKING:
     from gateway.batch import Batch
     from gateway.block import Block
+    from gateway.body.leaf import Leaf
     from gateway.identity.bearing import Bearing
     from gateway.newest import Newest
     from gateway.showing import Showing
@@ -114,6 +115,14 @@ class Narrowed:
     typed: str
 
 
+@dataclass(frozen=True, slots=True)
+class Several:
+    """An operand that stands for several values, of which the CRM takes one at a time (gateway.merged)."""
+
+    leaf: "Leaf"
+    values: tuple[str, ...]
+
+
 class Exchange:
     """State of one exchange; every field after `head` is filled by exactly one stage.
 
@@ -129,17 +138,19 @@ class Exchange:
     cells_at: cell → the places of the answer where the profile says whose it has to be. narrowed: search boxes that the
     CRM gets as a condition in another parameter; restored: that parameter → what was sent, what was given.
     columns: names of the columns of an answer that consists of bare rows, as the request gave them.
-    unprotected: see gateway.unprotected. showing: what the CRM shows now of the record that is written, for roles that
-    may not write everything. batch: the parts of a request that holds several. newest: asks which record a create has
-    made, where the profile says how. bearing: whom the gateway says that the person is, None where the client says it.
+    several: operands for which the CRM is asked once for each value; legs: how often that was; links: text that stands
+    for an address in a merged answer → that address as JSON. unprotected: see gateway.unprotected.
+    showing: what the CRM shows now of the record that is written, for roles that may not write everything. batch: the
+    parts of a request that holds several. newest: asks which record a create has made, where the profile says how.
+    bearing: whom the gateway says that the person is, None where the client says it.
     Every request makes one: a dataclass with that many default factories would take three times as long.
     """
 
     __slots__ = (
-        "batch", "bearing", "body", "caught", "cells_at", "client_address", "columns", "crm_user", "decision", "echoes",
-        "files", "head", "held", "id", "kept", "language", "narrowed", "newest", "numbers", "operation", "own_words",
-        "owner", "posted", "principal", "received_at", "restored", "retyped", "searched", "showing", "shown", "tenant",
-        "typed", "unprotected", "written",
+        "batch", "bearing", "body", "caught", "cells_at", "client_address", "columns", "crm_user", "decision",
+        "echoes", "files", "head", "held", "id", "kept", "language", "legs", "links", "narrowed", "newest", "numbers",
+        "operation", "own_words", "owner", "posted", "principal", "received_at", "restored", "retyped", "searched",
+        "several", "showing", "shown", "tenant", "typed", "unprotected", "written",
     )  # fmt: skip
 
     def __init__(
@@ -175,6 +186,9 @@ class Exchange:
         self.retyped: dict[tuple[str, str], str] = {}
         self.cells_at: dict[str, set[tuple[str, str, str]]] = {}
         self.narrowed: list[Narrowed] = []
+        self.several: list[Several] = []
+        self.legs = 0
+        self.links: dict[str, bytes] = {}
         self.numbers: dict[tuple[str, str, str], str] | None = None
         self.restored: dict[str, tuple[str, str]] = {}
         self.showing: Showing | None = None

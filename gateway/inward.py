@@ -25,6 +25,7 @@ from gateway.columns import require_columns
 from gateway.digits import DigitFields
 from gateway.exchange import Exchange
 from gateway.files import Files
+from gateway.merged import combinations, require_one
 from gateway.parts import Question
 from gateway.refusal import BODY_UNREADABLE, VALUE_INVALID, Refusal
 from gateway.search import Operand, Search
@@ -120,7 +121,16 @@ class Inward:
         if body is not None and not isinstance(body, bytes):
             return await self._upload(exchange, profile, content_type, body, opened)
         inside = self._open(content_type, body) if body else None
-        await self._protect(exchange, profile, opened if inside is None else [*opened, inside])
+        parts = opened if inside is None else [*opened, inside]
+        await self._protect(exchange, profile, parts)
+        if exchange.several:
+
+            def written() -> tuple[str, bytes]:
+                return _target(head.path, opened), inside.container.encode() if inside is not None else b""
+
+            own = {id(leaf) for part in parts for leaf in part.container.leaves}
+            legs = combinations(exchange, own, written)
+            return Outgoing(legs[0][0], legs[0][1], legs=legs)
         return Outgoing(_target(head.path, opened), inside.container.encode() if inside is not None else body)
 
     async def protect_document(self, exchange: Exchange, profile: Profile, document: json.JsonDocument) -> str:
@@ -130,6 +140,7 @@ class Inward:
             await self._kept.leaving(exchange, profile.field_specs.values())
         opened = _address(exchange)
         await self._protect(exchange, profile, [*opened, _Part(Where.JSON, document)])
+        require_one(exchange)
         return _target(exchange.head.path, opened)
 
     def _open(self, content_type: str, body: bytes) -> "_Part | None":
@@ -180,6 +191,7 @@ class Inward:
                     # A table nobody could open would reach the CRM with every value in clear.
                     raise Refusal(BODY_UNREADABLE, detail=str(file.media), fields=(file.name,))
             await self._protect(exchange, profile, parts)
+            require_one(exchange)
             spool = await upload.assemble()
         except BaseException:
             await upload.close()
@@ -316,7 +328,15 @@ class _Sorting:
                     continue
                 if not one.leaf.bare or (spec is not None and spec.kind is not None):  # else an id or an amount
                     question = self._question(part, one, searching[one.path], by_path)
-                    self.operands.append(Operand(one.leaf, spec, question=question, at_least=rule.at_least))
+                    self.operands.append(
+                        Operand(
+                            one.leaf,
+                            spec,
+                            question=question,
+                            at_least=rule.at_least,
+                            operator=searching[one.path][0],
+                        )
+                    )
                 continue
             treatment, spec = selector.treatment(
                 self.operation, one.path, one.leaf.siblings, text=one.leaf.text, leaves=leaves
@@ -355,9 +375,9 @@ class _Sorting:
         if not rule.compare:
             return None
         if rule.compare != "operator":
-            if not isinstance(part.container, form.FormDocument):
+            if not isinstance(part.container, form.FormDocument) and self.operation.merge is None:
                 return None
-            return Question(one.leaf, rule, spec, several=self.operation.extra.get("several", "q_filter"))
+            return Question(one.leaf, rule, spec, operator, several=self.operation.extra.get("several", "q_filter"))
         many = operator in selector.LISTS
         place = one.path[: -2 if many else -1]
         column, operator_leaf = leaves.get((*place, "0")), leaves.get((*place, "1"))

@@ -381,6 +381,54 @@ _TEXTS: dict[str, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
         ),
         ("搜索结果不唯一", "您输入的内容对应多个已存储的值。", "请改用电话号码或电子邮箱搜索。"),
     ),
+    "search-budget": (
+        (
+            "You have searched very often",
+            "Searches for details that you do not see in full are limited; yours for this hour are used up.",
+            "Wait until the next hour, or ask somebody who may see these details.",
+        ),
+        (
+            "搜索次数过多",
+            "对您无权完整查看的信息，每人每小时的搜索次数有限，您本小时的次数已用完。",
+            "请下一个小时再试，或请有权查看这些信息的同事协助。",
+        ),
+    ),
+    "uniqueness-budget": (
+        (
+            "Too many details were taken already",
+            "The CRM has told you very often in this hour that a detail belongs to somebody else; nothing was sent.",
+            "Wait until the next hour, or ask your administrator.",
+        ),
+        (
+            "重复信息提示次数过多",
+            "CRM 已多次提示您所填信息属于其他客户。此类提示每人每小时次数有限，本次内容未提交。",
+            "请下一个小时再试，或联系管理员。",
+        ),
+    ),
+    "search-not-merged": (
+        (
+            "This search cannot be answered as asked",
+            "What you typed stands for several stored values, and their answers cannot be put into this order or page.",
+            "Search without your own sorting or filter, or by a whole phone number or e-mail address.",
+        ),
+        (
+            "无法按要求完成此次搜索",
+            "您输入的内容对应多个已存储的值，其结果无法按所要求的排序或分页合并。",
+            "请去掉排序或筛选条件后再搜索，或改用完整的电话号码或电子邮箱。",
+        ),
+    ),
+    "search-leg-failed": (
+        (
+            "The CRM answered only part of your search",
+            "What you typed stands for several stored values, and the CRM did not answer for all of them.",
+            "Search again; nothing is shown rather than a part of it.",
+        ),
+        (
+            "CRM 仅答复了部分搜索",
+            "您输入的内容对应多个已存储的值，CRM 未能全部答复。",
+            "请重新搜索；为避免结果不完整，未显示任何内容。",
+        ),
+    ),
     "search-too-short": (
         (
             "Type a little more",

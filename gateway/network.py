@@ -15,6 +15,7 @@ from gateway.refusal import ADDRESS_NOT_ALLOWED, CROSS_SITE_REFUSED, HOST_UNKNOW
 
 if TYPE_CHECKING:
     from gateway.collaborators import ProfileReader
+    from gateway.guesses import Guesses
     from gateway.identity.face import Identity
     from gateway.origin import Origins
     from gateway.upstream import Pool
@@ -44,7 +45,7 @@ class Tenant:
     """One CRM behind the gateway: everything that hangs on the host a client asked for.
 
     forward_client: tell the CRM the client's address in X-Forwarded-* (profiles that need it). identity: None where the
-    CRM's own sign-in passes through.
+    CRM's own sign-in passes through. guesses: budgets of what people learn about values they do not see.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Tenant:
     allowlist: Allowlist
     forward_client: bool = False
     identity: "Identity | None" = None
+    guesses: "Guesses | None" = None
 
 
 class Network:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from gateway import narrow
 from gateway.body.leaf import Leaf
 from gateway.exchange import Exchange, Narrowed
+from gateway.merged import ask_each, may_ask_each
 from gateway.refusal import (
     FIELD_NOT_SEARCHABLE,
     SEARCH_AMBIGUOUS,
@@ -43,6 +44,8 @@ MOST_LOOKED_AT = 5000
 """Values of a tenant that one search may open, whoever they belong to."""
 MOST_ASKED_FOR = {Where.QUERY: 300, Where.FORM: 2000, Where.JSON: 2000}
 """Surrogates that the CRM is asked for at once; those of a query have to fit into a line of HTTP."""
+_NO_ACCIDENT = 7
+"""Signs that a surrogate has by chance so seldom that a text of them was meant."""
 _CODE = re.compile(r"(?=[^0-9]*[0-9])[A-Za-z0-9/-]{1,10}\Z")
 _NUMBERS = frozenset({Kind.EMAIL, Kind.PHONE, Kind.ID_CARD, Kind.BANK_CARD})
 
@@ -121,7 +124,8 @@ class PartSearch:
         if question.column is not None:
             self._ask_clause(question, made.surrogates, made.bare, made.hidden if made.clear else None)
         elif not question.rule.lookup:
-            self._ask_one(question, matches, made.surrogates[0], made.bare, clear=made.clear)
+            beside = made.clear and not self._migrated(exchange.tenant) and _by_no_accident(made.bare)
+            self._ask_one(exchange, question, matches, made.surrogates[0], made.bare, clear=made.clear, beside=beside)
         elif made.clear or len(matches) > 1:
             self._ask_beside(exchange, question, matches, made.how, made.text, made.hidden if made.clear else None)
         else:
@@ -204,6 +208,8 @@ class PartSearch:
             # A name has a surrogate for each record it stands in; those of notes and other records are not asked for.
             places = {(one.entity, one.name) for one in question.rule.among}
             asked = [one for one in found.values() if one.kind in DETERMINISTIC or _stands_among(one, places)]
+            if may_ask_each(exchange, question.operator):
+                return [one.surrogate for one in asked]
             return _fewest(asked, places)
         if spec is not None and Kind.NAME not in kinds:
             # What a number column holds beside numbers ("see notes") stands there as short text.
@@ -212,7 +218,7 @@ class PartSearch:
         if spec is not None and question.column is None:
             # A name also stands in notes; one that stands elsewhere only is not what the box is about.
             asked = [one for one in found.values() if one.kind != Kind.NAME or _stands(one, spec) or _could_stand(one)]
-            if not question.rule.lookup:
+            if not question.rule.lookup and not may_ask_each(exchange, question.operator):
                 return _fewest(asked, {(spec.entity, spec.name)})
             return [one.surrogate for one in asked]
         return list(found)
@@ -250,8 +256,25 @@ class PartSearch:
         if how != "equals" and all(one in _NUMBERS and not _may_see(exchange, one, fields) for one in kinds):
             raise Refusal(SEARCH_WHOLE_ONLY, detail=kinds[0])
 
-    def _ask_one(self, question: Question, matches: Sequence[str], reserved: str, bare: str, *, clear: bool) -> None:
-        """A box of a CRM that takes one text and no lists: one value, or what was typed where that may stand there."""
+    def _ask_one(
+        self,
+        exchange: Exchange,
+        question: Question,
+        matches: Sequence[str],
+        reserved: str,
+        bare: str,
+        *,
+        clear: bool,
+        beside: bool,
+    ) -> None:
+        """A box of a CRM that takes one text and no lists: one value, or what was typed where that may stand there.
+
+        beside: some records may hold the text as it was typed, although others hold a surrogate of it.
+        """
+        values = [*matches, bare] if matches and beside else matches
+        if len(values) > 1 and may_ask_each(exchange, question.operator):
+            ask_each(exchange, question.leaf, bare, values)
+            return
         if len(matches) > 1:
             raise Refusal(SEARCH_AMBIGUOUS, detail=str(len(matches)))
         if matches or not clear:
@@ -311,6 +334,11 @@ def _may_see(exchange: Exchange, kind: str, fields: Fields) -> bool:
     rules = [view.by_kind.get(kind)]
     rules += [view.rule(spec.entity, spec.name, kind) for spec in fields.values() if spec.kind == kind]
     return any(rule is not None and Form.CLEAR in (rule.own, rule.other) for rule in rules)
+
+
+def _by_no_accident(text: str) -> bool:
+    """Whether a text that stands somewhere in the CRM is no piece of a surrogate, whose signs mean nothing."""
+    return len(text) >= _NO_ACCIDENT or not text.isascii()
 
 
 def _sees_all(exchange: Exchange, kinds: Sequence[str]) -> bool:

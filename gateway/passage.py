@@ -6,6 +6,7 @@
 from gateway.collaborators import Gateway, Outgoing, Receive, Scope, Send
 from gateway.entries import describe
 from gateway.exchange import Exchange
+from gateway.guesses import Reserved
 from gateway.network import Tenant
 from gateway.watch import Turn
 
@@ -30,6 +31,7 @@ class Passage:
         "cookies",
         "decided",
         "exchange",
+        "guess",
         "gw",
         "outgoing",
         "receive",
@@ -48,6 +50,7 @@ class Passage:
         self.outgoing: Outgoing | None = None
         self.cookies: list[tuple[str, str]] = []
         self.withheld: frozenset[str] = frozenset()  # cookies of the CRM that ended with an earlier session
+        self.guess: Reserved | None = None  # tries that are counted and may be given back
         self.asset = False  # the answer is a static file
         self.decided = False  # the decision of a write is in the trail
         self.started = False  # the answer has begun to leave

@@ -8,6 +8,7 @@ before it is answered.
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from functools import partial
 
 from gateway import headers, stream
@@ -20,8 +21,10 @@ from gateway.collaborators import Gateway, Message, Outgoing, Receive, Scope, Se
 from gateway.delivery import deliver
 from gateway.exchange import Exchange, Head, Principal
 from gateway.faults import reason_for
+from gateway.guesses import Guesses
 from gateway.identity.api_client import PREFIX as CLIENT_PREFIX
 from gateway.identity.face import Identity
+from gateway.merged import ask_all
 from gateway.network import Tenant, locate, require_same_site
 from gateway.newest import Newest
 from gateway.origin import is_rewritten
@@ -78,9 +81,14 @@ async def handle(gw: Gateway, scope: Scope, receive: Receive, send: Send) -> Non
         if passage.tenant.profile.credential_bodies:
             await require_live(passage, passage.tenant, outgoing)
         passage.outgoing = outgoing
+        if not exchange.decision.view.sees_everything and passage.tenant.guesses is not None:
+            await _count(passage, passage.tenant.guesses)
         if _is_write(exchange):
             await _record_decision(passage, outgoing)
-        answer = await _forward(passage, passage.tenant, outgoing, rest)
+        if outgoing.legs:
+            answer = await _forward_each(passage, passage.tenant, outgoing)
+        else:
+            answer = await _forward(passage, passage.tenant, outgoing, rest)
         await deliver(passage, passage.tenant, answer)
     except asyncio.CancelledError as fault:
         if not turn.absorb():
@@ -370,6 +378,27 @@ async def _forward(passage: Passage, tenant: Tenant, outgoing: Outgoing, rest: A
             await body.close()
 
 
+async def _count(passage: Passage, guesses: Guesses) -> None:
+    """Hold what somebody of a restricted role asks about values he does not see against his budgets."""
+    exchange = passage.exchange
+    if exchange.searched:
+        guesses.search(exchange)
+    unique = exchange.operation is not None and exchange.operation.unique is not None
+    if unique or (exchange.batch is not None and exchange.written):
+        passage.turn.enter("audit", passage.gw.limits.collaborator_s)
+        passage.guess = await guesses.reserve(exchange)
+
+
+async def _forward_each(passage: Passage, tenant: Tenant, outgoing: Outgoing) -> Answer:
+    """Ask the CRM once for each value that a search stands for."""
+    limits = passage.gw.limits
+
+    async def ask(target: str, body: bytes) -> Answer:
+        return await _forward(passage, tenant, replace(outgoing, target=target, body=body, legs=()), None)
+
+    return await ask_all(passage.exchange, outgoing.legs, ask, limits.bodies, limits.answer, tenant.origins.public)
+
+
 async def _refuse(passage: Passage, fault: BaseException) -> None:
     """End an exchange: say why, in the trail and to the person; nothing of the CRM's answer leaves."""
     gw, exchange, turn = passage.gw, passage.exchange, passage.turn
@@ -378,6 +407,8 @@ async def _refuse(passage: Passage, fault: BaseException) -> None:
         gw.note_fault(exchange.id, turn.expired or turn.stage, refusal.fault)
     turn.rest("refuse")
     ended = refusal.refusal
+    if passage.guess is not None:
+        await _give_back(passage)
     if exchange.operation is UNMATCHED_WRITE:
         gw.learner.refused(exchange)
     if passage.started:
@@ -390,6 +421,19 @@ async def _refuse(passage: Passage, fault: BaseException) -> None:
         ended = Refusal(AUDIT_UNAVAILABLE)
     secure = passage.tenant is None or passage.tenant.origins.secure
     await send_refusal(passage.scope, passage.send, ended, exchange.id, secure=secure)
+
+
+async def _give_back(passage: Passage) -> None:
+    """Tries of a write that got no answer; where that fails they stay counted."""
+    assert passage.tenant is not None
+    assert passage.guess is not None
+    given, passage.guess = passage.guess, None
+    try:
+        if passage.tenant.guesses is not None:
+            async with asyncio.timeout(passage.gw.limits.collaborator_s):
+                await passage.tenant.guesses.give_back(given)
+    except Exception as fault:
+        passage.gw.note_fault(passage.exchange.id, "guesses", type(fault).__name__)
 
 
 async def _try_append(passage: Passage, refusal: Refusal) -> bool:

@@ -15,6 +15,7 @@ from gateway.body.leaf import Leaf
 from gateway.comparing import Comparing
 from gateway.digits import DigitFields
 from gateway.exchange import Exchange
+from gateway.merged import ask_each, may_ask_each
 from gateway.parts import WILDCARDS, PartSearch, Question
 from gateway.queries import Queries
 from gateway.records import Records
@@ -40,7 +41,8 @@ class Operand:
 
     declared: the profile says that this is a search; other parameters are only looked at by recognisers. question:
     where the profile says how the CRM compares as well, so that parts of values can be answered. at_least: see
-    `SearchRule`. query: the rule of a text that is a whole query; tables: the objects that it may name.
+    `SearchRule`. query: the rule of a text that is a whole query; tables: the objects that it may name. operator: that
+    of the clause it stands in.
     """
 
     leaf: Leaf
@@ -50,6 +52,7 @@ class Operand:
     at_least: int = 0
     query: SearchRule | None = None
     tables: Tables | None = None
+    operator: str = "="
 
 
 def _everywhere(_tenant: str) -> bool:
@@ -128,6 +131,12 @@ class Search:
         found = recognise.whole(text)
         if found is not None:
             self._require_searchable(exchange, operand, found.kind)
+            if (
+                may_ask_each(exchange, operand.operator)
+                and len(seen := await self._seen(exchange, found.kind, found.text)) > 1
+            ):
+                ask_each(exchange, operand.leaf, text, seen)
+                return
             operand.leaf.new = raw.replace(text, await self._one(exchange, found.kind, found.text, scanner))
             return
         parts = recognise.find(raw)
@@ -165,7 +174,10 @@ class Search:
             # A name also stands in notes; what is searched for is the person, not the mention.
             matches = await self._standing(exchange, matches, operand.spec, fields) or matches
         if len(matches) > 1:
-            raise Refusal(SEARCH_AMBIGUOUS, detail=str(len(matches)))
+            if not may_ask_each(exchange, operand.operator):
+                raise Refusal(SEARCH_AMBIGUOUS, detail=str(len(matches)))
+            ask_each(exchange, operand.leaf, text, matches)
+            return
         if not matches and len(text) < operand.at_least and not _decision(exchange).view.sees_everything:
             raise Refusal(SEARCH_TOO_SHORT)  # before anybody hidden is looked for
         if matches:

@@ -220,6 +220,10 @@ class AccessSettings:
     idle_minutes: int = setting(30, "a session ends after this time without use", least=1)
     absolute_hours: int = setting(12, "a session ends after this time in any case", least=1)
     issuer: str = setting("crmgate", "name shown in the authenticator app")
+    uniqueness_per_hour: int = setting(
+        30, "answers that a value is taken already, for each person who does not see the value", least=1
+    )
+    searches_per_hour: int = setting(1000, "searches for values that a person does not see, for each person", least=1)
 
 
 @dataclass(frozen=True, slots=True)

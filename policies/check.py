@@ -71,6 +71,10 @@ def check_profile(profile: Profile) -> list[str]:
         for name in profile.source.get("search_sets", {})
         if name not in _used(profile.source, "searches")
     ]
+    merged = {one.get("merge") for one in profile.source.get("operations", ())}
+    problems += [
+        f"merge {name} is not used by any operation" for name in profile.source.get("merges", {}) if name not in merged
+    ]
     problems += [
         f"sign-in is described for {name}, but no operation has this id"
         for name in profile.sign_in
@@ -245,6 +249,11 @@ def _notes(profile: Profile, operation: Operation) -> Iterator[str]:
             yield from _form(spec)
     if not operation.binds:
         yield "the answer will not be trusted to name the new record, because the request chooses where it redirects"
+    if operation.merge is not None and operation.searches:
+        yield f"a search for several values is asked once for each, at most {operation.merge.most}, and answered as one"
+    if operation.unique is not None:
+        named = ", ".join(sorted(f"{entity}.{name}" for entity, name in operation.unique.fields))
+        yield f"answers that a value of {named} is taken are budgeted for people who do not see it"
     for upload in operation.uploads:
         yield f"file part {upload.part}: " + (
             "tables and vCards are protected"

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 from policies.batch import BatchRule
 from policies.column import ClauseShape, ColumnRule
 from policies.date_format import DateFormat
+from policies.merge import MergeRule
 from policies.record_id import RecordIds
 from policies.taxonomy import Kind
+from policies.unique import UniqueRule
 
 if TYPE_CHECKING:
     from policies.owner import OwnerRule
@@ -195,7 +197,9 @@ class Operation:
     accounts, sign-in and tokens, nothing in the body is looked for. untouched: leaves never looked into (tokens, ids,
     staff). granted_write: False refuses a write that nobody modelled. binds: False when the answer must not name the
     new record. columns: see policies.column. batch: the body holds requests, see policies.batch. placed: values in the
-    path that are searched for (`Where.PATH`), by the name of their place. owners: where the body names the owner.
+    path that are searched for (`Where.PATH`), by the name of their place. owners: where the body names the owner. merge:
+    how several answers to it become one. unique: fields that the CRM keeps unique, and how its answer says that a value
+    is taken.
     """
 
     id: str
@@ -216,6 +220,8 @@ class Operation:
     batch: BatchRule | None = None
     placed: tuple[tuple[str, str], ...] = ()
     owners: "tuple[OwnerRule, ...]" = ()
+    merge: MergeRule | None = None
+    unique: UniqueRule | None = None
 
 
 WRITES = frozenset({Action.CREATE, Action.UPDATE, Action.DELETE, Action.IMPORT})
@@ -266,4 +272,6 @@ def with_record(
         operation.batch,
         operation.placed,
         operation.owners,
+        operation.merge,
+        operation.unique,
     )

@@ -24,6 +24,7 @@ from policies.dialect_file import compile_dialects, selects
 from policies.field_file import read_field, read_shown, selector_of
 from policies.made import MadeRule, read_made
 from policies.matcher import PathTrie, TemplateInvalid
+from policies.merge import compile_merges
 from policies.operation import (
     Action,
     BodyRule,
@@ -42,6 +43,7 @@ from policies.query.table import compile_tables
 from policies.record_id import RecordIds
 from policies.rpc import RpcRules, RpcTemplate
 from policies.taxonomy import Kind
+from policies.unique import UniqueRule, compile_unique
 from policies.walk import compile_walk
 
 PROFILES = Path(__file__).with_name("profiles")
@@ -109,6 +111,7 @@ class _Compiler:
         self.templates = 0
         self.record_ids = RecordIds(source.get("record_ids", "number"))
         self.untouched = tuple(selector_of(entry) for entry in source.get("untouched", ()))
+        self.merges = compile_merges(source.get("merges", {}))
 
     def run(self) -> Profile:
         source = self.source
@@ -373,7 +376,13 @@ class _Compiler:
             untouched=(*self.untouched, *(selector_of(one) for one in entry.get("untouched", ()))),
             columns=self._columns_named(entry.get("searches", ()), entity, place),
             owners=tuple(self._owners(entity, action)),
+            merge=self.merges.get(entry.get("merge", "")),
+            unique=self._unique(entry, entity, place),
         )
+        if "merge" in entry and operation.merge is None:
+            self.problems.append(f"{place}: merge {entry['merge']!r} does not exist")
+        if "merge" in entry and action not in _READ_ACTIONS:
+            self.problems.append(f"{place}: only answers to reads can be merged")
         self._answer(name, entry.get("answer"))
         signs = tuple(entry.get("search_signs", ()))
         searching = None
@@ -397,6 +406,17 @@ class _Compiler:
             return
         for rule in read_posted(owner):
             yield from (replace(rule, selector=one) for one in selects(rule.selector, self.arguments))
+
+    def _unique(self, entry: Mapping[str, Any], entity: str, place: str) -> UniqueRule | None:
+        rule = entry.get("unique")
+        if rule is None:
+            return None
+        specs = [self._field(name, entity, place) for name in rule["fields"]]
+        try:
+            return compile_unique(rule, [(spec.entity, spec.name) for spec in specs if spec is not None])
+        except ValueError as error:
+            self.problems.append(f"{place}: {error}")
+            return None
 
     def _answer(self, name: str, rule: Mapping[str, Any] | None) -> None:
         self.ids[name] = None

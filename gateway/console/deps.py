@@ -9,6 +9,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from gateway.access.deps import AccessDeps
 from gateway.console.trail import TrailReader
+from gateway.guesses import Budgets
 from gateway.tls import Expiry
 from kms.keyring import KeyringStatus
 from policies.decision import FieldView
@@ -58,7 +59,8 @@ class ConsoleDeps:
     profile's fields. check_keys: raises when keys are not to be had. key_status: tenant → its provider and keys. crm:
     tenant → its CRM. crm_url: where an invitation link leads (the CRM host's sign-in pages). data_folder: whose disk is
     watched. invitation_url: tenant and roles → address of the host the person will sign in at. certificates: tenant →
-    when each certificate of its TLS ends. learnable: whether a tenant runs with the profile that declares nothing.
+    when each certificate of its TLS ends. budgets: what people may learn in an hour about values they do not see.
+    learnable: whether a tenant runs with the profile that declares nothing.
     """
 
     access: AccessDeps
@@ -73,6 +75,7 @@ class ConsoleDeps:
     console_url: str
     data_folder: Path
     version: str
+    budgets: Budgets
     checkpoint_fault: Callable[[], str] = lambda: ""
     certificates: Callable[[str], Awaitable[Sequence[Expiry]]] = _no_certificates
     learnable: Callable[[str], bool] = lambda _tenant: False

@@ -8,17 +8,21 @@ import asyncio
 import shutil
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from gateway.console.deps import ConsoleDeps
 from gateway.console.store import database_state
 from gateway.console.words import N_
+from gateway.guess_store import GuessStore
+from gateway.guesses import SEARCH, UNIQUENESS
 from gateway.learn.store import LearnStore
 from gateway.tls import URGENT_DAYS, WARN_DAYS, nearest
 from kms.provider import KeysUnavailable
 from kms.store import StoreUnavailable
 
 CHECK_S = 5.0
+GUESSES_SHOWN = timedelta(hours=24)
 DISK_LOW_BYTES = 2 * 1024**3
 CHECKPOINT_LATE_S = 300
 
@@ -45,6 +49,7 @@ async def read(deps: ConsoleDeps, tenant: str) -> list[Check]:
         _bounded("audit", N_("Audit trail"), _audit(deps, tenant)),
         _bounded("crm", N_("CRM"), _crm(deps, tenant)),
         _bounded("drift", N_("Fit of the profile"), _drift(deps, tenant)),
+        _bounded("guesses", N_("Questions about hidden values"), _guesses(deps, tenant)),
         _bounded("disk", N_("Disk"), _disk(deps)),
         _bounded("certificates", N_("Certificates"), _certificates(deps, tenant)),
         _bounded("pages", N_("Console pages"), _pages(deps)),
@@ -150,6 +155,35 @@ async def _drift(deps: ConsoleDeps, tenant: str) -> Check:
         N_("Not declared in the profile: %(endpoints)s addresses and %(fields)s fields with personal values."),
         values,
         N_("List them with crmgate learn drift, and extend the profile; recognised values are masked meanwhile."),
+    )
+
+
+async def _guesses(deps: ConsoleDeps, tenant: str) -> Check:
+    """Whether somebody used up a budget of the last day: that is an alarm, whoever he is."""
+    name, budgets = N_("Questions about hidden values"), deps.budgets
+    most = await GuessStore(deps.pool).most(tenant, deps.access.clock() - GUESSES_SHOWN)
+    limits = {UNIQUENESS: budgets.uniqueness, SEARCH: budgets.searches}
+    used = {one.actor for one in most if one.times >= limits.get(one.sort, 1)}
+    values = {
+        "people": len(used),
+        "taken": max((one.times for one in most if one.sort == UNIQUENESS), default=0),
+        "searches": max((one.times for one in most if one.sort == SEARCH), default=0),
+        "taken_budget": budgets.uniqueness,
+        "searches_budget": budgets.searches,
+    }
+    if not used:
+        fact = N_(
+            "In 24 hours nobody used up a budget: at most %(taken)s of %(taken_budget)s answers that a value is taken, "
+            "%(searches)s of %(searches_budget)s searches in one hour."
+        )
+        return Check("guesses", name, GOOD, fact, values)
+    return Check(
+        "guesses",
+        name,
+        BAD,
+        N_("In 24 hours %(people)s people used up a budget of questions about values they do not see."),
+        values,
+        N_("Look for alarms in the activity of the last day, and speak to these people: somebody may be guessing."),
     )
 
 

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+import psycopg
 import pytest
 from rich.console import Console
 
 from gateway.demo.browser import Answer, Browser, Upload
 from gateway.demo.driver import BottleDriver
 from gateway.demo.people import Person, make_people
+from gateway.opening import open_database
 from tests.drills.leak import drill
 from tests.drills.stack import Stack, installed
 from tests.e2e.visitors import at_work, close_all, join, sign_in
@@ -216,3 +218,113 @@ def test_an_import_stores_surrogates_and_its_preview_shows_them_clear(office: Of
     assert [one["phone"] for one in found] == [person.phone]
     stored = json.dumps(held(office.direct, found[0]["id"]), ensure_ascii=False)
     assert not [value for value in (person.email, person.phone, person.last_name) if value in stored]
+
+
+def trail(stack: Stack) -> list[tuple[str, str]]:
+    """Kind and reason of every entry of the trail."""
+    database = open_database(stack.settings)
+    try:
+        with psycopg.connect(database.dsn) as connection:
+            return connection.execute("SELECT kind, reason FROM audit_entry").fetchall()
+    finally:
+        database.close()
+
+
+def contacts(driver: BottleDriver, query: str) -> dict[str, Any]:
+    """A page of the list of contacts."""
+    found: dict[str, Any] = driver.browser.get(f"/api/contacts/?{query}").expect(200).json()
+    return found
+
+
+def told(page: dict[str, Any]) -> dict[str, Any]:
+    """What a page says about itself and which records it shows."""
+    totals = ("count", "contacts_count", "active_count", "inactive_count", "page_number", "offset")
+    return {"ids": [one["id"] for one in page["results"]], **{name: page[name] for name in totals}}
+
+
+def test_a_name_that_several_people_have_is_answered_as_by_a_crm_in_clear(office: Office) -> None:
+    """The twin: the same people by other names that stay clear, in the same order, without the gateway."""
+    name, twin = "Merkwald", "Twinhaus"
+    ours, plain = [], []
+    for number, person in enumerate(office.people[:7]):
+        active = number % 3 > 0
+        given = {"first_name": person.first_name, "phone": person.phone, "is_active": active}
+        made = send(office.manager.browser, "POST", "/api/contacts/", {**given, "last_name": f"{name}"})
+        ours.append(made.expect(200).json()["id"])
+        clear = {"first_name": "X", "last_name": twin, "is_active": active}
+        plain.append(send(office.direct.browser, "POST", "/api/contacts/", clear).expect(200).json()["id"])
+    same = dict(zip(ours, plain, strict=True))
+    assert len({held(office.direct, one)["last_name"] for one in ours}) == len(ours)  # a surrogate for each
+    for box, sizes in (("search", (2, 3, 20)), ("name", (5,))):
+        for size in sizes:
+            for extra in ("", "&is_active=true", "&is_active=false"):
+                for offset in range(0, 8, size):
+                    page = f"limit={size}&offset={offset}{extra}"
+                    found = told(contacts(office.manager, f"{box}={name}&{page}"))
+                    wanted = told(contacts(office.direct, f"{box}={twin}&{page}"))
+                    found["ids"] = [same[one] for one in found["ids"]]
+                    # How many ids come after one is chance of two sets of ids; all else is the same.
+                    del found["offset"], wanted["offset"]
+                    assert found == wanted
+    whole = contacts(office.manager, f"search={name}")
+    assert {one["last_name"] for one in whole["results"]} == {name}
+    assert whole["contact_obj_list"] == whole["results"]
+    export = office.manager.browser.get(f"/api/contacts/export/?search={name}")
+    assert (export.status, reason(export)) == (422, "search-ambiguous")
+
+
+def test_leads_and_accounts_of_one_name_are_merged_in_both_their_lists(office: Office) -> None:
+    for kind, fields, lists in (
+        ("leads", {"title": "x"}, [("open_leads", "open_leads", "leads_count")]),
+        ("accounts", {}, [("active_accounts", "open_accounts", "open_accounts_count")]),
+    ):
+        key = "name" if kind == "accounts" else "last_name"
+        made = []
+        for number in range(3):
+            given = {**fields, key: f"Ostfeld {number}" if kind == "accounts" else "Ostfeld"}
+            answer = send(office.manager.browser, "POST", f"/api/{kind}/", given)
+            assert answer.status in (200, 201), answer.text
+            made.append(given[key])
+        shown = []
+        for offset in range(3):
+            page = office.manager.browser.get(f"/api/{kind}/?name=Ostfeld&limit=1&offset={offset}").expect(200).json()
+            for member, rows, total in lists:
+                assert page[member][total] == 3
+                shown += [(one["id"], one[key]) for one in page[member][rows]]
+        assert [one for one, _ in shown] == sorted((one for one, _ in shown), reverse=True)
+        assert sorted(value for _, value in shown) == sorted(made)
+    refused = office.manager.browser.get("/api/leads/?name=Ostfeld&unanswered=true")
+    assert (refused.status, reason(refused)) == (422, "search-not-merged")
+
+
+def test_being_told_that_an_address_is_taken_is_budgeted_audited_and_alarmed(office: Office) -> None:
+    hidden, fresh = office.people.pop(), office.people.pop()
+    office.manager.add_person(hidden)
+    guesser = _driver(at_work(office.stack, "sales", "chen.sales"))
+    budget = 30
+
+    def guess(email: str) -> Answer:
+        return send(guesser.browser, "POST", "/api/contacts/", {"first_name": "X", "last_name": "Y", "email": email})
+
+    # What the CRM takes, and what it refuses for another reason, uses nothing up.
+    assert guess("guesser.one@example.com").status == 200
+    assert guess("no address").status == 400
+    for _ in range(budget):
+        answer = guess(hidden.email)
+        assert (answer.status, reason(answer)) == (400, "")
+        assert "already exists" in answer.text
+    for email in (hidden.email, fresh.email):  # the refusal says nothing: it is the same for both
+        answer = guess(email)
+        assert (answer.status, reason(answer)) == (429, "uniqueness-budget")
+    assert fresh.email not in json.dumps(contacts(office.manager, f"email={quote(fresh.email)}")["results"])
+    office.sales.add_person(fresh)  # somebody else's budget is his own
+    # So does looking for records that equal one's own, whatever was written into it.
+    own = (
+        send(guesser.browser, "POST", "/api/contacts/", {"first_name": "X", "last_name": "Z"}).expect(200).json()["id"]
+    )
+    equal = guesser.browser.get(f"/api/contacts/{own}/duplicates/")
+    assert (equal.status, reason(equal)) == (429, "uniqueness-budget")
+    entries = trail(office.stack)
+    assert sum(reason == "uniqueness-told" for _, reason in entries) == budget
+    assert entries.count(("alarm", "uniqueness-budget")) == 1
+    assert entries.count(("refusal", "uniqueness-budget")) == 3

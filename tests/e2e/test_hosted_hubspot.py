@@ -97,6 +97,38 @@ def test_hubspot_filters_become_surrogates_and_hidden_ones_are_refused(hubspot: 
     assert "陈静" not in hubspot.server.seen()
 
 
+def test_a_hubspot_name_of_several_people_is_answered_page_by_page(hubspot: Office) -> None:
+    name = "欧阳修"
+    made = [hs_create(hubspot.manager, lastname=name) for _ in range(5)]
+
+    def search(asked: dict[str, Any]) -> Answer:
+        return send(hubspot.manager, "POST", f"{hs.CONTACTS}/search", asked)
+
+    def walked(asked: dict[str, Any]) -> list[str]:
+        shown: list[str] = []
+        while True:
+            page = search(asked).expect(200).json()
+            assert page["total"] == 5
+            assert {one["properties"]["lastname"] for one in page["results"]} == {name}
+            shown += [one["id"] for one in page["results"]]
+            if "paging" not in page:
+                return shown
+            asked = {**asked, "after": page["paging"]["next"]["after"]}
+
+    def filtered(operator: str, value: str) -> dict[str, Any]:
+        return {"filterGroups": [{"filters": [{"propertyName": "lastname", "operator": operator, "value": value}]}]}
+
+    newest = [{"propertyName": "createdate", "direction": "DESCENDING"}]
+    for asked in (filtered("EQ", name), filtered("CONTAINS_TOKEN", f"{name}*"), {"query": name}):
+        for size in (1, 2, 5, 200):
+            assert walked({**asked, "limit": size}) == made
+            assert walked({**asked, "limit": size, "sorts": newest}) == made[::-1]
+        refused(search({**asked, "sorts": [{"propertyName": "lifecyclestage"}]}), "search-not-merged")
+    # What none of the values finds is not what one of them does not find.
+    refused(search(filtered("NEQ", name)), "search-ambiguous")
+    assert name not in hubspot.server.seen()
+
+
 def test_a_hubspot_batch_is_split_and_refused_as_a_whole(hubspot: Office) -> None:
     first, second = (hs_create(hubspot.manager, lastname=NAME, phone=PHONE) for _ in range(2))
     inputs = [

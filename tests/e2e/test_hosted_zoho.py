@@ -107,6 +107,33 @@ def test_zoho_finds_the_records_it_would_find_in_clear(zoho: Hosted) -> None:
     assert [one for one in clear_values(PEOPLE) if one in zoho.service.everything()] == []
 
 
+def test_a_word_that_several_zoho_records_have_is_answered_page_by_page(zoho: Hosted) -> None:
+    name, made = "Weidenau", []
+    for number in range(5):
+        given = {"data": [{"Last_Name": name, "First_Name": "X", "Lead_Source": f"Fair {number}"}]}
+        answer = zoho.manager.call("POST", f"{zh.BASE}/Contacts", given).expect(201)
+        made.append(answer.json()["data"][0]["details"]["id"])
+    for asked, wanted in (({}, made[::-1]), ({"sort_by": "Created_Time", "sort_order": "asc"}, made)):
+        for size in (1, 2, 3, 5, 9):
+            shown: list[str] = []
+            more, page = True, 0
+            while more:
+                page += 1
+                answer = criteria(zoho.manager, word=name, page=str(page), per_page=str(size), **asked).expect(200)
+                rows, info = answer.json()["data"], answer.json()["info"]
+                assert {one["Last_Name"] for one in rows} == {name}
+                assert (info["count"], info["page"], info["per_page"]) == (len(rows), page, size)
+                shown += [one["id"] for one in rows]
+                more = info["more_records"]
+            assert shown == wanted
+            criteria(zoho.manager, word=name, page=str(page + 1), per_page=str(size), **asked).expect(204)
+    refused = criteria(zoho.manager, word=name, page_token="x")
+    assert (refused.status, refused.json()["reason"]) == (422, "search-not-merged")
+    assert name not in zoho.service.everything()
+    for record in made:
+        zoho.manager.call("DELETE", f"{zh.BASE}/Contacts/{record}").expect(200)
+
+
 def test_zoho_shows_each_role_its_own(zoho: Hosted) -> None:
     record, person = next(iter(zoho.records.items()))
     (row,) = zoho.manager.call("GET", f"{zh.BASE}/Contacts/{record}").expect(200).json()["data"]

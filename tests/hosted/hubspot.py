@@ -32,6 +32,11 @@ class _Contacts:
 
     def shown(self, record: str, histories: list[str] | None = None) -> dict[str, Any]:
         out: dict[str, Any] = {"id": record, "properties": {**self.rows[record], "hs_object_id": record}}
+        number = int(record)
+        out |= {
+            "createdAt": f"2026-01-01T00:{number // 60 % 60:02d}:{number % 60:02d}.{number % 10}00Z",
+            "archived": False,
+        }
         if histories:
             out["propertiesWithHistory"] = {
                 name: [{"value": value} for value in self.history[record].get(name, [])] for name in histories
@@ -91,7 +96,15 @@ def hubspot() -> contextlib.AbstractContextManager[Hosted]:
             if any(all(_meets(row, clause) for clause in group["filters"]) for group in groups)
             and any(asked.get("query", "") in value for value in row.values())
         ]
-        return Reply({"total": len(rows), "results": [contacts.shown(record) for record in rows]})
+        if "query" in asked:
+            rows = [one for one in rows if any(asked["query"] in value for value in contacts.rows[one].values())]
+        for order in asked.get("sorts", []):
+            rows.sort(key=int, reverse=order["direction"] == "DESCENDING")  # every order of the tests is that of entry
+        start, size = int(asked.get("after", 0)), asked.get("limit", 10)
+        found: dict[str, Any] = {"total": len(rows), "results": [contacts.shown(one) for one in rows[start:][:size]]}
+        if start + size < len(rows):
+            found["paging"] = {"next": {"after": str(start + size)}}
+        return Reply(found)
 
     def batch(call: Call) -> Reply:
         asked, verb = call.json(), call.found[0]

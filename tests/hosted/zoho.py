@@ -79,10 +79,13 @@ def _done(record: str, message: str) -> Record:
     return {"code": "SUCCESS", "details": {"id": record}, "message": message, "status": "success"}
 
 
-def _listed(rows: list[Record]) -> Reply:
-    if not rows:
+def _listed(rows: list[Record], page: int = 1, per_page: int = 200) -> Reply:
+    shown = rows[(page - 1) * per_page :][:per_page]
+    if not shown:
         return Reply(204)
-    return Reply(200, {"data": rows, "info": {"count": len(rows), "more_records": False, "page": 1, "per_page": 200}})
+    more = page * per_page < len(rows)
+    info = {"count": len(shown), "more_records": more, "page": page, "per_page": per_page}
+    return Reply(200, {"data": shown, "info": info})
 
 
 def _search(service: Service, module: str, request: Request) -> Reply:
@@ -101,7 +104,9 @@ def _search(service: Service, module: str, request: Request) -> Reply:
             rows = [one for one in rows if any(_folded(one.get(key)) == asked[name].lower() for key in keys)]
     if "word" in asked:
         rows = [one for one in rows if any(asked["word"].lower() in _folded(value) for value in one.values())]
-    return _listed(rows)
+    key = {"Created_Time": "Created_Time"}.get(asked.get("sort_by", ""), "id")
+    rows.sort(key=lambda one: str(one[key]), reverse=asked.get("sort_order", "desc") == "desc")
+    return _listed(rows, int(asked.get("page", 1)), int(asked.get("per_page", 200)))
 
 
 def _condition(text: str) -> tuple[Callable[[Record], bool], str]:

@@ -32,9 +32,9 @@ async def made(bottle: Glue, record: str, path: str = "/api/contacts/", **values
     return held
 
 
-async def asked(bottle: Glue, query: str, role: str = "manager") -> dict[str, str]:
+async def asked(bottle: Glue, query: str, role: str = "manager", path: str = "/api/contacts/") -> dict[str, str]:
     """What BottleCRM is asked for instead."""
-    exchange = bottle.exchange("GET", f"/api/contacts/?{query}", role=role)
+    exchange = bottle.exchange("GET", f"{path}?{query}", role=role)
     outgoing = await bottle.protect(exchange, b"", "")
     return {name: values[0] for name, values in parse_qs(urlsplit(outgoing.target).query).items()}
 
@@ -54,11 +54,23 @@ async def test_a_name_in_other_records_and_in_notes_is_not_what_the_box_is_about
     assert await asked(bottle, "search=Zhangsan") == {"search": held["last_name"]}
 
 
-async def test_several_values_are_refused_and_not_some_of_them_found(bottle: Glue) -> None:
+async def test_several_values_are_asked_for_one_by_one(bottle: Glue) -> None:
+    wei = await made(bottle, WEI, first_name="Wei", last_name="Zhangsan", phone="13800138000")
+    mei = await made(bottle, MEI, first_name="Mei", last_name="Zhangsan", phone="13900138000")
+    exchange = bottle.exchange("GET", "/api/contacts/?name=Zhang&phone=0138000&limit=5", role="manager")
+    outgoing = await bottle.protect(exchange, b"", "")
+    legs = [parse_qs(urlsplit(target).query) for target, _ in outgoing.legs]
+    assert {(one["name"][0], one["phone"][0]) for one in legs} == {
+        (name, phone) for name in (wei["last_name"], mei["last_name"]) for phone in (wei["phone"], mei["phone"])
+    }
+    assert not any("Zhang" in target or "0138000" in target for target, _ in outgoing.legs)
+
+
+async def test_several_values_are_refused_where_answers_cannot_be_merged(bottle: Glue) -> None:
     await made(bottle, WEI, first_name="Wei", last_name="Zhangsan")
     await made(bottle, MEI, first_name="Mei", last_name="Zhangsan")
     with pytest.raises(Refusal) as refusal:
-        await asked(bottle, "search=Zhangsan")
+        await asked(bottle, "search=Zhangsan", path="/api/contacts/export/")
     assert refusal.value.reason.id == "search-ambiguous"
 
 

@@ -42,7 +42,7 @@ SESSION = (b"cookie", b"__Host-crmgate=tok; sessionid=s; x=1")
 
 
 def answer(body: bytes = b'{"a":1}', status: int = 200, *fields: tuple[bytes, bytes]) -> Answer:
-    made = Answer(None)  # type: ignore[arg-type]
+    made = Answer(None)
     made.status, made.length = status, len(body)
     made.fields = list(fields) or [(b"content-type", b"application/json"), (b"etag", b'"1"')]
     if body:
@@ -613,7 +613,7 @@ class TestPastStreams:
         gw = FakeGateway()
 
         def breaking() -> Answer:
-            made = Answer(None)  # type: ignore[arg-type]
+            made = Answer(None)
             made.status, made.length = 200, 99_999
             made.fields = [(b"content-type", b"image/png")]
             made.take(self.PNG)

@@ -19,7 +19,7 @@ PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 50
 
 
 def answer(body: bytes, status: int = 200) -> Answer:
-    made = Answer(None)  # type: ignore[arg-type]
+    made = Answer(None)
     made.status, made.length = status, len(body)
     for at in range(0, len(body), 7):
         made.take(body[at : at + 7])

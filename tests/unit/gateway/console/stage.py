@@ -21,6 +21,7 @@ from gateway.console.app import make_console_app
 from gateway.console.deps import ConsoleDeps, Crm
 from gateway.console.look import Look, read_look
 from gateway.console.trail import TrailReader
+from gateway.guesses import Budgets
 from gateway.job import Json, Slice
 from gateway.job_store import JobStore
 from kms.destruction import Person
@@ -241,6 +242,7 @@ async def make_stage(
         console_url=f"https://{CONSOLE_HOST}",
         data_folder=folder,
         version="0.1.0",
+        budgets=Budgets(30, 1000),
         learnable=learnable.__contains__,
     )
     keeper = Keeper(pool, signer, folder / "checkpoints", now=clock)

@@ -9,6 +9,7 @@ from starlette.routing import Route
 from audit.entry import AuditEntry
 from gateway.access.sessions import AUDIENCE_CONSOLE
 from gateway.console.app import console_routes
+from gateway.guess_store import Count, GuessStore
 from kms.provider import KeysUnavailable
 from tests.unit.gateway.console.stage import Stage
 
@@ -318,6 +319,18 @@ async def test_health_says_what_is_wrong_and_what_helps(stage, admin) -> None:
     page = (await admin.get("/health")).text
     assert "The check failed (RuntimeError)" in page
     assert "secret detail" not in page
+
+
+async def test_health_shows_the_budgets_and_an_alarm_when_somebody_used_one_up(stage, admin) -> None:
+    store, hour = GuessStore(stage.pool), stage.clock().replace(minute=0, second=0, microsecond=0)
+    await store.add([Count("t1", "u-9", "uniqueness", hour, 29), Count("t2", "u-8", "uniqueness", hour, 99)])
+    assert "at most 29 of 30" in (await admin.get("/health")).text
+    await store.add([Count("t1", "u-9", "uniqueness", hour, 1)])
+    page = (await admin.get("/health")).text
+    assert "1 people used up a budget" in page
+    assert "Action needed" in page
+    await store.add([Count("t1", "u-7", "search", hour - timedelta(hours=2), 1000)])
+    assert "2 people used up a budget" in (await admin.get("/health")).text
 
 
 async def test_health_says_when_signing_lags(stage, admin) -> None:

@@ -29,7 +29,7 @@ RIGHT = b'{"id":1,"result":[7,"key",null]}'
 
 
 def answer(status: int, body: bytes = b"", *fields: tuple[bytes, bytes]) -> Answer:
-    made = Answer(None)  # type: ignore[arg-type]
+    made = Answer(None)
     made.status, made.length, made.fields = status, len(body), list(fields)
     if body:
         made.take(body)
