@@ -197,9 +197,9 @@ class Operation:
     accounts, sign-in and tokens, nothing in the body is looked for. untouched: leaves never looked into (tokens, ids,
     staff). granted_write: False refuses a write that nobody modelled. binds: False when the answer must not name the
     new record. columns: see policies.column. batch: the body holds requests, see policies.batch. placed: values in the
-    path that are searched for (`Where.PATH`), by the name of their place. owners: where the body names the owner. merge:
-    how several answers to it become one. unique: fields that the CRM keeps unique, and how its answer says that a value
-    is taken.
+    path that are searched for (`Where.PATH`), by the name of their place. owners: where the body names the owner.
+    merge: how several answers to it become one. unique: fields that the CRM keeps unique, and how its answer says that
+    a value is taken.
     """
 
     id: str
