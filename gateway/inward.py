@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import unquote
 
-from gateway import attached, batch, narrow
+from gateway import attached, batch, graphql, narrow
 from gateway.body import csv, form, json, media, multipart, text, vcard, xlsx
 from gateway.body.enclosed import EnclosedFile, open_enclosed
 from gateway.body.fault import BodyFault, BodyMalformed
@@ -83,8 +83,8 @@ class Inward:
     ) -> None:
         self._digits = digits
         self._tokeniser = tokeniser
-        self._search = search
-        self._scanner = scanner
+        self.search = search
+        self.scanner = scanner
         self._limits = limits
         self._files = files
         self._kept = kept
@@ -101,8 +101,9 @@ class Inward:
         head = exchange.head
         if operation is None:
             raise RuntimeError("a request is looked at only after it was classified")
-        if operation.action is Action.DELETE and self._kept is not None:
-            await self._kept.leaving(exchange, profile.field_specs.values())
+        if isinstance(exchange.batch, graphql.GraphqlBatch):
+            return await graphql.protect(self, exchange, profile, exchange.batch)
+        await self.leaving(exchange, profile)
         if operation.left_alone or operation.action in UNTOUCHED:
             if isinstance(body, bytes) or body is None:
                 exchange.body = body or b""
@@ -122,11 +123,30 @@ class Inward:
         await self._protect(exchange, profile, opened if inside is None else [*opened, inside])
         return Outgoing(_target(head.path, opened), inside.container.encode() if inside is not None else body)
 
-    async def protect_document(self, exchange: Exchange, profile: Profile, document: json.JsonDocument) -> str:
-        """Protect the leaves of a JSON document and what the address holds; the target as it is now."""
+    async def leaving(self, exchange: Exchange, profile: Profile) -> None:
+        """Note what a deletion takes away."""
         operation = exchange.operation
         if operation is not None and operation.action is Action.DELETE and self._kept is not None:
             await self._kept.leaving(exchange, profile.field_specs.values())
+
+    async def protect_leaves(
+        self, exchange: Exchange, profile: Profile, targets: Sequence[Target], operands: Sequence[Operand]
+    ) -> None:
+        """Protect leaves whose meaning is known; raises Refusal, KeysUnavailable, StoreUnavailable."""
+        operation = exchange.operation
+        assert operation is not None
+        scanner = self.scanner(exchange.tenant)
+        for operand in operands:
+            await self.search.rewrite(exchange, scanner, operand, profile.field_specs)
+        records = (operation.record,) if operation.record is not None else operation.records
+        try:
+            await self._tokeniser.protect(exchange, targets, records=records, mask_char=profile.mask_char)
+        except Refusal as refusal:
+            raise in_doubt(exchange, refusal) from None
+
+    async def protect_document(self, exchange: Exchange, profile: Profile, document: json.JsonDocument) -> str:
+        """Protect the leaves of a JSON document and what the address holds; the target as it is now."""
+        await self.leaving(exchange, profile)
         opened = _address(exchange)
         await self._protect(exchange, profile, [*opened, _Part(Where.JSON, document)])
         return _target(exchange.head.path, opened)
@@ -202,15 +222,8 @@ class Inward:
                 exchange.owner = profile.owner_from_body(operation, part.named()) or exchange.owner
                 exchange.posted |= part.named_of(profile.posted_fields)
         exchange.columns = tuple(sorting.columns)
-        self._search.comparing.require(exchange, sorting.compared)
-        scanner = self._scanner(exchange.tenant)
-        for operand in sorting.operands:
-            await self._search.rewrite(exchange, scanner, operand, profile.field_specs)
-        records = (operation.record,) if operation.record is not None else operation.records
-        try:
-            await self._tokeniser.protect(exchange, sorting.targets, records=records, mask_char=profile.mask_char)
-        except Refusal as refusal:
-            raise in_doubt(exchange, refusal) from None
+        self.search.comparing.require(exchange, sorting.compared)
+        await self.protect_leaves(exchange, profile, sorting.targets, sorting.operands)
         for nested in sorting.nested:
             nested.close()
         for file, spec in sorting.sealing:

@@ -8,12 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from policies.batch import BatchRule
 from policies.column import ClauseShape, ColumnRule
 from policies.date_format import DateFormat
 from policies.record_id import RecordIds
 from policies.taxonomy import Kind
+
+if TYPE_CHECKING:
+    from policies.graphql.asked import Asked
 
 
 class Action(StrEnum):
@@ -191,7 +195,8 @@ class Operation:
     accounts, sign-in and tokens, nothing in the body is looked for. untouched: leaves never looked into (tokens, ids,
     staff). granted_write: False refuses a write that nobody modelled. binds: False when the answer must not name the
     new record. columns: see policies.column. batch: the body holds requests, see policies.batch. placed: values in the
-    path that are searched for (`Where.PATH`), by the name of their place.
+    path that are searched for (`Where.PATH`), by the name of their place. graphql: what a GraphQL request asks for, see
+    policies.graphql.asked.
     """
 
     id: str
@@ -211,6 +216,7 @@ class Operation:
     columns: tuple[ColumnRule, ...] = ()
     batch: BatchRule | None = None
     placed: tuple[tuple[str, str], ...] = ()
+    graphql: "Asked | None" = None
 
 
 WRITES = frozenset({Action.CREATE, Action.UPDATE, Action.DELETE, Action.IMPORT})
@@ -260,4 +266,5 @@ def with_record(
         operation.columns,
         operation.batch,
         operation.placed,
+        operation.graphql,
     )
