@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from gateway import graphql_rights
 from gateway.batch import Batch
 from gateway.batch import Part as BatchPart
 from gateway.body import form
@@ -17,12 +16,15 @@ from gateway.collaborators import Outgoing
 from gateway.exchange import Exchange
 from gateway.parts import Answered, Question
 from gateway.refusal import (
+    FIELD_NOT_ORDERED,
+    FIELD_NOT_SEARCHABLE,
     GRAPHQL_INTROSPECTION,
     GRAPHQL_PERSISTED,
     GRAPHQL_SUBSCRIPTION,
     GRAPHQL_TOO_COMPLEX,
     GRAPHQL_UNMAPPED,
     GRAPHQL_UNREADABLE,
+    QUERY_ON_PLACEHOLDERS,
     SEARCH_AMBIGUOUS,
     Refusal,
 )
@@ -31,10 +33,12 @@ from gateway.sight import decided
 from gateway.treatment import UNDECLARED, Target, Treatment
 from kms.scanner import Scanner
 from policies.batch import BatchRule
+from policies.comparison import PART, Compared
 from policies.graphql.asked import Asked, Part, Stored, Test
-from policies.graphql.mapping import Compare
+from policies.graphql.mapping import SCHEMA, Compare
 from policies.graphql.request import Transport
 from policies.graphql.rewrite import GONE, New, Rewrite
+from policies.graphql.rights import problem
 from policies.graphql.value import GraphqlUnreadable, Shape, Value
 from policies.operation import FieldSpec, SearchRule, Where
 from policies.profile import Profile
@@ -44,6 +48,9 @@ FREE_TEXT_CHARS = 65_000
 _REASONS = {
     one.id: one
     for one in (
+        FIELD_NOT_ORDERED,
+        FIELD_NOT_SEARCHABLE,
+        QUERY_ON_PLACEHOLDERS,
         GRAPHQL_INTROSPECTION,
         GRAPHQL_PERSISTED,
         GRAPHQL_SUBSCRIPTION,
@@ -115,8 +122,8 @@ async def protect(inward: Protects, exchange: Exchange, profile: Profile, batch:
     asked = batch.asked
     assert asked is not None
     assert asked.read is not None
-    if asked.introspects:
-        graphql_rights.require_schema(decided(exchange).view, asked.mapping.introspection)
+    nothing = Part(0, "", SCHEMA, executed=False)  # a request for the schema alone has no part
+    _require(exchange, asked, nothing, migrated=True)
     rewrite = Rewrite(asked.read)
     for part, one in zip(asked.parts, batch.exchanges, strict=True):
         await inward.leaving(one, profile)
@@ -127,6 +134,12 @@ async def protect(inward: Protects, exchange: Exchange, profile: Profile, batch:
         return await _written(inward, exchange, profile, rewrite)
     except GraphqlUnreadable as fault:
         raise refused(fault.problem, fault.what) from None
+
+
+def _require(exchange: Exchange, asked: Asked, part: Part, *, migrated: bool) -> None:
+    found = problem(decided(exchange).view, asked, part, migrated=migrated)
+    if found is not None:
+        raise Refusal(_REASONS[found.reason], detail=found.detail, fields=(found.field,) if found.field else ())
 
 
 async def _written(inward: Protects, exchange: Exchange, profile: Profile, rewrite: Rewrite) -> Outgoing:
@@ -149,21 +162,21 @@ def _gather(exchange: Exchange, inner: Exchange) -> None:
 
 async def _rest(inward: Protects, exchange: Exchange, profile: Profile, asked: Asked, rewrite: Rewrite) -> None:
     """What no part names: variables and extensions that nobody uses, and default values without effect."""
-    for call, value in asked.unused:
-        for leaf in value.leaves():
-            if leaf.shape is Shape.TEXT and leaf.text:
-                rewrite.change(call, leaf, "")
+    for call, default in asked.unused:
+        for one in default.leaves():
+            if one.shape is Shape.TEXT and one.text:
+                rewrite.change(call, one, "")
     read = asked.read
     assert read is not None
     loose = [(call, path, value) for call, path, value in asked.rest if value.shape is Shape.TEXT]
-    for one in read.calls:
-        extensions = one.extensions
+    for each in read.calls:
+        extensions = each.extensions
         if extensions is not None and read.transport is Transport.JSON and "persistedQuery" not in extensions.members:
-            loose += [(one.number, ("extensions",), leaf) for leaf in extensions.leaves() if leaf.shape is Shape.TEXT]
+            loose += [(each.number, ("extensions",), text) for text in extensions.leaves() if text.shape is Shape.TEXT]
     given = [(call, value, Leaf(path, value.text)) for call, path, value in loose]
-    await inward.protect_leaves(exchange, profile, (), [Operand(leaf, declared=False) for _, _, leaf in given])
-    for call, value, leaf in given:
-        rewrite.change(call, value, leaf.new)
+    await inward.protect_leaves(exchange, profile, (), [Operand(asking, declared=False) for _, _, asking in given])
+    for call, value, asking in given:
+        rewrite.change(call, value, asking.new)
 
 
 @dataclass(slots=True)
@@ -180,7 +193,9 @@ class _Protecting:
     async def run(self) -> None:
         search, part = self.inward.search, self.part
         migrated = search.migrated(self.exchange.tenant)
-        graphql_rights.require(self.exchange, part, search.comparing, migrated=migrated)
+        _require(self.exchange, self.asked, part, migrated=migrated)
+        boxes = [Compared("", PART, box.fields, text=box.value.text.strip()) for box in part.boxes]
+        search.comparing.require(self.exchange, boxes)
         operands: list[Operand] = []
         waiting: list[tuple[Value, Leaf]] = []
 
@@ -288,4 +303,3 @@ class _Protecting:
                 for one in (*inner.items, *inner.members.values()):
                     if one.use is not None:
                         self.rewrite.change(call, one, GONE)
-

@@ -523,7 +523,11 @@ _TEXTS: dict[str, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
             "The gateway must understand all of a request before it passes it on.",
             "Send one document as JSON, with every fragment and variable declared and used once.",
         ),
-        ("无法识别该 GraphQL 请求", "网关必须完整理解请求后才能转发。", "请以 JSON 发送单个文档，并声明和使用每个片段与变量。"),
+        (
+            "无法识别该 GraphQL 请求",
+            "网关必须完整理解请求后才能转发。",
+            "请以 JSON 发送单个文档，并声明和使用每个片段与变量。",
+        ),
     ),
     "graphql-too-complex": (
         (
@@ -555,7 +559,11 @@ _TEXTS: dict[str, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
             "The gateway does not know what a field, an argument or a directive of it holds.",
             "Leave that part out, or ask IT to describe it in the profile.",
         ),
-        ("该 GraphQL 请求中有未说明的部分", "网关不了解其中某个字段、参数或指令的内容。", "请去掉该部分，或联系 IT 在配置中说明。"),
+        (
+            "该 GraphQL 请求中有未说明的部分",
+            "网关不了解其中某个字段、参数或指令的内容。",
+            "请去掉该部分，或联系 IT 在配置中说明。",
+        ),
     ),
     "graphql-introspection": (
         (
@@ -563,7 +571,11 @@ _TEXTS: dict[str, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
             "It names every field of the CRM, also those that you may not see.",
             "Ask IT for the names that you need.",
         ),
-        ("您的角色无法查看 GraphQL 架构", "架构会列出 CRM 的所有字段，包括您无权查看的字段。", "请向 IT 询问所需的字段名称。"),
+        (
+            "您的角色无法查看 GraphQL 架构",
+            "架构会列出 CRM 的所有字段，包括您无权查看的字段。",
+            "请向 IT 询问所需的字段名称。",
+        ),
     ),
     "crm-down": (
         ("The CRM does not answer", "The gateway is working, but the CRM behind it cannot be reached.", _AGAIN_EN),

@@ -284,8 +284,8 @@ class Profile:
             return read if method in SAFE_METHODS else UNMATCHED_WRITE
         template, parameters = found
         if template.graphql and self.graphql is not None:
-            read = ask(self.graphql, self.record_ids, method, query, body, content_type)
-            return replace(read.operation, graphql=read)
+            document = ask(self.graphql, self.record_ids, method, query, body, content_type)
+            return replace(document.operation, graphql=document)
         asked = Asked(parameters, query, body, content_type) if template.choices or template.ids_at else None
         if template.choices and asked is not None:
             try:

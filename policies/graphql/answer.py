@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from policies.graphql.asked import Asked, Part, Shown
-from policies.graphql.value import GraphqlUnreadable, Shape, Value, read_json
+from policies.graphql.value import Shape, Value, read_json
 from policies.operation import FieldSpec
 
 NEW_RECORD: Mapping[str, Any] = {"json": [["id"]]}
@@ -51,14 +51,15 @@ def quiet(body: bytes, words: str) -> bytes:
     if b'"errors"' not in body and b'"extensions"' not in body:
         return body
     root = read_json(body)
-    edits = []
+    edits: list[tuple[Value, Any]] = []
     for one in root.items if root.shape is Shape.LIST else [root]:
         errors, extensions = one.members.get("errors"), one.members.get("extensions")
         if errors is not None and not errors.is_null:
             edits.append((errors, [_bare(body, error, words) for error in errors.items]))
         if extensions is not None and not extensions.is_null:
             edits.append((extensions, {}))
-    parts, at = [], 0
+    parts: list[bytes] = []
+    at = 0
     for value, new in sorted(edits, key=lambda edit: edit[0].site.start):
         parts += [body[at : value.site.start], orjson.dumps(new)]
         at = value.site.end
@@ -71,7 +72,9 @@ def _bare(body: bytes, error: Value, words: str) -> dict[str, Any]:
     if not isinstance(given, dict):
         return made
     path, extensions = given.get("path"), given.get("extensions")
-    if isinstance(path, list) and all(isinstance(one, int) or (isinstance(one, str) and _NAME.match(one)) for one in path):
+    if isinstance(path, list) and all(
+        isinstance(one, int) or (isinstance(one, str) and _NAME.match(one)) for one in path
+    ):
         made["path"] = path
     code = extensions.get("code") if isinstance(extensions, dict) else None
     if isinstance(code, str) and _CODE.match(code):

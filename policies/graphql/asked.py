@@ -4,7 +4,7 @@ Each top-level field is a part of its own, with an operation, a record and right
 followed, variables are put in; `@skip` and `@include` count as if everything were included.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -23,7 +23,7 @@ from policies.graphql.mapping import (
     strongest,
 )
 from policies.graphql.request import TOO_COMPLEX, UNREADABLE, Call, Read, read_request
-from policies.graphql.value import GraphqlUnreadable, Shape, Site, Value, literal
+from policies.graphql.value import GraphqlUnreadable, Shape, Value, literal
 from policies.operation import (
     REFUSED_READ,
     UNMATCHED_READ,
@@ -173,9 +173,7 @@ class Asked:
         return found if len(self.parts) == 1 else with_record(found, None, binds=False)
 
 
-def ask(
-    mapping: GraphqlMap, ids: RecordIds, method: str, query: str, body: bytes | None, content_type: str
-) -> Asked:
+def ask(mapping: GraphqlMap, ids: RecordIds, method: str, query: str, body: bytes | None, content_type: str) -> Asked:
     """What a request asks for; never raises, what cannot be read has a problem."""
     asked = Asked(mapping)
     try:
@@ -210,6 +208,18 @@ def _spread(node: gql.Node) -> set[str]:
     return found
 
 
+class _Variables(dict[str, Value | None]):
+    """Values of variables by name. read: the names that were asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read: set[str] = set()
+
+    def __getitem__(self, name: str) -> Value | None:
+        self.read.add(name)
+        return super().__getitem__(name)
+
+
 class _Walker:
     """Walks one operation; used once. counted: fields and aliases of the whole request so far."""
 
@@ -219,7 +229,7 @@ class _Walker:
         self.asked, self.map, self.call, self.operation, self.ids = asked, asked.mapping, call, operation, ids
         self.counted = counted
         self.fragments = call.fragments
-        self.variables: dict[str, Value | None] = {}
+        self.variables = _Variables()
         self.keys: set[str] = set()
         self.part = Part(call.number, "", SCHEMA, executed=False)
 
@@ -228,6 +238,8 @@ class _Walker:
         mutation = self.operation.operation is gql.OperationType.MUTATION
         self._directives(self.operation.directives)
         self._roots(self.operation.selection_set, self.map.mutations if mutation else self.map.queries, (), mutation)
+        if self.variables.keys() - self.variables.read:
+            raise GraphqlUnreadable(UNREADABLE, "variable")  # servers refuse it, too, and nothing says what it holds
 
     def _declare(self) -> None:
         given = self.call.variables.members if self.call.variables is not None else {}
@@ -242,7 +254,9 @@ class _Walker:
         if self.operation is self.call.executed:
             declared = self.variables.keys()
             spare = {name: value for name, value in given.items() if name not in declared}
-            self.asked.rest += [(self.call.number, (name,), one) for name, value in spare.items() for one in value.leaves()]
+            self.asked.rest += [
+                (self.call.number, (name,), one) for name, value in spare.items() for one in value.leaves()
+            ]
 
     # -- selections ------------------------------------------------------------------------------------------
 
@@ -261,6 +275,8 @@ class _Walker:
         name = node.name.value
         self._count(node, 1)
         if name == "__typename":
+            if node.arguments or node.selection_set is not None:
+                raise GraphqlUnreadable(UNREADABLE, "typename")
             return
         if name in ("__schema", "__type"):
             self.asked.introspects = True
@@ -291,7 +307,12 @@ class _Walker:
             part.failures, part.failed = bool(root.failed), _keys(part.shown, root.failed)
 
     def _selections(
-        self, selections: gql.SelectionSetNode, kind: TypeMap | None, shown: Shown, depth: int, spreading: tuple[str, ...]
+        self,
+        selections: gql.SelectionSetNode,
+        kind: TypeMap | None,
+        shown: Shown,
+        depth: int,
+        spreading: tuple[str, ...],
     ) -> None:
         for node in selections.selections:
             self._directives(node.directives)
@@ -309,6 +330,8 @@ class _Walker:
         name = node.name.value
         self._count(node, depth)
         if name == "__typename":
+            if node.arguments or node.selection_set is not None:
+                raise GraphqlUnreadable(UNREADABLE, "typename")
             return
         known = kind.fields.get(name) if kind is not None else None
         key = node.alias.value if node.alias is not None else name
@@ -508,6 +531,7 @@ class _Walker:
                     self._free((key,), one)
         else:
             self._used(value.text, kind, by)
+            self._free((by,), value)
 
     def _used(self, name: str, kind: TypeMap | None, by: By) -> None:
         """A field that is named, with its direction perhaps: `email`, `EMAIL_ASC`, `email__asc`."""
@@ -577,37 +601,3 @@ def _keys(shown: Shown, names: Sequence[str]) -> tuple[str, ...]:
 
 def _folded(name: str) -> str:
     return name.replace("_", "").casefold()
-
-
-def explained(part: Part) -> Iterator[tuple[str, str, FieldSpec | None]]:
-    """(place, what is done, field) of everything in a part, by names only."""
-    for one in part.stored:
-        what = "text" if one.text or (one.spec is not None and one.spec.kind is None) else "field" if one.spec else "whole"
-        yield "/".join(one.path), what, one.spec
-    for test in part.tests:
-        yield "/".join(test.path), test.compare.value, test.spec
-    for box in part.boxes:
-        for spec in box.fields:
-            yield "/".join(box.path), "search", spec
-    for use in part.used:
-        yield use.column, use.by.value, use.spec
-    for where, name in part.unknown:
-        yield name, f"unknown {where}", None
-
-
-__all__ = [
-    "INTROSPECTION",
-    "UNMAPPED",
-    "Asked",
-    "Box",
-    "By",
-    "Part",
-    "Shown",
-    "Site",
-    "Stored",
-    "Test",
-    "Unknown",
-    "Used",
-    "ask",
-    "explained",
-]

@@ -163,7 +163,7 @@ class _Compiler:
         source = self.source
         operators = {name: Compare(what) for what, names in source.get("operators", {}).items() for name in names}
         if operators and not {Compare.EQUAL, Compare.AMONG} & set(operators.values()):
-            self.problems.append("graphql: operators name no `equal` and no `among`, so no surrogate could be asked for")
+            self.problems.append("graphql: operators name neither `equal` nor `among`, so nothing could be asked for")
         types = {name: self._type(name, entry) for name, entry in source.get("types", {}).items()}
         return GraphqlMap(
             tuple(source["paths"]),

@@ -15,7 +15,7 @@ from graphql import language as gql
 from policies.condition import Unreadable, read_document
 
 DEEPEST = 64
-"""Brackets inside one another, in text and variables: more than any client writes, less than a recursive reader needs."""
+"""Brackets inside one another, in text and variables: more than a client writes, less than recursion allows."""
 _TOKEN = re.compile(rb'[ \t\r\n:,]*+(?:("(?:[^"\\]++|\\[\s\S])*")|([{}\[\]])|([^ \t\r\n:,\[\]{}"]++))')
 
 

@@ -6,10 +6,12 @@ and errors are those of a real schema.
 
 import contextlib
 import json
+import re
 import sqlite3
 import threading
 import uuid
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -128,14 +130,13 @@ class Twenty:
         self.made = 0
         self.schema = build_schema(_SDL)
         for kind in ("Query", "Mutation"):
-            for name, field in self.schema.type_map[kind].fields.items():  # type: ignore[attr-defined]
-                field.resolve = getattr(self, f"do_{name}", None)
-        self.schema.type_map["Company"].fields["people"].resolve = lambda row, info, **given: self.connection(  # type: ignore[attr-defined]
-            "person", {"company": {"id": {"eq": row["id"]}}}, **given
-        )
-        self.schema.type_map["Person"].fields["company"].resolve = lambda row, info: self.one(  # type: ignore[attr-defined]
-            "company", row["companyId"]
-        )
+            for name, one in self.schema.type_map[kind].fields.items():  # type: ignore[attr-defined]
+                one.resolve = getattr(
+                    self, "do_" + re.sub("([A-Z])", lambda found: "_" + found[1].lower(), name), None
+                )
+        kinds = self.schema.type_map
+        kinds["Company"].fields["people"].resolve = self.people_of  # type: ignore[attr-defined]
+        kinds["Person"].fields["company"].resolve = lambda row, _: self.one("company", row["companyId"])  # type: ignore[attr-defined]
         self.schema.type_map["Node"].resolve_type = lambda row, *_: row["_type"]  # type: ignore[attr-defined]
 
     # -- running -----------------------------------------------------------------------------------------------
@@ -144,7 +145,9 @@ class Twenty:
         """One call over HTTP: a document, an array of them, or one in the address."""
         if call.method == "GET":
             given = {key: values[0] for key, values in call.query.items()}
-            return Reply(self.run(given["query"], json.loads(given.get("variables") or "null"), given.get("operationName")))
+            return Reply(
+                self.run(given["query"], json.loads(given.get("variables") or "null"), given.get("operationName"))
+            )
         if call.headers.get("content-type", "").startswith("application/graphql"):
             return Reply(self.run(call.body.decode(), None, None))
         body = call.json()
@@ -162,56 +165,61 @@ class Twenty:
     def do_people(self, _: Any, info: Any, **given: Any) -> Any:
         return self.connection("person", **given)
 
+    def people_of(self, row: Any, info: Any, **given: Any) -> Any:
+        own = {"company": {"id": {"eq": row["id"]}}}
+        return self.connection("person", **{**given, "filter": {"and": [own, given.get("filter") or {}]}})
+
     def do_companies(self, _: Any, info: Any, **given: Any) -> Any:
         return self.connection("company", **given)
 
-    def do_person(self, _: Any, info: Any, filter: Any = None, id: str = "") -> Any:  # noqa: A002 - of the schema
-        return self.one("person", id) if id else next(iter(self.rows("person", filter)), None)
+    def do_person(self, _: Any, info: Any, **given: Any) -> Any:
+        found = self.rows("person", filter=given.get("filter"))
+        return self.one("person", given["id"]) if "id" in given else next(iter(found), None)
 
-    def do_personByEmail(self, _: Any, info: Any, email: str) -> Any:
-        return next(iter(self.rows("person", {"emails": {"primaryEmail": {"eq": email}}})), None)
+    def do_person_by_email(self, _: Any, info: Any, email: str) -> Any:
+        return next(iter(self.rows("person", filter={"emails": {"primaryEmail": {"eq": email}}})), None)
 
-    def do_searchPeople(self, _: Any, info: Any, term: str) -> Any:
+    def do_search_people(self, _: Any, info: Any, term: str) -> Any:
         like = {"like": f"%{term}%"}
-        return self.rows("person", {"or": [{"name": {"lastName": like}}, {"emails": {"primaryEmail": like}}]})
+        return self.rows("person", filter={"or": [{"name": {"lastName": like}}, {"emails": {"primaryEmail": like}}]})
 
-    def do_peopleGroupBy(self, _: Any, info: Any, groupBy: list[str]) -> Any:
-        column = _GROUPS[groupBy[0]]
+    def do_people_group_by(self, _: Any, info: Any, **given: Any) -> Any:
+        column = _GROUPS[given["groupBy"][0]]
         found = self.base.execute(f"SELECT {column} AS key, count(*) AS count FROM person GROUP BY {column}")
         return [dict(row) for row in found]
 
-    def do_node(self, _: Any, info: Any, id: str) -> Any:  # noqa: A002 - of the schema
-        return self.one("person", id) or self.one("company", id)
+    def do_node(self, _: Any, info: Any, **given: Any) -> Any:
+        return self.one("person", given["id"]) or self.one("company", given["id"])
 
     def do_webhooks(self, _: Any, info: Any) -> Any:
         return []
 
     # -- mutations ---------------------------------------------------------------------------------------------
 
-    def do_createPerson(self, _: Any, info: Any, data: Any) -> Any:
+    def do_create_person(self, _: Any, info: Any, data: Any) -> Any:
         return self.create("person", data)
 
-    def do_createPeople(self, _: Any, info: Any, data: Any) -> Any:
+    def do_create_people(self, _: Any, info: Any, data: Any) -> Any:
         return [self.create("person", one) for one in data]
 
-    def do_createCompany(self, _: Any, info: Any, data: Any) -> Any:
+    def do_create_company(self, _: Any, info: Any, data: Any) -> Any:
         return self.create("company", data)
 
-    def do_updatePerson(self, _: Any, info: Any, id: str, data: Any) -> Any:  # noqa: A002 - of the schema
-        if self.one("person", id) is None:
+    def do_update_person(self, _: Any, info: Any, data: Any, **given: Any) -> Any:
+        if self.one("person", given["id"]) is None:
             raise GraphQLError("Record not found", extensions={"code": "NOT_FOUND"})
         values = self.columns("person", data)
         if values:
             names = ", ".join(f"{name} = ?" for name in values)
-            self.base.execute(f"UPDATE person SET {names} WHERE id = ?", (*values.values(), id))
-        return self.one("person", id)
+            self.base.execute(f"UPDATE person SET {names} WHERE id = ?", (*values.values(), given["id"]))
+        return self.one("person", given["id"])
 
-    def do_deletePerson(self, _: Any, info: Any, id: str) -> Any:  # noqa: A002 - of the schema
-        row = self.one("person", id)
-        self.base.execute("DELETE FROM person WHERE id = ?", (id,))
+    def do_delete_person(self, _: Any, info: Any, **given: Any) -> Any:
+        row = self.one("person", given["id"])
+        self.base.execute("DELETE FROM person WHERE id = ?", (given["id"],))
         return row
 
-    def do_createWebhook(self, _: Any, info: Any, url: str) -> Any:
+    def do_create_webhook(self, _: Any, info: Any, url: str) -> Any:
         return url
 
     # -- tables ------------------------------------------------------------------------------------------------
@@ -227,7 +235,9 @@ class Twenty:
             self.base.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", tuple(values.values()))
         except sqlite3.IntegrityError:
             message = f"A duplicate entry was detected: {values.get('email')}"
-            raise GraphQLError(message, extensions={"code": "BAD_USER_INPUT", "userValue": values.get("email")}) from None
+            raise GraphQLError(
+                message, extensions={"code": "BAD_USER_INPUT", "userValue": values.get("email")}
+            ) from None
         return self.one(table, values["id"])
 
     def columns(self, table: str, data: Mapping[str, Any]) -> dict[str, Any]:
@@ -243,18 +253,17 @@ class Twenty:
         return found
 
     def one(self, table: str, record: str | None) -> Any:
-        return next(iter(self.rows(table, {"id": {"eq": record}})), None) if record else None
+        return next(iter(self.rows(table, filter={"id": {"eq": record}})), None) if record else None
 
-    def rows(self, table: str, filter: Any, orderBy: Any = (), first: int = 1000) -> list[dict[str, Any]]:  # noqa: A002
-        where, values = self.where(table, filter or {})
-        order = ", ".join([*self.order(table, orderBy or ()), "made"])
-        found = self.base.execute(f"SELECT * FROM {table} WHERE {where} ORDER BY {order} LIMIT {first:d}", values)
+    def rows(self, table: str, **given: Any) -> list[dict[str, Any]]:
+        where, values = self.where(table, given.get("filter") or {})
+        order = ", ".join([*self.order(table, given.get("orderBy") or ()), "made"])
+        limit = given.get("first") or 1000
+        found = self.base.execute(f"SELECT * FROM {table} WHERE {where} ORDER BY {order} LIMIT {limit:d}", values)
         return [_shown(table, dict(row)) for row in found]
 
-    def connection(self, table: str, filter: Any = None, orderBy: Any = (), first: int = 1000, after: str = "") -> Any:  # noqa: A002
-        if isinstance(filter, dict) is False:
-            filter = {}
-        rows = self.rows(table, filter, orderBy, first)
+    def connection(self, table: str, **given: Any) -> Any:
+        rows = self.rows(table, **given)
         edges = [{"node": row, "cursor": row["id"]} for row in rows]
         emails = {row["emails"]["primaryEmail"] for row in rows} if table == "person" else set()
         page = {"hasNextPage": False}
@@ -300,7 +309,7 @@ def _clause(column: str, name: str, operand: Any) -> tuple[str, list[Any]]:
 
 
 def _tests(path: tuple[str, ...], value: Mapping[str, Any]) -> Iterable[tuple[tuple[str, ...], Mapping[str, Any]]]:
-    if path in _COLUMNS or path == ("name",) and "firstName" not in value and "lastName" not in value:
+    if path in _COLUMNS or (path == ("name",) and not {"firstName", "lastName"} & value.keys()):
         yield path, value
     else:
         for key, one in value.items():
@@ -318,7 +327,13 @@ def _flat(given: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterable[tupl
 def _shown(table: str, row: Mapping[str, Any]) -> dict[str, Any]:
     made = str(row["made"])
     if table == "company":
-        return {"_type": "Company", "id": row["id"], "createdAt": made, "name": row["name"], "employees": row["employees"]}
+        return {
+            "_type": "Company",
+            "id": row["id"],
+            "createdAt": made,
+            "name": row["name"],
+            "employees": row["employees"],
+        }
     return {
         "_type": "Person",
         "id": row["id"],
@@ -339,11 +354,16 @@ def _listed(body: Any) -> list[Any]:
     return body if isinstance(body, list) else [body]
 
 
+@dataclass(slots=True)
+class GraphqlHosted(Hosted):
+    """The running server with its tables."""
+
+    store: Twenty = field(default_factory=Twenty)
+
+
 def twenty() -> contextlib.AbstractContextManager[Hosted]:
     """The running server; its tables are in `store`."""
-    server = Hosted(Named(str(PROFILE)))
-    crm = Twenty()
+    server = GraphqlHosted(Named(str(PROFILE)))
     for method in ("GET", "POST"):
-        server.route(method, PATH, crm.answer)
-    server.store = crm  # type: ignore[attr-defined]
+        server.route(method, PATH, server.store.answer)
     return serving(server)
