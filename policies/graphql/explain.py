@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from policies.decision import FieldView
-from policies.graphql.asked import Asked
+from policies.graphql.asked import Asked, Part
+from policies.graphql.mapping import SCHEMA
 from policies.graphql.rights import problem
 from policies.operation import FieldSpec
 
@@ -40,5 +41,6 @@ def refusal(asked: Asked, view: FieldView | None) -> str:
     """The reason id for which a request is refused once everything is protected, "" where it is not."""
     if asked.problem or view is None:
         return asked.problem
-    found = (problem(view, asked, part, migrated=True) for part in asked.parts)
+    parts = asked.parts or [Part(0, "", SCHEMA, executed=False)]
+    found = (problem(view, asked, part, migrated=True) for part in parts)
     return next((one.reason for one in found if one is not None), "")

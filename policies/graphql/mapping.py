@@ -102,7 +102,7 @@ class RootMap:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Most of a request. tokens, aliases: of its text; depth, fields: once fragments are expanded; calls: of a batch."""
+    """Most of a request. tokens: of its text; depth, fields, aliases: fragments expanded; calls: of a batch."""
 
     tokens: int = 5000
     depth: int = 24

@@ -131,9 +131,7 @@ class Twenty:
         self.schema = build_schema(_SDL)
         for kind in ("Query", "Mutation"):
             for name, one in self.schema.type_map[kind].fields.items():  # type: ignore[attr-defined]
-                one.resolve = getattr(
-                    self, "do_" + re.sub("([A-Z])", lambda found: "_" + found[1].lower(), name), None
-                )
+                one.resolve = getattr(self, "do_" + re.sub("([A-Z])", lambda found: "_" + found[1].lower(), name), None)
         kinds = self.schema.type_map
         kinds["Company"].fields["people"].resolve = self.people_of  # type: ignore[attr-defined]
         kinds["Person"].fields["company"].resolve = lambda row, _: self.one("company", row["companyId"])  # type: ignore[attr-defined]

@@ -79,9 +79,7 @@ def test_what_is_replaced_as_a_whole_takes_its_variables_along(ask: Ask) -> None
     rewrite.change(0, test.holder, {"in": ["S1", "S2"]})
     rewrite.change(0, test.operands[0], GONE)
     told = json.loads(rewrite.body())
-    assert told["query"] == 'query Q { people(filter: {name: {lastName: {in: ["S1", "S2"]}}}) { totalCount } }'.replace(
-        "Q {", "Q  {"
-    )
+    assert told["query"] == 'query Q { people(filter: {name: {lastName: {in: ["S1", "S2"]}}}) { totalCount } }'
     assert told["variables"] == {"v": ""}
     schema = build_schema(
         "type Query { people(filter: F): P } input F { name: N } input N { lastName: S } input S { in: [String] }"
