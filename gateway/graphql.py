@@ -196,6 +196,7 @@ class _Protecting:
         _require(self.exchange, self.asked, part, migrated=migrated)
         boxes = [Compared("", PART, box.fields, text=box.value.text.strip()) for box in part.boxes]
         search.comparing.require(self.exchange, boxes)
+        self._owner()
         operands: list[Operand] = []
         waiting: list[tuple[Value, Leaf]] = []
 
@@ -226,6 +227,14 @@ class _Protecting:
         for value, leaf in waiting:
             self._take(value, leaf)
         self.exchange.echoes.clear()  # of one box each, by a name that may stand in several parts
+
+    def _owner(self) -> None:
+        """Who owns the record that is written, where a field of the input says so."""
+        exchange, named = self.exchange, self.part.named
+        if not named or exchange.operation is None:
+            return
+        exchange.owner = self.profile.owner_from_body(exchange.operation, named) or exchange.owner
+        exchange.posted |= {name: named[name] for name in self.profile.posted_fields if name in named}
 
     def _take(self, value: Value, leaf: Leaf) -> None:
         if leaf.new is not None and value.shape not in (Shape.TEXT, Shape.NUMBER):

@@ -128,7 +128,7 @@ class Part:
     """One top-level field. key: its response key; executed: of the operation that the server runs.
 
     record: response keys that lead to the id of a new record; failures: whether its result can say that nothing was
-    done; failed: response keys that lead there.
+    done; failed: response keys that lead there. named: texts and numbers of the record that is written, by name.
     """
 
     call: int
@@ -146,6 +146,7 @@ class Part:
     unknown: list[tuple[Unknown, str]] = field(default_factory=list)
     shown: Shown = field(default_factory=Shown)
     records: dict[str, None] = field(default_factory=dict)
+    named: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True, eq=False)
@@ -232,10 +233,11 @@ class _Walker:
         self.variables = _Variables()
         self.keys: set[str] = set()
         self.part = Part(call.number, "", SCHEMA, executed=False)
+        self.mutation = operation.operation is gql.OperationType.MUTATION
 
     def run(self) -> None:
         self._declare()
-        mutation = self.operation.operation is gql.OperationType.MUTATION
+        mutation = self.mutation
         self._directives(self.operation.directives)
         self._roots(self.operation.selection_set, self.map.mutations if mutation else self.map.queries, (), mutation)
         if self.variables.keys() - self.variables.read:
@@ -428,13 +430,20 @@ class _Walker:
                 self._records(value)
                 self._free(path, value)
             case Means.PLAIN:
-                self._free(path, value)
+                self._given(path, value)
             case _:
                 part.unknown.append((Unknown.ARGUMENT, path[-1]))
-                self._free(path, value)
+                self._given(path, value)
 
     def _free(self, path: Path, value: Value) -> None:
         self.part.loose += [(path, one) for one in value.leaves() if one.shape is Shape.TEXT]
+
+    def _given(self, path: Path, value: Value) -> None:
+        """An argument of no declared meaning: a mutation may store it, so it must not become what is only asked for."""
+        if self.mutation:
+            self.part.stored += [Stored(one, path, {}) for one in value.leaves() if one.shape is Shape.TEXT]
+        else:
+            self._free(path, value)
 
     def _records(self, value: Value) -> None:
         for one in value.leaves():
@@ -507,13 +516,19 @@ class _Walker:
         texts = [one for one in operands if one.shape in (Shape.TEXT, Shape.NUMBER)]
         if known.aggregate or (compare is not Compare.EMPTY and len(texts) != len(operands)):
             compare = Compare.RANGE
-        self.part.tests.append(Test(column, known.spec, compare, texts, path, holder, listed))
-        if compare is Compare.EMPTY:
-            self._free(path, operand)
+        # What stands where no text belongs is no operand, but goes to the CRM all the same.
+        for one in operands:
+            if compare is Compare.EMPTY or one not in texts:
+                self._free(path, one)
+        asked = () if compare is Compare.EMPTY else texts
+        self.part.tests.append(Test(column, known.spec, compare, asked, path, holder, listed))
 
     def _lost(self, where: Unknown, path: Path, value: Value) -> None:
         self.part.unknown.append((where, path[-1]))
-        self._free(path, value)
+        if where is Unknown.INPUT:
+            self._given(path, value)
+        else:
+            self._free(path, value)
 
     def _by(self, value: Value, kind: TypeMap | None, by: By) -> None:
         if value.is_null:
@@ -562,6 +577,8 @@ class _Walker:
             self._lost(Unknown.INPUT, path, value)
             return
         row = {key: one.text for key, one in value.members.items() if one.shape is Shape.TEXT}
+        if len(path) == 1:
+            self.part.named |= {**row, **_numbers(value)}
         for key, one in value.members.items():
             self._member((*path, key), key, one, kind, row, alone=alone)
 
@@ -597,6 +614,10 @@ def _keys(shown: Shown, names: Sequence[str]) -> tuple[str, ...]:
         keys.append(key)
         place = place.members.get(key)
     return tuple(keys)
+
+
+def _numbers(value: Value) -> dict[str, str]:
+    return {key: one.text for key, one in value.members.items() if one.shape is Shape.NUMBER}
 
 
 def _folded(name: str) -> str:

@@ -88,7 +88,7 @@ def read_request(method: str, query: str, body: bytes | None, content_type: str,
         raise GraphqlUnreadable(UNREADABLE, "address")
     media, _, rest = content_type.partition(";")
     charset = rest.replace(" ", "").replace('"', "").lower()
-    if "charset=" in charset and "charset=utf-8" not in charset:
+    if "charset=" in charset and "charset=utf-8" not in charset and "charset=utf8" not in charset:
         raise GraphqlUnreadable(UNREADABLE, "charset")
     match media.strip().lower():
         case "application/graphql":

@@ -60,6 +60,24 @@ def test_what_nobody_declared_is_unknown_wherever_it_stands(ask: Ask) -> None:
         assert [one for one, _ in asked.parts[0].unknown] == [where] * len(asked.parts[0].unknown) != []
 
 
+def test_what_a_mutation_may_store_is_never_only_asked_for(ask: Ask) -> None:
+    for text in (
+        'mutation { createWebhook(url: "x") { id } }',
+        'mutation { createPerson(limit: "x") { id } }',
+        'mutation { createPerson(data: "x") { id } }',
+    ):
+        part = ask(text).parts[0]
+        assert [one.value.text for one in part.stored] == ["x"]
+        assert part.loose == []
+
+
+def test_the_input_names_the_owner(ask: Ask) -> None:
+    part = ask('mutation { createPerson(data: {ownerId: "7", number: 8, company: {create: {a: "b"}}}) { id } }').parts[
+        0
+    ]
+    assert part.named == {"ownerId": "7", "number": "8"}
+
+
 def test_orders_and_groups_are_known_in_every_spelling(ask: Ask) -> None:
     for order in ("{emails: {primaryEmail: ASC}}", "[{primaryEmail: ASC}]", "PRIMARY_EMAIL_ASC", '"-primaryEmail"'):
         asked = ask(f"{{ people(orderBy: {order}) {{ totalCount }} }}")
