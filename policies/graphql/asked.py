@@ -37,6 +37,8 @@ from policies.record_id import RecordIds
 from policies.requests import BULK_LIMIT
 
 UNMAPPED, INTROSPECTION = "graphql-unmapped", "graphql-introspection"
+ROOM = 100_000
+"""Signs of values that a request may repeat beyond twice its own length."""
 _CONDITIONS = frozenset({"include", "skip"})
 Path = tuple[str, ...]
 
@@ -179,10 +181,10 @@ def ask(mapping: GraphqlMap, ids: RecordIds, method: str, query: str, body: byte
     asked = Asked(mapping)
     try:
         asked.read = read_request(method, query, body, content_type, mapping.bounds)
-        counted = [0, 0]
+        work = _Work(2 * len(body or query) + ROOM)
         for call in asked.read.calls:
             for operation in call.operations:
-                _Walker(asked, call, operation, ids, counted).run()
+                _Walker(asked, call, operation, ids, work).run()
             spread = _spread(call.document)
             if set(call.fragments) - spread:
                 raise GraphqlUnreadable(UNREADABLE, "fragment")
@@ -190,6 +192,8 @@ def ask(mapping: GraphqlMap, ids: RecordIds, method: str, query: str, body: byte
             raise GraphqlUnreadable(INTROSPECTION)
     except GraphqlUnreadable as fault:
         return Asked(mapping, fault.problem, fault.what)
+    except RecursionError:
+        return Asked(mapping, TOO_COMPLEX, "depth")
     return asked
 
 
@@ -209,28 +213,50 @@ def _spread(node: gql.Node) -> set[str]:
     return found
 
 
+@dataclass(slots=True)
+class _Work:
+    """What reading one request has cost so far. room: signs of values that may be read, repetitions included.
+
+    A fragment that is spread often repeats its arguments, and a variable that is used often its value.
+    """
+
+    room: int
+    fields: int = 0
+    aliases: int = 0
+
+    def take(self, signs: int) -> None:
+        """Read so many signs; raises GraphqlUnreadable."""
+        self.room -= signs
+        if self.room < 0:
+            raise GraphqlUnreadable(TOO_COMPLEX, "values")
+
+
 class _Variables(dict[str, Value | None]):
     """Values of variables by name. read: the names that were asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, work: _Work) -> None:
         super().__init__()
         self.read: set[str] = set()
+        self._work = work
 
     def __getitem__(self, name: str) -> Value | None:
         self.read.add(name)
-        return super().__getitem__(name)
+        value = super().__getitem__(name)
+        if value is not None:
+            self._work.take(value.site.end - value.site.start)
+        return value
 
 
 class _Walker:
-    """Walks one operation; used once. counted: fields and aliases of the whole request so far."""
+    """Walks one operation; used once."""
 
     def __init__(
-        self, asked: Asked, call: Call, operation: gql.OperationDefinitionNode, ids: RecordIds, counted: list[int]
+        self, asked: Asked, call: Call, operation: gql.OperationDefinitionNode, ids: RecordIds, work: _Work
     ) -> None:
         self.asked, self.map, self.call, self.operation, self.ids = asked, asked.mapping, call, operation, ids
-        self.counted = counted
+        self.work = work
         self.fragments = call.fragments
-        self.variables = _Variables()
+        self.variables = _Variables(work)
         self.keys: set[str] = set()
         self.part = Part(call.number, "", SCHEMA, executed=False)
         self.mutation = operation.operation is gql.OperationType.MUTATION
@@ -369,24 +395,26 @@ class _Walker:
         found = self.fragments.get(name)
         if found is None or name in spreading:
             raise GraphqlUnreadable(UNREADABLE, "fragment")
+        if len(spreading) > self.map.bounds.depth:
+            raise GraphqlUnreadable(TOO_COMPLEX, "depth")
         if found.variable_definitions:
             raise GraphqlUnreadable(UNREADABLE, "fragment")
         self._directives(found.directives)
-        self.counted[0] += 1  # fragments that hold nothing but fragments are bounded, too
+        self.work.fields += 1  # fragments that hold nothing but fragments are bounded, too
         self._require_few()
         return found.selection_set, (*spreading, name), found.type_condition.name.value
 
     def _count(self, node: gql.FieldNode, depth: int) -> None:
-        self.counted[0] += 1
-        self.counted[1] += node.alias is not None
+        self.work.fields += 1
+        self.work.aliases += node.alias is not None
         if depth > self.map.bounds.depth:
             raise GraphqlUnreadable(TOO_COMPLEX, "depth")
         self._require_few()
 
     def _require_few(self) -> None:
-        if self.counted[0] > self.map.bounds.fields:
+        if self.work.fields > self.map.bounds.fields:
             raise GraphqlUnreadable(TOO_COMPLEX, "fields")
-        if self.counted[1] > self.map.bounds.aliases:
+        if self.work.aliases > self.map.bounds.aliases:
             raise GraphqlUnreadable(TOO_COMPLEX, "aliases")
 
     def _directives(self, directives: Sequence[gql.DirectiveNode] | None) -> None:
@@ -408,6 +436,8 @@ class _Walker:
             if name in seen:
                 raise GraphqlUnreadable(UNREADABLE, "twice")
             seen.add(name)
+            if one.loc is not None:
+                self.work.take(one.loc.end - one.loc.start)
             self._argument((name,), literal(one.value, self.variables), known.get(name) or self.map.arguments.get(name))
 
     def _argument(self, path: Path, value: Value, argument: Argument | None) -> None:

@@ -16,6 +16,7 @@ from policies.condition import Unreadable, read_document
 
 DEEPEST = 64
 """Brackets inside one another, in text and variables: more than a client writes, less than recursion allows."""
+MOST_VALUES = 100_000
 _TOKEN = re.compile(rb'[ \t\r\n:,]*+(?:("(?:[^"\\]++|\\[\s\S])*")|([{}\[\]])|([^ \t\r\n:,\[\]{}"]++))')
 
 
@@ -82,6 +83,7 @@ def read_json(data: bytes) -> Value:
     except (orjson.JSONDecodeError, Unreadable, RecursionError):
         raise GraphqlUnreadable("graphql-unreadable", "json") from None
     root: Value | None = None
+    count = 0
     stack: list[Value] = []
     keys: list[str | None] = []
     for match in _TOKEN.finditer(data):
@@ -95,6 +97,9 @@ def read_json(data: bytes) -> Value:
         if string is not None and top is not None and top.shape is Shape.OBJECT and keys[-1] is None:
             keys[-1] = str(orjson.loads(string))
             continue
+        count += 1
+        if count > MOST_VALUES:
+            raise GraphqlUnreadable("graphql-too-complex", "values")
         if string is not None:
             made = Value(Shape.TEXT, Site("json", *match.span(1)), str(orjson.loads(string)))
         elif bracket is not None:

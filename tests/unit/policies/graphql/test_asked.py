@@ -144,6 +144,20 @@ def test_what_is_refused_as_it_stands(ask: Ask, text: str, reason: str) -> None:
     assert (asked.parts, asked.operation.granted_write) == ([], False)
 
 
+def test_neither_fragments_nor_variables_multiply_what_is_read(ask: Ask) -> None:
+    chain = "{ ...A0 } " + " ".join(f"fragment A{n} on Query {{ ...A{n + 1} }}" for n in range(400))
+    assert ask(chain + " fragment A400 on Query { __typename }").problem == "graphql-too-complex"
+    long = ", ".join(['"x"'] * 2000)
+    spread = " ".join(["...F"] * 900)
+    text = f"{{ {spread} }} fragment F on Query {{ people(first: [{long}]) {{ totalCount }} }}"
+    assert (ask(text).problem, ask(text).what) == ("graphql-too-complex", "values")
+    uses = " ".join(f"a{n}: people(first: $v) {{ totalCount }}" for n in range(90))
+    wide = ask(f"query Q($v: [String]) {{ {uses} }}", {"v": ["x"] * 20_000})
+    assert (wide.problem, wide.what) == ("graphql-too-complex", "values")
+    once = ask("query Q($v: [String]) { people(first: $v) { totalCount } }", {"v": ["x"] * 20_000})
+    assert once.problem == ""
+
+
 def test_only_the_operation_that_runs_teaches(ask: Ask) -> None:
     text = "query A { people { totalCount } } mutation B { createPerson(data: {}) { id } }"
     asked = ask(text, operationName="A")

@@ -23,6 +23,13 @@ def test_what_two_readers_could_read_differently_is_refused(data: bytes) -> None
         read_json(data)
 
 
+def test_no_more_values_are_read_than_anybody_needs() -> None:
+    read_json(b"[" + b"1," * 50_000 + b"1]")
+    with pytest.raises(GraphqlUnreadable) as caught:
+        read_json(b"[" + b"1," * 100_000 + b"1]")
+    assert caught.value.problem == "graphql-too-complex"
+
+
 def test_brackets_in_strings_do_not_nest() -> None:
     assert shallow(b'["' + b"[" * 100 + b'"]')
     assert not shallow(b"[" * (DEEPEST + 1))
