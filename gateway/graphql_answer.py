@@ -6,6 +6,7 @@ Errors come with status 200, and their texts repeat values or name what somebody
 import orjson
 
 from gateway.binding import Binding
+from gateway.body.media import Media
 from gateway.exchange import Exchange
 from gateway.graphql import GraphqlBatch
 from gateway.refusal import CRM_ANSWER_UNREADABLE, Refusal
@@ -31,11 +32,17 @@ async def learn(binding: Binding, batch: GraphqlBatch, profile: Profile, status:
         await binding.learn(by_part[id(part)], profile, code, _FIELDS, orjson.dumps(made))
 
 
-def silenced(exchange: Exchange, body: bytes) -> bytes:
-    """The answer with errors that tell nothing, for who does not see everything; raises Refusal."""
+def silenced(exchange: Exchange, kind: Media, body: bytes) -> bytes:
+    """The answer with errors that tell nothing, for who does not see everything; raises Refusal.
+
+    Only one JSON document can be read along the selection; a stream of events or of documents is refused.
+    """
     if decided(exchange).view.sees_everything:
         return body
     try:
+        if kind is not Media.JSON:
+            raise Refusal(CRM_ANSWER_UNREADABLE, detail="graphql")
+        orjson.loads(body)
         return quiet(body, _WORDS.get(exchange.language, _WORDS["en"]))
-    except GraphqlUnreadable:
+    except (GraphqlUnreadable, orjson.JSONDecodeError):
         raise Refusal(CRM_ANSWER_UNREADABLE, detail="graphql") from None

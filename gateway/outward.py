@@ -83,8 +83,8 @@ class Outward:
         named = dict(fields)
         content_type, disposition = named.get("content-type", ""), named.get("content-disposition", "")
         kind = media.sniff(content_type, disposition, body) if body else Media.OPAQUE
-        if asked is not None and kind is Media.JSON:
-            body = graphql_answer.silenced(exchange, body)
+        if asked is not None and body:
+            body = graphql_answer.silenced(exchange, kind, body)
         if self._unprotected is not None and body:
             charset = media.charset_of(content_type, kind, body)
             self._unprotected.look(exchange, profile, kind, body, charset)

@@ -363,6 +363,7 @@ def test_clear_values_are_hidden_behind_every_alias(early: Office) -> None:
         {
             "name": {"firstName": "建国", "lastName": "欧阳"},
             "emails": {"primaryEmail": "ouyang@example.com"},
+            "phones": {"primaryPhoneNumber": "13911112222"},
             "idCard": "X-4711-B",
             "city": "上海",
         },
@@ -387,3 +388,8 @@ def test_clear_values_are_hidden_behind_every_alias(early: Office) -> None:
     for how, operand in (("eq", "欧阳"), ("ilike", "%欧阳%")):
         found = f'{{ people(filter: {{name: {{lastName: {{{how}: "{operand}"}}}}}}) {page} }}'
         assert [one["id"] for one in nodes(ask(early.manager, found))] == [made["id"]]
+    mine = data(ask(early.clerk, READ, {"id": made["id"]}))["person"]["phones"]
+    assert mine["primaryPhoneNumber"] != "13911112222"
+    save = "mutation S($id: ID!, $data: PersonInput!) { updatePerson(id: $id, data: $data) { id } }"
+    assert ask(early.clerk, save, {"id": made["id"], "data": {"phones": mine}}).status in (403, 409)
+    assert early.server.store.one("person", made["id"])["phones"]["primaryPhoneNumber"] == "13911112222"

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from gateway.body.media import Media
 from gateway.exchange import Exchange, Head
 from gateway.graphql_answer import silenced
 from gateway.refusal import Refusal
@@ -20,17 +21,27 @@ def exchange(language: str, *, everything: bool) -> Exchange:
 
 
 def test_messages_are_kept_for_those_who_see_everything() -> None:
-    assert silenced(exchange("en", everything=True), BODY) == BODY
+    assert silenced(exchange("en", everything=True), Media.JSON, BODY) == BODY
 
 
 @pytest.mark.parametrize(("language", "words"), [("en", "refused"), ("zh", "拒绝"), ("fr", "refused")])
 def test_others_learn_that_there_is_an_error(language: str, words: str) -> None:
-    told = silenced(exchange(language, everything=False), BODY).decode()
+    told = silenced(exchange(language, everything=False), Media.JSON, BODY).decode()
     assert "x@y.z" not in told
     assert words in told
     assert '"code":"TAKEN"' in told
 
 
-def test_an_answer_that_cannot_be_read_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        (Media.JSON, b'{"errors":['),
+        (Media.JSON, b'{"data":{"a":"x"}}\n{"data":{"a":"y"}}'),
+        (Media.TEXT, b'event: next\ndata: {"data":{"a":"x"}}\n'),
+        (Media.HTML, b"<p>x</p>"),
+    ],
+)
+def test_an_answer_that_is_no_single_document_is_refused(kind: Media, body: bytes) -> None:
     with pytest.raises(Refusal):
-        silenced(exchange("en", everything=False), b'{"errors":[')
+        silenced(exchange("en", everything=False), kind, body)
+    assert silenced(exchange("en", everything=True), kind, body) == body
