@@ -10,9 +10,8 @@ from collections.abc import Callable, Iterable
 from gateway.exchange import Exchange
 from gateway.refusal import FIELD_NOT_ORDERED, SEARCH_WHILE_CLEAR, Refusal
 from gateway.sight import decided
-from policies.comparison import EMPTY, ORDER, RANGES, Compared
-from policies.decision import FieldView, Form
-from policies.operation import FieldSpec
+from policies.comparison import EMPTY, ORDER, RANGES, Compared, sees_clear
+from policies.decision import FieldView
 from privacy import recognise
 
 
@@ -42,12 +41,4 @@ def _may_order(view: FieldView, one: Compared, *, migrated: bool) -> bool:
     """By what the CRM orders by anyway; by fields that are clear everywhere, or somewhere while order means nothing."""
     if view.sees_everything or one.anyway:
         return True
-    return all(_clear(view, spec, somewhere=migrated) for spec in one.fields)
-
-
-def _clear(view: FieldView, spec: FieldSpec, *, somewhere: bool) -> bool:
-    kinds = view.by_kind if spec.kind is None else (spec.kind,)
-    rules = [view.rule(spec.entity, spec.name, kind) for kind in kinds]
-    if somewhere:
-        return all(Form.CLEAR in (rule.own, rule.other) for rule in rules)
-    return all(rule.own is rule.other is Form.CLEAR for rule in rules)
+    return all(sees_clear(view, spec, somewhere=migrated) for spec in one.fields)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import unquote
 
-from gateway import attached, batch, narrow
+from gateway import attached, batch, graphql, narrow
 from gateway.body import csv, form, json, media, multipart, text, vcard, xlsx
 from gateway.body.enclosed import EnclosedFile, open_enclosed
 from gateway.body.fault import BodyFault, BodyMalformed
@@ -85,8 +85,8 @@ class Inward:
     ) -> None:
         self._digits = digits
         self._tokeniser = tokeniser
-        self._search = search
-        self._scanner = scanner
+        self.search = search
+        self.scanner = scanner
         self._limits = limits
         self._files = files
         self._kept = kept
@@ -103,8 +103,9 @@ class Inward:
         head = exchange.head
         if operation is None:
             raise RuntimeError("a request is looked at only after it was classified")
-        if operation.action is Action.DELETE and self._kept is not None:
-            await self._kept.leaving(exchange, profile.field_specs.values())
+        if isinstance(exchange.batch, graphql.GraphqlBatch):
+            return await graphql.protect(self, exchange, profile, exchange.batch)
+        await self.leaving(exchange, profile)
         if operation.left_alone or operation.action in UNTOUCHED:
             if isinstance(body, bytes) or body is None:
                 exchange.body = body or b""
@@ -133,11 +134,30 @@ class Inward:
             return Outgoing(legs[0][0], legs[0][1], legs=legs)
         return Outgoing(_target(head.path, opened), inside.container.encode() if inside is not None else body)
 
-    async def protect_document(self, exchange: Exchange, profile: Profile, document: json.JsonDocument) -> str:
-        """Protect the leaves of a JSON document and what the address holds; the target as it is now."""
+    async def leaving(self, exchange: Exchange, profile: Profile) -> None:
+        """Note what a deletion takes away."""
         operation = exchange.operation
         if operation is not None and operation.action is Action.DELETE and self._kept is not None:
             await self._kept.leaving(exchange, profile.field_specs.values())
+
+    async def protect_leaves(
+        self, exchange: Exchange, profile: Profile, targets: Sequence[Target], operands: Sequence[Operand]
+    ) -> None:
+        """Protect leaves whose meaning is known; raises Refusal, KeysUnavailable, StoreUnavailable."""
+        operation = exchange.operation
+        assert operation is not None
+        scanner = self.scanner(exchange.tenant)
+        for operand in operands:
+            await self.search.rewrite(exchange, scanner, operand, profile.field_specs)
+        records = (operation.record,) if operation.record is not None else operation.records
+        try:
+            await self._tokeniser.protect(exchange, targets, records=records, mask_char=profile.mask_char)
+        except Refusal as refusal:
+            raise in_doubt(exchange, refusal) from None
+
+    async def protect_document(self, exchange: Exchange, profile: Profile, document: json.JsonDocument) -> str:
+        """Protect the leaves of a JSON document and what the address holds; the target as it is now."""
+        await self.leaving(exchange, profile)
         opened = _address(exchange)
         await self._protect(exchange, profile, [*opened, _Part(Where.JSON, document)])
         require_one(exchange)
@@ -203,7 +223,7 @@ class Inward:
         assert operation is not None
         if self._digits is not None and profile.digit_fields:
             await self._digits.require_no_gain(exchange, profile.digit_fields)
-        clear = bool(operation.columns) and self._search.comparing.stands_clear(exchange.tenant)
+        clear = bool(operation.columns) and self.search.comparing.stands_clear(exchange.tenant)
         sorting = _Sorting(exchange, operation, profile, self._limits.bodies, clear=clear)
         chooser = operation.extra.get("redirect_part")
         for part in parts:
@@ -220,15 +240,8 @@ class Inward:
                 if (owner := posted_owner(operation.owners, named, profile.record_ids)) is not None:
                     exchange.posted[POSTED] = owner
         exchange.columns = tuple(sorting.columns)
-        self._search.comparing.require(exchange, sorting.compared)
-        scanner = self._scanner(exchange.tenant)
-        for operand in sorting.operands:
-            await self._search.rewrite(exchange, scanner, operand, profile.field_specs)
-        records = (operation.record,) if operation.record is not None else operation.records
-        try:
-            await self._tokeniser.protect(exchange, sorting.targets, records=records, mask_char=profile.mask_char)
-        except Refusal as refusal:
-            raise in_doubt(exchange, refusal) from None
+        self.search.comparing.require(exchange, sorting.compared)
+        await self.protect_leaves(exchange, profile, sorting.targets, sorting.operands)
         for nested in sorting.nested:
             nested.close()
         for file, spec in sorting.sealing:

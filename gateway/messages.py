@@ -589,6 +589,66 @@ _TEXTS: dict[str, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
             "请使用字段原名，或选用与任何字段都不同的名称。",
         ),
     ),
+    "graphql-unreadable": (
+        (
+            "This GraphQL request cannot be read",
+            "The gateway must understand all of a request before it passes it on.",
+            "Send one document as JSON, with every fragment and variable declared and used once.",
+        ),
+        (
+            "无法识别该 GraphQL 请求",
+            "网关必须完整理解请求后才能转发。",
+            "请以 JSON 发送单个文档，并声明和使用每个片段与变量。",
+        ),
+    ),
+    "graphql-too-complex": (
+        (
+            "This GraphQL request asks for too much at once",
+            "It is longer, deeper or has more aliases than the gateway looks into.",
+            "Ask for fewer fields, or in several requests.",
+        ),
+        ("该 GraphQL 请求过于复杂", "请求的长度、层级或别名数量超出网关检查的范围。", "请减少字段，或分多次请求。"),
+    ),
+    "graphql-persisted": (
+        (
+            "A stored GraphQL query cannot be checked",
+            "The request names a query by its hash, so the gateway cannot see what it asks for.",
+            "Send the text of the query with it.",
+        ),
+        ("无法检查已存储的 GraphQL 查询", "请求只给出查询的哈希值，网关无法得知其内容。", "请同时发送查询文本。"),
+    ),
+    "graphql-subscription": (
+        (
+            "GraphQL subscriptions are not possible here",
+            "Their answers come later and past the protection of fields.",
+            "Ask again from time to time with a query.",
+        ),
+        ("此处不支持 GraphQL 订阅", "订阅结果会在之后陆续到达，无法按字段保护。", "请改用查询，按需再次请求。"),
+    ),
+    "graphql-unmapped": (
+        (
+            "Part of this GraphQL request is not described",
+            "The gateway does not know what a field, an argument or a directive of it holds.",
+            "Leave that part out, or ask IT to describe it in the profile.",
+        ),
+        (
+            "该 GraphQL 请求中有未说明的部分",
+            "网关不了解其中某个字段、参数或指令的内容。",
+            "请去掉该部分，或联系 IT 在配置中说明。",
+        ),
+    ),
+    "graphql-introspection": (
+        (
+            "The GraphQL schema is not shown to your role",
+            "It names every field of the CRM, also those that you may not see.",
+            "Ask IT for the names that you need.",
+        ),
+        (
+            "您的角色无法查看 GraphQL 架构",
+            "架构会列出 CRM 的所有字段，包括您无权查看的字段。",
+            "请向 IT 询问所需的字段名称。",
+        ),
+    ),
     "crm-down": (
         ("The CRM does not answer", "The gateway is working, but the CRM behind it cannot be reached.", _AGAIN_EN),
         ("CRM 没有响应", "网关工作正常，但无法连接其后的 CRM。", _AGAIN_ZH),

@@ -7,7 +7,7 @@ binary format is converted, never patched.
 import re
 from urllib.parse import quote, unquote
 
-from gateway import attached, batch_answer
+from gateway import attached, batch_answer, graphql_answer
 from gateway.binding import TAUGHT, Binding
 from gateway.body import media
 from gateway.body.enclosed import find_enclosed
@@ -21,6 +21,7 @@ from gateway.derived import derive
 from gateway.echo import named_again, typed_again, widened_again
 from gateway.exchange import Exchange
 from gateway.files import Files
+from gateway.graphql import GraphqlBatch
 from gateway.installation import Installation
 from gateway.placed import Placed
 from gateway.refusal import ANSWER_NOT_RENDERABLE, Refusal
@@ -64,7 +65,10 @@ class Outward:
         """Header fields and body for this principal; raises Refusal, KeysUnavailable, StoreUnavailable, BodyFault."""
         installation.learn(exchange.head.path, status, body)
         profile = installation.current
-        if exchange.batch is not None:
+        asked = exchange.batch if isinstance(exchange.batch, GraphqlBatch) else None
+        if asked is not None:
+            await graphql_answer.learn(self._binding, asked, profile, status, body)
+        elif exchange.batch is not None:
             declared = dict(fields).get("content-type", "")
             if exchange.batch.rule.kind != "json" and is_batch(declared) and body:
 
@@ -81,6 +85,8 @@ class Outward:
         named = dict(fields)
         content_type, disposition = named.get("content-type", ""), named.get("content-disposition", "")
         kind = media.sniff(content_type, disposition, body) if body else Media.OPAQUE
+        if asked is not None and body:
+            body = graphql_answer.silenced(exchange, kind, body)
         if self._unprotected is not None and body:
             charset = media.charset_of(content_type, kind, body)
             self._unprotected.look(exchange, profile, kind, body, charset)
@@ -109,7 +115,7 @@ class Outward:
                 body = named_again(body, exchange.operation.extra["echo"], exchange.echoes)
             if body[0] in JSON_STARTS:
                 shown = await self._reveal.render_json(exchange, body, profile.mask_char)
-                return fields, derive(shown, profile.derived) if profile.derived else shown
+                return fields, derive(shown, profile.derived) if profile.derived and asked is None else shown
         page = open_page(kind, body, media.charset_of(content_type, kind, body), self._limits)
         rendered, _ = await self._reveal.render_page(exchange, page, profile.mask_char)
         if page.media_type is not None:

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from functools import partial
 
-from gateway import headers, stream
+from gateway import graphql, headers, stream
 from gateway.answer import Answer
 from gateway.batch import Batch, take_apart
 from gateway.body.coding import decode_stream
@@ -209,7 +209,9 @@ async def _classify(passage: Passage, tenant: Tenant) -> bytes | None:
     exchange.operation = operation
     if body and (credentials := profile.body_credentials(head.named.get("content-type", ""), body)):
         await _require_own(passage, credentials)
-    if operation.batch is not None:
+    if operation.graphql is not None:
+        exchange.batch = graphql.take_apart(exchange, operation.graphql, gw.new_id)
+    elif operation.batch is not None:
         content_type = head.named.get("content-type", "")
         exchange.batch = take_apart(exchange, profile, body or b"", content_type, gw.new_id)
     passage.asset = operation.action is Action.ASSET

@@ -16,7 +16,7 @@ from gateway.comparing import Comparing
 from gateway.digits import DigitFields
 from gateway.exchange import Exchange
 from gateway.merged import ask_each, may_ask_each
-from gateway.parts import WILDCARDS, PartSearch, Question
+from gateway.parts import WILDCARDS, Answered, PartSearch, Question
 from gateway.queries import Queries
 from gateway.records import Records
 from gateway.refusal import FIELD_NOT_SEARCHABLE, SEARCH_AMBIGUOUS, SEARCH_TOO_SHORT, Refusal
@@ -73,6 +73,7 @@ class Search:
         self._digits = digits
         self._sight = Sight(records)
         self._parts = PartSearch(vault, self._sight, migrated)
+        self.migrated = migrated
         self.comparing = Comparing(migrated)
         self._queries = Queries(self._parts, self._operand, self._seen, migrated)
 
@@ -108,6 +109,12 @@ class Search:
         leaf = operand.leaf
         if leaf.new is not None and len(leaf.path) == 1:
             exchange.echoes[leaf.path[0]] = (leaf.new, leaf.text)
+
+    async def answer(
+        self, exchange: Exchange, scanner: Scanner, question: Question, fields: Mapping[tuple[str, str], FieldSpec]
+    ) -> Answered | None:
+        """What stands in the CRM for an operand of a declared field; raises as `rewrite` does."""
+        return await self._parts.answer(exchange, scanner, question, fields)
 
     async def _operand(
         self,

@@ -27,6 +27,8 @@ from gateway.verdict import PLACEHOLDER
 from kms.marked_digits import Check, is_shaped
 from kms.scanner import Scanner
 from policies.decision import FieldView, Form
+from policies.graphql.answer import clear_places
+from policies.graphql.asked import Asked
 from policies.operation import FieldSpec, Operation, StorageForm
 from policies.profile import Profile
 from policies.selector import rule_for
@@ -172,6 +174,8 @@ def _places(
             yield from _controls(tree, profile, exchange.head.path)
             yield from _changes(tree, profile)
             yield from _printed(tree, profile, operation)
+        case Media.JSON if operation.graphql is not None:
+            yield from _graphql(body, operation.graphql)
         case Media.JSON:
             yield from _json(body, profile, operation, exchange.columns)
         case Media.CSV:
@@ -315,6 +319,14 @@ def _json(
     yield from _members(value, "", profile, operation)
     if columns:
         yield from _rows(value, columns, profile, operation)
+
+
+def _graphql(body: bytes, asked: Asked) -> Iterator[tuple[str, FieldSpec]]:
+    try:
+        answer = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return
+    yield from clear_places(asked, answer)
 
 
 def _rows(

@@ -16,6 +16,8 @@ import orjson
 import yaml
 from jsonschema import Draft202012Validator
 
+from policies.graphql.asked import Asked
+from policies.graphql.explain import places_of
 from policies.operation import FieldSpec, Operation, Where
 from policies.part import part_operations
 from policies.profile import Profile, ProfileInvalid
@@ -115,6 +117,8 @@ def differences(profile: Profile, case: Case) -> list[str]:
     found = _operation(operation, case.expect)
     if operation.id not in profile.operation_ids:
         found["known"] = (True, False)
+    if operation.graphql is not None:
+        return _worded(found | _graphql(profile, operation, operation.graphql, case))
     by_name = {_named(path): path for path in leaves}
     for name, wanted in case.treated.items():
         path = by_name.get(name)
@@ -132,7 +136,29 @@ def differences(profile: Profile, case: Case) -> list[str]:
         flat = {path[0]: text for path, text in leaves.items() if len(path) == 1}
         columns = {f"{spec.entity}.{spec.name}": number for spec, number in profile.import_columns(operation, flat)}
         found["columns"] = (case.expect["columns"], columns)
+    return _worded(found)
+
+
+def _worded(found: Mapping[str, tuple[Any, Any]]) -> list[str]:
     return [f"{what}: {got!r} instead of {wanted!r}" for what, (wanted, got) in found.items() if got != wanted]
+
+
+def _graphql(profile: Profile, operation: Operation, asked: Asked, case: Case) -> dict[str, tuple[Any, Any]]:
+    """Name → (expected, found) of a GraphQL request, whose places begin with the response key of their part."""
+    told = list(places_of(asked))
+    written = {one.place: f"{one.what} {_field(one.spec)}".strip() for one in told if one.written}
+    sought = {one.place: f"{one.what} {_field(one.spec)}".strip() for one in told if not one.written}
+    found: dict[str, tuple[Any, Any]] = {
+        f"leaf {name}": (wanted, written.get(name, "not in the request")) for name, wanted in case.treated.items()
+    }
+    if case.searched or sought:
+        names = dict.fromkeys((*case.searched, *sought))
+        found |= {f"search in {name}": (case.searched.get(name), sought.get(name)) for name in names}
+    if "parts" in case.expect:
+        found["parts"] = (case.expect["parts"], _parts(profile, operation, case.body))
+    if asked.problem or "refused" in case.expect:
+        found["refused"] = (case.expect.get("refused"), asked.problem or None)
+    return found
 
 
 def _operation(operation: Operation, expect: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

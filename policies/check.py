@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from policies.enforcer import Bundle, Enforcer, covers
+from policies.graphql.asked import Asked
+from policies.graphql.explain import places_of, refusal
 from policies.operation import CONSOLE_OPERATIONS, Action, FieldSpec, Operation, StorageForm, Where
 from policies.part import part_operations
 from policies.placeholder import DAYS, placeholder
@@ -209,6 +211,8 @@ def explain(
     operation = profile.classify(method.upper(), path, query, body or None, content_type)
     leaves = leaves_of(body, content_type)
     parts = part_operations(profile, operation, body)
+    if operation.graphql is not None:
+        return _graphql(operation, operation.graphql, parts, bundle, tenant, roles)
     return Explanation(
         operation=operation.id,
         entity=operation.entity,
@@ -219,6 +223,37 @@ def explain(
         leaves=tuple(_explained(operation, leaves)) if method.upper() not in {"GET", "HEAD"} else (),
         searches=tuple(_searched(operation, leaves, path, query, profile.tables)),
     )
+
+
+def _graphql(
+    operation: Operation,
+    asked: Asked,
+    parts: list[Operation],
+    bundle: Bundle | None,
+    tenant: str,
+    roles: Collection[str],
+) -> Explanation:
+    view = bundle.view(tenant, frozenset(roles)) if bundle is not None else None
+    reason = refusal(asked, view)
+    outcome = f"would be refused: {reason}" if reason else _outcome_of_all([operation, *parts], bundle, tenant, roles)
+    told = [(one, LeafExplained(one.place, one.what, *_told(one.spec))) for one in places_of(asked)]
+    return Explanation(
+        operation.id,
+        operation.entity,
+        operation.action.value,
+        operation.record or ", ".join(operation.records[:20]),
+        outcome,
+        tuple(f"part {number}: {one.id}" for number, one in enumerate(parts, 1)),
+        tuple(leaf for one, leaf in told if one.written),
+        tuple(leaf for one, leaf in told if not one.written),
+    )
+
+
+def _told(spec: FieldSpec | None) -> tuple[str, str]:
+    """(field, kind) as words."""
+    if spec is None:
+        return "", ""
+    return f"{spec.entity}.{spec.name}", spec.kind.value if spec.kind is not None else ""
 
 
 def _outcome_of_all(operations: list[Operation], bundle: Bundle | None, tenant: str, roles: Collection[str]) -> str:

@@ -11,6 +11,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Any
 
+from policies.decision import FieldView, Form
 from policies.operation import FieldSpec, Where
 from policies.selector import matches
 
@@ -162,6 +163,15 @@ def _boxes(rule: ComparisonRule, leaves: Leaves) -> Iterator[Compared]:
     for path, text in leaves.items():
         if text.strip() and matches(rule.selector, path):
             yield Compared(path[0], PART, rule.columns[""], text=text.strip())
+
+
+def sees_clear(view: FieldView, spec: FieldSpec, *, somewhere: bool = False) -> bool:
+    """Whether a role sees a field of every record in clear, or of some; a free text with all that may stand in it."""
+    kinds = view.by_kind if spec.kind is None else (spec.kind,)
+    rules = [view.rule(spec.entity, spec.name, kind) for kind in kinds]
+    if somewhere:
+        return all(Form.CLEAR in (rule.own, rule.other) for rule in rules)
+    return all(rule.own is rule.other is Form.CLEAR for rule in rules)
 
 
 _FINDERS: Mapping[By, Callable[[ComparisonRule, Leaves], Iterator[Compared]]] = {

@@ -19,6 +19,7 @@ from policies.taxonomy import Kind
 from policies.unique import UniqueRule
 
 if TYPE_CHECKING:
+    from policies.graphql.asked import Asked
     from policies.owner import OwnerRule
 
 
@@ -200,6 +201,7 @@ class Operation:
     path that are searched for (`Where.PATH`), by the name of their place. owners: where the body names the owner.
     merge: how several answers to it become one. unique: fields that the CRM keeps unique, and how its answer says that
     a value is taken.
+    graphql: what a GraphQL request asks for, see policies.graphql.asked.
     """
 
     id: str
@@ -222,6 +224,7 @@ class Operation:
     owners: "tuple[OwnerRule, ...]" = ()
     merge: MergeRule | None = None
     unique: UniqueRule | None = None
+    graphql: "Asked | None" = None
 
 
 WRITES = frozenset({Action.CREATE, Action.UPDATE, Action.DELETE, Action.IMPORT})
@@ -274,4 +277,5 @@ def with_record(
         operation.owners,
         operation.merge,
         operation.unique,
+        operation.graphql,
     )

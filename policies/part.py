@@ -13,6 +13,8 @@ JSON_TYPE = "application/json"
 
 def part_operations(profile: Profile, operation: Operation, body: bytes) -> list[Operation]:
     """The operation of each part; none where the request is no JSON batch or cannot be taken apart."""
+    if operation.graphql is not None:
+        return [part.operation for part in operation.graphql.parts]
     rule = operation.batch
     if rule is None or rule.kind != "json":
         return []

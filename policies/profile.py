@@ -27,6 +27,8 @@ from policies.condition import (
     values_at,
 )
 from policies.dialect import DialectRules
+from policies.graphql.asked import ask
+from policies.graphql.mapping import GraphqlMap
 from policies.made import MadeRule
 from policies.matcher import PathTrie, plain_path
 from policies.operation import (
@@ -151,6 +153,7 @@ class Template:
     placed: tuple[str, ...] = ()
     """Parameters of the path that are searched for."""
     dialect: str = ""
+    graphql: bool = False
 
 
 class ProfileInvalid(ValueError):  # noqa: N818 - says what is wrong
@@ -231,6 +234,7 @@ class Profile:
     record_ids: RecordIds = RecordIds.NUMBER
     comparisons: tuple[ComparisonRule, ...] = ()
     dialects: Mapping[str, DialectRules] = field(default_factory=dict)
+    graphql: GraphqlMap | None = None
     source: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     # -- classification --------------------------------------------------------------------------------------
@@ -277,6 +281,9 @@ class Profile:
             read = REFUSED_READ if self.closed or self._known_by_another_spelling(method, path) else UNMATCHED_READ
             return read if method in SAFE_METHODS else UNMATCHED_WRITE
         template, parameters = found
+        if template.graphql and self.graphql is not None:
+            document = ask(self.graphql, self.record_ids, method, query, body, content_type)
+            return replace(document.operation, graphql=document)
         asked = Asked(parameters, query, body, content_type) if template.choices or template.ids_at else None
         if template.choices and asked is not None:
             try:

@@ -22,6 +22,8 @@ from policies.comparison import compile_comparisons
 from policies.dialect_file import Places as ArgumentPlaces
 from policies.dialect_file import compile_dialects, selects
 from policies.field_file import read_field, read_shown, selector_of
+from policies.graphql.answer import NEW_RECORD
+from policies.graphql.mapping import SCHEMA, GraphqlMap, compile_graphql
 from policies.made import MadeRule, read_made
 from policies.matcher import PathTrie, TemplateInvalid
 from policies.merge import compile_merges
@@ -48,6 +50,7 @@ from policies.walk import compile_walk
 
 PROFILES = Path(__file__).with_name("profiles")
 _STORES_FILES = frozenset({"create", "update", "import"})  # of a JSON-RPC object
+GRAPHQL = Template(SCHEMA, needs_body=True, graphql=True)
 _READ_ACTIONS = frozenset({Action.READ, Action.LIST, Action.SEARCH, Action.EXPORT, Action.ASSET})
 
 
@@ -118,9 +121,13 @@ class _Compiler:
         self._fields()
         for entry in source["operations"]:
             self._operation(entry)
+        if "graphql" in source:
+            for method in ("GET", "POST"):
+                self._paths(method, source["graphql"]["paths"], GRAPHQL, None)
         self._place()
         rpc = self._rpc(source["rpc"]) if "rpc" in source else None
         dialects = compile_dialects(source["dialects"], self._dialect_call) if "dialects" in source else {}
+        graphql = self._graphql(source["graphql"]) if "graphql" in source else None
         pages: PathTrie[str] = PathTrie(self.record_ids)
         for template, entity in source.get("record_pages", {}).items():
             self._add_path(pages, template, entity)
@@ -189,6 +196,7 @@ class _Compiler:
             record_ids=self.record_ids,
             comparisons=comparisons,
             dialects=dialects,
+            graphql=graphql,
             source=source,
         )
 
@@ -441,6 +449,13 @@ class _Compiler:
             return self._template(entry, entity, rules).plain
         finally:
             self.arguments = {}
+
+    def _graphql(self, source: Mapping[str, Any]) -> GraphqlMap:
+        closed = self.source.get("unmatched_reads") == "deny"
+        made = compile_graphql(source, self._field, self.problems, closed=closed)
+        for name in made.operation_ids:
+            self._answer(name, NEW_RECORD)
+        return made
 
     # -- RPC -------------------------------------------------------------------------------------------------
 

@@ -87,6 +87,12 @@ REASONS: Mapping[str, str] = {
     "record-unknown": N_("Record made, but the CRM did not say which"),
     "query-unreadable": N_("Search could not be read"),
     "query-renames": N_("Query gives a protected field another name"),
+    "graphql-unreadable": N_("GraphQL request could not be read"),
+    "graphql-too-complex": N_("GraphQL request asks for too much at once"),
+    "graphql-persisted": N_("GraphQL query named by its hash only"),
+    "graphql-subscription": N_("GraphQL subscription"),
+    "graphql-unmapped": N_("Part of a GraphQL request that no profile describes"),
+    "graphql-introspection": N_("GraphQL schema asked for"),
     # CRM
     "crm-down": N_("CRM did not answer"),
     "crm-slow": N_("CRM took too long"),

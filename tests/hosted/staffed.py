@@ -43,9 +43,9 @@ class Office:
         assert [one for one in CLEAR if one in seen] == []
 
 
-def opened(server: Hosted, policy: Path) -> Iterator[Office]:
+def opened(server: Hosted, policy: Path, more: str = "") -> Iterator[Office]:
     policy.write_text(DEFAULT_POLICY.read_text(encoding="utf-8") + POLICY, encoding="utf-8")
-    extra = f'[tenant.main]\npolicy = "{policy}"\n'
+    extra = f'[tenant.main]\npolicy = "{policy}"\n{more}'
     staff = {role: f"{role}.hosted" for role in ("manager", "clerk", "stranger")}
     with installed(server, extra, staff) as stack:  # type: ignore[arg-type]
         people = [stack.signed_in(who) for who in staff]

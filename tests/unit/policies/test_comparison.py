@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.comparison import ORDER, PART, By, Compared, ComparisonRule, compile_comparisons, find
+from policies.comparison import ORDER, PART, By, Compared, ComparisonRule, compile_comparisons, find, sees_clear
+from policies.decision import FieldRule, FieldView, Form
 from policies.operation import FieldSpec, Where
 from policies.profile import load_profile
 from policies.taxonomy import Kind
@@ -162,3 +163,14 @@ def test_boxes_of_hosted_crms_look_for_parts(name: str, operation: str, where: W
     assert (found.comparison, found.text) == (PART, "138")
     assert found.fields
     assert not list(find(profile.comparisons, "contact.create", where, {path: "138"}))
+
+
+def test_a_field_is_seen_in_clear_everywhere_or_somewhere() -> None:
+    name, text = FieldSpec("person", "name", Kind.NAME, 50), FieldSpec("person", "note", None, 500)
+    own = FieldRule(Form.CLEAR, Form.MASKED)
+    view = FieldView("1", {}, {Kind.NAME: own, Kind.EMAIL: FieldRule(Form.CLEAR, Form.CLEAR)})
+    assert not sees_clear(view, name)
+    assert sees_clear(view, name, somewhere=True)
+    assert sees_clear(view, FieldSpec("person", "email", Kind.EMAIL, 50))
+    assert not sees_clear(view, text)
+    assert sees_clear(view, text, somewhere=True)

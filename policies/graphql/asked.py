@@ -1,0 +1,654 @@
+"""What a GraphQL request asks for: every value in it by what it means, every name by which it filters or orders.
+
+Each top-level field is a part of its own, with an operation, a record and rights, as if it came alone. Fragments are
+followed, variables are put in; `@skip` and `@include` count as if everything were included.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from graphql import language as gql
+
+from policies.graphql.mapping import (
+    SCHEMA,
+    Argument,
+    Compare,
+    FieldMap,
+    GraphqlMap,
+    Introspection,
+    Means,
+    RootMap,
+    TypeMap,
+    strongest,
+)
+from policies.graphql.request import TOO_COMPLEX, UNREADABLE, Call, Read, read_request
+from policies.graphql.value import GraphqlUnreadable, Shape, Value, literal
+from policies.operation import (
+    REFUSED_READ,
+    UNMATCHED_READ,
+    UNMATCHED_WRITE,
+    Action,
+    FieldSpec,
+    Operation,
+    with_record,
+)
+from policies.record_id import RecordIds
+from policies.requests import BULK_LIMIT
+
+UNMAPPED, INTROSPECTION = "graphql-unmapped", "graphql-introspection"
+ROOM = 100_000
+"""Signs of values that a request may repeat beyond twice its own length."""
+_CONDITIONS = frozenset({"include", "skip"})
+Path = tuple[str, ...]
+
+
+class Unknown(StrEnum):
+    """Where a name stands that the profile does not know."""
+
+    FIELD = "field"
+    ARGUMENT = "argument"
+    FILTER = "filter"
+    ORDER = "order"
+    INPUT = "input"
+
+
+class By(StrEnum):
+    """How a field is used without a value beside it."""
+
+    ORDER = "order"
+    GROUP = "group"
+    AGGREGATE = "aggregate"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stored:
+    """A value that is written. field: what it is (text: free text); neither: only recognisers say it.
+
+    alone: whether it is all that its field holds; row: the texts of the same object.
+    """
+
+    value: Value
+    path: Path
+    row: Mapping[str, str]
+    spec: FieldSpec | None = None
+    text: bool = False
+    alone: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Test:
+    """A field compared with values. holder: the object of operators; listed: the list that the operands stand in."""
+
+    column: str
+    spec: FieldSpec | None
+    compare: Compare
+    operands: Sequence[Value]
+    path: Path
+    holder: Value | None = None
+    listed: Value | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """A field that is ordered, grouped or computed by; spec None: free text."""
+
+    by: By
+    column: str
+    spec: FieldSpec | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Box:
+    """A text that is looked for in several fields."""
+
+    value: Value
+    fields: tuple[FieldSpec, ...]
+    path: Path
+
+
+@dataclass(slots=True, eq=False)
+class Shown:
+    """What stands in one place of the answer. names: the fields that may come under a response key."""
+
+    specs: list[FieldSpec] = field(default_factory=list)
+    members: dict[str, "Shown"] = field(default_factory=dict)
+    names: dict[str, set[str]] = field(default_factory=dict)
+
+    def member(self, key: str, name: str) -> "Shown":
+        """The place of a field under its response key."""
+        self.names.setdefault(key, set()).add(name)
+        return self.members.setdefault(key, Shown())
+
+    def key_of(self, name: str) -> str | None:
+        """The response key under which this field and no other comes."""
+        return next((key for key, names in self.names.items() if names == {name}), None)
+
+
+@dataclass(slots=True, eq=False)
+class Part:
+    """One top-level field. key: its response key; executed: of the operation that the server runs.
+
+    record: response keys that lead to the id of a new record; failures: whether its result can say that nothing was
+    done; failed: response keys that lead there. named: texts and numbers of the record that is written, by name.
+    """
+
+    call: int
+    key: str
+    operation: Operation
+    executed: bool
+    record: tuple[str, ...] = ()
+    failures: bool = False
+    failed: tuple[str, ...] = ()
+    stored: list[Stored] = field(default_factory=list)
+    tests: list[Test] = field(default_factory=list)
+    used: list[Used] = field(default_factory=list)
+    boxes: list[Box] = field(default_factory=list)
+    loose: list[tuple[Path, Value]] = field(default_factory=list)
+    unknown: list[tuple[Unknown, str]] = field(default_factory=list)
+    shown: Shown = field(default_factory=Shown)
+    records: dict[str, None] = field(default_factory=dict)
+    named: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True, eq=False)
+class Asked:
+    """One request, read. problem: the reason id where it is refused as it stands; introspects: asks for the schema.
+
+    unused: default values of variables that have another value; rest: values of variables that nobody uses.
+    """
+
+    mapping: GraphqlMap
+    problem: str = ""
+    what: str = ""
+    read: Read | None = None
+    parts: list[Part] = field(default_factory=list)
+    introspects: bool = False
+    unused: list[tuple[int, Value]] = field(default_factory=list)
+    rest: list[tuple[int, Path, Value]] = field(default_factory=list)
+
+    @property
+    def operation(self) -> Operation:
+        """By what the whole request is known to policy and trail."""
+        if self.problem:
+            return UNMATCHED_WRITE
+        found = strongest([part.operation for part in self.parts])
+        return found if len(self.parts) == 1 else with_record(found, None, binds=False)
+
+
+def ask(mapping: GraphqlMap, ids: RecordIds, method: str, query: str, body: bytes | None, content_type: str) -> Asked:
+    """What a request asks for; never raises, what cannot be read has a problem."""
+    asked = Asked(mapping)
+    try:
+        asked.read = read_request(method, query, body, content_type, mapping.bounds)
+        work = _Work(2 * len(body or query) + ROOM)
+        for call in asked.read.calls:
+            for operation in call.operations:
+                _Walker(asked, call, operation, ids, work).run()
+            spread = _spread(call.document)
+            if set(call.fragments) - spread:
+                raise GraphqlUnreadable(UNREADABLE, "fragment")
+        if asked.introspects and mapping.introspection is Introspection.NONE:
+            raise GraphqlUnreadable(INTROSPECTION)
+    except GraphqlUnreadable as fault:
+        return Asked(mapping, fault.problem, fault.what)
+    except RecursionError:
+        return Asked(mapping, TOO_COMPLEX, "depth")
+    return asked
+
+
+def _spread(node: gql.Node) -> set[str]:
+    """Names of all fragments that a document spreads."""
+    found: set[str] = set()
+    stack: list[gql.Node] = [node]
+    while stack:
+        one = stack.pop()
+        if isinstance(one, gql.FragmentSpreadNode):
+            found.add(one.name.value)
+        elif isinstance(one, gql.DocumentNode):
+            stack += one.definitions
+        else:
+            inner = getattr(one, "selection_set", None)
+            stack += inner.selections if inner is not None else ()
+    return found
+
+
+@dataclass(slots=True)
+class _Work:
+    """What reading one request has cost so far. room: signs of values that may be read, repetitions included.
+
+    A fragment that is spread often repeats its arguments, and a variable that is used often its value.
+    """
+
+    room: int
+    fields: int = 0
+    aliases: int = 0
+
+    def take(self, signs: int) -> None:
+        """Read so many signs; raises GraphqlUnreadable."""
+        self.room -= signs
+        if self.room < 0:
+            raise GraphqlUnreadable(TOO_COMPLEX, "values")
+
+
+class _Variables(dict[str, Value | None]):
+    """Values of variables by name. read: the names that were asked for."""
+
+    def __init__(self, work: _Work) -> None:
+        super().__init__()
+        self.read: set[str] = set()
+        self._work = work
+
+    def __getitem__(self, name: str) -> Value | None:
+        self.read.add(name)
+        value = super().__getitem__(name)
+        if value is not None:
+            self._work.take(value.site.end - value.site.start)
+        return value
+
+
+class _Walker:
+    """Walks one operation; used once."""
+
+    def __init__(
+        self, asked: Asked, call: Call, operation: gql.OperationDefinitionNode, ids: RecordIds, work: _Work
+    ) -> None:
+        self.asked, self.map, self.call, self.operation, self.ids = asked, asked.mapping, call, operation, ids
+        self.work = work
+        self.fragments = call.fragments
+        self.variables = _Variables(work)
+        self.keys: set[str] = set()
+        self.part = Part(call.number, "", SCHEMA, executed=False)
+        self.mutation = operation.operation is gql.OperationType.MUTATION
+
+    def run(self) -> None:
+        self._declare()
+        mutation = self.mutation
+        self._directives(self.operation.directives)
+        self._roots(self.operation.selection_set, self.map.mutations if mutation else self.map.queries, (), mutation)
+        if self.variables.keys() - self.variables.read:
+            raise GraphqlUnreadable(UNREADABLE, "variable")  # servers refuse it, too, and nothing says what it holds
+
+    def _declare(self) -> None:
+        given = self.call.variables.members if self.call.variables is not None else {}
+        for one in self.operation.variable_definitions or ():
+            name = one.variable.name.value
+            if name in self.variables or one.directives:
+                raise GraphqlUnreadable(UNREADABLE, "variable")
+            default = literal(one.default_value, {}) if one.default_value is not None else None
+            if name in given and default is not None:
+                self.asked.unused.append((self.call.number, default))
+            self.variables[name] = given.get(name, default)
+        if self.operation is self.call.executed:
+            declared = self.variables.keys()
+            spare = {name: value for name, value in given.items() if name not in declared}
+            self.asked.rest += [
+                (self.call.number, (name,), one) for name, value in spare.items() for one in value.leaves()
+            ]
+
+    # -- selections ------------------------------------------------------------------------------------------
+
+    def _roots(
+        self, selections: gql.SelectionSetNode, roots: Mapping[str, RootMap], spreading: tuple[str, ...], mutation: bool
+    ) -> None:
+        for node in selections.selections:
+            self._directives(node.directives)
+            if isinstance(node, gql.FieldNode):
+                self._root(node, roots.get(node.name.value), mutation=mutation)
+            else:
+                inner, inside, _ = self._fragment(node, spreading)
+                self._roots(inner, roots, inside, mutation)
+
+    def _root(self, node: gql.FieldNode, root: RootMap | None, *, mutation: bool) -> None:
+        name = node.name.value
+        self._count(node, 1)
+        if name == "__typename":
+            if node.arguments or node.selection_set is not None:
+                raise GraphqlUnreadable(UNREADABLE, "typename")
+            return
+        if name in ("__schema", "__type"):
+            self.asked.introspects = True
+            self._ignored(node)
+            return
+        key = node.alias.value if node.alias is not None else name
+        executed = self.operation is self.call.executed
+        other = UNMATCHED_WRITE if mutation else REFUSED_READ if self.map.closed else UNMATCHED_READ
+        operation = root.operation if root is not None else other
+        self.part = part = Part(self.call.number, key, operation, executed)
+        if mutation and key in self.keys:
+            raise GraphqlUnreadable(UNREADABLE, "twice")  # the server would run one of the two
+        self.keys.add(key)
+        self.asked.parts.append(part)
+        if root is None:
+            part.unknown.append((Unknown.FIELD, name))
+        self._arguments(node, root.arguments if root is not None else {})
+        if node.selection_set is not None:
+            kind = self.map.types.get(root.type) if root is not None else None
+            self._selections(node.selection_set, kind, part.shown, 2, ())
+        ids = tuple(part.records)
+        if operation.action is Action.CREATE:
+            part.operation = with_record(operation, None, touched=ids) if ids else operation
+        elif ids:
+            part.operation = with_record(operation, ids[0] if len(ids) == 1 else None, ids)
+        if root is not None:
+            part.record = _keys(part.shown, root.record)
+            part.failures, part.failed = bool(root.failed), _keys(part.shown, root.failed)
+
+    def _selections(
+        self,
+        selections: gql.SelectionSetNode,
+        kind: TypeMap | None,
+        shown: Shown,
+        depth: int,
+        spreading: tuple[str, ...],
+    ) -> None:
+        for node in selections.selections:
+            self._directives(node.directives)
+            if isinstance(node, gql.FieldNode):
+                self._field(node, kind, shown, depth, spreading)
+            else:
+                inner, inside, condition = self._fragment(node, spreading)
+                here = kind if condition is None or (kind is not None and kind.name == condition) else None
+                here = here or (self.map.types.get(condition) if condition is not None else None)
+                self._selections(inner, here, shown, depth, inside)
+
+    def _field(
+        self, node: gql.FieldNode, kind: TypeMap | None, shown: Shown, depth: int, spreading: tuple[str, ...]
+    ) -> None:
+        name = node.name.value
+        self._count(node, depth)
+        if name == "__typename":
+            if node.arguments or node.selection_set is not None:
+                raise GraphqlUnreadable(UNREADABLE, "typename")
+            return
+        known = kind.fields.get(name) if kind is not None else None
+        key = node.alias.value if node.alias is not None else name
+        place = shown.member(key, name)
+        if known is None and (kind is None or not kind.is_plain(name)):
+            self.part.unknown.append((Unknown.FIELD, name))
+        if known is not None and known.aggregate:
+            self.part.used.append(Used(By.AGGREGATE, name, known.spec))
+        elif known is not None and known.spec is not None:
+            place.specs.append(known.spec)
+        self._arguments(node, known.arguments if known is not None else {})
+        if node.selection_set is not None:
+            below = self.map.types.get(known.type) if known is not None and known.type else None
+            self._selections(node.selection_set, below, place, depth + 1, spreading)
+
+    def _ignored(self, node: gql.FieldNode) -> None:
+        """A selection of the schema: only its size and its arguments count."""
+        self.part = Part(self.call.number, "", SCHEMA, executed=False)
+        self._arguments(node, {})
+        if node.selection_set is not None:
+            self._selections(node.selection_set, None, Shown(), 2, ())
+        self.asked.rest += [(self.call.number, path, value) for path, value in self.part.loose]
+
+    def _fragment(
+        self, node: gql.SelectionNode, spreading: tuple[str, ...]
+    ) -> tuple[gql.SelectionSetNode, tuple[str, ...], str | None]:
+        """(selections, fragments on the way, type condition) of an inline or named fragment."""
+        if isinstance(node, gql.InlineFragmentNode):
+            condition = node.type_condition.name.value if node.type_condition is not None else None
+            return node.selection_set, spreading, condition
+        assert isinstance(node, gql.FragmentSpreadNode)
+        name = node.name.value
+        found = self.fragments.get(name)
+        if found is None or name in spreading:
+            raise GraphqlUnreadable(UNREADABLE, "fragment")
+        if len(spreading) > self.map.bounds.depth:
+            raise GraphqlUnreadable(TOO_COMPLEX, "depth")
+        if found.variable_definitions:
+            raise GraphqlUnreadable(UNREADABLE, "fragment")
+        self._directives(found.directives)
+        self.work.fields += 1  # fragments that hold nothing but fragments are bounded, too
+        self._require_few()
+        return found.selection_set, (*spreading, name), found.type_condition.name.value
+
+    def _count(self, node: gql.FieldNode, depth: int) -> None:
+        self.work.fields += 1
+        self.work.aliases += node.alias is not None
+        if depth > self.map.bounds.depth:
+            raise GraphqlUnreadable(TOO_COMPLEX, "depth")
+        self._require_few()
+
+    def _require_few(self) -> None:
+        if self.work.fields > self.map.bounds.fields:
+            raise GraphqlUnreadable(TOO_COMPLEX, "fields")
+        if self.work.aliases > self.map.bounds.aliases:
+            raise GraphqlUnreadable(TOO_COMPLEX, "aliases")
+
+    def _directives(self, directives: Sequence[gql.DirectiveNode] | None) -> None:
+        """Only conditions: another directive may move values or change what the answer is."""
+        for one in directives or ():
+            if one.name.value not in _CONDITIONS:
+                raise GraphqlUnreadable(UNMAPPED, "directive")
+            for argument in one.arguments or ():
+                value = literal(argument.value, self.variables)
+                if argument.name.value != "if" or value.shape is not Shape.OTHER:
+                    raise GraphqlUnreadable(UNREADABLE, "directive")
+
+    # -- arguments -------------------------------------------------------------------------------------------
+
+    def _arguments(self, node: gql.FieldNode, known: Mapping[str, Argument]) -> None:
+        seen: set[str] = set()
+        for one in node.arguments or ():
+            name = one.name.value
+            if name in seen:
+                raise GraphqlUnreadable(UNREADABLE, "twice")
+            seen.add(name)
+            if one.loc is not None:
+                self.work.take(one.loc.end - one.loc.start)
+            self._argument((name,), literal(one.value, self.variables), known.get(name) or self.map.arguments.get(name))
+
+    def _argument(self, path: Path, value: Value, argument: Argument | None) -> None:
+        part = self.part
+        kind = self.map.types.get(argument.type) if argument is not None else None
+        match argument.means if argument is not None else None:
+            case Means.FILTER:
+                self._filter(path, value, kind)
+            case Means.ORDER:
+                self._by(value, kind, By.ORDER)
+            case Means.GROUP:
+                self._by(value, kind, By.GROUP)
+            case Means.INPUT:
+                self._input(path, value, kind, alone=True)
+            case Means.FIELD if argument is not None and argument.fields:
+                self._test(path, argument.fields[0].name, FieldMap(argument.fields[0]), value, "")
+            case Means.SEARCH if argument is not None:
+                part.boxes += [Box(one, argument.fields, path) for one in value.leaves()]
+            case Means.RECORD:
+                self._records(value)
+                self._free(path, value)
+            case Means.PLAIN:
+                self._given(path, value)
+            case _:
+                part.unknown.append((Unknown.ARGUMENT, path[-1]))
+                self._given(path, value)
+
+    def _free(self, path: Path, value: Value) -> None:
+        self.part.loose += [(path, one) for one in value.leaves() if one.shape is Shape.TEXT]
+
+    def _given(self, path: Path, value: Value) -> None:
+        """An argument of no declared meaning: a mutation may store it, so it must not become what is only asked for."""
+        if self.mutation:
+            self.part.stored += [Stored(one, path, {}) for one in value.leaves() if one.shape is Shape.TEXT]
+        else:
+            self._free(path, value)
+
+    def _records(self, value: Value) -> None:
+        for one in value.leaves():
+            canonical = self.ids.canonical(one.text.strip())
+            if canonical is not None and len(self.part.records) < BULK_LIMIT:
+                self.part.records[canonical] = None
+
+    def _filter(self, path: Path, value: Value, kind: TypeMap | None) -> None:
+        if value.is_null:
+            return
+        if value.shape is Shape.LIST:
+            for number, one in enumerate(value.items):
+                self._filter((*path, str(number)), one, kind)
+            return
+        if value.shape is not Shape.OBJECT:
+            self._lost(Unknown.FILTER, path, value)
+            return
+        for key, one in value.members.items():
+            self._clause((*path, key), key, one, kind, len(value.members))
+
+    def _clause(self, path: Path, key: str, value: Value, kind: TypeMap | None, among: int) -> None:
+        if key in self.map.connectives:
+            self._filter(path, value, kind)
+            return
+        operator = ""
+        known = kind.fields.get(key) if kind is not None else None
+        plain = kind is not None and kind.is_plain(key)
+        if known is None and not plain and kind is not None and self.map.joined and self.map.joined in key:
+            column, _, operator = key.rpartition(self.map.joined)
+            known, plain, key = kind.fields.get(column), kind.is_plain(column), column
+        if known is not None and known.type:
+            self._filter(path, value, self.map.types.get(known.type))
+        elif known is not None:
+            self._test(path, key, known, value, operator)
+        elif plain and kind is not None:
+            if key == kind.id and among == 1 and len(path) == 2:
+                self._named_records(value, operator)
+            self._free(path, value)
+        elif self.map.operators.get(key) is Compare.EMPTY:
+            self._free(path, value)
+        else:
+            self._lost(Unknown.FILTER, path, value)
+
+    def _named_records(self, value: Value, operator: str) -> None:
+        """Ids in a filter that names records and nothing else."""
+        whole = (Compare.EQUAL, Compare.AMONG)
+        if value.shape is Shape.OBJECT:
+            if all(self.map.operators.get(name) in whole for name in value.members):
+                self._records(value)
+        elif not operator or self.map.operators.get(operator) in whole:
+            self._records(value)
+
+    def _test(self, path: Path, column: str, known: FieldMap, value: Value, operator: str) -> None:
+        if value.shape is Shape.OBJECT and not operator:
+            for name, operand in value.members.items():
+                self._compare((*path, name), column, known, operand, self.map.operators.get(name, Compare.RANGE), value)
+            return
+        compare = self.map.operators.get(operator, Compare.RANGE) if operator else Compare.EQUAL
+        self._compare(path, column, known, value, compare, None)
+
+    def _compare(
+        self, path: Path, column: str, known: FieldMap, operand: Value, compare: Compare, holder: Value | None
+    ) -> None:
+        listed = operand if operand.shape is Shape.LIST else None
+        operands = operand.items if listed is not None else [operand]
+        if listed is not None and compare is Compare.EQUAL:
+            compare = Compare.AMONG
+        if compare is Compare.EQUAL and operand.is_null:
+            compare = Compare.EMPTY
+        texts = [one for one in operands if one.shape in (Shape.TEXT, Shape.NUMBER)]
+        if known.aggregate or (compare is not Compare.EMPTY and len(texts) != len(operands)):
+            compare = Compare.RANGE
+        # What stands where no text belongs is no operand, but goes to the CRM all the same.
+        for one in operands:
+            if compare is Compare.EMPTY or one not in texts:
+                self._free(path, one)
+        asked = () if compare is Compare.EMPTY else texts
+        self.part.tests.append(Test(column, known.spec, compare, asked, path, holder, listed))
+
+    def _lost(self, where: Unknown, path: Path, value: Value) -> None:
+        self.part.unknown.append((where, path[-1]))
+        if where is Unknown.INPUT:
+            self._given(path, value)
+        else:
+            self._free(path, value)
+
+    def _by(self, value: Value, kind: TypeMap | None, by: By) -> None:
+        if value.is_null:
+            return
+        if value.shape is Shape.LIST:
+            for one in value.items:
+                self._by(one, kind, by)
+        elif value.shape is Shape.OBJECT:
+            for key, one in value.members.items():
+                known = kind.fields.get(key) if kind is not None else None
+                if known is not None and known.type:
+                    self._by(one, self.map.types.get(known.type), by)
+                else:
+                    self._used(key, kind, by)
+                    self._free((key,), one)
+        else:
+            self._used(value.text, kind, by)
+            self._free((by,), value)
+
+    def _used(self, name: str, kind: TypeMap | None, by: By) -> None:
+        """A field that is named, with its direction perhaps: `email`, `EMAIL_ASC`, `email__asc`."""
+        bare = [name.lstrip("+-")]
+        for sign in filter(None, (self.map.joined, "_")):
+            stem, _, direction = bare[0].rpartition(sign)
+            if stem and direction.lower() in ("asc", "desc"):
+                bare.append(stem)
+        for one in bare if kind is not None else ():
+            assert kind is not None
+            spelled = {_folded(field): field for field in kind.fields}
+            field_name = one if one in kind.fields else spelled.get(_folded(one))
+            if field_name is not None:
+                self.part.used.append(Used(by, field_name, kind.fields[field_name].spec))
+                return
+            if kind.is_plain(one) or any(_folded(one) == _folded(plain) for plain in (kind.id, *kind.plain)):
+                return
+        self.part.unknown.append((Unknown.ORDER, by))
+
+    def _input(self, path: Path, value: Value, kind: TypeMap | None, *, alone: bool) -> None:
+        if value.is_null:
+            return
+        if value.shape is Shape.LIST:
+            for number, one in enumerate(value.items):
+                self._input((*path, str(number)), one, kind, alone=False)
+            return
+        if value.shape is not Shape.OBJECT:
+            self._lost(Unknown.INPUT, path, value)
+            return
+        row = {key: one.text for key, one in value.members.items() if one.shape is Shape.TEXT}
+        if len(path) == 1:
+            self.part.named |= {**row, **_numbers(value)}
+        for key, one in value.members.items():
+            self._member((*path, key), key, one, kind, row, alone=alone)
+
+    def _member(
+        self, path: Path, key: str, value: Value, kind: TypeMap | None, row: Mapping[str, str], *, alone: bool
+    ) -> None:
+        known = kind.fields.get(key) if kind is not None else None
+        if known is not None and known.type:
+            self._input(path, value, self.map.types.get(known.type), alone=alone)
+        elif known is not None:
+            whole = alone and value.shape in (Shape.TEXT, Shape.NUMBER, Shape.OTHER)
+            found = [value] if value.is_null else list(value.leaves())
+            for one in found:
+                self.part.stored.append(Stored(one, path, row, known.spec, known.text, whole))
+        elif key in self.map.nested and value.shape in (Shape.OBJECT, Shape.LIST):
+            self._input(path, value, kind, alone=False)
+        else:
+            plain = kind is not None and kind.is_plain(key)
+            if not plain and any(one.shape is Shape.OBJECT for one in (value, *value.items)):
+                self.part.unknown.append((Unknown.INPUT, key))
+            texts = [one for one in value.leaves() if one.shape is Shape.TEXT]
+            self.part.stored += [Stored(one, path, row) for one in texts]
+
+
+def _keys(shown: Shown, names: Sequence[str]) -> tuple[str, ...]:
+    """The response keys that lead along these fields; empty where the request did not ask for one of them."""
+    keys: list[str] = []
+    place: Shown | None = shown
+    for name in names:
+        key = place.key_of(name) if place is not None else None
+        if key is None or place is None:
+            return ()
+        keys.append(key)
+        place = place.members.get(key)
+    return tuple(keys)
+
+
+def _numbers(value: Value) -> dict[str, str]:
+    return {key: one.text for key, one in value.members.items() if one.shape is Shape.NUMBER}
+
+
+def _folded(name: str) -> str:
+    return name.replace("_", "").casefold()
