@@ -137,8 +137,8 @@ class Evidence:
             here.operators.update(call.operators)
         self.copies.update(other.copies)
         self.owners.update(other.owners)
-        for place, text in other.constant.items():
-            self.constant[place] = text if self.constant.get(place, text) == text else ""
+        for prefix, text in other.constant.items():
+            self.constant[prefix] = text if self.constant.get(prefix, text) == text else ""
 
     def plain(self) -> dict[str, Any]:
         """As JSON."""
