@@ -28,6 +28,7 @@ from gateway.files import Files
 from gateway.parts import Question
 from gateway.refusal import BODY_UNREADABLE, VALUE_INVALID, Refusal
 from gateway.search import Operand, Search
+from gateway.table_rows import row_of
 from gateway.tokenise import Tokeniser
 from gateway.treatment import UNDECLARED, Target, Treatment
 from gateway.unchanged import in_doubt
@@ -432,7 +433,8 @@ class _Sorting:
         if spec is None:
             return Target(found.leaf, Treatment.WHOLE, None, ())
         free = spec.kind is None and spec.form is StorageForm.SURROGATE
-        return Target(found.leaf, Treatment.TEXT if free else Treatment.VALUE, spec, ())
+        row = row_of(found.leaf) if found.leaf.siblings else ""
+        return Target(found.leaf, Treatment.TEXT if free else Treatment.VALUE, spec, (), row=row)
 
     def _require_labels(self, found: Sequence[Found]) -> None:
         """A table without a header row would keep its first person in clear, as labels."""
