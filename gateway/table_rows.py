@@ -49,7 +49,7 @@ class Held:
         if self.form is Form.HIDDEN:
             return {PLACEHOLDER}
         spelled = (self.entry.clear, *self.entry.spellings.values())
-        return {PLACEHOLDER, *(mask.mask(self.entry.kind, one, char=char) for one in spelled)}
+        return {*(mask.mask(self.entry.kind, one, char=char) for one in spelled)}
 
 
 @dataclass(frozen=True, slots=True)
