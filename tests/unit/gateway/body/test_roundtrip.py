@@ -16,7 +16,22 @@ from tests.unit.gateway.body.conftest import EMAIL, NAME, PHONE
 from tests.unit.gateway.body.test_xlsx import workbook
 
 Render = Callable[..., bytes]
-HOSTILE = ('"', "''", ",;\t|", "\r\n", "\r", "=1+1", "'+86", "-", "@x", "+8613800138000", "0012", "\u202e\u200f", "👩‍👩‍👧", "张伟")
+HOSTILE = (
+    '"',
+    "''",
+    ",;\t|",
+    "\r\n",
+    "\r",
+    "=1+1",
+    "'+86",
+    "-",
+    "@x",
+    "+8613800138000",
+    "0012",
+    "\u202e\u200f",
+    "👩‍👩‍👧",
+    "张伟",
+)
 TEXTS = st.one_of(
     st.sampled_from(HOSTILE),
     st.lists(st.sampled_from(HOSTILE), min_size=1, max_size=4).map("".join),
