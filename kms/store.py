@@ -129,17 +129,23 @@ class Store(KeyRows):
             return [(entity, record, name, one, sure) for entity, record, name, one, sure in await cursor.fetchall()]
 
     async def met_again(self, tenant: str, beginning: str, within_s: float, most: int) -> list[tuple[str, str, str]]:
-        """(cell, entity, record): in these records stands what waits in a young cell beginning so, too; youngest first.
+        """(cell, entity, record) of young cells beginning so in which something waits for its record.
 
-        within_s: seconds; most: rows.
+        In these records stands what waits there, or what waited there before. The youngest first; within_s: seconds;
+        most: rows.
         """
         async with self.connection() as connection:
             cursor = await connection.execute(
-                "SELECT w.cell, b.entity, b.record FROM vault_origin w JOIN vault_origin b USING (tenant, surrogate)"
-                " WHERE w.tenant = %s AND w.record = '' AND w.retired_at IS NULL AND starts_with(w.cell, %s)"
-                " AND w.created_at > now() - make_interval(secs => %s) AND b.record <> '' AND b.retired_at IS NULL"
-                " GROUP BY w.cell, b.entity, b.record ORDER BY max(w.created_at) DESC, b.entity, b.record LIMIT %s",
-                (tenant, beginning, within_s, most),
+                "WITH w AS (SELECT cell, surrogate, created_at FROM vault_origin WHERE tenant = %s AND record = ''"
+                " AND retired_at IS NULL AND starts_with(cell, %s) AND created_at > now() - make_interval(secs => %s)),"
+                " met AS (SELECT w.cell, w.created_at, b.entity, b.record FROM w JOIN vault_origin b"
+                " ON b.tenant = %s AND b.surrogate = w.surrogate AND b.record <> '' AND b.retired_at IS NULL"
+                " UNION ALL SELECT c.cell, c.created_at, b.entity, b.record"
+                " FROM (SELECT cell, max(created_at) AS created_at FROM w GROUP BY cell) c JOIN vault_origin b"
+                " ON b.tenant = %s AND b.cell = c.cell AND b.cell <> '' AND b.record <> '' AND b.retired_at IS NULL)"
+                " SELECT cell, entity, record FROM met GROUP BY cell, entity, record"
+                " ORDER BY max(created_at) DESC, entity, record LIMIT %s",
+                (tenant, beginning, within_s, tenant, tenant, most),
             )
             return [(cell, entity, record) for cell, entity, record in await cursor.fetchall()]
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 from gateway.standing import IMPORTED
 from kms.tokens import SurrogateVault
 
-FIRST_S, LAST_S = 2.0, 3600.0  # between two looks for one import, twice as long each time
+FIRST_S = 2.0  # between the first two looks for one import, twice as long each time
 WITHIN_S = 86_400.0  # after a day nobody waits any more
 AT_ONCE = 200  # records of one look
 _MOST = 20_000  # records of all imports
@@ -70,7 +70,7 @@ class Again:
         for cell, records in met.items():
             if cell in self._left or (not every and self._pauses.get(cell, (now, 0.0))[0] > now):
                 continue
-            pause = min(2 * self._pauses[cell][1] if cell in self._pauses else FIRST_S, LAST_S)
+            pause = 2 * self._pauses[cell][1] if cell in self._pauses else FIRST_S
             self._pauses[cell] = now + pause, pause
             self._left[cell] = dict(records)
         chosen: dict[RecordKey, None] = {}

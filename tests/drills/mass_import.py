@@ -54,6 +54,9 @@ def upload(browser: Browser, table: Upload) -> Answer:
 def uploaded(browser: Browser, table: Upload) -> str:
     """The number of the document that a table became; raises BrowserFault when it was not taken."""
     stored = upload(browser, table)
+    if stored.status != 200:
+        told = stored.json() if "json" in stored.header("content-type") else {}
+        raise BrowserFault(f"the upload answered {stored.status} {told.get('reason', '')} {told.get('fields', '')}")
     found = re.search(r'"value":\s*"?(\d+)', stored.text) or re.search(r"(\d+)", stored.text)
     if found is None:
         raise BrowserFault(f"the upload answered {stored.status}")

@@ -19,6 +19,7 @@ from rich.table import Table
 
 from gateway.demo.driver import BottleDriver, CremeDriver, TrytonDriver
 from gateway.demo.people import Person, make_people
+from gateway.demo.tryton import DATABASE
 from policies.enforcer import DEFAULT_POLICY
 from tests.drills import roundtrip_bottle, roundtrip_creme, roundtrip_tryton
 from tests.drills.fidelity_creme import job_manager
@@ -47,7 +48,8 @@ def house(name: str) -> Iterator[Stack]:
         if name in ("creme", "tryton"):
             login, password = server.crm.admin_login, folder / "password"
             password.write_text(server.passwords[login], encoding="utf-8")
-            Commands(settings=made.settings).protect("credential", "--login", login, "--password-file", str(password))
+            words = ["credential", "--login", login, "--password-file", str(password)]
+            Commands(settings=made.settings).protect(*words, *(["--db", DATABASE] if name == "tryton" else []))
         stack.callback(close_all)
         yield made
 

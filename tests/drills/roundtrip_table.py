@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 import openpyxl
 
+from gateway.demo.browser import BrowserFault
+from gateway.demo.driver import DriverFault
+
 Rows = list[list[str]]
 
 
@@ -75,6 +78,15 @@ def read_table(kind: str, body: bytes) -> Table:
     separator = ";" if kind == "scsv" else ","
     text = io.StringIO(body.decode("utf-8-sig"), newline="")
     return Table(kind, [list(row) for row in csv.reader(text, delimiter=separator) if row])
+
+
+def tried(what: str, check: Callable[[], Line | list[Line]]) -> list[Line]:
+    """The lines of a check; what the gateway or the CRM did not answer as it should is a fault of it."""
+    try:
+        found = check()
+    except (BrowserFault, DriverFault) as fault:
+        return [Line(what, 0, (str(fault),))]
+    return found if isinstance(found, list) else [found]
 
 
 def even(text: str) -> str:
