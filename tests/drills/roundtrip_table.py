@@ -9,6 +9,7 @@ import openpyxl
 
 from gateway.demo.browser import BrowserFault
 from gateway.demo.driver import DriverFault
+from privacy.render import unguarded
 
 Rows = list[list[str]]
 
@@ -92,6 +93,11 @@ def tried(what: str, check: Callable[[], Line | list[Line]]) -> list[Line]:
 def even(text: str) -> str:
     """A text without what forms and tables change by themselves: kinds of line breaks, blanks around it."""
     return text.replace("\r\n", "\n").replace("_x000D_", "").strip()
+
+
+def cell(text: str) -> str:
+    """The same of a cell, which may have a guard in front."""
+    return even(unguarded(text))
 
 
 def differing(what: str, before: dict[str, dict[str, str]], after: dict[str, dict[str, str]]) -> Line:

@@ -260,6 +260,7 @@ def asked(stack: Stack, query: LiteralString, *values: str) -> list[tuple[str]]:
         database.close()
 
 
+@pytest.mark.timeout(600)
 def test_exports_come_back_and_nothing_changes_but_what_somebody_changed(office: Office) -> None:
     """The long form is `make roundtrip`."""
     importer = creme_driver(at_work(office.stack, "importer", "lin.sales"))
