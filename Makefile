@@ -17,7 +17,7 @@ export PIP_CACHE_DIR := $(CACHE)/pip
 # Else each of the processes that tests and benchmarks start would compile every module of ours again: a second each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help venv web demo test lock lint types unit system check leak leak-generic hostile fidelity oracle transfer outage bench bench-kms twin rotation-drill shred-drill edits edits-real evidence-real egress protect-drill unprotected onboarding clean
+.PHONY: help venv web demo test lock lint types unit system check leak leak-generic hostile fidelity oracle roundtrip transfer outage bench bench-kms twin rotation-drill shred-drill edits edits-real evidence-real egress protect-drill unprotected onboarding clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -90,6 +90,9 @@ twin: system .venv/.dev $(VENDOR)/.fetched ## searches beside a plain-text twin 
 
 oracle: system .venv/.dev $(VENDOR)/.fetched ## two copies that differ in hidden values: a restricted role cannot tell them apart
 	@$(BIN)/python -m tests.drills.oracle
+
+roundtrip: system .venv/.dev $(VENDOR)/.fetched ## exports imported again per role, CSV and XLSX: every value as it was, masks change nothing
+	@$(BIN)/python -m tests.drills.roundtrip
 
 egress: system .venv/.dev $(VENDOR)/.fetched ## mail of a real Creme through the relay: the right person gets it, nothing clear is left behind
 	@$(BIN)/python -m tests.drills.egress

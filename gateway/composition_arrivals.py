@@ -16,6 +16,7 @@ from gateway.accounts import utc_now
 from gateway.database import Pool as Database
 from gateway.installation import Installation
 from gateway.opening import sealing_of
+from gateway.protect.again import Again
 from gateway.protect.arrivals import RUN, Arrivals, NewestFirst
 from gateway.protect.change import Changer
 from gateway.protect.client import CrmClient
@@ -81,6 +82,7 @@ class Lookout:
         self._store = ProtectStore(needs.database)
         self._driver: NewestFirst | None = None
         self._pauses: Pauses = {}
+        self._again = Again(needs.vault, tenant)
 
     async def run(self) -> None:
         """Look every `arrivals_s` seconds until cancelled; what fails is tried again."""
@@ -134,6 +136,8 @@ class Lookout:
             utc_now,
             single=profile.global_record_ids,
             made=profile.owner_source == "actor",
+            again=self._again,
+            whole=profile.protocol != "json-rpc",
             doubts=Doubts(work, self._driver, self._needs.vault, self._needs.beside, self._pauses),
         )
         new = await arrivals.turn()

@@ -8,7 +8,7 @@ nothing in it can be looked at (pictures, archives of the user's own).
 import json as lax_json
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 from urllib.parse import unquote
 
@@ -29,11 +29,12 @@ from gateway.merged import combinations, require_one
 from gateway.parts import Question
 from gateway.refusal import BODY_UNREADABLE, VALUE_INVALID, Refusal
 from gateway.search import Operand, Search
+from gateway.table_rows import row_of
 from gateway.tokenise import Tokeniser
 from gateway.treatment import UNDECLARED, Target, Treatment
 from gateway.unchanged import in_doubt
 from kms.scanner import Scanner
-from policies import comparison, form_row, selector
+from policies import comparison, form_row, import_row, selector
 from policies.comparison import Compared
 from policies.operation import UNMATCHED_READ, WRITES, StorageForm, with_record
 from policies.owner import POSTED, posted_owner
@@ -326,6 +327,9 @@ class _Sorting:
         }
         by_path = {one.path: one.leaf for one in found} if searching else {}
         by_row = form_row.has_rows(self.operation)
+        rows_brought = (
+            import_row.rows_of(self.operation, leaves, self.profile.record_ids) if part.where is Where.JSON else {}
+        )
         for one in found:
             if one.path in searching:
                 spec, rule = searching[one.path][1:]
@@ -362,7 +366,13 @@ class _Sorting:
             records = form_row.row_records(self.operation, one.path, leaves, ids) if by_row else None
             if records == () and not one.leaf.text.strip():
                 treatment = selector.Treatment.LEAVE  # nothing in a new row, or in the row that scripts copy
-            self.targets.append(self._target(one, treatment, spec, records))
+            target = self._target(one, treatment, spec, records)
+            brought = rows_brought.get(one.path[:-1]) if rows_brought else None
+            if brought is not None:
+                target = replace(target, row=brought.key)
+                if brought.record is not None and spec is not None and spec.entity == self.operation.entity:
+                    target = replace(target, records=(brought.record,))
+            self.targets.append(target)
         if isinstance(part.container, json.JsonDocument):
             self.targets += self._emptied(part.container)
 
@@ -472,7 +482,8 @@ class _Sorting:
         if spec is None:
             return Target(found.leaf, Treatment.WHOLE, None, ())
         free = spec.kind is None and spec.form is StorageForm.SURROGATE
-        return Target(found.leaf, Treatment.TEXT if free else Treatment.VALUE, spec, ())
+        row = row_of(found.leaf) if found.leaf.siblings else ""
+        return Target(found.leaf, Treatment.TEXT if free else Treatment.VALUE, spec, (), row=row)
 
     def _require_labels(self, found: Sequence[Found]) -> None:
         """A table without a header row would keep its first person in clear, as labels."""

@@ -84,6 +84,10 @@ class ProseTokeniser:
                 at = match.end()
         if out:
             text = "".join(out) + text[at:]
+        row = work.row(target)
+        if row is not None and target.spec is not None and target.treatment is Treatment.TEXT:
+            text = row.unmasked(target.spec, text, work.mask_char)
+        if text != target.leaf.text:
             work.returned.hits[text] = scanner.find(text.encode("utf-8", "surrogatepass"))
         if holds_wire_mask(text) or self._left_over(work, scanner, target, text):
             raise refused(target.spec)
@@ -142,6 +146,12 @@ class ProseTokeniser:
             for start, end, part, kind in known_parts
             if _apart(start, end, taken)
         ]
+        if (row := work.row(prose.target)) is not None and spec is not None:
+            for piece in pieces:  # a name that the note of that record holds already keeps its surrogate
+                again = row.same(spec, piece.value.kind, piece.value.clear)
+                if again is not None:
+                    piece.surrogate = again.surrogate
+                    work.met.append((again.surrogate, origin))
         return sorted(pieces, key=lambda piece: piece.start)
 
     async def _write_pieces(self, work: Work, prose: Sequence[Prose]) -> None:

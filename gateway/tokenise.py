@@ -16,6 +16,7 @@ from gateway.records import Records
 from gateway.refusal import FIELD_NOT_WRITABLE, VALUE_INVALID, VALUE_TOO_LONG, Refusal
 from gateway.settle import records_of
 from gateway.standing import PASTED, cell_of, holds, is_filled, note_held, standing
+from gateway.table_rows import TableRows
 from gateway.treatment import Prose, Target, Treatment, Work, by_line, in_other_form, is_lines
 from gateway.typed import only_asks, writes_to_records
 from gateway.unchanged import shown_text
@@ -55,6 +56,7 @@ class Tokeniser:
         self._records = records
         self._writer = Writer(vault, records)
         self._prose = ProseTokeniser(vault, self._writer)
+        self._rows = TableRows(vault, records, self._writer)
         self._scanner = scanner
         self._kept = kept
         self._covered = covered
@@ -85,6 +87,8 @@ class Tokeniser:
         active = [one for number, target in enumerate(given) for one in lines.get(number, [target])]
         work.returned = await look_up(self._vault, scanner, exchange.tenant, {t.leaf.text for t in active})
         await self._records.load(exchange.tenant, records_of(work.returned.entries.values()), exchange.received_at)
+        if any(target.row for target in active):
+            await self._rows.learn(work, active)
         for number, target in enumerate(given):
             if target.treatment is not Treatment.VALUE or target.spec is None:
                 continue
@@ -102,6 +106,7 @@ class Tokeniser:
             given[number].leaf.new = joined if joined != given[number].leaf.text else None
         for surrogate, origin in dict.fromkeys(work.shared):
             await self._vault.add_origin(exchange.tenant, surrogate, origin, cell_of(exchange))
+        await self._vault.add_origins(exchange.tenant, work.met, cell_of(exchange, table=True))
         for surrogate, origin in work.pasted.items():
             await self._vault.add_origin(exchange.tenant, surrogate, origin, PASTED)
 
@@ -179,6 +184,10 @@ class Tokeniser:
             await self._keep(work, target, spec, there)
             return
         kind = str(spec.kind)
+        row = work.row(target)
+        if row is not None and (again := row.same(spec, kind, text)) is not None:
+            await self._keep(work, target, spec, again)
+            return
         try:
             validate.check(kind, text, spec.max_chars)
         except validate.ValueRefused as fault:

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from gateway.body.leaf import Leaf
 from gateway.exchange import Exchange
@@ -13,6 +14,9 @@ from kms.tokens import NewValue, Origin
 from policies.operation import StorageForm
 from policies.profile import FieldSpec
 from policies.taxonomy import Kind
+
+if TYPE_CHECKING:
+    from gateway.table_rows import RowRecord
 
 UNDECLARED = "undeclared"  # field name of origins that no profile declares
 LINE_ROOM = 16  # characters of the surrogate of an address
@@ -35,7 +39,8 @@ class Target:
 
     records: the records this very leaf is written to, where they are not those of the whole operation. alone: whether
     the leaf is all that its field holds, by a rule of the profile that names one place. path: where the leaf stands in
-    the body itself; None inside something else (a file, a string that holds JSON).
+    the body itself; None inside something else (a file, a string that holds JSON). row: of a table, which row it
+    stands in; "" elsewhere.
     """
 
     leaf: Leaf
@@ -44,6 +49,7 @@ class Target:
     records: tuple[str, ...] | None = None
     alone: bool = False
     path: tuple[str, ...] | None = None
+    row: str = ""
 
 
 @dataclass(slots=True)
@@ -60,6 +66,7 @@ class Work:
     """What one body needs from the vault: filled by reading, emptied by writing.
 
     names: (row, field) → clear text and surrogate of the names of one person, new ones and those that came back.
+    rows: the records that rows of a table tell of; met: surrogates of theirs that go out again, with where they stand.
     """
 
     exchange: Exchange
@@ -70,6 +77,12 @@ class Work:
     shared: list[tuple[str, Origin]] = field(default_factory=list)
     pasted: dict[str, Origin] = field(default_factory=dict)
     names: dict[int, dict[str, tuple[str, str]]] = field(default_factory=dict)
+    rows: dict[str, "RowRecord"] = field(default_factory=dict)
+    met: list[tuple[str, Origin]] = field(default_factory=list)
+
+    def row(self, target: Target) -> "RowRecord | None":
+        """The record that the row of a cell tells of."""
+        return self.rows.get(target.row) if target.row else None
 
     @property
     def entity(self) -> str:

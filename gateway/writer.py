@@ -55,6 +55,9 @@ class Writer:
 
         Raises Refusal(MASK_RETURNED), KeysUnavailable, StoreUnavailable.
         """
+        row = work.row(target)
+        if row is not None and spec is not None and (under := row.under(spec, text, work.mask_char)) is not None:
+            return under
         exchange, places = work.exchange, work.places(target)
         form = partial(self.loaded_form, work)
         record = places[0] if len(places) == 1 else None
@@ -90,7 +93,7 @@ class Writer:
         for record in work.places(target) or (None,):
             origin = Origin(spec.entity, spec.name, record)
             if origin not in entry.origins:
-                work.shared.append((entry.surrogate, origin))
+                (work.met if target.row else work.shared).append((entry.surrogate, origin))
 
     async def placed(self, work: Work, given: Sequence[tuple[Target, NewValue]]) -> list[str]:
         """Surrogates of new values; what may be shown again as it was typed is remembered.

@@ -36,6 +36,25 @@ class Lookups(VaultKeys, ABC):
         opened = await self.resolve(tenant, held) if held else {}
         return [opened[one] for one in held if one in opened]
 
+    async def standing_in(
+        self, tenant: str, records: Sequence[tuple[str, str]], newer: str
+    ) -> dict[tuple[str, str], list[tuple[str, VaultEntry, bool]]]:
+        """What stands in these records, (entity, record): fields with their entries, and whether that is sure.
+
+        newer: beginning of cells; while one holds something younger for a field, what stands there is not sure.
+        """
+        rows = await self._store.standing_in(tenant, records, newer) if records else []
+        opened = await self.resolve(tenant, {row[3] for row in rows}) if rows else {}
+        held: dict[tuple[str, str], list[tuple[str, VaultEntry, bool]]] = {}
+        for entity, record, name, surrogate, sure in rows:
+            if surrogate in opened:
+                held.setdefault((entity, record), []).append((name, opened[surrogate], sure))
+        return held
+
+    async def met_again(self, tenant: str, beginning: str, within_s: float, most: int) -> list[tuple[str, str, str]]:
+        """(cell, entity, record) where something stands that waits in a young cell, too; see `Store.met_again`."""
+        return await self._store.met_again(tenant, beginning, within_s, most)
+
     async def waiting(
         self, tenant: str, surrogates: Sequence[str], beginning: str, unless: str
     ) -> list[tuple[str, str, str, str]]:

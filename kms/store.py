@@ -108,6 +108,47 @@ class Store(KeyRows):
             )
             return [one for (one,) in await cursor.fetchall()]
 
+    async def standing_in(
+        self, tenant: str, records: Sequence[tuple[str, str]], newer: str
+    ) -> list[tuple[str, str, str, str, bool]]:
+        """(entity, record, field, surrogate, sure) of all that stands in these records, (entity, record).
+
+        sure: no younger origin of that field waits in a cell beginning with `newer`.
+        """
+        async with self.connection() as connection:
+            cursor = await connection.execute(
+                "SELECT o.entity, o.record, o.field, o.surrogate, NOT EXISTS (SELECT 1 FROM vault_origin i"
+                " WHERE i.tenant = o.tenant AND i.entity = o.entity AND i.field = o.field AND i.record = ''"
+                " AND i.retired_at IS NULL AND starts_with(i.cell, %s) AND i.created_at > o.created_at)"
+                " FROM unnest(%s::text[], %s::text[]) AS w (entity, record)"
+                " JOIN vault_origin o USING (entity, record)"
+                " WHERE o.tenant = %s AND o.record <> '' AND o.retired_at IS NULL"
+                " ORDER BY o.entity, o.record, o.field, o.created_at DESC, o.surrogate",
+                (newer, [one[0] for one in records], [one[1] for one in records], tenant),
+            )
+            return [(entity, record, name, one, sure) for entity, record, name, one, sure in await cursor.fetchall()]
+
+    async def met_again(self, tenant: str, beginning: str, within_s: float, most: int) -> list[tuple[str, str, str]]:
+        """(cell, entity, record) of young cells beginning so in which something waits for its record.
+
+        In these records stands what waits there, or what waited there before. The youngest first; within_s: seconds;
+        most: rows.
+        """
+        async with self.connection() as connection:
+            cursor = await connection.execute(
+                "WITH w AS (SELECT cell, surrogate, created_at FROM vault_origin WHERE tenant = %s AND record = ''"
+                " AND retired_at IS NULL AND starts_with(cell, %s) AND created_at > now() - make_interval(secs => %s)),"
+                " met AS (SELECT w.cell, w.created_at, b.entity, b.record FROM w JOIN vault_origin b"
+                " ON b.tenant = %s AND b.surrogate = w.surrogate AND b.record <> '' AND b.retired_at IS NULL"
+                " UNION ALL SELECT c.cell, c.created_at, b.entity, b.record"
+                " FROM (SELECT cell, max(created_at) AS created_at FROM w GROUP BY cell) c JOIN vault_origin b"
+                " ON b.tenant = %s AND b.cell = c.cell AND b.cell <> '' AND b.record <> '' AND b.retired_at IS NULL)"
+                " SELECT cell, entity, record FROM met GROUP BY cell, entity, record"
+                " ORDER BY max(created_at) DESC, entity, record LIMIT %s",
+                (tenant, beginning, within_s, tenant, tenant, most),
+            )
+            return [(cell, entity, record) for cell, entity, record in await cursor.fetchall()]
+
     async def waiting(
         self, tenant: str, surrogates: Sequence[str], beginning: str, unless: str
     ) -> list[tuple[str, str, str, str]]:

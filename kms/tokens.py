@@ -16,7 +16,7 @@ from kms import nominate
 from kms.drafts import Draft, draft, place_of
 from kms.entry import NewValue, Origin, VaultEntry
 from kms.envelope import DEFAULT, EnvelopeInvalid, Sealing
-from kms.holder_store import Place
+from kms.holder_store import APART, Place
 from kms.keyring import Keyring
 from kms.kind_keys import TOKEN_SCOPE
 from kms.lookups import Lookups
@@ -205,16 +205,39 @@ class SurrogateVault(Lookups):
         self._opened.drop(tenant, [surrogate])
 
     async def _add_origin(self, tenant: str, surrogate: str, origin: Origin, cell: str) -> None:
-        row = OriginRow(surrogate, origin.entity, origin.field, origin.record or "", "" if origin.record else cell)
-        place = place_of(origin, cell)
+        await self._add_places(tenant, [(surrogate, origin, place_of(origin, cell))], cell)
+
+    async def add_origins(self, tenant: str, written: Sequence[tuple[str, Origin]], cell: str) -> None:
+        """The same for many (surrogate, origin) of one cell that covers many records; each waits with its own holder.
+
+        Raises KeysUnavailable, StoreUnavailable.
+        """
+        if not written:
+            return
+        places = [
+            (one, origin, place_of(origin, f"{cell}{APART}{self._entropy(_NAME_BYTES).hex()}"))
+            for one, origin in dict.fromkeys(written)
+        ]
+        await self._with_current_keys(tenant, lambda: self._add_places(tenant, places, cell))
+        self._opened.drop(tenant, [one for one, _ in written])
+
+    async def _add_places(self, tenant: str, written: Sequence[tuple[str, Origin, Place]], cell: str) -> None:
+        rows = [
+            OriginRow(one, origin.entity, origin.field, origin.record or "", "" if origin.record else cell)
+            for one, origin, _ in written
+        ]
         async with self._store.work(tenant) as work:
-            asked = await self._holding.ask(work, [place]) if self._holding is not None else None
-            values = await self._value_keys(tenant, work, [surrogate])
-            if surrogate in values and self._holding is not None and asked is not None:
+            asked = None
+            if self._holding is not None:
+                asked = await self._holding.ask(work, {place for _, _, place in written})
+            values = await self._value_keys(tenant, work, {one for one, _, _ in written})
+            if values and self._holding is not None and asked is not None:
                 held = await self._holding.opened(tenant, asked)
-                await work.add_wraps(self._holding.wraps(tenant, held, surrogate, values[surrogate], [place]))
-            await work.add_origins([row])
-            await work.announce(self._sender, [surrogate])
+                for one, _, place in written:
+                    if one in values:
+                        await work.add_wraps(self._holding.wraps(tenant, held, one, values[one], [place]))
+            await work.add_origins(rows)
+            await work.announce(self._sender, sorted({one for one, _, _ in written}))
 
     async def retire_origins(self, tenant: str, ended: Sequence[tuple[str, Origin]]) -> None:
         """End these origins, each of one (surrogate, origin) pair; origins without a record stay. Entries stay, too."""

@@ -87,7 +87,9 @@ _BIDI = re.compile("[\u202a-\u202e\u2066-\u2069\u200e\u200f\u061c]")
 _NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
 _LONE = re.compile("[\ud800-\udfff]")
 _NUMBER_LIKE = re.compile(r"[+-]?[0-9][0-9 ().,/-]*|[+-]?\([0-9][0-9 ().,/-]*")
+_BLANKS = " \u00a0\u3000"
 _FORMULA_START = "=+-@|%\t\r\n＝＋－＠"
+_SIGNS = frozenset(_FORMULA_START)
 
 
 def _unit(match: re.Match[str]) -> str:
@@ -109,15 +111,26 @@ def _csv(text: str) -> str:
 
     A cell that looks guarded already gets another guard, so that `unguarded` gives back every text as it was.
     """
-    start = text.lstrip("'").lstrip(" \u00a0\u3000")
-    if start and start[0] in _FORMULA_START and _NUMBER_LIKE.fullmatch(start) is None:
+    start = text.lstrip("'").lstrip(_BLANKS)
+    if start and start[0] in _FORMULA_START and (text[0] == "'" or _NUMBER_LIKE.fullmatch(start) is None):
         return "'" + text
     return text
 
 
+def guarded(text: str) -> str:
+    """A cell as a program that guards numbers with a sign, too, writes it: with one apostrophe in front."""
+    written = encode(text, Context.CSV_CELL)
+    return written if written.startswith("'") else "'" + written
+
+
+def needs_guard(text: str) -> bool:
+    """Whether a cell begins like a formula, or a number with a sign."""
+    return text.lstrip("'").lstrip(_BLANKS)[:1] in _SIGNS
+
+
 def unguarded(text: str) -> str:
-    """The text of a table's cell without the guard that `encode` put before it."""
-    return text[1:] if text.startswith("'") and _csv(text[1:]) == text else text
+    """The text of a table's cell without the guard that `encode`, or the CRM, put before it."""
+    return text[1:] if text.startswith("'") and needs_guard(text) else text
 
 
 def _vcard(text: str) -> str:

@@ -12,14 +12,14 @@ from gateway.body.fault import BodyMalformed, BodyTooLarge, BodyUnreadable
 from gateway.body.layer import Edit, Hit, Layer, Walk, splice, unescaped
 from gateway.body.leaf import Leaf, changed
 from gateway.body.limits import Limits
-from privacy.render import Context, encode, unguarded
+from privacy.render import Context, encode, guarded, needs_guard, unguarded
 
 Cell = tuple[int, int, bool]  # start and end of the inside in bytes, and whether it is quoted
 BOM = b"\xef\xbb\xbf"
 _SEPARATORS = (b",", b";", b"\t", b"|")
 _SAMPLE_BYTES = 64 * 1024
 _DOUBLED = re.compile(rb'""')
-_GUARDED, _NATIONAL = re.compile(rb"'\+"), re.compile(r"[0-9(]")
+_GUARDED = re.compile(rb"'\+")
 _NEEDS_QUOTES = re.compile(r'["\r\n]')
 _SEP_LINE = re.compile(rb"sep=(.)\r?\n", re.IGNORECASE)  # Excel's own hint
 
@@ -91,17 +91,18 @@ def _cell(layer: Layer, cell: Cell, separator: str, hits: Sequence[Hit], walk: W
     inside = unescaped(layer, first, last, _DOUBLED, lambda _: b'"', Context.PLAIN)
     data = inside.data
     parts: list[str] = []
-    at = 0
+    at, kept = 0, False
     for start, end, found in inside.down(hits):
         text = walk.text(found, wire=False)
         if text is None:
             continue
-        # The guard that the CRM put before the surrogate may be part of the hit. A number without a plus sign needs
-        # none: only the surrogate did.
-        needless = at == 0 and start <= 1 and _GUARDED.match(data, 0, end) and _NATIONAL.match(text)
+        # The guard that the CRM put before the surrogate may be part of the hit. A number without a plus sign, or its
+        # mask, needs none: only the surrogate did.
+        needless = at == 0 and start <= 1 and _GUARDED.match(data, 0, end) and not needs_guard(text)
         parts.append("" if needless else data[at:start].decode("utf-8", "surrogateescape"))
-        guarded = not needless and data[start : start + 1] == b"'" and not text.startswith("'")
-        parts.append("'" + text if guarded else text)
+        inner = not needless and data[start : start + 1] == b"'" and not text.startswith("'")
+        kept = kept or (not needless and start <= 1 and data[:1] == b"'")
+        parts.append("'" + text if inner else text)
         at = end
     if not parts:
         if walk.net is not None:
@@ -111,7 +112,9 @@ def _cell(layer: Layer, cell: Cell, separator: str, hits: Sequence[Hit], walk: W
     text = "".join(parts)
     if walk.net is not None:
         text = _netted(text, parts, walk)
-    walk.edits.append(_written(cell, encode(text, Context.CSV_CELL), separator, walk.charset))
+    # The CRM's guard stays, whatever stands behind it now.
+    written = guarded(text[1:]) if kept else encode(text, Context.CSV_CELL)
+    walk.edits.append(_written(cell, written, separator, walk.charset))
 
 
 def _netted(text: str, parts: list[str], walk: Walk) -> str:

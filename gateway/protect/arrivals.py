@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Protocol
 
+from gateway.protect.again import Again, Place, RecordKey, Seen
 from gateway.protect.doubts import Doubts, Looks
 from gateway.protect.judge import State
 from gateway.protect.reading import CrmRefused, Listed, Reading
@@ -17,25 +18,13 @@ from gateway.protect.work import Work
 from gateway.records import ANY_ENTITY, Records
 from gateway.standing import IMPORTED, PASTED, maker_of
 from kms.tokens import Origin, OriginConflict, SurrogateVault
+from policies.operation import StorageForm
 from policies.walk import WalkEntity
 
 RUN = "arrivals"
 MOST = 500  # records of one turn
 BEHIND = 200  # ids that may still be committed by the CRM after a later one was seen
 _OPEN = ("gathering", "protecting", "undoing")
-Place = tuple[str, str, str]  # entity, field, record
-
-
-class Seen:
-    """What one look found. places: surrogate → where it stands; makers: (entity, record) → who made it, for the CRM."""
-
-    def __init__(self) -> None:
-        self.places: dict[str, set[Place]] = {}
-        self.makers: dict[tuple[str, str], str] = {}
-
-    def made_by(self, surrogate: str, maker: str) -> set[Place]:
-        """Places of a surrogate in records that one person made."""
-        return {place for place in self.places[surrogate] if self.makers.get((place[0], place[2])) == maker}
 
 
 class NewestFirst(Looks, Protocol):
@@ -50,7 +39,8 @@ class Arrivals:
     """Looks at what is new in one CRM.
 
     single: whether all kinds of records share one range of ids; made: whether the owner a reading tells is who made the
-    record, whom nothing in a request can choose; doubts: values beside the CRM of which nobody is sure, None for none.
+    record, whom nothing in a request can choose; doubts: values beside the CRM of which nobody is sure, None for none;
+    again: records that imports may have changed, None for none; whole: whether a reading tells all that a record holds.
     """
 
     def __init__(
@@ -64,6 +54,8 @@ class Arrivals:
         single: bool,
         made: bool = False,
         doubts: Doubts | None = None,
+        again: Again | None = None,
+        whole: bool = True,
     ) -> None:
         self._work = work
         self._driver = driver
@@ -73,6 +65,8 @@ class Arrivals:
         self._single = single
         self._made = made
         self._doubts = doubts
+        self._again = again
+        self._whole = whole
 
     async def turn(self) -> int:
         """Look once; how many records were new.
@@ -88,11 +82,15 @@ class Arrivals:
             if entity.newer or entity.object:
                 await self._gather(step, entity)
         rows = await work.store.todo(work.tenant, RUN, ("found", "indexed", "placed"), MOST)
-        if not rows:
+        again, seen = await self._met_again(every=bool(rows))
+        if not rows and not again:
             return 0
-        await work.trail("arrivals.read", rows[0].entity, "", {"count": len(rows)})
-        seen = Seen()
+        await work.trail(
+            "arrivals.read", (rows[0].entity if rows else again[0][0]), "", {"count": len(rows) + len(again)}
+        )
         clear = [row for row in rows if await self._look(row, seen)]
+        for kind, record in again:
+            await self._look_again(kind, record, seen)
         await self._bind(seen)
         if self._doubts is not None:
             await self._doubts.bind(seen.places)
@@ -155,12 +153,7 @@ class Arrivals:
         await self._own(reading)
         if self._doubts is not None:
             self._doubts.note(reading)
-        for name, spec in work.changer.declared(reading).items():
-            origin = work.changer.origin(reading, spec)
-            for surrogate in work.changer.canonical(reading.fields[name]):
-                seen.places.setdefault(surrogate, set()).add((origin.entity, origin.field, origin.record or ""))
-            if self._made:
-                seen.makers[(origin.entity, origin.record or "")] = reading.owner
+        self._note(reading, seen)
         (judged,) = await work.changer.judge([reading], look_up=True)
         if any(one.state is State.CLEAR for _, one in judged.values()):
             return True
@@ -168,6 +161,35 @@ class Arrivals:
         row.misfits = {name: one.why for name, (_, one) in judged.items() if one.state is State.UNFIT}
         await work.store.keep(work.tenant, RUN, [row])
         return False
+
+    def _note(self, reading: Reading, seen: Seen, *, again: bool = False) -> None:
+        """Remember which surrogates stand where; again: and that nothing else stands there."""
+        changer = self._work.changer
+        for name, spec in changer.declared(reading).items():
+            origin = changer.origin(reading, spec)
+            place = (origin.entity, origin.field, origin.record or "")
+            found = changer.canonical(reading.fields[name])
+            for surrogate in found:
+                seen.places.setdefault(surrogate, set()).add(place)
+            if again and self._whole and not reading.parent and spec.form is StorageForm.SURROGATE:
+                seen.read.setdefault(place, set()).update(found)
+            if self._made:
+                seen.makers[origin.entity, origin.record or ""] = reading.owner
+
+    async def _met_again(self, *, every: bool) -> tuple[list[RecordKey], Seen]:
+        """Records that an import may have changed, and what earlier looks at those of the same import found."""
+        if self._again is None:
+            return [], Seen()
+        walked = {one.entity for one in self._work.walk.entities}
+        return await self._again.next(walked, every=every)
+
+    async def _look_again(self, entity: str, record: str, seen: Seen) -> None:
+        try:
+            reading = await self._driver.read(self._work.walk.entity(entity), record)
+        except CrmRefused:
+            return
+        if reading is not None and not reading.skipped:
+            self._note(reading, seen, again=True)
 
     async def _own(self, reading: Reading) -> None:
         if reading.owner and not reading.parent:
@@ -182,13 +204,21 @@ class Arrivals:
         into a record of that person's own. Where the CRM tells who made a record, those count that the maker of the
         import made, and all of them do: who typed the value gains nothing by it. Else only one record may hold it.
         """
-        tenant = self._work.tenant
+        tenant, again = self._work.tenant, self._again
+        read = {(place[0], place[2]) for place in seen.read}
+        known = await again.bound(read) if again is not None and read else set()
+        pending = again.pending if again is not None else ()
         for surrogate, entity, field, cell in await self._vault.waiting(tenant, list(seen.places), IMPORTED, PASTED):
+            if cell in pending:
+                continue
             maker = maker_of(cell) if self._made else ""
             places = seen.made_by(surrogate, maker) if maker else seen.places[surrogate]
             mine = {place for place in places if place[0] == entity}
+            if self._single and not mine:
+                mine = places  # labels of a table are alike for several kinds of records
             records = sorted({record for _, _, record in mine}, key=lambda one: (len(one), one))
-            if not mine or (not maker and len({record for _, _, record in places}) > 1):
+            new = {record for _, _, record in places if (surrogate, (entity, field, record)) not in known}
+            if not mine or (not maker and new and len({record for _, _, record in places}) > 1):
                 continue
             try:
                 await self._vault.bind_surrogates(tenant, cell, entity, records[0], [surrogate])
@@ -196,6 +226,8 @@ class Arrivals:
                 continue
             for place in _others(mine, (entity, field, records[0])):
                 await self._vault.add_origin(tenant, surrogate, Origin(*place), cell)
+        if again is not None and seen.read and not pending:
+            await again.settle(seen.read)
 
 
 def _others(places: set[Place], bound: Place) -> list[Place]:

@@ -15,12 +15,15 @@ from gateway.demo.browser import Answer, Browser, Upload
 from gateway.demo.driver import BottleDriver
 from gateway.demo.people import Person, make_people
 from gateway.opening import open_database
+from policies.enforcer import DEFAULT_POLICY
+from tests.drills import roundtrip_bottle
 from tests.drills.leak import drill
 from tests.drills.stack import Stack, installed
 from tests.e2e.visitors import at_work, close_all, join, sign_in
 from tests.real.servers import bottle
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
+POLICY = "\ng, importer, sales, *\np, importer, *, op:*, import, any\n"
 FIELDS = ("first_name", "last_name", "email", "phone", "address_line", "description")
 OUT = "/.crmgate/api/sign-out"
 ENDED = "crm-token-ended"
@@ -39,8 +42,10 @@ class Office:
 
 
 @pytest.fixture(scope="module")
-def office() -> Iterator[Office]:
-    with bottle() as server, installed(server) as stack:
+def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+    policy = tmp_path_factory.mktemp("bottle") / "policy.csv"
+    policy.write_text(DEFAULT_POLICY.read_text(encoding="utf-8") + POLICY, encoding="utf-8")
+    with bottle() as server, installed(server, f'[tenant.main]\npolicy = "{policy}"\n') as stack:
         hands = [
             at_work(stack, "manager", "wang.manager"),
             at_work(stack, "sales", "lin.sales"),
@@ -328,3 +333,11 @@ def test_being_told_that_an_address_is_taken_is_budgeted_audited_and_alarmed(off
     assert sum(reason == "uniqueness-told" for _, reason in entries) == budget
     assert entries.count(("alarm", "uniqueness-budget")) == 1
     assert entries.count(("refusal", "uniqueness-budget")) == 3
+
+
+def test_exports_come_back_and_change_nothing(office: Office) -> None:
+    importer = _driver(at_work(office.stack, "importer", "lin.sales"))
+    people = [office.people.pop() for _ in range(4)]
+    lines = roundtrip_bottle.run(roundtrip_bottle.furnish(office.manager, importer, office.direct, people))
+    assert [(line.what, line.faults) for line in lines if line.faults] == []
+    assert sum(line.compared for line in lines) > 60

@@ -18,6 +18,7 @@ from gateway.demo.driver import CremeDriver, Driver
 from gateway.demo.people import Person, make_people
 from gateway.opening import open_database
 from policies.enforcer import DEFAULT_POLICY
+from tests.drills import roundtrip_creme
 from tests.drills.fidelity_creme import job_manager
 from tests.drills.mass_import import import_contacts
 from tests.drills.protect_command import Commands
@@ -33,6 +34,8 @@ p, reader, *, op:*, *, any
 p, clerk, *, kind:name, clear, any
 p, clerk, *, kind:phone, masked, any
 p, clerk, *, op:*, *, any
+g, importer, sales, *
+p, importer, *, op:*, import, any
 """
 MINUTE_S = 60.0
 PNG = b"\x89PNG\r\n\x1a\n" + secrets.token_bytes(2000)
@@ -55,7 +58,7 @@ class Office:
 def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
     policy = tmp_path_factory.mktemp("writes") / "policy.csv"
     policy.write_text(DEFAULT_POLICY.read_text(encoding="utf-8") + POLICY, encoding="utf-8")
-    extra = f'[tenant.main]\npolicy = "{policy}"\n'
+    extra = f'[tenant.main]\narrivals_s = 4.0\npolicy = "{policy}"\n'
     with creme() as server, job_manager(server), installed(server, extra) as stack:
         manager = creme_driver(at_work(stack, "manager", "wang.manager"))
         others = [creme_driver(at_work(stack, role, "lin.sales")).browser for role in ("reader", "clerk", "sales")]
@@ -255,6 +258,17 @@ def asked(stack: Stack, query: LiteralString, *values: str) -> list[tuple[str]]:
             return connection.execute(query, values).fetchall()
     finally:
         database.close()
+
+
+@pytest.mark.timeout(600)
+def test_exports_come_back_and_nothing_changes_but_what_somebody_changed(office: Office) -> None:
+    """The long form is `make roundtrip`."""
+    importer = creme_driver(at_work(office.stack, "importer", "lin.sales"))
+    people = [office.people.pop() for _ in range(4)]
+    room = roundtrip_creme.furnish(office.stack, office.manager, importer, people)
+    lines = roundtrip_creme.run(room, ("csv",))
+    assert [(line.what, line.faults) for line in lines if line.faults] == []
+    assert sum(line.compared for line in lines) > 150
 
 
 def test_a_contact_made_past_the_gateway_is_protected_within_a_minute(office: Office) -> None:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from gateway.protect.again import FIRST_S, Again
 from gateway.protect.arrivals import RUN, Arrivals, newest
 from gateway.protect.reading import CrmUnreachable, Listed, Reading
 from gateway.records import ANY_ENTITY, Records
@@ -53,7 +54,11 @@ class Looks:
         self.bench, self.crm, self.owners = bench, NewestCrm(records), Owners()
         work = bench.work(self.crm, replace(WALK, entities=(NEWER,)))
         records_: Records = self.owners  # type: ignore[assignment]
-        self.arrivals = Arrivals(work, self.crm, bench.vault, records_, lambda: NOW, single=True, made=made)
+        self.now = 0.0
+        self.again = Again(bench.vault, T, lambda: self.now)
+        self.arrivals = Arrivals(
+            work, self.crm, bench.vault, records_, lambda: NOW, single=True, made=made, again=self.again
+        )
 
     async def imported(self, clear: str, cell: str = "import.x1", name: str = "mobile") -> str:
         """The surrogate of a value as an import brings it."""
@@ -244,6 +249,52 @@ async def test_what_stands_in_a_record_without_an_import_gives_it_no_rights(benc
     looks.crm.records["1"] = with_mobile(surrogate)
     await looks.arrivals.turn()
     assert await looks.places(surrogate) == {("mobile", "900")}
+
+
+async def updated(bench: Bench) -> tuple[Looks, str, str]:
+    """A record that was there, and an import that names its address and brings a number: its surrogate, the old one."""
+    mail = NewValue("email", "wei@example.com", Origin("contact", "email", "5"))
+    phone = NewValue("phone", "13900139000", Origin("contact", "mobile", "5"))
+    address, old = await bench.vault.tokenise(T, [mail, phone], "x0")
+    looks = Looks(bench, {"5": {**with_mobile(old), "email": address}})
+    await looks.arrivals.turn()
+    again = replace(mail, origin=Origin("contact", "email", None))
+    await bench.vault.tokenise(T, [again], "import.x1")
+    return looks, await looks.imported("13649901259"), old
+
+
+async def test_what_an_import_changed_in_a_record_that_was_there_is_bound_by_reading_that_again(bench: Bench) -> None:
+    looks, new, old = await updated(bench)
+    await looks.arrivals.turn()  # the CRM has not come to it yet
+    assert await looks.places(new) == {("mobile", None)}
+    looks.crm.records["5"]["mobile"] = new
+    looks.now += FIRST_S
+    await looks.arrivals.turn()
+    assert await looks.places(new) == {("mobile", "5")}
+    assert [one.surrogate for one in await bench.vault.at_origin(T, "contact", "mobile", "5")] == [new]
+    assert await looks.places(old) == {("mobile", "5")}  # for the rights it gives in histories
+    assert await bench.vault.is_open(T, [("contact", "email"), ("contact", "mobile")], "import.") is False
+
+
+async def test_it_is_looked_for_ever_more_rarely(bench: Bench) -> None:
+    looks, new, _ = await updated(bench)
+    reads = []
+    for _ in range(6):
+        found, _ = await looks.again.next({"contact"}, every=False)
+        reads.append(len(found))
+        looks.now += FIRST_S
+    assert reads == [1, 1, 0, 1, 0, 0]
+    assert await looks.places(new) == {("mobile", None)}
+
+
+async def test_what_is_in_a_new_record_as_well_is_bound_to_neither(bench: Bench) -> None:
+    """Somebody may have copied the surrogate past the gateway, into a record of his own."""
+    looks, new, _ = await updated(bench)
+    await looks.arrivals.turn()
+    looks.crm.records["5"]["mobile"] = new
+    looks.crm.records["6"] = with_mobile(new)
+    await looks.arrivals.turn()
+    assert await looks.places(new) == {("mobile", None)}
 
 
 async def test_a_crm_that_is_away_loses_nothing(bench: Bench) -> None:
