@@ -13,7 +13,7 @@ from typing import Protocol
 from urllib.parse import unquote
 
 from gateway import attached, batch, narrow
-from gateway.body import csv, form, json, media, multipart, text, vcard, xlsx
+from gateway.body import csv, form, json, media, multipart, text, vcard, xlsx, xml_request
 from gateway.body.enclosed import EnclosedFile, open_enclosed
 from gateway.body.fault import BodyFault, BodyMalformed
 from gateway.body.leaf import Container, Leaf
@@ -32,10 +32,11 @@ from gateway.tokenise import Tokeniser
 from gateway.treatment import UNDECLARED, Target, Treatment
 from gateway.unchanged import in_doubt
 from kms.scanner import Scanner
-from policies import comparison, form_row, selector
+from policies import comparison, element, form_row, selector
 from policies.comparison import Compared
 from policies.operation import UNMATCHED_READ, WRITES, StorageForm, with_record
 from policies.profile import Action, FieldSpec, Operation, Profile, SearchRule, Where
+from policies.record_id import RecordIds
 from privacy import recognise
 
 Path = tuple[str, ...]
@@ -119,6 +120,9 @@ class Inward:
         if body is not None and not isinstance(body, bytes):
             return await self._upload(exchange, profile, content_type, body, opened)
         inside = self._open(content_type, body) if body else None
+        if inside is not None and inside.where is Where.XML and not element.is_described(operation):
+            # The profile says where values stand in bodies of another kind.
+            raise Refusal(BODY_UNREADABLE, detail="xml")
         await self._protect(exchange, profile, opened if inside is None else [*opened, inside])
         return Outgoing(_target(head.path, opened), inside.container.encode() if inside is not None else body)
 
@@ -137,6 +141,8 @@ class Inward:
         kind = _DECLARED.get(media.essence(content_type), sniffed)
         if kind in (Media.IMAGE, Media.OPAQUE) and media.essence(content_type).startswith("text/"):
             kind = Media.TEXT
+        if media.is_xml(content_type):
+            kind = Media.XML
         charset = media.charset_of(content_type, kind, body)
         limits = self._limits.bodies
         match kind:
@@ -150,7 +156,9 @@ class Inward:
                 return _Part(Where.FORM, xlsx.open_xlsx(body, limits), labels=True)
             case Media.VCARD:
                 return _Part(Where.FORM, vcard.open_vcard(body, charset, limits), labels=True)
-            case Media.TEXT | Media.XML | Media.HTML | Media.SCRIPT | Media.CSS:
+            case Media.XML:
+                return _Part(Where.XML, xml_request.open_xml(body, content_type, limits))
+            case Media.TEXT | Media.HTML | Media.SCRIPT | Media.CSS:
                 return _Part(Where.FORM, text.open_text(body, charset, limits))
             case Media.IMAGE | Media.OPAQUE:
                 return None
@@ -319,12 +327,29 @@ class _Sorting:
                     self.operands.append(Operand(one.leaf, None, declared=False))
                 continue
             ids = self.profile.record_ids
-            records = form_row.row_records(self.operation, one.path, leaves, ids) if by_row else None
+            records = self._row(part, one, leaves, ids) if by_row else None
             if records == () and not one.leaf.text.strip():
                 treatment = selector.Treatment.LEAVE  # nothing in a new row, or in the row that scripts copy
             self.targets.append(self._target(one, treatment, spec, records))
         if isinstance(part.container, json.JsonDocument):
             self.targets += self._emptied(part.container)
+        elif part.where is Where.XML:
+            self.targets += self._emptied_by_name(found)
+
+    def _row(self, part: _Part, one: Found, leaves: Mapping[Path, str], ids: RecordIds) -> tuple[str, ...] | None:
+        """The record of the row or element a value stands in."""
+        if part.where is Where.XML:
+            return element.records_beside(self.operation, one.path, one.leaf.siblings, ids)
+        return form_row.row_records(self.operation, one.path, leaves, ids)
+
+    def _emptied_by_name(self, found: Iterable[Found]) -> Iterator[Target]:
+        """Fields that an XML body empties by naming them, as if an empty text stood there."""
+        for one in found:
+            for spec in element.emptied(self.operation.rules, one.path, one.leaf.text):
+                records = element.records_beside(self.operation, one.path, one.leaf.siblings, self.profile.record_ids)
+                free = spec.kind is None and spec.form is StorageForm.SURROGATE
+                treatment = Treatment.TEXT if free else Treatment.VALUE
+                yield Target(Leaf(one.path, ""), treatment, spec, records, alone=True, path=one.path)
 
     def _emptied(self, document: json.JsonDocument) -> Iterator[Target]:
         """Declared fields that a JSON document empties with null or false, as if an empty text stood there."""

@@ -21,6 +21,7 @@ from gateway.body.leaf import Leaf
 from gateway.body.limits import Limits
 from gateway.body.media import Media
 from gateway.body.xls import XlsPage
+from gateway.body.xml import texts_of
 from gateway.exchange import Exchange
 from gateway.places import rules_of
 from gateway.verdict import PLACEHOLDER
@@ -165,6 +166,8 @@ def _places(
             yield from _changes(tree, profile)
         case Media.JSON:
             yield from _json(body, profile, operation, exchange.columns)
+        case Media.XML:
+            yield from _elements(body, charset, profile, operation)
         case Media.CSV:
             yield from _columns(csv.open_csv(body, charset, limits).leaves, profile, {})
         case Media.XLSX:
@@ -315,6 +318,19 @@ def _members(value: Any, outer: str, profile: Profile, operation: Operation) -> 
                     yield from ((line, spec) for line in inner.splitlines())
         else:
             yield from _members(inner, key, profile, operation)
+
+
+def _elements(body: bytes, charset: str, profile: Profile, operation: Operation) -> Iterator[tuple[str, FieldSpec]]:
+    """Texts of elements that are called like keys of a JSON object."""
+    keys = profile.places.keys
+    if not keys:
+        return
+    for outer, key, text in texts_of(charsets.to_utf8(body, charsets.codec_of(charset) if charset else "utf-8")):
+        for name in (f"{outer}/{key}", key):
+            spec = keys.get((operation.entity, name)) or keys.get(("", name))
+            if spec is not None:
+                yield text, spec
+                yield from ((line, spec) for line in text.splitlines())
 
 
 def _columns(leaves: Sequence[Leaf], profile: Profile, names: Mapping[str, str]) -> Iterator[tuple[str, FieldSpec]]:

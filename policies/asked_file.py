@@ -13,6 +13,7 @@ from policies.condition import ALWAYS, compile_condition, pointer_of
 from policies.field_file import selector_of
 from policies.operation import FieldSpec, Operation, Where
 from policies.profile import Template
+from policies.xml_document import element_selector
 
 
 def with_asked(template: Template, entry: Mapping[str, Any]) -> Template:
@@ -23,6 +24,9 @@ def with_asked(template: Template, entry: Mapping[str, Any]) -> Template:
         plain = replace(template.plain, batch=compile_batch(entry["batch"]))
         template = replace(template, plain=plain, needs_body=True)
     places = tuple(pointer_of(one) for one in entry.get("ids_at", ()))
+    elements = tuple(element_selector(one) for one in entry.get("ids_at_elements", ()))
+    if elements:
+        template = replace(template, ids_at_elements=elements, needs_body=True)
     return replace(template, ids_at=places, needs_body=True) if places else template
 
 

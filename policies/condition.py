@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
+from policies.soap import Called, compile_called, declares_xml
+from policies.xml_document import XmlDocument, XmlInvalid, charset_of, read_xml
+
 T = TypeVar("T")
 
 Wanted = frozenset[str | None]
@@ -29,13 +32,28 @@ class Unreadable(ValueError):  # noqa: N818 - a state of the request
 class Asked:
     """One request as conditions read it. parameters: of its path; query: raw; body: None where it was not read."""
 
-    __slots__ = ("_document", "_form", "_pairs", "body", "content_type", "parameters", "query")
+    __slots__ = ("_document", "_form", "_pairs", "_xml", "body", "content_type", "parameters", "query")
 
     def __init__(self, parameters: Mapping[str, str], query: str, body: bytes | None, content_type: str) -> None:
         self.parameters, self.query, self.body, self.content_type = parameters, query, body, content_type
         self._document: Any = _MISSING
         self._form: dict[str, list[str]] | None = None
         self._pairs: dict[str, list[str]] | None = None
+        self._xml: XmlDocument | None = None
+
+    @property
+    def xml(self) -> XmlDocument:
+        """The XML body, in UTF-8; raises Unreadable for anything else."""
+        if self._xml is None:
+            if not declares_xml(self.content_type):
+                raise Unreadable("media type")
+            try:
+                if charset_of(self.content_type, self.body or b"") != "utf-8":
+                    raise Unreadable("charset")
+                self._xml = read_xml(self.body or b"")
+            except XmlInvalid as invalid:
+                raise Unreadable(invalid.problem) from None
+        return self._xml
 
     @property
     def document(self) -> Any:
@@ -70,17 +88,18 @@ class Condition:
     """What has to stand where; all of it holds together.
 
     json: (path of keys, values), form, query: (name, values). None: nothing may stand there; "*": something has to;
-    "{}" and "[]": any object, any list.
+    "{}" and "[]": any object, any list. soap: see policies.soap.
     """
 
     json: tuple[tuple[tuple[str, ...], Wanted], ...] = ()
     form: tuple[tuple[str, Wanted], ...] = ()
     query: tuple[tuple[str, Wanted], ...] = ()
+    soap: Called | None = None
 
     @property
     def reads_body(self) -> bool:
         """Whether it can only be told with the body."""
-        return bool(self.json or self.form)
+        return bool(self.json or self.form or self.soap)
 
     def holds(self, asked: Asked) -> bool:
         """Whether a request meets it; raises Unreadable."""
@@ -88,7 +107,15 @@ class Condition:
             all(_fits(asked.parameter(name), values) for name, values in self.query)
             and all(_fits(_scalar(asked.at(pointer)), values) for pointer, values in self.json)
             and all(_fits(asked.field(name), values) for name, values in self.form)
+            and (self.soap is None or _called(self.soap, asked))
         )
+
+
+def _called(soap: Called, asked: Asked) -> bool:
+    try:
+        return soap.fits(asked.xml)
+    except XmlInvalid as invalid:
+        raise Unreadable(invalid.problem) from None
 
 
 ALWAYS = Condition()
@@ -105,6 +132,7 @@ def compile_condition(source: Mapping[str, Any]) -> Condition:
         tuple((pointer_of(pointer), _values(wanted)) for pointer, wanted in source.get("json", {}).items()),
         tuple((name, _values(wanted)) for name, wanted in source.get("form", {}).items()),
         tuple((name, _values(wanted)) for name, wanted in source.get("query", {}).items()),
+        compile_called(source["soap"]) if "soap" in source else None,
     )
 
 

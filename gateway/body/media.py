@@ -115,6 +115,12 @@ def essence(content_type: str) -> str:
     return content_type.partition(";")[0].strip().lower()
 
 
+def is_xml(content_type: str) -> bool:
+    """Whether a request body calls itself XML, pictures apart; frameworks go by that, whatever its first bytes are."""
+    kind = essence(content_type)
+    return kind in ("text/xml", "application/xml") or (kind.endswith("+xml") and not kind.startswith("image/"))
+
+
 def sniff(content_type: str | None, disposition: str | None, head: bytes) -> Media:
     """The container of a body; `head` is at least its first 4096 bytes (for ZIP containers better all of it)."""
     declared = essence(content_type or "")
