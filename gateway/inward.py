@@ -13,7 +13,7 @@ from typing import Protocol
 from urllib.parse import unquote
 
 from gateway import attached, batch, narrow
-from gateway.body import csv, form, json, media, multipart, text, vcard, xlsx, xml_request
+from gateway.body import csv, form, json, json_lines, media, multipart, text, vcard, xlsx, xml_request
 from gateway.body.enclosed import EnclosedFile, open_enclosed
 from gateway.body.fault import BodyFault, BodyMalformed
 from gateway.body.leaf import Container, Leaf
@@ -40,6 +40,7 @@ from policies.record_id import RecordIds
 from privacy import recognise
 
 Path = tuple[str, ...]
+_MOST_READINGS = 20  # of one name that stands several times, where columns are named
 FREE_TEXT_CHARS = 65_000  # what a note of an undeclared field may hold in every CRM tried
 _STORES = frozenset({Action.CREATE, Action.UPDATE})
 UNTOUCHED = frozenset({Action.LOGIN, Action.LOGOUT, Action.ASSET})
@@ -123,6 +124,8 @@ class Inward:
         if inside is not None and inside.where is Where.XML and not element.is_described(operation):
             # The profile says where values stand in bodies of another kind.
             raise Refusal(BODY_UNREADABLE, detail="xml")
+        if inside is not None and isinstance(inside.container, json_lines.JsonLines):
+            _require_rows(operation)
         await self._protect(exchange, profile, opened if inside is None else [*opened, inside])
         return Outgoing(_target(head.path, opened), inside.container.encode() if inside is not None else body)
 
@@ -143,6 +146,8 @@ class Inward:
             kind = Media.TEXT
         if media.is_xml(content_type):
             kind = Media.XML
+        if media.essence(content_type) in media.JSON_LINES:
+            return _Part(Where.JSON, json_lines.open_lines(body, self._limits.bodies))
         charset = media.charset_of(content_type, kind, body)
         limits = self._limits.bodies
         match kind:
@@ -227,6 +232,20 @@ class Inward:
             _narrow(exchange, parts)
 
 
+def doubled(found: Sequence[Found], leaves: Mapping[Path, str]) -> list[dict[Path, str]]:
+    """Other readings of leaves of which several have one path: the first of each, the second, and so on."""
+    ranks: list[dict[Path, str]] = []
+    seen: dict[Path, int] = {}
+    for one in found:
+        rank = seen[one.path] = seen.get(one.path, -1) + 1
+        if rank == len(ranks):
+            ranks.append({})
+        ranks[rank][one.path] = one.leaf.text
+    if len(ranks) > _MOST_READINGS:
+        raise BodyMalformed("field-repeated")
+    return [{**leaves, **rank} for rank in ranks]
+
+
 @dataclass(slots=True)
 class _Part:
     """One opened container of a request."""
@@ -287,15 +306,21 @@ class _Sorting:
             self.targets += [self._labelled(Found(part.where, (one,), Leaf((one,), ""))) for one in labels]
             return
         leaves = {one.path: one.leaf.text for one in found}
+        # Which of several values of one name a CRM reads is its own affair, so each is judged.
+        others: Sequence[Mapping[Path, str]] = ()
+        if len(leaves) < len(found) and (self.operation.columns or self.profile.comparisons):
+            others = doubled(found, leaves)
         rows = self.profile.places.rows_of(self.operation.id) if part.where is Where.JSON else None
         if rows is not None:
             self.columns += [text for path, text in leaves.items() if selector.matches(rows.header, path)]
         compared: list[Compared] = []
         if self.operation.action not in WRITES:
             compared = list(comparison.find(self.profile.comparisons, self.operation.id, part.where, leaves))
+            for other in others:
+                self.compared += comparison.find(self.profile.comparisons, self.operation.id, part.where, other)
         self.compared += compared
-        if self.operation.columns:
-            require_columns(self.exchange, self.operation, part.where, leaves)
+        for one_reading in (leaves, *others) if self.operation.columns else ():
+            require_columns(self.exchange, self.operation, part.where, one_reading)
         searching = {
             path: (operator, spec, rule)
             for path, operator, spec, rule in selector.search_operands(self.operation, part.where, leaves)
@@ -331,7 +356,7 @@ class _Sorting:
             if records == () and not one.leaf.text.strip():
                 treatment = selector.Treatment.LEAVE  # nothing in a new row, or in the row that scripts copy
             self.targets.append(self._target(one, treatment, spec, records))
-        if isinstance(part.container, json.JsonDocument):
+        if isinstance(part.container, json.JsonDocument | json_lines.JsonLines):
             self.targets += self._emptied(part.container)
         elif part.where is Where.XML:
             self.targets += self._emptied_by_name(found)
@@ -351,7 +376,7 @@ class _Sorting:
                 treatment = Treatment.TEXT if free else Treatment.VALUE
                 yield Target(Leaf(one.path, ""), treatment, spec, records, alone=True, path=one.path)
 
-    def _emptied(self, document: json.JsonDocument) -> Iterator[Target]:
+    def _emptied(self, document: json.JsonDocument | json_lines.JsonLines) -> Iterator[Target]:
         """Declared fields that a JSON document empties with null or false, as if an empty text stood there."""
         for leaf in document.blanks:
             found = selector.rule_for(self.operation.rules, leaf.path, leaf.siblings)
@@ -463,6 +488,12 @@ class _Sorting:
         """A table without a header row would keep its first person in clear, as labels."""
         if any(recognise.whole(label) is not None for label in {one.path[0] for one in found if one.path}):
             raise Refusal(BODY_UNREADABLE, detail="header-row")
+
+
+def _require_rows(operation: Operation) -> None:
+    """Documents one a line, where the profile describes a single one: its rules would cover nothing in them."""
+    if operation.rules and not any(rule.selector[0] in ("*", "**") for rule in operation.rules):
+        raise Refusal(BODY_UNREADABLE, detail="json-lines")
 
 
 def _require_fixed(operation: Operation, part: "_Part") -> None:

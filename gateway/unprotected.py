@@ -9,6 +9,7 @@ person's role has for the field of a record of somebody else, there and wherever
 import json as stdlib_json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -37,6 +38,7 @@ from privacy.known import full_names
 
 FORM = "application/x-www-form-urlencoded"
 _TYPED = frozenset({"text", "email", "tel", "search", "url", "hidden", ""})
+_SEVERAL = re.compile(rb"[\n\x1e]")
 _SEGMENT = re.compile("[^\0\n;]+")  # a card writes the parts of a name with semicolons between them
 _LONG_HAN, _LONG = 2, 4
 _BLANK = frozenset({"", "\u2014", "-", "\u2013"})
@@ -271,7 +273,10 @@ def _json(
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError:
-        return  # several documents, or none: recognisers alone
+        for line in _SEVERAL.split(body):  # several documents, or none: then recognisers alone
+            with suppress(orjson.JSONDecodeError):
+                yield from _members(orjson.loads(line), "", profile, operation)
+        return
     yield from _members(value, "", profile, operation)
     if columns:
         yield from _rows(value, columns, profile, operation)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from policies.batch import compile_batch
-from policies.column import ClauseShape, ColumnRule
+from policies.column import ClauseShape, ColumnRule, name_pattern
 from policies.condition import ALWAYS, compile_condition, pointer_of
 from policies.field_file import selector_of
 from policies.operation import FieldSpec, Operation, Where
@@ -74,6 +74,7 @@ def column_rules(entry: Mapping[str, Any], field: Callable[[str], FieldSpec | No
             clause["operator"] if clause else "",
             frozenset(entry.get("equality", ("=", "in"))),
             frozenset(entry.get("presence", ())),
-            clauses=not clause and not entry.get("order", False),
+            clauses=not clause and not entry.get("order", False) and "names" not in entry,
+            named=name_pattern(entry["names"]) if "names" in entry else None,
         )
     ]

@@ -21,6 +21,11 @@ ANY = "*"
 """A condition that takes every value but none."""
 _MOST_FIELDS = 5000
 _MISSING = object()
+JSON_LINES = frozenset(
+    {"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"}
+    | {"application/json-lines", "application/jsonlines", "application/json-seq", "application/stream+json"}
+)
+"""Types of bodies that hold several JSON documents, read as one list."""
 
 
 class Unreadable(ValueError):  # noqa: N818 - a state of the request
@@ -59,6 +64,9 @@ class Asked:
     def document(self) -> Any:
         """The JSON body; raises Unreadable for anything else, an empty one and the same key twice included."""
         if self._document is _MISSING:
+            if self.content_type.partition(";")[0].strip().lower() in JSON_LINES:
+                self._document = read_lines(self.body or b"")
+                return self._document
             if not _declares(self.content_type, "json"):
                 raise Unreadable("media type")
             self._document = read_document(self.body or b"")
@@ -165,6 +173,12 @@ def read_document(body: bytes) -> Any:
         return json.loads(body.decode("utf-8"), object_pairs_hook=_object, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         raise Unreadable("json") from None
+
+
+def read_lines(body: bytes) -> list[Any]:
+    """Documents one a line, or each behind a record separator, as one list; raises Unreadable."""
+    lines = body.split(b"\x1e" if b"\x1e" in body else b"\n")
+    return [read_document(line) for line in lines if line.strip()]
 
 
 def write_document(value: Any) -> bytes:
