@@ -15,7 +15,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 VENDOR := gateway/console/static/vendor
 export PIP_CACHE_DIR := $(CACHE)/pip
 
-.PHONY: help venv web demo test lock lint types unit system check leak hostile fidelity oracle transfer outage bench bench-kms twin rotation-drill shred-drill edits edits-real evidence-real egress protect-drill unprotected onboarding clean
+.PHONY: help venv web demo test lock lint types unit system check leak hostile fidelity oracle transfer fuzz outage bench bench-kms twin rotation-drill shred-drill edits edits-real evidence-real egress protect-drill unprotected onboarding clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -94,6 +94,9 @@ transfer: system .venv/.dev $(VENDOR)/.fetched ## 1 GB up and down through the g
 
 unprotected: system .venv/.dev $(VENDOR)/.fetched ## clear people in a real Creme, nothing protected yet: restricted roles see no declared value
 	@$(BIN)/python -m tests.drills.unprotected
+
+fuzz: .venv/.dev ## hostile bodies for every parser, by changed seeds and under atheris: no crash, no hang, nothing clear
+	@$(BIN)/python -m tests.drills.fuzz --seconds $(or $(SECONDS),30)
 
 outage: .venv/.dev $(VENDOR)/.fetched ## a real OpenBao away for two minutes under load: served, refused, lost (0)
 	@$(BIN)/python -m tests.drills.outage

@@ -8,7 +8,7 @@ import re
 from enum import StrEnum
 from functools import lru_cache
 
-from policies.condition import JSON_LINES
+from policies.condition import JSON_LINES as JSON_LINES
 
 
 class Media(StrEnum):

@@ -177,7 +177,7 @@ _WORDS = [
 
 
 def changed(data: bytes, choose: random.Random, others: Sequence[bytes]) -> bytes:
-    """A body with one to eight changes: words of its language, bits, stretches cut, doubled, moved or of another body."""
+    """A body with one to eight changes: words of its language, bits, stretches cut, doubled or of another body."""
     out = bytearray(data)
     for _ in range(choose.randint(1, 8)):
         at = choose.randint(0, len(out))
