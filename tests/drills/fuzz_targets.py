@@ -1,8 +1,8 @@
 """What the fuzzing drill and its short form feed: every reader of bodies, addresses and queries, with what has to hold.
 
 A target takes bytes. It may end in one of the declared faults, in nothing else. What holds besides: a request that
-nobody changes keeps its bytes; where its personal leaves are replaced, none of them can be read from what goes to the CRM; a
-page without surrogates keeps its bytes; what is hidden is not in a rendered page; no output is out of proportion.
+nobody changes keeps its bytes; where its personal leaves are replaced, none of them can be read from what goes to the
+CRM; a page without surrogates keeps its bytes; no output is out of proportion.
 """
 
 import asyncio

@@ -23,7 +23,7 @@ def test_the_seeds_are_read(name: str) -> None:
 def test_hostile_bytes_are_read_or_refused(name: str) -> None:
     choose = random.Random(f"fuzz {name}")
     bodies, others = seeds()[name], everything()
-    for _ in range(EXAMPLES):
+    for _ in range(4 if name == "page.xls" else EXAMPLES):  # each of those starts processes
         run(name, changed(choose.choice(bodies), choose, others))
 
 
