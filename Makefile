@@ -17,7 +17,7 @@ export PIP_CACHE_DIR := $(CACHE)/pip
 # Else each of the processes that tests and benchmarks start would compile every module of ours again: a second each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help venv web demo test lock lint types unit system check leak leak-generic hostile fidelity oracle roundtrip transfer outage bench bench-kms twin rotation-drill shred-drill edits edits-real evidence-real egress protect-drill unprotected onboarding clean
+.PHONY: help venv web demo test lock lint types unit system check leak leak-generic hostile fidelity oracle roundtrip transfer fuzz outage bench bench-kms twin rotation-drill shred-drill edits edits-real evidence-real egress protect-drill unprotected onboarding clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -102,6 +102,9 @@ transfer: system .venv/.dev $(VENDOR)/.fetched ## 1 GB up and down through the g
 
 unprotected: system .venv/.dev $(VENDOR)/.fetched ## clear people in a real Creme, nothing protected yet: restricted roles see no declared value
 	@$(BIN)/python -m tests.drills.unprotected
+
+fuzz: .venv/.dev ## hostile bodies for every parser, by changed seeds and under atheris: no crash, no hang, nothing clear
+	@$(BIN)/python -m tests.drills.fuzz --seconds $(or $(SECONDS),30)
 
 outage: .venv/.dev $(VENDOR)/.fetched ## a real OpenBao away for two minutes under load: served, refused, lost (0)
 	@$(BIN)/python -m tests.drills.outage

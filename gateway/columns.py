@@ -49,6 +49,10 @@ def named(rule: ColumnRule, leaves: Mapping[Path, str]) -> Iterator[tuple[Path, 
         if not matches(inside, path):
             continue
         operator = ""
+        inside_name = rule.in_name(path[-1])
+        if inside_name is not None:
+            yield path, *inside_name
+            continue
         if rule.clauses:
             found = leaves.get((*path[:-1], "1")) if path[-1:] == ("0",) else None
             if found is None:

@@ -13,7 +13,7 @@ from typing import Protocol
 from urllib.parse import unquote
 
 from gateway import attached, batch, graphql, narrow
-from gateway.body import csv, form, json, media, multipart, text, vcard, xlsx
+from gateway.body import csv, form, json, json_lines, media, multipart, text, vcard, xlsx, xml_request
 from gateway.body.enclosed import EnclosedFile, open_enclosed
 from gateway.body.fault import BodyFault, BodyMalformed
 from gateway.body.leaf import Container, Leaf
@@ -34,14 +34,16 @@ from gateway.tokenise import Tokeniser
 from gateway.treatment import UNDECLARED, Target, Treatment
 from gateway.unchanged import in_doubt
 from kms.scanner import Scanner
-from policies import comparison, form_row, import_row, selector
+from policies import comparison, element, form_row, import_row, selector
 from policies.comparison import Compared
 from policies.operation import UNMATCHED_READ, WRITES, StorageForm, with_record
 from policies.owner import POSTED, posted_owner
 from policies.profile import Action, FieldSpec, Operation, Profile, SearchRule, Where
+from policies.record_id import RecordIds
 from privacy import recognise
 
 Path = tuple[str, ...]
+_MOST_READINGS = 20  # of one name that stands several times, where columns are named
 FREE_TEXT_CHARS = 65_000  # what a note of an undeclared field may hold in every CRM tried
 _STORES = frozenset({Action.CREATE, Action.UPDATE})
 UNTOUCHED = frozenset({Action.LOGIN, Action.LOGOUT, Action.ASSET})
@@ -123,6 +125,11 @@ class Inward:
         if body is not None and not isinstance(body, bytes):
             return await self._upload(exchange, profile, content_type, body, opened)
         inside = self._open(content_type, body) if body else None
+        if inside is not None and inside.where is Where.XML and not element.is_described(operation):
+            # The profile says where values stand in bodies of another kind.
+            raise Refusal(BODY_UNREADABLE, detail="xml")
+        if inside is not None and isinstance(inside.container, json_lines.JsonLines):
+            _require_rows(operation)
         parts = opened if inside is None else [*opened, inside]
         await self._protect(exchange, profile, parts)
         if exchange.several:
@@ -170,6 +177,10 @@ class Inward:
         kind = _DECLARED.get(media.essence(content_type), sniffed)
         if kind in (Media.IMAGE, Media.OPAQUE) and media.essence(content_type).startswith("text/"):
             kind = Media.TEXT
+        if media.is_xml(content_type):
+            kind = Media.XML
+        if media.essence(content_type) in media.JSON_LINES:
+            return _Part(Where.JSON, json_lines.open_lines(body, self._limits.bodies))
         charset = media.charset_of(content_type, kind, body)
         limits = self._limits.bodies
         match kind:
@@ -183,7 +194,9 @@ class Inward:
                 return _Part(Where.FORM, xlsx.open_xlsx(body, limits), labels=True)
             case Media.VCARD:
                 return _Part(Where.FORM, vcard.open_vcard(body, charset, limits), labels=True)
-            case Media.TEXT | Media.XML | Media.HTML | Media.SCRIPT | Media.CSS:
+            case Media.XML:
+                return _Part(Where.XML, xml_request.open_xml(body, content_type, limits))
+            case Media.TEXT | Media.HTML | Media.SCRIPT | Media.CSS:
                 return _Part(Where.FORM, text.open_text(body, charset, limits))
             case Media.IMAGE | Media.OPAQUE:
                 return None
@@ -236,7 +249,7 @@ class Inward:
                 _require_fixed(operation, part)
                 exchange.owner = profile.owner_from_body(operation, part.named()) or exchange.owner
                 exchange.posted |= part.named_of(profile.posted_fields)
-            elif operation.owners and part.where is Where.JSON:
+            elif operation.owners and part.where in (Where.JSON, Where.XML):
                 named = ((leaf.path, leaf.text, leaf.siblings) for leaf in part.container.leaves)
                 if (owner := posted_owner(operation.owners, named, profile.record_ids)) is not None:
                     exchange.posted[POSTED] = owner
@@ -249,6 +262,20 @@ class Inward:
             await attached.seal_enclosed(self._files, exchange, file, spec)
         if exchange.narrowed:
             _narrow(exchange, parts)
+
+
+def doubled(found: Sequence[Found], leaves: Mapping[Path, str]) -> list[dict[Path, str]]:
+    """Other readings of leaves of which several have one path: the first of each, the second, and so on."""
+    ranks: list[dict[Path, str]] = []
+    seen: dict[Path, int] = {}
+    for one in found:
+        rank = seen[one.path] = seen.get(one.path, -1) + 1
+        if rank == len(ranks):
+            ranks.append({})
+        ranks[rank][one.path] = one.leaf.text
+    if len(ranks) > _MOST_READINGS:
+        raise BodyMalformed("field-repeated")
+    return [{**leaves, **rank} for rank in ranks]
 
 
 @dataclass(slots=True)
@@ -312,15 +339,21 @@ class _Sorting:
             self.targets += [self._labelled(Found(part.where, (one,), Leaf((one,), ""))) for one in labels]
             return
         leaves = {one.path: one.leaf.text for one in found}
+        # Which of several values of one name a CRM reads is its own affair, so each is judged.
+        others: Sequence[Mapping[Path, str]] = ()
+        if len(leaves) < len(found) and (self.operation.columns or self.profile.comparisons):
+            others = doubled(found, leaves)
         rows = self.profile.places.rows_of(self.operation.id) if part.where is Where.JSON else None
         if rows is not None:
             self.columns += [text for path, text in leaves.items() if selector.matches(rows.header, path)]
         compared: list[Compared] = []
         if self.operation.action not in WRITES:
             compared = list(comparison.find(self.profile.comparisons, self.operation.id, part.where, leaves))
+            for other in others:
+                self.compared += comparison.find(self.profile.comparisons, self.operation.id, part.where, other)
         self.compared += compared
-        if self.operation.columns:
-            require_columns(self.exchange, self.operation, part.where, leaves, clear=self.clear)
+        for one_reading in (leaves, *others) if self.operation.columns else ():
+            require_columns(self.exchange, self.operation, part.where, one_reading, clear=self.clear)
         searching = {
             path: (operator, spec, rule)
             for path, operator, spec, rule in selector.search_operands(self.operation, part.where, leaves)
@@ -363,7 +396,7 @@ class _Sorting:
                     self.operands.append(Operand(one.leaf, None, declared=False))
                 continue
             ids = self.profile.record_ids
-            records = form_row.row_records(self.operation, one.path, leaves, ids) if by_row else None
+            records = self._row(part, one, leaves, ids) if by_row else None
             if records == () and not one.leaf.text.strip():
                 treatment = selector.Treatment.LEAVE  # nothing in a new row, or in the row that scripts copy
             target = self._target(one, treatment, spec, records)
@@ -373,10 +406,27 @@ class _Sorting:
                 if brought.record is not None and spec is not None and spec.entity == self.operation.entity:
                     target = replace(target, records=(brought.record,))
             self.targets.append(target)
-        if isinstance(part.container, json.JsonDocument):
+        if isinstance(part.container, json.JsonDocument | json_lines.JsonLines):
             self.targets += self._emptied(part.container)
+        elif part.where is Where.XML:
+            self.targets += self._emptied_by_name(found)
 
-    def _emptied(self, document: json.JsonDocument) -> Iterator[Target]:
+    def _row(self, part: _Part, one: Found, leaves: Mapping[Path, str], ids: RecordIds) -> tuple[str, ...] | None:
+        """The record of the row or element a value stands in."""
+        if part.where is Where.XML:
+            return element.records_beside(self.operation, one.path, one.leaf.siblings, ids)
+        return form_row.row_records(self.operation, one.path, leaves, ids)
+
+    def _emptied_by_name(self, found: Iterable[Found]) -> Iterator[Target]:
+        """Fields that an XML body empties by naming them, as if an empty text stood there."""
+        for one in found:
+            for spec in element.emptied(self.operation.rules, one.path, one.leaf.text):
+                records = element.records_beside(self.operation, one.path, one.leaf.siblings, self.profile.record_ids)
+                free = spec.kind is None and spec.form is StorageForm.SURROGATE
+                treatment = Treatment.TEXT if free else Treatment.VALUE
+                yield Target(Leaf(one.path, ""), treatment, spec, records, alone=True, path=one.path)
+
+    def _emptied(self, document: json.JsonDocument | json_lines.JsonLines) -> Iterator[Target]:
         """Declared fields that a JSON document empties with null or false, as if an empty text stood there."""
         for leaf in document.blanks:
             found = selector.rule_for(self.operation.rules, leaf.path, leaf.siblings)
@@ -489,6 +539,12 @@ class _Sorting:
         """A table without a header row would keep its first person in clear, as labels."""
         if any(recognise.whole(label) is not None for label in {one.path[0] for one in found if one.path}):
             raise Refusal(BODY_UNREADABLE, detail="header-row")
+
+
+def _require_rows(operation: Operation) -> None:
+    """Documents one a line, where the profile describes a single one: its rules would cover nothing in them."""
+    if operation.rules and not any(rule.selector[0] in ("*", "**") for rule in operation.rules):
+        raise Refusal(BODY_UNREADABLE, detail="json-lines")
 
 
 def _require_fixed(operation: Operation, part: "_Part") -> None:

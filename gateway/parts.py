@@ -42,7 +42,7 @@ from privacy import recognise
 WILDCARDS = "%*"
 MOST_LOOKED_AT = 5000
 """Values of a tenant that one search may open, whoever they belong to."""
-MOST_ASKED_FOR = {Where.QUERY: 300, Where.FORM: 2000, Where.JSON: 2000}
+MOST_ASKED_FOR = {Where.QUERY: 300, Where.FORM: 2000, Where.JSON: 2000, Where.XML: 2000}
 """Surrogates that the CRM is asked for at once; those of a query have to fit into a line of HTTP."""
 _NO_ACCIDENT = 7
 """Signs that a surrogate has by chance so seldom that a text of them was meant."""

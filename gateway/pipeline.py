@@ -43,6 +43,7 @@ from gateway.refusal import (
 )
 from gateway.respond import OWN_PREFIX, send_refusal, send_signed_out
 from gateway.showing import Showing
+from policies import soap
 from policies.decision import Decision
 from policies.operation import WRITES
 from policies.profile import UNMATCHED_WRITE, Action, Operation
@@ -206,6 +207,10 @@ async def _classify(passage: Passage, tenant: Tenant) -> bytes | None:
     operation = profile.classify(head.method, head.path, head.query, body, head.named.get("content-type", ""))
     if not isinstance(operation, Operation):
         raise Nonsense("profile")
+    if "soap" in operation.extra and not soap.agrees(
+        operation.extra, head.named.get("content-type", ""), head.all("soapaction")
+    ):
+        operation = UNMATCHED_WRITE
     exchange.operation = operation
     if body and (credentials := profile.body_credentials(head.named.get("content-type", ""), body)):
         await _require_own(passage, credentials)

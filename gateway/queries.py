@@ -32,7 +32,7 @@ from policies.query.rewrite import rewritten, values_fit
 from policies.query.table import Standing, Tables
 from policies.taxonomy import DETERMINISTIC_KINDS, Kind
 
-MOST_CHARS = {Where.QUERY: 8_000, Where.FORM: 100_000, Where.JSON: 100_000}
+MOST_CHARS = {Where.QUERY: 8_000, Where.FORM: 100_000, Where.JSON: 100_000, Where.XML: 100_000}
 """Longest rewritten query: one in the address has to fit into a line of HTTP, percent-encoded."""
 _ASKED = frozenset({Compare.EQUAL, Compare.AMONG, Compare.LIKE})
 _COUNTS = frozenset({"count", "count_distinct", "countdistinct"})

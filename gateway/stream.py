@@ -11,7 +11,7 @@ from functools import lru_cache
 from gateway.answer import Answer
 from gateway.body import json
 from gateway.body.coding import decode_all
-from gateway.body.media import SNIFF_BYTES, Media, essence, sniff, sniff_upload
+from gateway.body.media import SNIFF_BYTES, Media, essence, is_xml, sniff, sniff_upload
 from gateway.collaborators import Limits, Receive
 from gateway.refusal import BODY_MALFORMED, BODY_TOO_LARGE, Refusal
 from gateway.watch import Turn
@@ -95,7 +95,7 @@ async def prepend(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[byt
 def is_opaque(content_type: str, first: bytes) -> bool:
     """Whether a request body beginning so holds nothing that could be looked into: pictures and binaries."""
     kind = essence(content_type)
-    if kind in _READ_AS_DECLARED or kind.startswith("text/"):
+    if kind in _READ_AS_DECLARED or kind.startswith("text/") or is_xml(kind):
         return False  # `BM=1&phone=…` begins like a picture and is read as the form it says it is
     return _is_binary(first) and sniff_upload(content_type, None, first) in (Media.IMAGE, Media.OPAQUE)
 

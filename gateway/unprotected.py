@@ -9,6 +9,7 @@ person's role has for the field of a record of somebody else, there and wherever
 import json as stdlib_json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -21,6 +22,7 @@ from gateway.body.leaf import Leaf
 from gateway.body.limits import Limits
 from gateway.body.media import Media
 from gateway.body.xls import XlsPage
+from gateway.body.xml import texts_of
 from gateway.exchange import Exchange
 from gateway.places import rules_of
 from gateway.verdict import PLACEHOLDER
@@ -38,6 +40,7 @@ from privacy.known import full_names
 
 FORM = "application/x-www-form-urlencoded"
 _TYPED = frozenset({"text", "email", "tel", "search", "url", "hidden", ""})
+_SEVERAL = re.compile(rb"[\n\x1e]")
 _SEGMENT = re.compile("[^\0\n;]+")  # a card writes the parts of a name with semicolons between them
 _PAIR = re.compile(r'"([^"\\\s]{1,80})"\s*:\s*"((?:[^"\\]|\\.)*)"')  # a key of JSON and its text
 _LONG_HAN, _LONG = 2, 4
@@ -178,6 +181,8 @@ def _places(
             yield from _graphql(body, operation.graphql)
         case Media.JSON:
             yield from _json(body, profile, operation, exchange.columns)
+        case Media.XML:
+            yield from _elements(body, charset, profile, operation)
         case Media.CSV:
             yield from _columns(csv.open_csv(body, charset, limits).leaves, profile, {})
         case Media.XLSX:
@@ -315,7 +320,10 @@ def _json(
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError:
-        return  # several documents, or none: recognisers alone
+        for line in _SEVERAL.split(body):  # several documents, or none: then recognisers alone
+            with suppress(orjson.JSONDecodeError):
+                yield from _members(orjson.loads(line), "", profile, operation)
+        return
     yield from _members(value, "", profile, operation)
     if columns:
         yield from _rows(value, columns, profile, operation)
@@ -373,6 +381,19 @@ def _members(value: Any, outer: str, profile: Profile, operation: Operation) -> 
         else:
             yield from _members(inner, key, profile, operation)
     yield from _together(names)
+
+
+def _elements(body: bytes, charset: str, profile: Profile, operation: Operation) -> Iterator[tuple[str, FieldSpec]]:
+    """Texts of elements that are called like keys of a JSON object."""
+    keys = profile.places.keys
+    if not keys:
+        return
+    for outer, key, text in texts_of(charsets.to_utf8(body, charsets.codec_of(charset) if charset else "utf-8")):
+        for name in (f"{outer}/{key}", key):
+            spec = keys.get((operation.entity, name)) or keys.get(("", name))
+            if spec is not None:
+                yield text, spec
+                yield from ((line, spec) for line in text.splitlines())
 
 
 def _columns(leaves: Sequence[Leaf], profile: Profile, names: Mapping[str, str]) -> Iterator[tuple[str, FieldSpec]]:

@@ -15,10 +15,12 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import orjson
 from selectolax.lexbor import LexborHTMLParser
 
+from policies import element, soap
 from policies.condition import compile_places, fits
 from policies.matcher import PathTrie, plain_path
 from policies.operation import Operation
 from policies.record_id import RecordIds
+from policies.xml_document import element_selector, texts_at
 
 Headers = Sequence[tuple[str, str]]
 NO_ERROR = (None, False)
@@ -83,6 +85,12 @@ def records(
         found = pages.find(path) if path is not None else None
         if found is not None and operation.entity == found[0]:
             return [(found[0], found[1]["record"])]
+    if "element" in rule and 200 <= status < 300 and body.lstrip()[:1] == b"<":
+        document = soap.document_of(body)
+        if document is None or soap.is_fault(document):
+            return []
+        places = [element_selector(one) for one in rule["element"]]
+        return [(operation.entity, number) for number in element.ids_of(document, places, shape)]
     if "json" in rule and 200 <= status < 300:
         answer = _json(body)
         if isinstance(answer, dict) and answer.get("error") not in NO_ERROR:
@@ -125,6 +133,8 @@ def login(
     if "cookie" in token_rule:
         token = _cookie_set(headers, token_rule["cookie"])
         token = _last_part(token, token_rule.get("last_part"))
+    elif "element" in token_rule:
+        token = soap.first_text(answer_body, token_rule["element"])
     else:
         token = _text(_first_at(answer, token_rule["json"]))
     if token is None:
@@ -176,7 +186,7 @@ def credentials(rules: Sequence[Mapping[str, Any]], headers: Headers) -> tuple[s
     """Every CRM credential that a request carries, in the form that `login` reports it."""
     found: dict[str, None] = {}
     for rule in rules:
-        if "json" in rule:
+        if "json" in rule or "element" in rule:
             continue  # in bodies: Profile.body_credentials
         if "body" in rule:
             continue  # see policies.credential
@@ -254,6 +264,15 @@ def _leads_to(headers: Headers, pattern: str) -> bool:
     return fnmatchcase(urlsplit(location).path, pattern)
 
 
+def _says(wanted: Mapping[str, str], body: bytes) -> bool:
+    """Whether an XML answer is no fault, and every text at these places is what it has to be, at least one at each."""
+    document = soap.document_of(body)
+    if document is None or soap.is_fault(document):
+        return False
+    told = {place: texts_at(document, element_selector(place)) for place in wanted}
+    return all(texts and set(texts) == {wanted[place]} for place, texts in told.items())
+
+
 def accepted(
     rules: Sequence[Mapping[str, Any]], operation: Operation, status: int, headers: Headers, body: bytes
 ) -> bool:
@@ -273,6 +292,8 @@ def accepted(
             if answer is None or (isinstance(answer, dict) and answer.get(rule["json_without"]) not in NO_ERROR):
                 continue
         if "json" in rule and not fits(compile_places(rule["json"]), _json(body)):
+            continue
+        if "xml" in rule and not _says(rule["xml"], body):
             continue
         return True
     return False

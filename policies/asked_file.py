@@ -8,11 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 from policies.batch import compile_batch
-from policies.column import ClauseShape, ColumnRule
+from policies.column import ClauseShape, ColumnRule, name_pattern
 from policies.condition import ALWAYS, compile_condition, pointer_of
 from policies.field_file import selector_of
 from policies.operation import FieldSpec, Operation, Where
 from policies.profile import Template
+from policies.xml_document import element_selector
 
 
 def with_asked(template: Template, entry: Mapping[str, Any]) -> Template:
@@ -23,6 +24,9 @@ def with_asked(template: Template, entry: Mapping[str, Any]) -> Template:
         plain = replace(template.plain, batch=compile_batch(entry["batch"]))
         template = replace(template, plain=plain, needs_body=True)
     places = tuple(pointer_of(one) for one in entry.get("ids_at", ()))
+    elements = tuple(element_selector(one) for one in entry.get("ids_at_elements", ()))
+    if elements:
+        template = replace(template, ids_at_elements=elements, needs_body=True)
     return replace(template, ids_at=places, needs_body=True) if places else template
 
 
@@ -70,6 +74,7 @@ def column_rules(entry: Mapping[str, Any], field: Callable[[str], FieldSpec | No
             clause["operator"] if clause else "",
             frozenset(entry.get("equality", ("=", "in"))),
             frozenset(entry.get("presence", ())),
-            clauses=not clause and not entry.get("order", False),
+            clauses=not clause and not entry.get("order", False) and "names" not in entry,
+            named=name_pattern(entry["names"]) if "names" in entry else None,
         )
     ]

@@ -25,6 +25,12 @@ class ClauseShape:
     operands: frozenset[str]
 
 
+def name_pattern(template: str) -> re.Pattern[str]:
+    """`filter[{}]` as a pattern: `{}` is a column, and what may follow in brackets an operator."""
+    before, _, after = template.partition("{}")
+    return re.compile(rf"{re.escape(before)}(?P<column>[^\[\]]+){re.escape(after)}(?:\[(?P<operator>[^\[\]]*)\])?")
+
+
 @dataclass(frozen=True, slots=True)
 class ColumnRule:
     """Where a request names columns.
@@ -34,7 +40,8 @@ class ColumnRule:
     else filters. columns: name → field, None for free text. open: patterns of names that hold nothing personal.
     whole: operators that compare whole values; presence: those that only ask whether there is one. operator: the
     sibling key of the name that holds the operator; "" where there is none. clauses: the selector covers domains, lists
-    of `[column, operator, operand]`.
+    of `[column, operator, operand]`. named: the leaf's own name holds the column, and maybe the operator
+    (`filter[phone][like]`).
     """
 
     where: "Where"
@@ -47,6 +54,7 @@ class ColumnRule:
     whole: frozenset[str] = frozenset()
     presence: frozenset[str] = frozenset()
     clauses: bool = False
+    named: re.Pattern[str] | None = None
 
     def names(self, text: str) -> Iterator[str]:
         """The bare column names in a leaf."""
@@ -55,6 +63,13 @@ class ColumnRule:
             if words:
                 inside = _INSIDE.search(one)
                 yield inside[1].strip() if inside is not None else words[0].partition(":")[0]
+
+    def in_name(self, name: str) -> tuple[str, str] | None:
+        """Column and operator in the name of a leaf; the whole name where it has an odd shape, None without one."""
+        if self.named is None:
+            return None
+        found = self.named.fullmatch(name)
+        return (found["column"], found["operator"] or "=") if found is not None else (name, "")
 
     def is_open(self, name: str) -> bool:
         """Whether a column holds nothing personal."""

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
+from policies.soap import Called, compile_called, declares_xml
+from policies.xml_document import XmlDocument, XmlInvalid, charset_of, read_xml
+
 T = TypeVar("T")
 
 Wanted = frozenset[str | None]
@@ -18,6 +21,11 @@ ANY = "*"
 """A condition that takes every value but none."""
 _MOST_FIELDS = 5000
 _MISSING = object()
+JSON_LINES = frozenset(
+    {"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"}
+    | {"application/json-lines", "application/jsonlines", "application/json-seq", "application/stream+json"}
+)
+"""Types of bodies that hold several JSON documents, read as one list."""
 
 
 class Unreadable(ValueError):  # noqa: N818 - a state of the request
@@ -29,18 +37,36 @@ class Unreadable(ValueError):  # noqa: N818 - a state of the request
 class Asked:
     """One request as conditions read it. parameters: of its path; query: raw; body: None where it was not read."""
 
-    __slots__ = ("_document", "_form", "_pairs", "body", "content_type", "parameters", "query")
+    __slots__ = ("_document", "_form", "_pairs", "_xml", "body", "content_type", "parameters", "query")
 
     def __init__(self, parameters: Mapping[str, str], query: str, body: bytes | None, content_type: str) -> None:
         self.parameters, self.query, self.body, self.content_type = parameters, query, body, content_type
         self._document: Any = _MISSING
         self._form: dict[str, list[str]] | None = None
         self._pairs: dict[str, list[str]] | None = None
+        self._xml: XmlDocument | None = None
+
+    @property
+    def xml(self) -> XmlDocument:
+        """The XML body, in UTF-8; raises Unreadable for anything else."""
+        if self._xml is None:
+            if not declares_xml(self.content_type):
+                raise Unreadable("media type")
+            try:
+                if charset_of(self.content_type, self.body or b"") != "utf-8":
+                    raise Unreadable("charset")
+                self._xml = read_xml(self.body or b"")
+            except XmlInvalid as invalid:
+                raise Unreadable(invalid.problem) from None
+        return self._xml
 
     @property
     def document(self) -> Any:
         """The JSON body; raises Unreadable for anything else, an empty one and the same key twice included."""
         if self._document is _MISSING:
+            if self.content_type.partition(";")[0].strip().lower() in JSON_LINES:
+                self._document = read_lines(self.body or b"")
+                return self._document
             if not _declares(self.content_type, "json"):
                 raise Unreadable("media type")
             self._document = read_document(self.body or b"")
@@ -72,17 +98,18 @@ class Condition:
     """What has to stand where; all of it holds together.
 
     json: (path of keys, values), form, query: (name, values). None: nothing may stand there; "*": something has to;
-    "{}" and "[]": any object, any list.
+    "{}" and "[]": any object, any list. soap: see policies.soap.
     """
 
     json: tuple[tuple[tuple[str, ...], Wanted], ...] = ()
     form: tuple[tuple[str, Wanted], ...] = ()
     query: tuple[tuple[str, Wanted], ...] = ()
+    soap: Called | None = None
 
     @property
     def reads_body(self) -> bool:
         """Whether it can only be told with the body."""
-        return bool(self.json or self.form)
+        return bool(self.json or self.form or self.soap)
 
     def holds(self, asked: Asked) -> bool:
         """Whether a request meets it; raises Unreadable."""
@@ -90,7 +117,15 @@ class Condition:
             all(_fits(asked.parameter(name), values) for name, values in self.query)
             and all(_fits(_scalar(asked.at(pointer)), values) for pointer, values in self.json)
             and all(_fits(asked.field(name), values) for name, values in self.form)
+            and (self.soap is None or _called(self.soap, asked))
         )
+
+
+def _called(soap: Called, asked: Asked) -> bool:
+    try:
+        return soap.fits(asked.xml)
+    except XmlInvalid as invalid:
+        raise Unreadable(invalid.problem) from None
 
 
 ALWAYS = Condition()
@@ -107,6 +142,7 @@ def compile_condition(source: Mapping[str, Any]) -> Condition:
         tuple((pointer_of(pointer), _values(wanted)) for pointer, wanted in source.get("json", {}).items()),
         tuple((name, _values(wanted)) for name, wanted in source.get("form", {}).items()),
         tuple((name, _values(wanted)) for name, wanted in source.get("query", {}).items()),
+        compile_called(source["soap"]) if "soap" in source else None,
     )
 
 
@@ -139,6 +175,12 @@ def read_document(body: bytes) -> Any:
         return json.loads(body.decode("utf-8"), object_pairs_hook=_object, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         raise Unreadable("json") from None
+
+
+def read_lines(body: bytes) -> list[Any]:
+    """Documents one a line, or each behind a record separator, as one list; raises Unreadable."""
+    lines = body.split(b"\x1e" if b"\x1e" in body else b"\n")
+    return [read_document(line) for line in lines if line.strip()]
 
 
 def write_document(value: Any) -> bytes:

@@ -15,6 +15,7 @@ from policies.column import ClauseShape, ColumnRule
 from policies.date_format import DateFormat
 from policies.merge import MergeRule
 from policies.record_id import RecordIds
+from policies.steps import ONE_OR_NONE
 from policies.taxonomy import Kind
 from policies.unique import UniqueRule
 
@@ -79,7 +80,8 @@ class BodyRule:
     `*` (one step) and `**` (any steps); a form field that holds JSON: its name, then the path inside. by_sibling:
     (key, value → field) when a sibling key decides what the value is. by_column: (path of the header row, column name
     → field) for positional rows. by_shape: "email" or "phone" → field, when nothing else tells and the value looks
-    like one. row_id: of a form with rows (`contacts-0-phone`), the name in the same row that holds the record (`id`).
+    like one. row_id: of a form with rows (`contacts-0-phone`), the name in the same row that holds the record (`id`);
+    of an XML element, the one beside it. empties: the leaf names a field that the request empties (name → field).
     """
 
     selector: tuple[str, ...]
@@ -88,6 +90,12 @@ class BodyRule:
     by_column: tuple[tuple[str, ...], Mapping[str, FieldSpec | None]] | None = None
     by_shape: Mapping[str, FieldSpec] | None = None
     row_id: str = ""
+    empties: Mapping[str, FieldSpec] | None = None
+
+    @property
+    def element(self) -> bool:
+        """Whether it is about elements of XML."""
+        return self.selector[-1] == ONE_OR_NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +126,7 @@ class Where(StrEnum):
     QUERY = "query"
     FORM = "form"
     JSON = "json"
+    XML = "xml"
     PATH = "path"
 
 

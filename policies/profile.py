@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from policies import answers
+from policies import answers, element
 from policies.carried import Carried
 from policies.comparison import ComparisonRule
 from policies.condition import (
@@ -53,6 +53,7 @@ from policies.record_id import RecordIds
 from policies.requests import BULK_LIMIT, names_field, record_ids, type_id
 from policies.rpc import RpcRules
 from policies.selector import rule_for
+from policies.soap import declares_xml, document_of
 from policies.walk import Walk
 
 __all__ = [
@@ -150,6 +151,8 @@ class Template:
     """What query and body choose between, the first that holds; the rest of this template is that of the first."""
     ids_at: tuple[tuple[str, ...], ...] = ()
     """Places of record ids in a JSON body."""
+    ids_at_elements: tuple[tuple[str, ...], ...] = ()
+    """The same in an XML body."""
     placed: tuple[str, ...] = ()
     """Parameters of the path that are searched for."""
     dialect: str = ""
@@ -284,7 +287,8 @@ class Profile:
         if template.graphql and self.graphql is not None:
             document = ask(self.graphql, self.record_ids, method, query, body, content_type)
             return replace(document.operation, graphql=document)
-        asked = Asked(parameters, query, body, content_type) if template.choices or template.ids_at else None
+        reads = template.choices or template.ids_at or template.ids_at_elements
+        asked = Asked(parameters, query, body, content_type) if reads else None
         if template.choices and asked is not None:
             try:
                 choice = chosen(template.choices, asked)
@@ -310,9 +314,9 @@ class Profile:
         record = parameters.get("record")
         records: tuple[str, ...] = ()
         touched: tuple[str, ...] = ()
-        if template.ids_at and asked is not None:
+        if (template.ids_at or template.ids_at_elements) and asked is not None:
             try:
-                return self._with_ids(operation, asked, template.ids_at)
+                return self._with_ids(operation, asked, template)
             except Unreadable:
                 return UNMATCHED_WRITE
         if record is None and template.record_fields:
@@ -328,14 +332,16 @@ class Profile:
             return operation
         return with_record(operation, record, records, binds=binds, touched=touched)
 
-    def _with_ids(self, operation: Operation, asked: Asked, places: Sequence[tuple[str, ...]]) -> Operation:
-        """The operation with the ids that the JSON body names; raises Unreadable."""
+    def _with_ids(self, operation: Operation, asked: Asked, template: Template) -> Operation:
+        """The operation with the ids that the body names; raises Unreadable."""
         found: dict[str, None] = {}
-        for place in places:
+        for place in template.ids_at:
             for value in values_at(asked.document, place):
                 canonical = self.record_ids.canonical(value.strip())
                 if canonical is not None and len(found) < BULK_LIMIT:
                     found[canonical] = None
+        if template.ids_at_elements:
+            found |= dict.fromkeys(element.ids_of(asked.xml, template.ids_at_elements, self.record_ids)[:BULK_LIMIT])
         ids = tuple(found)
         if operation.action is Action.CREATE:
             return with_record(operation, None, touched=ids) if ids else operation
@@ -354,7 +360,9 @@ class Profile:
         self, operation: Operation, status: int, headers: Sequence[tuple[str, str]], body: bytes
     ) -> list[tuple[str, str]]:
         """(entity, record) pairs that the answer to a create names; empty for anything else or for an error."""
-        if any("json" in rule for rule in self.accept_rules) and not self.accepted(operation, status, headers, body):
+        if any("json" in rule or "xml" in rule for rule in self.accept_rules) and not self.accepted(
+            operation, status, headers, body
+        ):
             return []  # an error with status 200 may name a record that was there before
         rule = self.answers.get(operation.id)
         return answers.records(rule, self.record_pages, operation, status, headers, body, self.record_ids)
@@ -412,17 +420,21 @@ class Profile:
 
     def body_credentials(self, content_type: str, body: bytes) -> tuple[str, ...]:
         """CRM credentials that a JSON body carries, for the deny list; none where it is no JSON document."""
+        elements = [rule["element"] for rule in self.credential_rules if "element" in rule]
+        if elements and body and declares_xml(content_type):
+            document = document_of(body)
+            return tuple(element.texts_of(document, elements)) if document is not None else ()
         rules = [rule for rule in self.credential_rules if "json" in rule]
         if not rules or not body:
             return ()
         try:
-            document = Asked({}, "", body, content_type).document
+            given = Asked({}, "", body, content_type).document
         except Unreadable:
             return ()
         found = (
-            joined_at(document, tuple(map(pointer_of, rule["json"])))
+            joined_at(given, tuple(map(pointer_of, rule["json"])))
             for rule in rules
-            if "at" not in rule or fits(compile_places(rule["at"]), document)
+            if "at" not in rule or fits(compile_places(rule["at"]), given)
         )
         return tuple(one for one in found if one is not None)
 

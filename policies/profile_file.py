@@ -14,13 +14,14 @@ from typing import Any
 import yaml
 from jsonschema import Draft202012Validator
 
-from policies import credential
+from policies import credential, soap
 from policies.asked_file import column_rules, join, path_searches, search_clause, with_asked
 from policies.carried import compile_carried
 from policies.column import ColumnRule
 from policies.comparison import compile_comparisons
 from policies.dialect_file import Places as ArgumentPlaces
 from policies.dialect_file import compile_dialects, selects
+from policies.element import selected
 from policies.field_file import read_field, read_shown, selector_of
 from policies.graphql.answer import NEW_RECORD
 from policies.graphql.mapping import SCHEMA, GraphqlMap, compile_graphql
@@ -243,7 +244,7 @@ class _Compiler:
                 continue
             found.extend(
                 self._rule({**entry, "select": list(select)}, entity, f"rule set {name}")
-                for entry in entries
+                for entry in map(selected, entries)
                 for select in selects(entry["select"], self.arguments)
             )
         return tuple(found)
@@ -261,6 +262,7 @@ class _Compiler:
             (tuple(column["header"]), self._columns(column["fields"], entity, place)) if column else None,
             resolve(entry["shape"]) if "shape" in entry else None,
             entry.get("row_id", ""),
+            resolve(entry["empties"]) if "empties" in entry else None,
         )
 
     def _columns(self, names: Mapping[str, str], entity: str, place: str) -> dict[str, FieldSpec | None]:
@@ -305,7 +307,7 @@ class _Compiler:
         return tuple(found)
 
     def _selected(self, entries: Iterable[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:
-        for entry in entries:
+        for entry in map(selected, entries):
             for select in selects(entry["select"], self.arguments):
                 yield {**entry, "select": list(select)}
 
@@ -368,6 +370,7 @@ class _Compiler:
                 **_column_choice(entry),
                 **_redirect_part(entry),
                 **_asks(entry),
+                **soap.extra_of(entry),
             },
             searches=self._searches(entry.get("searches", ()), entity, place),
             uploads=tuple(

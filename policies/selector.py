@@ -8,40 +8,14 @@ an exception.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
-from fnmatch import fnmatchcase
-from functools import lru_cache
 
 from policies.column import ClauseShape
 from policies.operation import BodyRule, FieldSpec, Operation, SearchRule, Where
+from policies.steps import ONE_OR_NONE, is_pattern
+from policies.steps import matches as matches
 
-_PATTERN_SIGNS = frozenset("*?[")
 LISTS = frozenset({"in", "not in"})
 """Operators whose operand is a list."""
-
-
-@lru_cache(maxsize=4096)
-def _is_pattern(step: str) -> bool:
-    return not _PATTERN_SIGNS.isdisjoint(step)
-
-
-def _step_matches(pattern: str, step: str) -> bool:
-    if pattern == step or pattern == "*":
-        return True
-    return _is_pattern(pattern) and fnmatchcase(step, pattern)
-
-
-def matches(selector: Sequence[str], path: Sequence[str]) -> bool:
-    """Whether a selector covers a leaf path; work is bounded by len(selector) x len(path)."""
-    reach = {0}
-    for pattern in selector:
-        if pattern == "**":
-            low = min(reach, default=len(path) + 1)
-            reach = set(range(low, len(path) + 1))
-            continue
-        reach = {at + 1 for at in reach if at < len(path) and _step_matches(pattern, path[at])}
-        if not reach:
-            return False
-    return len(path) in reach
 
 
 def rule_for(
@@ -60,7 +34,7 @@ def rule_for(
     last = path[-1] if path else ""
     for rule in rules:
         end = rule.selector[-1]
-        if end != last and not _is_pattern(end):
+        if end != last and not is_pattern(end):
             continue  # most rules end in a plain name: this keeps big bodies cheap
         if matches(rule.selector, path):
             return rule, _field_of(rule, path, siblings or {}, text, leaves or {})
@@ -141,7 +115,9 @@ def names_one_place(
 ) -> bool:
     """Whether the rule that covers a leaf names exactly one place, so that the leaf is all that its field holds."""
     found = rule_for(operation.rules, path, siblings, text=text)
-    return found is not None and not any(_is_pattern(step) for step in found[0].selector)
+    if found is None or (found[0].element and any(step.isdecimal() for step in path)):
+        return False
+    return not any(is_pattern(step) and step != ONE_OR_NONE for step in found[0].selector)
 
 
 def operands(

@@ -8,6 +8,8 @@ import re
 from enum import StrEnum
 from functools import lru_cache
 
+from policies.condition import JSON_LINES as JSON_LINES
+
 
 class Media(StrEnum):
     """A container that the body package can look into, or a reason not to (IMAGE, CSS, OPAQUE)."""
@@ -35,8 +37,7 @@ _DECLARED = {
     "application/xhtml+xml": Media.XML,
     "application/json": Media.JSON,
     "text/json": Media.JSON,
-    "application/x-ndjson": Media.JSON,
-    "application/jsonl": Media.JSON,
+    **dict.fromkeys(JSON_LINES, Media.JSON),
     "text/csv": Media.CSV,
     "application/csv": Media.CSV,
     "text/x-csv": Media.CSV,
@@ -115,6 +116,12 @@ def essence(content_type: str) -> str:
     return content_type.partition(";")[0].strip().lower()
 
 
+def is_xml(content_type: str) -> bool:
+    """Whether a request body calls itself XML, pictures apart; frameworks go by that, whatever its first bytes are."""
+    kind = essence(content_type)
+    return kind in ("text/xml", "application/xml") or (kind.endswith("+xml") and not kind.startswith("image/"))
+
+
 def sniff(content_type: str | None, disposition: str | None, head: bytes) -> Media:
     """The container of a body; `head` is at least its first 4096 bytes (for ZIP containers better all of it)."""
     declared = essence(content_type or "")
@@ -145,7 +152,8 @@ def sniff_upload(content_type: str | None, disposition: str | None, head: bytes)
     if media not in (Media.IMAGE, Media.OPAQUE):
         return media
     declared, ending = essence(content_type or ""), suffix(disposition)
-    named = _DECLARED.get(declared), _SUFFIX.get(ending)
+    by_type = _DECLARED.get(declared) or (Media.JSON if declared.endswith("+json") else None)
+    named = by_type, _SUFFIX.get(ending)
     claimed = next((one for one in named if one in (Media.CSV, Media.JSON, Media.VCARD)), None)
     if claimed is None and (declared in _SPREADSHEET or ending in ("xls", "xlsx")):
         return Media.XLS

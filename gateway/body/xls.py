@@ -4,13 +4,11 @@ Values keep their type (text, number, date, boolean); formats, formulas, picture
 always written as text, so that it cannot become a formula.
 """
 
-import datetime
 import io
 import re
 from collections.abc import Iterator
 
 import openpyxl
-import python_calamine
 from openpyxl.cell import WriteOnlyCell
 from openpyxl.worksheet._write_only import WriteOnlyWorksheet
 
@@ -18,13 +16,13 @@ from gateway.body.fault import BodyTooLarge, BodyUnreadable
 from gateway.body.layer import Finder, Found, Layer, Net, Show, Spot, Walk
 from gateway.body.limits import Limits
 from gateway.body.nested import walk_inner
+from gateway.body.xls_reader import SheetsUnread, Value, read_sheets
 from privacy.render import Context
 
 XLSX_TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 _ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 _TITLE_ILLEGAL = re.compile(r"[\[\]:*?/\\]")
 _CELL_CHARS = 32_767  # limit of the format
-Value = int | float | str | bool | datetime.time | datetime.date | datetime.datetime | datetime.timedelta
 
 
 class XlsPage:
@@ -34,21 +32,11 @@ class XlsPage:
     file_suffix: str | None = "xlsx"
 
     def __init__(self, body: bytes, limits: Limits) -> None:
-        self._sheets: list[tuple[str, list[list[Value]]]] = []
         self._found: dict[str, list[Spot]] = {}
-        count = 0
         try:
-            with python_calamine.CalamineWorkbook.from_filelike(io.BytesIO(body)) as book:
-                for name in book.sheet_names:
-                    rows: list[list[Value]] = []
-                    for row in book.get_sheet_by_name(name).to_python(skip_empty_area=False):
-                        rows.append(row)
-                        count += len(row)
-                        if count > limits.leaves:
-                            raise BodyTooLarge("xls-cells")
-                    self._sheets.append((name, rows))
-        except (python_calamine.CalamineError, ValueError):
-            raise BodyUnreadable("xls") from None
+            self._sheets = read_sheets(body, limits.leaves)
+        except SheetsUnread as unread:
+            raise (BodyTooLarge("xls-cells") if unread.too_many else BodyUnreadable("xls")) from None
 
     def surrogates(self, scanner: Finder) -> set[str]:
         """Canonical surrogates in names of sheets and texts of cells; a number may hold one, too."""

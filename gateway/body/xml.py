@@ -5,8 +5,9 @@ and formulas of spreadsheets are not. Refused: a document type with an internal 
 anything. A spreadsheet cell that holds a number becomes a text cell when what is shown is no number.
 """
 
+import html
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from gateway.body.entity import xml_layer
 from gateway.body.fault import BodyMalformed
@@ -54,6 +55,46 @@ def walk_xml(layer: Layer, hits: Sequence[Hit], walk: Walk) -> None:
             raise BodyMalformed("xml-entities")
         pointer.before(at)
     _text(layer, at, len(data), element, pointer.within(at, len(data)), walk, None)
+
+
+def texts_of(data: bytes) -> Iterator[tuple[str, str, str]]:
+    """(name of the element around, its own name, text) of every element and attribute that holds text, in UTF-8.
+
+    Forgiving, as it looks for what has to be hidden: of a broken document what can be read.
+    """
+    names: list[str] = [""]
+    at = 0
+    parts: list[bytes] = []
+    for token in _TOKEN.finditer(data):
+        parts.append(data[at : token.start()])
+        at = token.end()
+        if token.start(1) >= 0:
+            parts.append(html.escape(token.group(1).decode("utf-8", "replace"), quote=False).encode())
+        if token.start(4) < 0:
+            continue
+        text = _plain(b"".join(parts))
+        parts.clear()
+        if text and len(names) > 1:
+            yield names[-2], names[-1], text
+        name = _local(token.group(4))
+        if token.start(3) >= 0:
+            if len(names) > 1:
+                names.pop()
+            continue
+        inside = token.group(5)
+        for one in _ATTRIBUTE.finditer(inside):
+            yield name, _local(one.group(1)), _plain(one.group(one.lastindex or 2))
+        if not inside.endswith(b"/"):
+            names.append(name)
+
+
+def _local(name: bytes) -> str:
+    return name.rpartition(b":")[2].decode("utf-8", "replace")
+
+
+def _plain(raw: bytes) -> str:
+    text = raw.decode("utf-8", "replace")
+    return (html.unescape(text) if "&" in text else text).strip()
 
 
 def _text(

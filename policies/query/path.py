@@ -59,6 +59,8 @@ def _inside(segment: str, before: str, after: str) -> tuple[int, int]:
     """Where the value stands in a segment whose signs around it may be percent-encoded; (-1, -1) if it does not."""
     start = _reach(segment, before)
     end = len(segment)
+    if start < 0:
+        return -1, -1
     for sign in reversed(after):
         if start < end and segment[end - 1] == sign:
             end -= 1

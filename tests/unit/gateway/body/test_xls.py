@@ -1,7 +1,9 @@
 """XLS: never patched, read and written anew as XLSX, with every value of its own type."""
 
+import base64
 import datetime
 import io
+import zlib
 from collections.abc import Callable
 
 import openpyxl
@@ -70,3 +72,22 @@ def test_refused_workbooks(limits: Limits) -> None:
         XlsPage(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), limits)
     with pytest.raises(BodyTooLarge):
         XlsPage(workbook(["a", "b"], ["c", "d"]), Limits(leaves=3))
+
+
+# A workbook of the fuzzing drill whose one cell says that it stands at the far end: the native reader takes gigabytes.
+FAR = (
+    "eNq7cF7wwcKNUg8Z0IAdAzPDv/+cDGxIYoxAzAnjCDAA5f//BzFhNAcQ/x8FQwpwcgAjko2VYTfvGXZQHILi+yEDE8MGloNAkoHh"
+    "ERDHMBQw+OXnpSrQFsTG2qHwncDOSGQEOcMWSDIyzAGK8DFIgh0mBCaTwaQwmFwPVrkHTDqARXrBpC1Q7QPGKIbz9n5aFtCEHMGk"
+    "BJbjYwCZux2s5xZYxJBBlOEEKCHXT2CEqGVlcCzKTMwZnBJyLDwMSxiAUeeempdalJjzgEEEGIdLGL7+V2Bg+ALLrAcURsXpK87I"
+    "ABT/gSrOjkV8MhMLA0MDw+8EcAJvBZavh5khEZz4h0EZnCJBmJWBISADmAWBmTWqMDEpOSU1LT0jMys7JzePC1Qqg3OxAEou5gUn"
+    "bR4gmcLAD2YLgo0SAJbTf1Z+vOSbFGAfDxZpAJfckPJdFeQehv8MjSAdQM18YBkmuLwWmK0NJpvApkqD2VJgUgToUCCtFiAKZbg1"
+    "g9W0gGXVgPYYg8Fle3UktgaQ3fo6cIdc62N7TSB7nfvDKpF11+0XMigBwyMFqB8Emxl0GHUYZ80EgZ32MJoRWhDcBZOSGIUCB5MA"
+    "1O3/oZUYP8NfBi4wUxBMglQwYlHBCFYBIu2YhBi2gYPAAak25GIYBSMdWI0GwSgYBaNgFIyCUYAO8kpzckZDYZgCRmi/ANRdYYF0"
+    "UcD9DnboiNBfIP43OsAybEEQQz4QlgD7s64MeUC6iKGSpPQjxsDKCDOLkUg9sJFGEAgH2l7EkM2QBHZHNsnpF9hvZET2D9EaBaiX"
+    "hUi1/x8p7gQDDdo5AAD888OS"
+)
+
+
+def test_a_file_that_would_end_the_native_reader_is_a_fault() -> None:
+    with pytest.raises((BodyTooLarge, BodyUnreadable)):
+        XlsPage(zlib.decompress(base64.b64decode(FAR)), Limits())

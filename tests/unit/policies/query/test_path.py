@@ -83,3 +83,16 @@ def test_a_value_that_cannot_stand_in_a_path_is_refused(value: str) -> None:
     assert place is not None
     with pytest.raises(ValueError, match="path"):
         with_value("/sobjects/Contact/Email__c/x", place, value)
+
+
+@given(st.text(alphabet="contacts(email='%28)/ab", max_size=60))
+def test_any_path_is_read_or_refused(path: str) -> None:
+    try:
+        path_value(ALTERNATE, "/" + path)
+    except QueryInvalid:
+        return
+
+
+def test_a_short_segment_that_ends_like_a_template_is_another_path() -> None:
+    assert path_value(ALTERNATE, "/')") is None
+    assert path_value(ALTERNATE, "/)") is None
