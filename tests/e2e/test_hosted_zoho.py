@@ -159,7 +159,6 @@ def test_coql_cannot_probe_what_is_hidden(zoho: Hosted, text: str) -> None:
         {"criteria": "(Secret:equals:a)"},
         {"criteria": "(Email:equals:a)or"},
         {"criteria": "(Lead_Source:equals:Web)", "sort_by": "Email"},
-        {"word": "138"},
         {"filters": '{"field":{"api_name":"Email"},"comparator":"equal","value":"a"}'},
     ],
     ids=str,
