@@ -12,6 +12,7 @@ from tests.hosted.office import origins
 from tests.hosted.staffed import (
     CLEAR,
     EMAIL,
+    FIRST,
     NAME,
     OTHER_NAME,
     OTHER_PHONE,
@@ -27,10 +28,14 @@ from tests.hosted.staffed import (
 pytestmark = pytest.mark.real
 
 
+def first(hand: Browser) -> Answer:
+    return send(hand, "POST", "/api/v1/contacts", FIRST)
+
+
 @pytest.fixture(scope="module")
 def batched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
     with several.batched() as server:
-        yield from opened(server, tmp_path_factory.mktemp("batched") / "policy.csv")
+        yield from opened(server, tmp_path_factory.mktemp("batched") / "policy.csv", first)
 
 
 def part(method: str, url: str, name: str, body: Any = None) -> dict[str, Any]:

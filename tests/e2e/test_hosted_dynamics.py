@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 from xml.sax.saxutils import escape as xml_text
@@ -15,7 +16,18 @@ from gateway.demo.people import Person
 from tests.drills.stack import installed
 from tests.e2e.visitors import close_all
 from tests.hosted import dynamics as dv
-from tests.hosted.office import PEOPLE, Client, Hosted, clear_values, client, eventually, full_name, having, origins
+from tests.hosted.office import (
+    PEOPLE,
+    Client,
+    Hosted,
+    clear_values,
+    client,
+    eventually,
+    full_name,
+    having,
+    origins,
+    patient,
+)
 
 
 def as_dataverse(person: Person) -> dict[str, str]:
@@ -41,7 +53,7 @@ def dynamics() -> Iterator[Hosted]:
         records = {}
         for person in PEOPLE:
             given = {**as_dataverse(person), "parentcustomerid_account@odata.bind": f"/accounts({account})"}
-            made = manager.call("POST", f"{dv.BASE}/contacts", given).expect(204)
+            made = patient(partial(manager.call, "POST", f"{dv.BASE}/contacts", given)).expect(204)
             assert made.header("odata-entityid").startswith(stack.home.crm_url)
             records[made.header("odata-entityid").rpartition("(")[2].rstrip(")")] = person
         yield Hosted(stack, service, manager, sales, records)

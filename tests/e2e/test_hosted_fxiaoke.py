@@ -12,6 +12,7 @@ from tests.hosted.office import origins
 from tests.hosted.staffed import (
     CLEAR,
     EMAIL,
+    FIRST,
     NAME,
     OTHER_NAME,
     OTHER_PHONE,
@@ -25,10 +26,15 @@ from tests.hosted.staffed import (
 pytestmark = pytest.mark.real
 
 
+def first(hand: Browser) -> Answer:
+    values = {"name": FIRST["name"], "mobile1": FIRST["phone"], "email": FIRST["email"]}
+    return fx_call(hand, "create", {"object_data": {"dataObjectApiName": "ContactObj", **values}})
+
+
 @pytest.fixture(scope="module")
 def fxiaoke(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
     with fx.fxiaoke() as server:
-        yield from opened(server, tmp_path_factory.mktemp("fxiaoke") / "policy.csv")
+        yield from opened(server, tmp_path_factory.mktemp("fxiaoke") / "policy.csv", first)
 
 
 def fx_call(hand: Browser, verb: str, data: dict[str, Any], user: str = "") -> Answer:

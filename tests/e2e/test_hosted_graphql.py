@@ -13,6 +13,7 @@ from tests.hosted.office import origins
 from tests.hosted.staffed import (
     CLEAR,
     EMAIL,
+    FIRST,
     NAME,
     OTHER_NAME,
     OTHER_PHONE,
@@ -31,10 +32,22 @@ ID_CARD = "11010519491231002X"
 NOBODY = "00000000-0000-4000-8000-ffffffffffff"
 
 
+def first(hand: Browser) -> Answer:
+    """A person of every kind of value, who goes again: tests count people."""
+    values = {"name": {"lastName": FIRST["name"]}, "phones": {"primaryPhoneNumber": FIRST["phone"]}, "idCard": "X-1"}
+    text = "mutation New($data: PersonInput!) { made: createPerson(data: $data) { key: id } }"
+    emails = {"emails": {"primaryEmail": FIRST["email"]}}
+    answer = ask(hand, text, {"data": {**values, **emails}})
+    if answer.status == 200:
+        gone = "mutation Gone($id: ID!) { deletePerson(id: $id) { id } }"
+        data(ask(hand, gone, {"id": answer.json()["data"]["made"]["key"]}))
+    return answer
+
+
 @pytest.fixture(scope="module")
 def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
     with twenty() as server:
-        yield from opened(server, tmp_path_factory.mktemp("twenty") / "policy.csv")
+        yield from opened(server, tmp_path_factory.mktemp("twenty") / "policy.csv", first)
 
 
 @pytest.fixture(scope="module")
@@ -353,7 +366,7 @@ def early(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
     """A CRM that holds clear values still."""
     with twenty() as server:
         policy = tmp_path_factory.mktemp("early") / "policy.csv"
-        yield from opened(server, policy, "migrated = false\n")
+        yield from opened(server, policy, first, "migrated = false\n")
 
 
 def test_clear_values_are_hidden_behind_every_alias(early: Office) -> None:

@@ -10,6 +10,7 @@ from tests.hosted import hubspot as hs
 from tests.hosted.office import origins
 from tests.hosted.staffed import (
     EMAIL,
+    FIRST,
     NAME,
     OTHER_NAME,
     OTHER_PHONE,
@@ -25,10 +26,15 @@ from tests.hosted.staffed import (
 pytestmark = pytest.mark.real
 
 
+def first(hand: Browser) -> Answer:
+    values = {"lastname": FIRST["name"], "phone": FIRST["phone"], "email": FIRST["email"]}
+    return send(hand, "POST", hs.CONTACTS, {"properties": values})
+
+
 @pytest.fixture(scope="module")
 def hubspot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
     with hs.hubspot() as server:
-        yield from opened(server, tmp_path_factory.mktemp("hubspot") / "policy.csv")
+        yield from opened(server, tmp_path_factory.mktemp("hubspot") / "policy.csv", first)
 
 
 def hs_create(hand: Browser, **properties: str) -> str:

@@ -9,15 +9,32 @@ import pytest
 from gateway.demo.browser import Answer, Browser
 from tests.hosted import neocrm as neo
 from tests.hosted.office import origins
-from tests.hosted.staffed import CLEAR, EMAIL, NAME, OTHER_NAME, OTHER_PHONE, PHONE, Office, opened, refused, send
+from tests.hosted.staffed import (
+    CLEAR,
+    EMAIL,
+    FIRST,
+    NAME,
+    OTHER_NAME,
+    OTHER_PHONE,
+    PHONE,
+    Office,
+    opened,
+    refused,
+    send,
+)
 
 pytestmark = pytest.mark.real
+
+
+def first(hand: Browser) -> Answer:
+    values = {"contactName": FIRST["name"], "mobile": FIRST["phone"], "email": FIRST["email"]}
+    return send(hand, "POST", f"{neo.OBJECTS}/contact", {"data": values})
 
 
 @pytest.fixture(scope="module")
 def neocrm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
     with neo.neocrm() as server:
-        yield from opened(server, tmp_path_factory.mktemp("neocrm") / "policy.csv")
+        yield from opened(server, tmp_path_factory.mktemp("neocrm") / "policy.csv", first)
 
 
 def neo_create(hand: Browser, **values: Any) -> Any:

@@ -9,15 +9,19 @@ import pytest
 from gateway.demo.browser import Answer, Browser
 from tests.hosted import odoo as od
 from tests.hosted.office import origins
-from tests.hosted.staffed import CLEAR, EMAIL, NAME, OTHER_NAME, PHONE, Office, opened, refused, send, trail_text
+from tests.hosted.staffed import CLEAR, EMAIL, FIRST, NAME, OTHER_NAME, PHONE, Office, opened, refused, send, trail_text
 
 pytestmark = pytest.mark.real
+
+
+def first(hand: Browser) -> Answer:
+    return web(hand, PARTNER, "create", dict(FIRST))
 
 
 @pytest.fixture(scope="module")
 def odoo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
     with od.odoo() as server:
-        yield from opened(server, tmp_path_factory.mktemp("odoo") / "policy.csv")
+        yield from opened(server, tmp_path_factory.mktemp("odoo") / "policy.csv", first)
 
 
 def web(hand: Browser, model: str, method: str, *args: Any, **named: Any) -> Answer:

@@ -1,6 +1,7 @@
 """Salesforce behind the real gateway: queries find what they would in clear, and tell nobody what he may not see."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -20,6 +21,7 @@ from tests.hosted.office import (
     full_name,
     having,
     origins,
+    patient,
     soql_text,
 )
 from tests.hosted.salesforce import BASE, USERS, salesforce
@@ -50,7 +52,8 @@ def sf() -> Iterator[Hosted]:
         records = {}
         for person in PEOPLE:
             given = {**as_contact(person), "AccountId": account}
-            records[manager.call("POST", f"{BASE}/sobjects/Contact", given).expect(201).json()["id"]] = person
+            make = partial(manager.call, "POST", f"{BASE}/sobjects/Contact", given)
+            records[patient(make).expect(201).json()["id"]] = person
         yield Hosted(stack, service, manager, sales, records)
         close_all()
 

@@ -1,6 +1,7 @@
 """Zoho behind the real gateway: queries find what they would in clear, and tell nobody what he may not see."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -21,6 +22,7 @@ from tests.hosted.office import (
     full_name,
     having,
     origins,
+    patient,
     soql_text,
 )
 
@@ -48,7 +50,7 @@ def zoho() -> Iterator[Hosted]:
         records = {}
         for person in PEOPLE:
             given = {"data": [{**as_zoho(person), "Account_Name": {"id": account}}]}
-            made = manager.call("POST", f"{zh.BASE}/Contacts", given).expect(201)
+            made = patient(partial(manager.call, "POST", f"{zh.BASE}/Contacts", given)).expect(201)
             records[made.json()["data"][0]["details"]["id"]] = person
         yield Hosted(stack, service, manager, sales, records)
         close_all()
@@ -184,7 +186,6 @@ def test_coql_cannot_probe_what_is_hidden(zoho: Hosted, text: str) -> None:
         {"criteria": "(Secret:equals:a)"},
         {"criteria": "(Email:equals:a)or"},
         {"criteria": "(Lead_Source:equals:Web)", "sort_by": "Email"},
-        {"word": "138"},
         {"filters": '{"field":{"api_name":"Email"},"comparator":"equal","value":"a"}'},
     ],
     ids=str,

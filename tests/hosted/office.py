@@ -95,6 +95,15 @@ def asked(stack: Stack, query: LiteralString, *values: str) -> list[Any]:
         database.close()
 
 
+def patient(send: Callable[[], Answer]) -> Answer:
+    """The answer to a first write: a busy machine may take longer to make the first keys than one call may take."""
+    for _ in range(20):
+        answer = send()
+        if answer.status != 503:
+            break
+    return answer
+
+
 def eventually(holds: Callable[[], bool]) -> None:
     """Wait until something is true, at most half a minute: sessions are believed for seconds without asking."""
     for _ in range(150):

@@ -1,7 +1,7 @@
 """People at work in front of a hosted CRM where the body of a call decides what it does."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from gateway.demo.browser import Answer, Browser
 from policies.enforcer import DEFAULT_POLICY
 from tests.drills.stack import Stack, installed
 from tests.hosted.calls import Hosted
-from tests.hosted.office import asked
+from tests.hosted.office import asked, patient
 
 # A clerk sees masks and may search by phone; a stranger sees nothing, may do everything and search by nothing.
 POLICY = """
@@ -24,6 +24,7 @@ p, stranger, *, op:*, *, any
 """
 NAME, PHONE, EMAIL = "张伟", "13800138000", "zhang.wei@example.com"
 OTHER_NAME, OTHER_PHONE = "李娜", "13912345678"
+FIRST = {"name": "赵六", "phone": "13011112222", "email": "zhao.liu@example.com"}
 CLEAR = (NAME, PHONE, EMAIL, OTHER_NAME, OTHER_PHONE)
 
 
@@ -43,13 +44,15 @@ class Office:
         assert [one for one in CLEAR if one in seen] == []
 
 
-def opened(server: Hosted, policy: Path, more: str = "") -> Iterator[Office]:
+def opened(server: Hosted, policy: Path, first: Callable[[Browser], Answer], more: str = "") -> Iterator[Office]:
+    """An installation with three people at work. first: a write that needs keys of every kind."""
     policy.write_text(DEFAULT_POLICY.read_text(encoding="utf-8") + POLICY, encoding="utf-8")
     extra = f'[tenant.main]\npolicy = "{policy}"\n{more}'
     staff = {role: f"{role}.hosted" for role in ("manager", "clerk", "stranger")}
     with installed(server, extra, staff) as stack:  # type: ignore[arg-type]
         people = [stack.signed_in(who) for who in staff]
         try:
+            patient(lambda: first(people[0])).expect(200, 201)
             yield Office(server, stack, *people)
         finally:
             for one in people:
