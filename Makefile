@@ -127,7 +127,7 @@ evidence-real: .venv/.dev ## the MariaDB probe against a real server (needs mari
 protect-drill: system .venv/.dev $(VENDOR)/.fetched ## two real CRMs protected and put back, by interface and by tables (12,000 rows), killed 20 times each way
 	@$(BIN)/python -m tests.drills.protect
 
-onboarding: system .venv/.dev $(VENDOR)/.fetched ## two real CRMs without their profiles: watched, proposed, accepted; then the leak drill
+onboarding: system .venv/.dev $(VENDOR)/.fetched ## real CRMs without their profiles: watched, proposed, accepted; then the leak drill
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.drills.onboarding
 
 bench: system .venv/.dev $(VENDOR)/.fetched ## nginx, mitmproxy and crmgate side by side
