@@ -45,7 +45,7 @@ class Table:
         return Table(self.kind, [self.rows[0], *(row for row in self.rows[1:] if wanted(row))])
 
     def columns(self, names: Sequence[str]) -> "Table":
-        """Some of its columns; masks in one that no profile declares, such as the address of staff, do not come back."""
+        """Some of its columns; masks in one that no profile declares (addresses of staff) do not come back."""
         at = [self.rows[0].index(name) for name in names]
         return Table(self.kind, [[row[one] for one in at] for row in self.rows])
 
