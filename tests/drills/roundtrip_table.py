@@ -44,6 +44,11 @@ class Table:
         """The heading and some of the rows."""
         return Table(self.kind, [self.rows[0], *(row for row in self.rows[1:] if wanted(row))])
 
+    def columns(self, names: Sequence[str]) -> "Table":
+        """Some of its columns; masks in one that no profile declares (addresses of staff) do not come back."""
+        at = [self.rows[0].index(name) for name in names]
+        return Table(self.kind, [[row[one] for one in at] for row in self.rows])
+
     def changed(self, row: int, column: str, text: str) -> "Table":
         """With another text in one cell; row 0 is the first below the heading."""
         rows = [list(one) for one in self.rows]
