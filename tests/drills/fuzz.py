@@ -5,7 +5,7 @@
     python -m tests.drills.fuzz --seconds 60 request.xml page.html
 
 Each target runs in a process of its own, which is ended when it takes minutes longer than it should, so that a native
-library that hangs or ends its process is a finding as well. What was found is kept in a folder that is named at the end.
+library that hangs or ends its process is a finding as well. What was found is in a folder that is named at the end.
 """
 
 import argparse
