@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from policies.column import ClauseShape
 from policies.operation import BodyRule, FieldSpec, Operation, SearchRule, Where
-from policies.steps import ONE_OR_NONE, is_pattern
+from policies.steps import ONE_OR_NONE, ends_alike, is_pattern, named_last
 from policies.steps import matches as matches
 
 LISTS = frozenset({"in", "not in"})
@@ -34,6 +34,8 @@ def rule_for(
     last = path[-1] if path else ""
     for rule in rules:
         end = rule.selector[-1]
+        if end == ONE_OR_NONE and not ends_alike(rule.selector, named_last(path)):
+            continue
         if end != last and not is_pattern(end):
             continue  # most rules end in a plain name: this keeps big bodies cheap
         if matches(rule.selector, path):

@@ -21,6 +21,17 @@ def _step_matches(pattern: str, step: str) -> bool:
     return is_pattern(pattern) and fnmatchcase(step, pattern)
 
 
+def named_last(path: Sequence[str]) -> str:
+    """The last step of a path that is no index of an XML element, "" without one."""
+    return next((step for step in reversed(path) if not step.isdecimal()), "")
+
+
+def ends_alike(selector: Sequence[str], name: str) -> bool:
+    """Whether a selector of XML elements can cover paths whose last name is this; False for most, and quickly."""
+    end = selector[-2] if len(selector) > 1 else selector[-1]
+    return end == name or (end != ONE_OR_NONE and is_pattern(end))
+
+
 def matches(selector: Sequence[str], path: Sequence[str]) -> bool:
     """Whether a selector covers a leaf path; work is bounded by len(selector) x len(path)."""
     reach = {0}

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from html import unescape
 from xml.parsers import expat
 
-from policies.steps import ONE_OR_NONE, matches
+from policies.steps import ONE_OR_NONE, ends_alike, matches, named_last
 
 MOST_DEPTH, MOST_LEAVES = 64, 200_000
 _BOMS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
@@ -285,4 +285,8 @@ def element_selector(text: str) -> tuple[str, ...]:
 
 def texts_at(document: XmlDocument, selector: Sequence[str]) -> list[str]:
     """Every text at a place, in the order of the document."""
-    return [leaf.text for leaf in document.leaves if matches(selector, leaf.path)]
+    return [
+        leaf.text
+        for leaf in document.leaves
+        if (selector[-1] != ONE_OR_NONE or ends_alike(selector, named_last(leaf.path))) and matches(selector, leaf.path)
+    ]
