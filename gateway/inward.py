@@ -27,7 +27,7 @@ from gateway.exchange import Exchange
 from gateway.files import Files
 from gateway.merged import combinations, require_one
 from gateway.parts import Question
-from gateway.refusal import BODY_UNREADABLE, VALUE_INVALID, Refusal
+from gateway.refusal import BODY_UNREADABLE, FIELD_RESPELLED, VALUE_INVALID, Refusal
 from gateway.search import Operand, Search
 from gateway.table_rows import row_of
 from gateway.tokenise import Tokeniser
@@ -40,6 +40,7 @@ from policies.operation import UNMATCHED_READ, WRITES, StorageForm, with_record
 from policies.owner import POSTED, posted_owner
 from policies.profile import Action, FieldSpec, Operation, Profile, SearchRule, Where
 from policies.record_id import RecordIds
+from policies.spelling import respelled
 from privacy import recognise
 
 Path = tuple[str, ...]
@@ -264,6 +265,16 @@ class Inward:
             _narrow(exchange, parts)
 
 
+def _require_spelled(operation: Operation, part: "_Part") -> None:
+    """A CRM that takes names in any case would fill a declared field by a name that no rule covers."""
+    if part.where not in (Where.JSON, Where.FORM, Where.XML):
+        return
+    blanks = part.container.blanks if isinstance(part.container, json.JsonDocument | json_lines.JsonLines) else ()
+    name = respelled(operation, (leaf.path for leaf in (*part.container.leaves, *blanks)))
+    if name is not None:
+        raise Refusal(FIELD_RESPELLED, fields=(name,))
+
+
 def doubled(found: Sequence[Found], leaves: Mapping[Path, str]) -> list[dict[Path, str]]:
     """Other readings of leaves of which several have one path: the first of each, the second, and so on."""
     ranks: list[dict[Path, str]] = []
@@ -338,6 +349,8 @@ class _Sorting:
             labels = part.container.columns if isinstance(part.container, xlsx.XlsxDocument) else ()
             self.targets += [self._labelled(Found(part.where, (one,), Leaf((one,), ""))) for one in labels]
             return
+        if self.profile.names_in_any_case:
+            _require_spelled(self.operation, part)
         leaves = {one.path: one.leaf.text for one in found}
         # Which of several values of one name a CRM reads is its own affair, so each is judged.
         others: Sequence[Mapping[Path, str]] = ()

@@ -577,6 +577,18 @@ _TEXTS: dict[str, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
         ),
         ("无法识别该搜索", "网关必须理解搜索条件后才能转发。", "请使用更简单的搜索条件。"),
     ),
+    "field-respelled": (
+        (
+            "A field is written in other letters",
+            "This CRM takes names of fields in any case; protection goes by the name as it is declared.",
+            "Write the field below exactly as it stands there, capital letters included. Nothing was changed.",
+        ),
+        (
+            "字段名大小写不一致",
+            "该 CRM 不区分字段名大小写，而保护按登记的名称生效。",
+            "请按下方所示（包括大小写）书写该字段名。未作任何更改。",
+        ),
+    ),
     "query-renames": (
         (
             "A protected field cannot be given another name",

@@ -187,6 +187,7 @@ class Profile:
     opaque: what happens to bodies nobody can open ("refuse-unless-everything": PDF, images made from data, old binary
     formats). closed: reads that no operation describes are refused. types: type id of this installation → entity,
     learnt from pages. signed_out: how an answer says "not signed in". tables: objects of query languages.
+    names_in_any_case: the CRM takes names of fields in any case, see policies.spelling.
     """
 
     name: str
@@ -238,6 +239,7 @@ class Profile:
     comparisons: tuple[ComparisonRule, ...] = ()
     dialects: Mapping[str, DialectRules] = field(default_factory=dict)
     graphql: GraphqlMap | None = None
+    names_in_any_case: bool = False
     source: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     # -- classification --------------------------------------------------------------------------------------

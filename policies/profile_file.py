@@ -194,6 +194,7 @@ class _Compiler:
             places=places,
             tables=tables,
             closed=source.get("unmatched_reads", "scan") == "deny",
+            names_in_any_case=source.get("names_in_any_case", False),
             record_ids=self.record_ids,
             comparisons=comparisons,
             dialects=dialects,

@@ -86,6 +86,7 @@ REASONS: Mapping[str, str] = {
     "needs-record": N_("Value that needs a record of its own"),
     "record-unknown": N_("Record made, but the CRM did not say which"),
     "query-unreadable": N_("Search could not be read"),
+    "field-respelled": N_("Field written in other letters than declared"),
     "query-renames": N_("Query gives a protected field another name"),
     "graphql-unreadable": N_("GraphQL request could not be read"),
     "graphql-too-complex": N_("GraphQL request asks for too much at once"),
