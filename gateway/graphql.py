@@ -33,8 +33,9 @@ from gateway.treatment import UNDECLARED, Target, Treatment
 from kms.scanner import Scanner
 from policies.batch import BatchRule
 from policies.comparison import PART, Compared
-from policies.graphql.asked import Asked, Part, Stored, Test
+from policies.graphql.asked import Asked
 from policies.graphql.mapping import SCHEMA, Compare
+from policies.graphql.part import Part, Stored, Test
 from policies.graphql.request import Transport
 from policies.graphql.rewrite import GONE, New, Rewrite
 from policies.graphql.rights import problem

@@ -9,7 +9,8 @@ from typing import Any
 
 import orjson
 
-from policies.graphql.asked import Asked, Part, Shown
+from policies.graphql.asked import Asked
+from policies.graphql.part import Part, Shown
 from policies.graphql.value import Shape, Value, read_json
 from policies.operation import FieldSpec
 

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from policies.decision import FieldView
-from policies.graphql.asked import Asked, Part
+from policies.graphql.asked import Asked
 from policies.graphql.mapping import SCHEMA
+from policies.graphql.part import Part
 from policies.graphql.rights import problem
 from policies.operation import FieldSpec
 

@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 from policies.comparison import sees_clear
 from policies.decision import FieldView
-from policies.graphql.asked import INTROSPECTION, UNMAPPED, Asked, By, Part, Test, Unknown, Used
+from policies.graphql.asked import INTROSPECTION, UNMAPPED, Asked
 from policies.graphql.mapping import Compare, Introspection
+from policies.graphql.part import By, Part, Test, Unknown, Used
 from policies.taxonomy import DETERMINISTIC_KINDS
 
 _SEARCHABLE, _ORDERED = "field-not-searchable", "field-not-ordered"

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from policies.graphql.asked import By, Unknown
 from policies.graphql.mapping import Compare
+from policies.graphql.part import By, Unknown
 from policies.operation import Action
 from policies.profile import Profile
 from tests.hosted.twenty import PATH

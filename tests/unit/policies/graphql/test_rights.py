@@ -3,8 +3,8 @@
 import pytest
 
 from policies.decision import FieldRule, FieldView, Form
-from policies.graphql.asked import Part
 from policies.graphql.mapping import SCHEMA
+from policies.graphql.part import Part
 from policies.graphql.rights import problem
 from policies.taxonomy import Kind
 from tests.unit.policies.graphql.conftest import Ask
