@@ -73,20 +73,12 @@ def bring(browser: Browser, table: Table, step: str, codec: str = "utf-8-sig") -
 
 
 def _again(room: Room, told: Table) -> list[Line]:
-    """BottleCRM updates nothing by a file: it finds what is there already, and skips it."""
+    """BottleCRM updates nothing by a file: it finds what is there already, and skips it.
+
+    Sales comes first: what an import brought stays open here, and then masks of those fields are refused.
+    """
     before = {who: room.contacts(hand.browser) for who, hand in _hands(room).items()}
     lines = []
-    for kind in ("csv", "xlsx"):
-        table = Table(kind, told.rows)
-        for step in ("preview", "commit"):
-            answer = bring(room.manager.browser, table, step)
-            if step == "preview":
-                known = answer.text.count('"email"') if answer.status == 200 else 0
-                faults = () if known >= len(table.rows) - 1 else (f"{answer.status}",)
-                lines.append(Line(f"{kind}, preview by the manager: every row is known already", known, faults))
-            else:  # BottleCRM answers 400 where no row is left to import
-                good = answer.status in (200, 201, 400)
-                lines.append(Line(f"{kind}, commit by the manager", 1, () if good else (f"{answer.status}",)))
     own = export(room.importer.browser, room).only(lambda row: row[0] in room.own).columns(COLUMNS)
     clear = {text for record in room.own for text in (room.people[record].phone, room.people[record].email)}
     leaks = tuple("a clear value" for row in own.rows for cell in row if cell.removeprefix("'") in clear)
@@ -101,6 +93,17 @@ def _again(room: Room, told: Table) -> list[Line]:
     lines.append(
         Line("an edited mask is refused, the field named", 1, () if fields == ["phone"] else (f"{refused.status}",))
     )
+    for kind in ("csv", "xlsx"):
+        table = Table(kind, told.rows)
+        for step in ("preview", "commit"):
+            answer = bring(room.manager.browser, table, step)
+            if step == "preview":
+                known = answer.text.count('"email"') if answer.status == 200 else 0
+                faults = () if known >= len(table.rows) - 1 else (f"{answer.status}",)
+                lines.append(Line(f"{kind}, preview by the manager: every row is known already", known, faults))
+            else:  # BottleCRM answers 400 where no row is left to import
+                good = answer.status in (200, 201, 400)
+                lines.append(Line(f"{kind}, commit by the manager", 1, () if good else (f"{answer.status}",)))
     after = {who: room.contacts(hand.browser) for who, hand in _hands(room).items()}
     return [*lines, *(differing(f"nothing changed: {who}", before[who], after[who]) for who in before)]
 
