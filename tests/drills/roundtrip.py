@@ -69,7 +69,9 @@ def bottle_room(stack: Stack, people: Sequence[Person], _kinds: Sequence[str]) -
     assert isinstance(manager, BottleDriver)
     assert isinstance(importer, BottleDriver)
     assert isinstance(direct, BottleDriver)
-    return roundtrip_bottle.run(roundtrip_bottle.furnish(manager, importer, direct, people))
+    lines = roundtrip_bottle.run(roundtrip_bottle.furnish(manager, importer, direct, people))
+    direct.browser.close()
+    return lines
 
 
 def tryton_room(stack: Stack, people: Sequence[Person], _kinds: Sequence[str]) -> list[Line]:
@@ -79,7 +81,9 @@ def tryton_room(stack: Stack, people: Sequence[Person], _kinds: Sequence[str]) -
     assert isinstance(manager, TrytonDriver)
     assert isinstance(importer, TrytonDriver)
     assert isinstance(direct, TrytonDriver)
-    return roundtrip_tryton.run(roundtrip_tryton.furnish(manager, importer, direct, people))
+    lines = roundtrip_tryton.run(roundtrip_tryton.furnish(manager, importer, direct, people))
+    direct.browser.close()
+    return lines
 
 
 ROOMS = {"creme": creme_room, "tryton": tryton_room, "bottle": bottle_room}

@@ -141,7 +141,9 @@ def run(room: Room, kinds: Sequence[str]) -> list[Line]:
     lines += tried("manager changes one phone", partial(_one_phone, room, "xlsx"))
     lines += tried("sales changes one name", partial(_one_name, room, kinds[0]))
     lines += tried("refusals", partial(_refusals, room, kinds[0]))
-    return lines + tried("new records", partial(_anew, room, kinds[0]))
+    lines += tried("new records", partial(_anew, room, kinds[0]))
+    room.direct.close()
+    return lines
 
 
 def _views(room: Room) -> dict[str, dict[str, dict[str, str]]]:
