@@ -49,6 +49,7 @@ FREE_TEXT_CHARS = 65_000  # what a note of an undeclared field may hold in every
 _STORES = frozenset({Action.CREATE, Action.UPDATE})
 UNTOUCHED = frozenset({Action.LOGIN, Action.LOGOUT, Action.ASSET})
 _ENLARGED = re.compile(r"@[0-9](?:\.[0-9])?x\.[a-z]+$")  # pictures for finer screens: logo@2x.png
+_BEFORE_JSON = b"\xef\xbb\xbf \t\r\n"
 _ADDRESSED = re.compile("@|%40|[+]|%2[bB]")
 # Frameworks read these by their declared type alone, whatever the first bytes look like: `BM=1&phone=…` is a form.
 _DECLARED = {
@@ -129,7 +130,7 @@ class Inward:
         if inside is not None and inside.where is Where.XML and not element.is_described(operation):
             # The profile says where values stand in bodies of another kind.
             raise Refusal(BODY_UNREADABLE, detail="xml")
-        if inside is not None and isinstance(inside.container, json_lines.JsonLines):
+        if inside is not None and body is not None and _is_list(inside, body):
             _require_rows(operation)
         parts = opened if inside is None else [*opened, inside]
         await self._protect(exchange, profile, parts)
@@ -554,8 +555,15 @@ class _Sorting:
             raise Refusal(BODY_UNREADABLE, detail="header-row")
 
 
+def _is_list(part: "_Part", body: bytes) -> bool:
+    """Whether a body is several JSON documents: one a line, or an array."""
+    if isinstance(part.container, json_lines.JsonLines):
+        return True
+    return isinstance(part.container, json.JsonDocument) and body.lstrip(_BEFORE_JSON)[:1] == b"["
+
+
 def _require_rows(operation: Operation) -> None:
-    """Documents one a line, where the profile describes a single one: its rules would cover nothing in them."""
+    """Several documents, where the profile describes a single one: its rules would cover nothing in them."""
     if operation.rules and not any(rule.selector[0] in ("*", "**") for rule in operation.rules):
         raise Refusal(BODY_UNREADABLE, detail="json-lines")
 

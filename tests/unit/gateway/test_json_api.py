@@ -137,6 +137,12 @@ async def test_lines_where_a_single_document_is_described_are_refused(api: Glue)
         await sent(api, "PATCH", "/api/contacts/5", contact(name=NAME) + b"\n", LINES)
 
 
+@pytest.mark.parametrize("before", [b"", b" \n", b"\xef\xbb\xbf"])
+async def test_an_array_where_a_single_object_is_described_is_refused(api: Glue, before: bytes) -> None:
+    with pytest.raises((Refusal, BodyFault), match=r"body-unreadable|json"):
+        await sent(api, "PATCH", "/api/contacts/5", before + b"[" + contact(name=NAME) + b"]", API)
+
+
 async def test_an_api_type_in_another_charset_is_no_binary(api: Glue) -> None:
     with pytest.raises(BodyFault):
         await sent(api, "PATCH", "/api/contacts/5", contact(name=NAME).decode().encode("utf-16-le"), API)
