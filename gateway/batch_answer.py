@@ -19,6 +19,7 @@ from policies.batch import results
 from policies.operation import Action
 from policies.profile import Profile
 
+_JSON: Fields = [("content-type", "application/json")]  # what a part of a JSON answer is, too
 _DROPPED = frozenset({"content-length", "set-cookie", "www-authenticate"})
 # (exchange of a part, its status, fields, body) → fields and body for the person
 Render = Callable[[Exchange, int, Fields, bytes], Awaitable[tuple[Fields, bytes]]]
@@ -35,7 +36,7 @@ async def learn(binding: Binding, batch: Batch, profile: Profile, status: int, f
     for number, inner in enumerate(batch.exchanges):
         if told:
             part_status, part = told[number]
-            await binding.learn(inner, profile, part_status, [], orjson.dumps(part) if part is not None else b"")
+            await binding.learn(inner, profile, part_status, _JSON, orjson.dumps(part) if part is not None else b"")
         elif inner.operation is not None and inner.operation.action is not Action.CREATE and status in (200, 201, 204):
             await binding.learn(inner, profile, status, fields, body)  # all of it was taken, or none
 
