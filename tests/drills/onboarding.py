@@ -7,6 +7,7 @@ entered while nothing was declared yet: they stand in the CRM in clear, and only
 """
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import random
@@ -78,7 +79,8 @@ def described(stack: Stack) -> Path | None:
     if address is None:
         return None
     file = stack.home.folder / "described.json"
-    file.write_bytes(stack.direct("manager").browser.get(address).expect(200).body)
+    with contextlib.closing(stack.direct("manager").browser) as browser:
+        file.write_bytes(browser.get(address).expect(200).body)
     return file
 
 
