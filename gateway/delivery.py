@@ -87,6 +87,7 @@ async def deliver(passage: Passage, tenant: Tenant, answer: Answer) -> None:
             head.disposition,
             asset=asset,
             view=decision.view,
+            most=gw.limits.answer,
         )
         if past:
             turn.rest("upstream")

@@ -485,6 +485,18 @@ _TEXTS: dict[str, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
             "请将文件另存为 CSV 或 XLSX 等格式后重试。",
         ),
     ),
+    "archive-unreadable": (
+        (
+            "This archive cannot be checked",
+            "It is too large, damaged or protected by a password, or one of the files in it cannot be read.",
+            "Unpack it and upload the files one by one.",
+        ),
+        (
+            "无法检查此压缩包",
+            "压缩包过大、已损坏或设有密码，或其中某个文件无法读取。",
+            "请解压后逐个上传其中的文件。",
+        ),
+    ),
     "decompression-limit": (
         (
             "It unpacks to far too much",

@@ -11,6 +11,7 @@ from gateway import attached, batch_answer, graphql_answer
 from gateway.binding import TAUGHT, Binding
 from gateway.body import media
 from gateway.body.enclosed import find_enclosed
+from gateway.body.fault import BodyFault
 from gateway.body.layer import splice
 from gateway.body.limits import Limits
 from gateway.body.media import Media
@@ -116,7 +117,12 @@ class Outward:
             if body[0] in JSON_STARTS:
                 shown = await self._reveal.render_json(exchange, body, profile.mask_char)
                 return fields, derive(shown, profile.derived) if profile.derived and asked is None else shown
-        page = open_page(kind, body, media.charset_of(content_type, kind, body), self._limits)
+        try:
+            page = open_page(kind, body, media.charset_of(content_type, kind, body), self._limits)
+        except BodyFault:
+            if kind is not Media.ZIP:
+                raise
+            return fields, body  # for somebody who sees everything: what the CRM keeps
         rendered, _ = await self._reveal.render_page(exchange, page, profile.mask_char)
         if page.media_type is not None:
             fields = _converted(fields, page.media_type, page.file_suffix or "xlsx")

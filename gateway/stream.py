@@ -112,12 +112,21 @@ def is_always_opened(content_type: str) -> bool:
 
 
 async def flows_past(
-    answer: Answer, method: str, content_type: str, coding: str, disposition: str, *, asset: bool, view: FieldView
+    answer: Answer,
+    method: str,
+    content_type: str,
+    coding: str,
+    disposition: str,
+    *,
+    asset: bool,
+    view: FieldView,
+    most: int,
 ) -> bool:
     """Whether the body of an answer goes on as it comes.
 
     So do static assets, pictures, fonts, sound and films; binaries in which nothing could be rendered go on only for
-    roles that see everything. Everything else is opened.
+    roles that see everything, and so do archives of more than `most` bytes or of a size that nobody tells. Everything
+    else is opened.
     """
     kind = essence(content_type)
     if kind in _ALWAYS_OPENED or method == "HEAD" or answer.length == 0:
@@ -132,7 +141,8 @@ async def flows_past(
     media = sniff(content_type, disposition, first)
     if media is Media.IMAGE:
         return _is_binary(first)
-    return media in (Media.OPAQUE, Media.ZIP) and view.sees_everything
+    large = answer.length is None or answer.length > most
+    return view.sees_everything and (media is Media.OPAQUE or (media is Media.ZIP and large))
 
 
 def _is_static(kind: str) -> bool:
