@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 from urllib.parse import unquote
 
-from gateway import attached, batch, graphql, narrow
+from gateway import attached, batch, graphql, narrow, opaque
 from gateway.body import csv, data_file, form, json, json_lines, media, multipart, text, vcard, xlsx, xml_request
 from gateway.body.archive import ArchiveDocument
 from gateway.body.enclosed import EnclosedFile, open_enclosed
@@ -128,6 +128,8 @@ class Inward:
         if body is not None and not isinstance(body, bytes):
             return await self._upload(exchange, profile, content_type, body, opened)
         inside = self._open(content_type, body) if body else None
+        if head.has_body and body != b"":
+            opaque.require_body(operation.opaque, None if inside is None else inside.container)
         if inside is not None and inside.where is Where.XML and not element.is_described(operation):
             # The profile says where values stand in bodies of another kind.
             raise Refusal(BODY_UNREADABLE, detail="xml")
@@ -222,6 +224,7 @@ class Inward:
         try:
             parts = [*opened, _Part(Where.FORM, upload.fields)]
             await attached.seal_upload(self._files, exchange, upload)
+            opaque.sift(opaque.rule_of(exchange), upload)
             for file in upload.files:
                 if file.transform is not None:
                     continue
@@ -503,7 +506,9 @@ class _Sorting:
             spec = attached.seal_of(attached.rule_at(rules, file.keys), file.media, file.container)
             if spec is not None:
                 self.sealing.append((file, spec))
-            elif file.container is not None:
+                continue
+            opaque.require_passing(self.operation.opaque, file.media, file.container)
+            if file.container is not None:
                 self.take(_Part(Where.FORM, file.container, labels=True))
                 self.nested.append(file)
             else:

@@ -22,10 +22,12 @@ class ArchiveDocument:
     """The files of an archive. leaves: the name of each, a text without a path, and what is in those that were opened.
 
     columns: the labels of all columns of all workbooks; inflated, count: bytes and entries, archives inside included.
+    opaque: whether files are inside that nobody looked into, pictures in a document apart.
     """
 
-    def __init__(self, members: Sequence[tuple[Entry, Leaf, Container | None]]) -> None:
+    def __init__(self, members: Sequence[tuple[Entry, Leaf, Container | None]], *, office: bool) -> None:
         self._members = members
+        self.opaque = False
         self.leaves: list[Leaf] = []
         self.inflated, self.count = 0, len(members)
         columns: dict[str, None] = {}
@@ -34,11 +36,15 @@ class ArchiveDocument:
             self.inflated += len(entry.data)
             if inside is not None:
                 self.leaves += inside.leaves
+            elif entry.data and not office:
+                self.opaque = True
+            if isinstance(inside, ArchiveDocument):
+                self.opaque = self.opaque or inside.opaque
             if isinstance(inside, ArchiveDocument | XlsxDocument):
                 columns.update(dict.fromkeys(inside.columns))
                 self.inflated += inside.inflated
                 self.count += inside.count
-        self.columns = tuple(columns)
+        self.columns: tuple[str, ...] = tuple(columns)
 
     def encode(self) -> bytes:
         """A new archive in the same order; raises BodyMalformed when two names have become one."""
@@ -78,7 +84,7 @@ def open_archive(data: bytes, limits: Limits, opener: Opener) -> ArchiveDocument
             left = replace(left, leaves=left.leaves - len(inside.leaves))
         if isinstance(inside, ArchiveDocument | XlsxDocument):
             left = replace(left, inflated=left.inflated - inside.inflated, entries=left.entries - inside.count)
-    return ArchiveDocument(members)
+    return ArchiveDocument(members, office=office)
 
 
 def _require_no_workbook(entries: Sequence[Entry], names: Sequence[str]) -> None:

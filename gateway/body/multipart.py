@@ -164,6 +164,12 @@ class Upload:
         """The files that were opened."""
         return [file for file in self.files if file.container is not None]
 
+    def leave_out(self, file: FilePart) -> None:
+        """Send the upload on without the part of this file."""
+        self._parts = [part for part in self._parts if part.file is not file]
+        self.files = [one for one in self.files if one is not file]
+        self.fields.leaves = [leaf for leaf in self.fields.leaves if leaf is not file.filename]
+
     async def assemble(self) -> Spooled:
         """The upload as it is now; raises BodyMalformed if a new value holds the boundary."""
         await self._file.flush()
