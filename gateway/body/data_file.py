@@ -26,6 +26,7 @@ from gateway.body.xml_request import XmlRequest, open_xml
 from privacy import recognise
 
 UNOPENED = frozenset({Media.IMAGE, Media.OPAQUE})
+_LIMITED = frozenset({Media.CSV, Media.XLSX, Media.VCARD, Media.JSON})
 _MOST_NESTED = 3  # archives in archives
 _MARKUP_LEAVES = 5  # times as many: most attributes of a document of a word processor are measures
 _GENERIC = frozenset({"value", "values", "text", "first", "last", "given", "family", "number", "address", "formatted"})
@@ -57,15 +58,18 @@ def kind_of(media: Media, data: bytes) -> Media:
 
 
 def open_file(media: Media, data: bytes, content_type: str, limits: Limits) -> Container | None:
-    """As `open_data`; None for what is not what it seems, which must not go on unless it is sealed."""
+    """As `open_data`; None for what is not what it seems, which must not go on unless it is sealed.
+
+    Raises BodyTooDeep, BodyTooLarge, DecompressionLimit for tables, cards and JSON.
+    """
     try:
         return open_data(media, data, content_type, limits)
     except (BodyMalformed, BodyUnreadable):
         return None
     except BodyFault:
-        if media is Media.ZIP:
-            return None
-        raise
+        if media in _LIMITED:
+            raise
+        return None
 
 
 def open_data(media: Media, data: bytes, content_type: str, limits: Limits, depth: int = 0) -> Container | None:
@@ -145,9 +149,14 @@ def _open_json(data: bytes, limits: Limits) -> Container:
         document = open_lines(data, limits)
     if any(recognise.whole(step) for leaf in (*document.leaves, *document.blanks) for step in set(leaf.path)):
         raise BodyUnreadable("json-names")
-    if any(len(leaf.path) > 1 and leaf.path[-1].isdecimal() and leaf.path[-2].isdecimal() for leaf in document.leaves):
+    if any(_in_row(leaf) for leaf in document.leaves):
         raise BodyUnreadable("json-rows")  # their labels stand in another row
     return Chosen(document, _labelled(document.leaves))
+
+
+def _in_row(leaf: Leaf) -> bool:
+    """Whether it is a text in a list of lists."""
+    return not leaf.bare and len(leaf.path) > 1 and leaf.path[-1].isdecimal() and leaf.path[-2].isdecimal()
 
 
 def _labelled(leaves: Iterable[Leaf]) -> list[Leaf]:

@@ -208,6 +208,12 @@ async def test_an_archive_too_large_to_open_is_refused(creme: Glue) -> None:
         ("a.svg", f"<!DOCTYPE svg><svg xmlns='urn:s'><text>{PHONE}</text></svg>", "image/svg+xml"),
         ("BM.txt", f"BMI {PHONE}", "text/plain"),
         ("a.docx", word(NAME, PHONE), "application/octet-stream"),
+        (
+            "a.ics",
+            f"BEGIN:VCALENDAR\nATTENDEE;CN={NAME}:mailto:{MAIL}\nDESCRIPTION:{PHONE}\nEND:VCALENDAR\n",
+            "text/calendar",
+        ),
+        ("a.vcf", f"BEGIN:VCARD\nFN:{NAME}\nTEL;VALUE=uri:tel:{PHONE}\nEND:VCARD\n{NAME},{PHONE}\n", "text/vcard"),
     ],
 )
 async def test_files_that_can_be_read_are_protected(creme: Glue, name: str, data: bytes | str, media: str) -> None:
@@ -218,7 +224,7 @@ async def test_files_that_can_be_read_are_protected(creme: Glue, name: str, data
     assert PHONE not in text
     assert MAIL not in text
     assert "+888" in text
-    if name.endswith(("xml", "json", "jsonl")):
+    if name.endswith(("xml", "json", "jsonl", "ics")):
         assert NAME not in text
 
 
@@ -250,6 +256,11 @@ async def test_a_long_text_is_refused_when_it_is_too_large_to_be_read(creme: Glu
     with pytest.raises(Refusal) as caught:
         await file_sent(creme, "a.txt", f"{PHONE} " * 1000, "text/plain")
     assert (caught.value.reason, caught.value.detail) == (BODY_UNREADABLE, "text")
+
+
+async def test_json_without_personal_values_keeps_its_bytes(creme: Glue) -> None:
+    data = b'{ "type": "Polygon", "at": [[1.50, 2], [3e1, 4]], "tags": ["a", "b"], "none": null }'
+    assert await file_sent(creme, "a.json", data, "application/json") == data
 
 
 async def test_documents_keep_what_is_no_value(creme: Glue) -> None:
