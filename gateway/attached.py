@@ -8,12 +8,13 @@ from base64 import b64encode
 from collections.abc import AsyncIterator, Sequence
 
 from gateway.body import multipart
+from gateway.body.data_file import UNOPENED
 from gateway.body.enclosed import EnclosedFile
 from gateway.body.leaf import Container, Leaf
 from gateway.body.media import Media
 from gateway.exchange import Exchange
 from gateway.files import Files
-from gateway.refusal import BODY_UNREADABLE, Refusal
+from gateway.refusal import ARCHIVE_UNREADABLE, BODY_UNREADABLE, Refusal
 from kms.stream import HEAD_BYTES, MAGIC
 from policies.operation import FieldSpec, Operation, UploadRule
 
@@ -67,6 +68,15 @@ def require_file(rules: Sequence[UploadRule], leaf: Leaf) -> None:
         column = bool(rule.header) and leaf.path[:-1] == rule.header and rule.names(leaf.text.split("/"))
         if column or rule.covers(leaf.path):
             raise Refusal(BODY_UNREADABLE, detail="file")
+
+
+def require_opaque(kind: Media, names: tuple[str, ...] = ()) -> None:
+    """Raises Refusal for a file that nobody could open although such files can be read: it might be full of values.
+
+    names: of the field it stands in.
+    """
+    if kind not in UNOPENED:
+        raise Refusal(ARCHIVE_UNREADABLE if kind is Media.ZIP else BODY_UNREADABLE, detail=str(kind), fields=names)
 
 
 async def opened(files: Files | None, exchange: Exchange, data: bytes) -> bytes | None:

@@ -7,7 +7,7 @@ ours.
 from collections.abc import Iterable
 from functools import lru_cache
 
-from gateway import headers, stream
+from gateway import headers, opaque, stream
 from gateway.answer import Answer
 from gateway.body.coding import decode_answer
 from gateway.collaborators import Fields
@@ -87,6 +87,8 @@ async def deliver(passage: Passage, tenant: Tenant, answer: Answer) -> None:
             head.disposition,
             asset=asset,
             view=decision.view,
+            most=gw.limits.answer,
+            opaque=opaque.rule_of(exchange).answers,
         )
         if past:
             turn.rest("upstream")

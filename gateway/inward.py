@@ -2,7 +2,7 @@
 
 The profile decides what is declared, what is searched and what is left alone; recognisers judge everything else. What
 cannot be opened is refused when its type promises structure (broken JSON, broken multipart) and passed as it is when
-nothing in it can be looked at (pictures, archives of the user's own).
+nothing in it can be looked at (pictures, sound, PDF).
 """
 
 import json as lax_json
@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 from urllib.parse import unquote
 
-from gateway import attached, batch, graphql, narrow
-from gateway.body import csv, form, json, json_lines, media, multipart, text, vcard, xlsx, xml_request
+from gateway import attached, batch, graphql, narrow, opaque
+from gateway.body import csv, data_file, form, json, json_lines, media, multipart, text, vcard, xlsx, xml_request
+from gateway.body.archive import ArchiveDocument
 from gateway.body.enclosed import EnclosedFile, open_enclosed
 from gateway.body.fault import BodyFault, BodyMalformed
 from gateway.body.leaf import Container, Leaf
@@ -127,6 +128,8 @@ class Inward:
         if body is not None and not isinstance(body, bytes):
             return await self._upload(exchange, profile, content_type, body, opened)
         inside = self._open(content_type, body) if body else None
+        if head.has_body and body != b"":
+            opaque.require_body(operation.opaque, None if inside is None else inside.container)
         if inside is not None and inside.where is Where.XML and not element.is_described(operation):
             # The profile says where values stand in bodies of another kind.
             raise Refusal(BODY_UNREADABLE, detail="xml")
@@ -176,7 +179,7 @@ class Inward:
     def _open(self, content_type: str, body: bytes) -> "_Part | None":
         """The body as the CRM will read it; None for what holds nothing that can be looked at."""
         sniffed = media.sniff_upload(content_type, None, body)
-        kind = _DECLARED.get(media.essence(content_type), sniffed)
+        kind = data_file.kind_of(_DECLARED.get(media.essence(content_type), sniffed), body)
         if kind in (Media.IMAGE, Media.OPAQUE) and media.essence(content_type).startswith("text/"):
             kind = Media.TEXT
         if media.is_xml(content_type):
@@ -198,7 +201,10 @@ class Inward:
                 return _Part(Where.FORM, vcard.open_vcard(body, charset, limits), labels=True)
             case Media.XML:
                 return _Part(Where.XML, xml_request.open_xml(body, content_type, limits))
-            case Media.TEXT | Media.HTML | Media.SCRIPT | Media.CSS:
+            case Media.ZIP | Media.HTML:
+                opened = data_file.open_data(kind, body, content_type, limits)
+                return None if opened is None else _Part(Where.FORM, opened, labels=True)
+            case Media.TEXT | Media.SCRIPT | Media.CSS:
                 return _Part(Where.FORM, text.open_text(body, charset, limits))
             case Media.IMAGE | Media.OPAQUE:
                 return None
@@ -218,14 +224,14 @@ class Inward:
         try:
             parts = [*opened, _Part(Where.FORM, upload.fields)]
             await attached.seal_upload(self._files, exchange, upload)
+            opaque.sift(opaque.rule_of(exchange), upload)
             for file in upload.files:
                 if file.transform is not None:
                     continue
                 if file.container is not None:
                     parts.append(_Part(Where.FORM, file.container, labels=True))
-                elif file.media in attached.TABLES and file.length:
-                    # A table nobody could open would reach the CRM with every value in clear.
-                    raise Refusal(BODY_UNREADABLE, detail=str(file.media), fields=(file.name,))
+                elif file.length:
+                    attached.require_opaque(file.media, (file.name,))
             await self._protect(exchange, profile, parts)
             require_one(exchange)
             spool = await upload.assemble()
@@ -347,7 +353,7 @@ class _Sorting:
             self._require_labels(found)
             self.targets += [self._labelled(one) for one in found]
             # A column of empty cells has no strings, but an import may empty what stands there.
-            labels = part.container.columns if isinstance(part.container, xlsx.XlsxDocument) else ()
+            labels = part.container.columns if isinstance(part.container, xlsx.XlsxDocument | ArchiveDocument) else ()
             self.targets += [self._labelled(Found(part.where, (one,), Leaf((one,), ""))) for one in labels]
             return
         if self.profile.names_in_any_case:
@@ -500,11 +506,13 @@ class _Sorting:
             spec = attached.seal_of(attached.rule_at(rules, file.keys), file.media, file.container)
             if spec is not None:
                 self.sealing.append((file, spec))
-            elif file.container is not None:
+                continue
+            opaque.require_passing(self.operation.opaque, file.media, file.container)
+            if file.container is not None:
                 self.take(_Part(Where.FORM, file.container, labels=True))
                 self.nested.append(file)
-            elif file.media in attached.TABLES:
-                raise Refusal(BODY_UNREADABLE, detail=str(file.media))
+            else:
+                attached.require_opaque(file.media)
         return taken
 
     def _declared(self, where: Where, leaf: Leaf) -> bool:

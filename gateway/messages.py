@@ -485,6 +485,30 @@ _TEXTS: dict[str, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
             "请将文件另存为 CSV 或 XLSX 等格式后重试。",
         ),
     ),
+    "file-not-passed": (
+        (
+            "This file is not let through",
+            "Nobody can check what is inside files of this kind, such as PDF and pictures, so they do not pass here.",
+            "Use text, CSV or XLSX instead, or ask IT.",
+        ),
+        (
+            "此文件未予放行",
+            "PDF、图片等文件的内容无法检查，因此不能通过此处。",
+            "请改用文本、CSV 或 XLSX，或联系 IT。",
+        ),
+    ),
+    "archive-unreadable": (
+        (
+            "This archive cannot be checked",
+            "It is too large, damaged or protected by a password, or one of the files in it cannot be read.",
+            "Unpack it and upload the files one by one.",
+        ),
+        (
+            "无法检查此压缩包",
+            "压缩包过大、已损坏或设有密码，或其中某个文件无法读取。",
+            "请解压后逐个上传其中的文件。",
+        ),
+    ),
     "decompression-limit": (
         (
             "It unpacks to far too much",

@@ -7,10 +7,11 @@ binary format is converted, never patched.
 import re
 from urllib.parse import quote, unquote
 
-from gateway import attached, batch_answer, graphql_answer
+from gateway import attached, batch_answer, graphql_answer, opaque
 from gateway.binding import TAUGHT, Binding
 from gateway.body import media
 from gateway.body.enclosed import find_enclosed
+from gateway.body.fault import BodyFault
 from gateway.body.layer import splice
 from gateway.body.limits import Limits
 from gateway.body.media import Media
@@ -27,10 +28,12 @@ from gateway.placed import Placed
 from gateway.refusal import ANSWER_NOT_RENDERABLE, Refusal
 from gateway.reveal import Reveal
 from gateway.unprotected import Unprotected
+from policies.opaque import Opaque
 from policies.profile import Action
 
 # Formats nobody can look into, which may hold what the CRM knows in clear.
 CLOSED = frozenset({Media.OPAQUE, Media.ZIP, Media.MULTIPART})
+OK = 200
 JSON_STARTS = frozenset(b"{[")  # without a byte order mark JSON is in UTF-8 (RFC 8259, section 8.1)
 # Addresses (Location, Link, Refresh) keep their surrogates: they work as they are, and a clear value in an address
 # would stay behind in histories and logs.
@@ -94,6 +97,8 @@ class Outward:
             fields = await self._render_fields(exchange, fields)
         if not body:
             return fields, body
+        if opaque.hides(exchange, kind, status):
+            return opaque.instead(exchange, fields)
         if kind in CLOSED:
             self._require_openable(exchange, kind)
         if (
@@ -116,7 +121,12 @@ class Outward:
             if body[0] in JSON_STARTS:
                 shown = await self._reveal.render_json(exchange, body, profile.mask_char)
                 return fields, derive(shown, profile.derived) if profile.derived and asked is None else shown
-        page = open_page(kind, body, media.charset_of(content_type, kind, body), self._limits)
+        try:
+            page = open_page(kind, body, media.charset_of(content_type, kind, body), self._limits)
+        except BodyFault:
+            if kind is not Media.ZIP:
+                raise
+            return fields, body  # for somebody who sees everything: what the CRM keeps
         rendered, _ = await self._reveal.render_page(exchange, page, profile.mask_char)
         if page.media_type is not None:
             fields = _converted(fields, page.media_type, page.file_suffix or "xlsx")
@@ -131,6 +141,9 @@ class Outward:
                 edits.append(spot.edit(clear))
                 continue
             kind = media.sniff(spot.content_type, None, spot.data)
+            if opaque.hides(exchange, kind, OK):
+                edits.append(spot.edit(b""))
+                continue
             self._require_openable(exchange, kind)
             if kind in CLOSED or kind is Media.IMAGE:
                 continue
@@ -144,7 +157,7 @@ class Outward:
         decision, operation = exchange.decision, exchange.operation
         if kind not in CLOSED or decision is None or decision.view.sees_everything:
             return
-        if operation is not None and operation.action is Action.ASSET:
+        if operation is not None and (operation.action is Action.ASSET or operation.opaque.answers is Opaque.PASS):
             return
         raise Refusal(ANSWER_NOT_RENDERABLE)
 

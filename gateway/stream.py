@@ -16,6 +16,7 @@ from gateway.collaborators import Limits, Receive
 from gateway.refusal import BODY_MALFORMED, BODY_TOO_LARGE, Refusal
 from gateway.watch import Turn
 from policies.decision import FieldView
+from policies.opaque import CLOSING, Opaque
 
 # Types whose body is always opened; no need to look at its first bytes.
 _ALWAYS_OPENED = frozenset({"text/html", "application/json", "text/csv", "text/plain", "application/problem+json"})
@@ -112,12 +113,22 @@ def is_always_opened(content_type: str) -> bool:
 
 
 async def flows_past(
-    answer: Answer, method: str, content_type: str, coding: str, disposition: str, *, asset: bool, view: FieldView
+    answer: Answer,
+    method: str,
+    content_type: str,
+    coding: str,
+    disposition: str,
+    *,
+    asset: bool,
+    view: FieldView,
+    most: int,
+    opaque: Opaque = Opaque.DEFAULT,
 ) -> bool:
     """Whether the body of an answer goes on as it comes.
 
     So do static assets, pictures, fonts, sound and films; binaries in which nothing could be rendered go on only for
-    roles that see everything. Everything else is opened.
+    roles that see everything or where the profile lets them, and with them archives of more than `most` bytes or of a
+    size that nobody tells. opaque: what the profile says of them. Everything else is opened.
     """
     kind = essence(content_type)
     if kind in _ALWAYS_OPENED or method == "HEAD" or answer.length == 0:
@@ -126,13 +137,14 @@ async def flows_past(
         return asset
     if asset and _is_static(kind):
         return True
-    if coding:
+    if coding or opaque in CLOSING:
         return False
     first = await answer.peek(SNIFF_BYTES)
     media = sniff(content_type, disposition, first)
     if media is Media.IMAGE:
         return _is_binary(first)
-    return media in (Media.OPAQUE, Media.ZIP) and view.sees_everything
+    large = answer.length is None or answer.length > most
+    return (view.sees_everything or opaque is Opaque.PASS) and (media is Media.OPAQUE or (media is Media.ZIP and large))
 
 
 def _is_static(kind: str) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 from policies.enforcer import Bundle, Enforcer, covers
 from policies.graphql.asked import Asked
 from policies.graphql.explain import places_of, refusal
+from policies.opaque import STANDARD, told
 from policies.operation import CONSOLE_OPERATIONS, Action, FieldSpec, Operation, StorageForm, Where
 from policies.part import part_operations
 from policies.placeholder import DAYS, placeholder
@@ -286,6 +287,8 @@ def _notes(profile: Profile, operation: Operation) -> Iterator[str]:
         yield "the answer will not be trusted to name the new record, because the request chooses where it redirects"
     if operation.merge is not None and operation.searches:
         yield f"a search for several values is asked once for each, at most {operation.merge.most}, and answered as one"
+    if operation.opaque != STANDARD or operation.uploads:
+        yield told(operation.opaque)
     if operation.unique is not None:
         named = ", ".join(sorted(f"{entity}.{name}" for entity, name in operation.unique.fields))
         yield f"answers that a value of {named} is taken are budgeted for people who do not see it"

@@ -14,6 +14,7 @@ from policies.batch import BatchRule
 from policies.column import ClauseShape, ColumnRule
 from policies.date_format import DateFormat
 from policies.merge import MergeRule
+from policies.opaque import STANDARD, OpaqueRule
 from policies.record_id import RecordIds
 from policies.steps import ONE_OR_NONE
 from policies.taxonomy import Kind
@@ -210,7 +211,7 @@ class Operation:
     path that are searched for (`Where.PATH`), by the name of their place. owners: where the body names the owner.
     merge: how several answers to it become one. unique: fields that the CRM keeps unique, and how its answer says that
     a value is taken.
-    graphql: what a GraphQL request asks for, see policies.graphql.asked.
+    graphql: what a GraphQL request asks for, see policies.graphql.asked. opaque: see policies.opaque.
     """
 
     id: str
@@ -234,6 +235,7 @@ class Operation:
     merge: MergeRule | None = None
     unique: UniqueRule | None = None
     graphql: "Asked | None" = None
+    opaque: OpaqueRule = STANDARD
 
 
 WRITES = frozenset({Action.CREATE, Action.UPDATE, Action.DELETE, Action.IMPORT})
@@ -287,4 +289,5 @@ def with_record(
         operation.merge,
         operation.unique,
         operation.graphql,
+        operation.opaque,
     )

@@ -184,8 +184,7 @@ class Profile:
     session_cookies: names of the CRM's own session cookies. field_specs: every declared field. labels: label key of a
     column of uploads (any of the profile's languages) → field. known_limits: sentences about what this CRM makes
     impossible. owner_source: "form" (a field of the request names the owner), "actor" (who creates owns) or "none".
-    opaque: what happens to bodies nobody can open ("refuse-unless-everything": PDF, images made from data, old binary
-    formats). closed: reads that no operation describes are refused. types: type id of this installation → entity,
+    closed: reads that no operation describes are refused. types: type id of this installation → entity,
     learnt from pages. signed_out: how an answer says "not signed in". tables: objects of query languages.
     names_in_any_case: the CRM takes names of fields in any case, see policies.spelling.
     """
@@ -217,7 +216,6 @@ class Profile:
     mask_char: str
     websocket: bool
     origin_mode: str
-    opaque: str
     untouched: tuple[tuple[str, ...], ...]
     global_record_ids: bool
     accept_rules: tuple[Mapping[str, Any], ...]

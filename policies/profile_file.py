@@ -28,6 +28,7 @@ from policies.graphql.mapping import SCHEMA, GraphqlMap, compile_graphql
 from policies.made import MadeRule, read_made
 from policies.matcher import PathTrie, TemplateInvalid
 from policies.merge import compile_merges
+from policies.opaque import compile_opaque, problems_of
 from policies.operation import (
     Action,
     BodyRule,
@@ -178,7 +179,6 @@ class _Compiler:
             mask_char=source.get("mask_char", "*"),
             websocket=source.get("websocket", False),
             origin_mode=source.get("origin_mode", "C"),
-            opaque=source.get("opaque", "refuse-unless-everything"),
             untouched=self.untouched,
             global_record_ids=source.get("global_record_ids", False),
             accept_rules=tuple(source.get("accepted", ())),
@@ -390,7 +390,9 @@ class _Compiler:
             owners=tuple(self._owners(entity, action)),
             merge=self.merges.get(entry.get("merge", "")),
             unique=self._unique(entry, entity, place),
+            opaque=compile_opaque(entry, self.source),
         )
+        self.problems += problems_of(entry, place)
         if "merge" in entry and operation.merge is None:
             self.problems.append(f"{place}: merge {entry['merge']!r} does not exist")
         if "merge" in entry and action not in _READ_ACTIONS:

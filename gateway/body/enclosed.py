@@ -10,12 +10,12 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from gateway.body.data_file import kind_of, open_file
 from gateway.body.fault import BodyTooLarge
 from gateway.body.layer import Edit
 from gateway.body.leaf import Container, Leaf, changed
 from gateway.body.limits import Limits
 from gateway.body.media import Media, sniff_upload
-from gateway.body.multipart import open_file
 
 _DATA_URL = re.compile(r"data:([^;,\"]{0,100})(?:;[^;,\"]{0,100}){0,4};base64,", re.IGNORECASE)
 _PAYLOAD = rb'((?:[A-Za-z0-9+/=]++|\\[nr/])+)"'
@@ -79,7 +79,7 @@ def open_enclosed(leaf: Leaf, leaves: Mapping[tuple[str, ...], str], limits: Lim
         raise BodyTooLarge("enclosed-file")
     content_type = match.group(1) if match is not None else ""
     name = next((leaves[at] for at in _beside(leaf.path) if at in leaves), None)
-    media = sniff_upload(content_type, name, data)
+    media = kind_of(sniff_upload(content_type, name, data), data)
     keys = leaf.path[:-1] if match is None else leaf.path
     return EnclosedFile(leaf, keys, prefix, media, data, open_file(media, data, content_type, limits))
 

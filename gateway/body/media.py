@@ -93,6 +93,7 @@ _META_CHARSET = re.compile(rb"""<meta[^>]{0,200}?charset\s*=\s*["']?\s*([A-Za-z0
 _XML_CHARSET = re.compile(rb"""<\?xml[^>]{0,200}?encoding\s*=\s*["']([A-Za-z0-9_:.+-]{1,40})["']""", re.I)
 _CHARSET = re.compile(r""";\s*charset\s*=\s*(?:"([^"]{1,40})"|'([^']{1,40})'|([^\s;"']{1,40}))""", re.I)
 _FILENAME = re.compile(r"""filename\*?\s*=\s*(?:"([^"]*)"|([^;\s]*))""", re.I)
+_CLAIMED = frozenset({Media.CSV, Media.JSON, Media.VCARD, Media.XML, Media.HTML, Media.TEXT})
 _BOMS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
 _SUFFIX = {
     "csv": Media.CSV,
@@ -144,7 +145,7 @@ def sniff(content_type: str | None, disposition: str | None, head: bytes) -> Med
 
 
 def sniff_upload(content_type: str | None, disposition: str | None, head: bytes) -> Media:
-    """As `sniff`, for what comes in: what calls itself a table or a card is one, whatever its first bytes look like.
+    """As `sniff`, for what comes in: what calls itself a table, a card or a text is one, whatever it begins with.
 
     A CRM goes by the name, so `BMI,name` is no bitmap and one NUL does not make a table a binary nobody looks into.
     """
@@ -154,7 +155,7 @@ def sniff_upload(content_type: str | None, disposition: str | None, head: bytes)
     declared, ending = essence(content_type or ""), suffix(disposition)
     by_type = _DECLARED.get(declared) or (Media.JSON if declared.endswith("+json") else None)
     named = by_type, _SUFFIX.get(ending)
-    claimed = next((one for one in named if one in (Media.CSV, Media.JSON, Media.VCARD)), None)
+    claimed = next((one for one in named if one in _CLAIMED), None)
     if claimed is None and (declared in _SPREADSHEET or ending in ("xls", "xlsx")):
         return Media.XLS
     return claimed or media

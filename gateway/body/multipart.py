@@ -1,7 +1,7 @@
 """multipart/form-data uploads (RFC 7578): read as a stream, opened where data is in them, written again.
 
-Form fields and small data files (CSV, XLSX, vCard, JSON, text) become leaves; every other file goes past into an
-encrypted spool, so that an upload of any size takes bounded memory and its length is known before it is sent on.
+Form fields and all that can be read in files (gateway.body.data_file) become leaves; pictures and binaries go past into
+an encrypted spool, so that an upload of any size takes bounded memory and its length is known before it is sent on.
 Refused: everything two readers could split differently, and parts with a transfer encoding of their own.
 """
 
@@ -15,22 +15,17 @@ from urllib.parse import unquote
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser
 
-from gateway.body.csv import open_csv
+from gateway.body.data_file import UNOPENED, kind_of, open_file
 from gateway.body.fault import BodyMalformed, BodyTooLarge, BodyUnreadable
-from gateway.body.json import open_json
 from gateway.body.leaf import Container, Leaf, changed
 from gateway.body.limits import Limits
-from gateway.body.media import SNIFF_BYTES, Media, charset_of, essence, sniff_upload
+from gateway.body.media import SNIFF_BYTES, Media, essence, sniff_upload
 from gateway.body.spool import SealedFile, Spooled, Transform, Transformed
-from gateway.body.text import open_text
-from gateway.body.vcard import open_vcard
-from gateway.body.xlsx import open_xlsx
 
 _BOUNDARY = re.compile(r""";\s*boundary\s*=\s*(?:"([^"\\]{1,70})"|([^\s;"]{1,70}))\s*(?=;|$)""", re.IGNORECASE)
 # RFC 2046, section 5.1.1: bchars; a boundary does not end with a space.
 _BCHARS = re.compile(r"[0-9A-Za-z'()+_,./:=? -]*[0-9A-Za-z'()+_,./:=?-]")
 _PARAMETER = re.compile(rb""";[ \t]*([A-Za-z][A-Za-z0-9_*-]*)=(?:"((?:[^"\\\r\n]|\\.)*)"|([^\s;"]+))[ \t]*""")
-_OPENED = frozenset({Media.CSV, Media.XLSX, Media.ZIP, Media.VCARD, Media.JSON, Media.TEXT})
 _IDENTITY = frozenset({b"7bit", b"8bit", b"binary"})
 
 
@@ -169,6 +164,12 @@ class Upload:
         """The files that were opened."""
         return [file for file in self.files if file.container is not None]
 
+    def leave_out(self, file: FilePart) -> None:
+        """Send the upload on without the part of this file."""
+        self._parts = [part for part in self._parts if part.file is not file]
+        self.files = [one for one in self.files if one is not file]
+        self.fields.leaves = [leaf for leaf in self.fields.leaves if leaf is not file.filename]
+
     async def assemble(self) -> Spooled:
         """The upload as it is now; raises BodyMalformed if a new value holds the boundary."""
         await self._file.flush()
@@ -266,7 +267,7 @@ class _Reader:
                 raise BodyTooLarge("multipart-field")
             return
         if part.candidate is None and part.length >= SNIFF_BYTES:
-            part.candidate = _sniffed(part) in _OPENED
+            part.candidate = _sniffed(part) not in UNOPENED
         most = self._limits.data_file if part.candidate is not False else self._limits.memory_file
         if part.length > most or self._held > self._limits.data_file:
             part.spooled_as = _sniffed(part)
@@ -284,32 +285,15 @@ class _Reader:
             except UnicodeDecodeError:
                 raise BodyMalformed("multipart-charset") from None
             return
-        media = _sniffed(part) if part.held is not None else part.spooled_as
+        media = kind_of(_sniffed(part), bytes(part.held)) if part.held is not None else part.spooled_as
         leaf = Leaf((part.name, "filename"), part.filename)
         part.file = FilePart(part.name, leaf, part.content_type, media, part.length)
-        if part.held is not None and media in _OPENED:
+        if part.held and media not in UNOPENED:
             part.file.container = open_file(media, bytes(part.held), part.content_type, self._limits)
 
 
 def _sniffed(part: _Part) -> Media:
     return sniff_upload(part.content_type, part.filename, bytes(part.held or b""))
-
-
-def open_file(media: Media, data: bytes, content_type: str, limits: Limits) -> Container | None:
-    """The leaves of a data file; None for one that is not what it seems: it goes to the CRM as any other file."""
-    charset = charset_of(content_type, media, data)
-    try:
-        if media is Media.CSV:
-            return open_csv(data, charset, limits)
-        if media is Media.XLSX:
-            return open_xlsx(data, limits)
-        if media is Media.VCARD:
-            return open_vcard(data, charset, limits)
-        if media is Media.JSON:
-            return open_json(data, limits)
-        return open_text(data, charset, limits) if media is Media.TEXT else None
-    except (BodyMalformed, BodyUnreadable):
-        return None
 
 
 async def read(

@@ -6,12 +6,13 @@ vCard 2.1 in quoted-printable are decoded for reading and written back so. Untou
 
 import quopri
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from base64 import b64decode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from gateway.body.charset import codec_of, from_utf8, to_utf8
+from gateway.body.charset import codec_of, fitted, from_utf8, to_utf8
 from gateway.body.fault import BodyTooLarge, BodyUnreadable
-from gateway.body.layer import Finder, Found, Layer, Net, Show, Spot, Walk, splice, unescaped
+from gateway.body.layer import Edit, Finder, Found, Layer, Net, Show, Spot, Walk, splice, unescaped
 from gateway.body.leaf import Leaf, changed
 from gateway.body.limits import Limits
 from gateway.body.nested import walk_inner
@@ -24,6 +25,15 @@ _PHYSICAL = re.compile(rb"[^\r\n]*+(?:\r\n|\n|\r|\Z)")
 _ESCAPE = re.compile(rb"\\[\\,;:nN]")
 _HEAD = re.compile(rb'((?:[A-Za-z0-9-]+\.)?([A-Za-z0-9-]+)((?:;(?:[^":;]++|"[^"]*+")*)*)):')
 _QUOTED_PRINTABLE = re.compile(rb"(?:^|;)(?:ENCODING=)?QUOTED-PRINTABLE(?:;|$)", re.IGNORECASE)
+_BASE64 = re.compile(rb"(?:^|;)(?:ENCODING=)?(?:BASE64|B)(?:;|$)", re.IGNORECASE)
+_BASE64_LINE = re.compile(rb"[A-Za-z0-9+/=]+")
+_SCHEME = re.compile(rb"(?:tel|mailto|sms):", re.IGNORECASE)
+_PARAMETER = re.compile(rb';([A-Za-z0-9-]+)=("[^"]*"|[^;:"]*)')
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+_CHARSET = re.compile(rb";CHARSET=\"?([A-Za-z0-9_.:-]{1,40})", re.IGNORECASE)
+_ENDING = re.compile(r"[\x00-\x1f\x7f\";:,]")
+_NAMING = frozenset({"CN", "LABEL", "EMAIL", "SENT-BY", "DELEGATED-FROM", "DELEGATED-TO", "MEMBER"})
+_TECHNICAL = frozenset({"BEGIN", "END", "VERSION", "UID", "REV", "PRODID"})
 # Properties of a card (RFC 6350, section 6) as the column labels that mean the same.
 LABELS = {
     "FN": "name",
@@ -34,6 +44,8 @@ LABELS = {
     "ADR": "address",
     "ORG": "company",
     "NOTE": "note",
+    "CN": "name",  # parameters of calendars and of addresses
+    "LABEL": "address",
 }
 _PARTS = {
     "N": ("family", "given", "additional", "prefix", "suffix"),
@@ -52,17 +64,63 @@ class _Line:
     head: int
     quoted: bool
     ending: bytes
+    codec: str = "utf-8"
 
     def value(self) -> bytes:
         raw = self.text[self.head :]
-        return quopri.decodestring(raw) if self.quoted else raw
+        raw = quopri.decodestring(raw) if self.quoted else raw
+        return raw if self.codec == "utf-8" else raw.decode(self.codec).encode()
 
     def written(self, value: bytes) -> bytes:
         """The line with another value, folded."""
+        if self.codec != "utf-8":
+            value = fitted(value.decode("utf-8", "replace"), self.codec).encode(self.codec, "replace")
         if self.quoted:
             value = quopri.encodestring(value, quotetabs=True).replace(b"=\n", b"").replace(b"\n", b"=0D=0A")
             return self.text[: self.head] + _folded_quoted(value, self.ending or b"\r\n") + self.ending
         return _folded(self.text[: self.head] + value, self.ending or b"\r\n") + self.ending
+
+    def is_binary(self) -> bool:
+        """Whether the value is a picture, sound or key; raises BodyUnreadable for a text that is coded like one."""
+        raw = self.text[self.head :]
+        if _BASE64.search(self.text[: self.head].rstrip(b":").partition(b";")[2]) is None:
+            return raw[:5].lower() == b"data:" and self.name in ("PHOTO", "LOGO", "SOUND", "KEY")
+        try:
+            readable = _CONTROL.search(b64decode(raw).decode("utf-8")) is None
+        except ValueError:
+            readable = False
+        if readable and raw.strip():
+            raise BodyUnreadable("vcard-coded")
+        return True
+
+    def parameters(self, siblings: Mapping[str, str]) -> "list[_Named]":
+        """The parameters that name somebody."""
+        found = []
+        for match in _PARAMETER.finditer(self.text, 0, self.head) if b"=" in self.text[: self.head] else ():
+            name = match.group(1).decode("ascii").upper()
+            if name in _NAMING or name.startswith("X-"):
+                raw = match.group(2).strip(b'"')
+                scheme = _SCHEME.match(raw)
+                start = match.start(2) + match.group(2).startswith(b'"') + (scheme.end() if scheme else 0)
+                value = raw[scheme.end() :] if scheme else raw
+                leaf = Leaf((name,), value.decode("utf-8", "surrogateescape"), None, siblings)
+                found.append(_Named(self, start, start + len(value), leaf))
+        return found
+
+
+@dataclass(slots=True)
+class _Named:
+    """A parameter of a line. start, end: of its value, without quotes, in the unfolded line."""
+
+    line: _Line
+    start: int
+    end: int
+    leaf: Leaf
+
+    def edit(self) -> Edit:
+        """What replaces it: without the signs that would end it or its line."""
+        new = _ENDING.sub(" ", self.leaf.new or "").encode("utf-8", "surrogateescape")
+        return self.start, self.end, new
 
 
 def _unescape(escape: bytes) -> bytes:
@@ -107,9 +165,37 @@ def _lines(data: bytes) -> list[_Line]:
         text = re.sub(rb"=(?:\r\n|\n)", b"", text) if quoted else _FOLD.sub(b"", text)
         head = _HEAD.match(text)
         name = head.group(2).decode("ascii").upper() if head else ""
-        lines.append(_Line(at, end, text, name, head.end() if head else 0, quoted, ending))
+        value = head.end() if head else 0
+        if head and not quoted and (scheme := _SCHEME.match(text, value)):
+            value = scheme.end()  # an address that is written as a link
+        line = _Line(at, end, text, name, value, quoted, ending)
+        line.codec = _own_codec(line)
+        lines.append(line)
         at = end
     return lines
+
+
+def _own_codec(line: _Line) -> str:
+    """The charset that a line of version 2.1 names for itself, where its value is not UTF-8 all the same."""
+    named = _CHARSET.search(line.text, 0, line.head)
+    if named is None:
+        return "utf-8"
+    raw = line.value()
+    for codec in (codec_of(named.group(1).decode("ascii")), "utf-8"):
+        try:
+            if raw.decode(codec) and (line.quoted or codec == "utf-8" or not _is_utf8(raw)):
+                return codec
+        except UnicodeDecodeError:
+            continue
+    return "utf-8"
+
+
+def _is_utf8(raw: bytes) -> bool:
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 class VcardPage:
@@ -149,10 +235,14 @@ class VcardPage:
 
 
 class VcardDocument:
-    """Imported cards; leaf paths are the property, then the component for N and ADR."""
+    """Imported cards; leaf paths are the property, for N and ADR with the component, or a parameter that names one.
 
-    def __init__(self, data: bytes, codec: str, lines: list[tuple[_Line, list[Leaf]]]) -> None:
-        self.leaves = [leaf for _, leaves in lines for leaf in leaves]
+    A line that is no property is a text without a path: what is in no card may still be read.
+    """
+
+    def __init__(self, data: bytes, codec: str, lines: list[tuple[_Line, list[Leaf]]], named: list[_Named]) -> None:
+        self._named = named
+        self.leaves = [leaf for _, leaves in lines for leaf in leaves] + [one.leaf for one in named]
         self._data = data
         self._codec = codec
         self._lines = lines
@@ -160,11 +250,19 @@ class VcardDocument:
     def encode(self) -> bytes:
         """The file with every changed line written and folded anew."""
         edits = []
+        heads: dict[int, list[_Named]] = {}
+        for one in self._named:
+            if changed(one.leaf):
+                heads.setdefault(one.line.start, []).append(one)
         for line, leaves in self._lines:
-            if any(changed(leaf) for leaf in leaves):
-                texts = [leaf.text if leaf.new is None else leaf.new for leaf in leaves]
-                value = ";".join(encode(text, Context.VCARD_TEXT) for text in texts)
-                edits.append((line.start, line.end, line.written(value.encode("utf-8", "surrogateescape"))))
+            touched = any(changed(leaf) for leaf in leaves)
+            if not touched and line.start not in heads:
+                continue
+            texts = [leaf.text if leaf.new is None else leaf.new for leaf in leaves]
+            value = ";".join(encode(text, Context.VCARD_TEXT) if line.name else text for text in texts)
+            written = value.encode("utf-8", "surrogateescape") if touched else line.value()
+            head = splice(line.text[: line.head], [one.edit() for one in heads.get(line.start, ())])
+            edits.append((line.start, line.end, replace(line, text=head, head=len(head)).written(written)))
         try:
             return from_utf8(splice(self._data, edits), self._codec)
         except UnicodeEncodeError:
@@ -181,22 +279,33 @@ def open_vcard(data: bytes, charset: str = "", limits: Limits | None = None) -> 
     lines: list[tuple[_Line, list[Leaf]]] = []
     siblings: dict[str, str] = {}
     count = 0
+    named: list[_Named] = []
+    coded = False
     for line in _lines(text):
         if line.name == "BEGIN":
             siblings = {}
-        if not line.name or line.name in ("BEGIN", "END", "VERSION", "PHOTO", "LOGO", "UID", "REV", "PRODID"):
+        blank = not line.name and not line.text.strip()
+        if blank or (coded and not line.name and _BASE64_LINE.fullmatch(line.text.strip())):
+            coded = coded and not blank
+            continue  # cards of version 2.1 break the lines of a picture without folding them
+        coded = line.is_binary()
+        if coded or line.name in _TECHNICAL:
             continue
+        named += line.parameters(siblings)
         parts = _PARTS.get(line.name)
         values = re.findall(rb"(?:[^\\;]|\\[\s\S])*(?:;|\Z)", line.value())[:-1] if parts else [line.value()]
         leaves = []
         for index, raw in enumerate(values):
             value = _ESCAPE.sub(lambda m: _unescape(m.group()), raw.removesuffix(b";") if parts else raw)
             step = (parts[index] if index < len(parts) else str(index),) if parts else ()
-            leaf = Leaf((line.name, *step), value.decode("utf-8", "surrogateescape"), None, siblings)
-            siblings.setdefault("/".join(leaf.path), leaf.text)
+            leaf = Leaf(
+                (line.name, *step) if line.name else (), value.decode("utf-8", "surrogateescape"), None, siblings
+            )
+            if line.name:
+                siblings.setdefault("/".join(leaf.path), leaf.text)
             leaves.append(leaf)
         count += len(leaves)
         if count > limits.leaves:
             raise BodyTooLarge("vcard-lines")
         lines.append((line, leaves))
-    return VcardDocument(text, codec, lines)
+    return VcardDocument(text, codec, lines, named)

@@ -13,7 +13,7 @@ from gateway.body.fault import BodyMalformed, BodyTooLarge
 from gateway.body.layer import Edit, Layer, splice
 from gateway.body.leaf import Leaf, changed
 from gateway.body.limits import Limits
-from gateway.body.zip import Entry, read_entries, write_entries
+from gateway.body.zip import Entry, names_in, read_entries, write_entries
 from privacy.render import Context, encode
 
 _SHEET = re.compile(r"xl/worksheets/[^/]+\.xml")
@@ -64,6 +64,8 @@ class XlsxDocument:
         self.leaves = [cell.leaf for sheet in sheets for cell in sheet.cells if cell.leaf is not None]
         self.columns = tuple(dict.fromkeys(label for sheet in sheets for label in sheet.labels))
         """The labels of all columns, also of those in which no cell holds anything."""
+        self.inflated = sum(len(entry.data) for entry in entries)
+        self.count = len(entries)
 
     def encode(self) -> bytes:
         """The workbook with every changed cell as an inline string."""
@@ -83,6 +85,11 @@ class XlsxDocument:
             new[sheet.name] = splice(sheet.data, edits)
         new[_SHARED] = _without(self._shared, gone - kept)
         return write_entries((entry.info, new.get(entry.info.filename, entry.data)) for entry in self._entries)
+
+
+def has_sheets(data: bytes) -> bool:
+    """Whether an archive holds the sheets of a workbook where a workbook has them; raises nothing."""
+    return any(_SHEET.fullmatch(name) for name in names_in(data))
 
 
 def _inline(cell: _Cell, text: str) -> bytes:

@@ -16,6 +16,7 @@ from gateway.body.layer import Finder, Net, Show
 from gateway.body.limits import Limits
 
 _STEP_BYTES = 1024 * 1024
+UTF8 = 0x800  # general purpose flag: the name is UTF-8
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
@@ -56,6 +57,31 @@ def read_entries(body: bytes, limits: Limits) -> list[Entry]:
         raise BodyUnreadable("zip-method") from None
 
 
+def names_in(body: bytes) -> list[str]:
+    """The names of all entries; none where it is no archive."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(body)) as archive:
+            return archive.namelist()
+    except (zipfile.BadZipFile, EOFError, OSError, ValueError, NotImplementedError):
+        return []
+
+
+def name_of(info: zipfile.ZipInfo) -> str:
+    """The name of an entry as people wrote it: without the mark for UTF-8 it often is UTF-8 or GB 18030."""
+    if info.flag_bits & UTF8 or info.filename.isascii():
+        return info.filename
+    try:
+        raw = info.filename.encode("cp437")
+    except UnicodeEncodeError:
+        return info.filename
+    for charset in ("utf-8", "gb18030"):
+        try:
+            return raw.decode(charset)
+        except UnicodeDecodeError:
+            continue
+    return info.filename
+
+
 def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, left: int, limits: Limits) -> bytes:
     if info.flag_bits & 0x1:
         raise BodyUnreadable("zip-encrypted")
@@ -79,7 +105,7 @@ def write_entries(entries: Iterable[tuple[zipfile.ZipInfo, bytes]]) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         for old, data in entries:
-            info = zipfile.ZipInfo(old.filename, old.date_time)
+            info = zipfile.ZipInfo(name_of(old), old.date_time)
             info.external_attr = old.external_attr
             info.create_system = old.create_system
             info.compress_type = old.compress_type

@@ -76,6 +76,8 @@ REASONS: Mapping[str, str] = {
     "body-too-large": N_("Content too large"),
     "body-malformed": N_("Content damaged"),
     "body-unreadable": N_("Content of a kind that cannot be checked"),
+    "file-not-passed": N_("File that cannot be looked into"),
+    "archive-unreadable": N_("Archive that cannot be checked"),
     "decompression-limit": N_("Compressed content grows too large"),
     "value-invalid": N_("Value cannot be stored in the field"),
     "value-too-long": N_("Value too long for the field"),

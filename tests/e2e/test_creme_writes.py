@@ -1,9 +1,11 @@
 """Writes, files, imports and arrivals past the gateway on a real Creme with the shipped profile."""
 
+import io
 import random
 import re
 import secrets
 import time
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -208,6 +210,36 @@ def test_files_of_the_library_stay_as_they_are_for_creme_to_send(office: Office)
     fields = form.filled({"title": "brochure-17", "filedata": None})
     browser.post_files("/documents/document/add", fields, file, follow=False).expect(302)
     assert stored(office, "brochure-17.pdf") == [PDF]
+
+
+def test_an_archive_in_the_library_is_protected_file_by_file(office: Office) -> None:
+    browser = office.manager.browser
+    page, form = opened(browser, "/documents/document/add", "linked_folder")
+    browser.extra_headers.update({"referer": page.url, "origin": browser.base})
+    members = {"leads.csv": "姓名,手机\n张伟,13800138000\n".encode(), "portrait.png": PNG}
+    file = [("filedata", Upload("archive-17.zip", packed(members), "application/zip"))]
+    fields = form.filled({"title": "archive-17", "filedata": None})
+    browser.post_files("/documents/document/add", fields, file, follow=False).expect(302)
+    (kept,) = stored(office, "archive-17.zip")
+    inside = unpacked(kept)
+    assert inside["leads.csv"].startswith("姓名,手机\nZq".encode())
+    assert b"13800138000" not in inside["leads.csv"]
+    assert inside["portrait.png"] == PNG
+    assert unpacked(download(office, browser, "archive-17").expect(200).body) == members
+    assert download(office, office.sales, "archive-17").status == 403
+
+
+def packed(members: Mapping[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return out.getvalue()
+
+
+def unpacked(data: bytes) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
 
 
 # -- imports and what comes past the gateway --------------------------------------------------------------------

@@ -15,6 +15,7 @@ from policies.decision import FieldView
 
 ALL = FieldView("v1", {}, {}, sees_everything=True)
 SOME = FieldView("v1", {}, {})
+MOST = 100
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 50
 
 
@@ -44,7 +45,9 @@ def answer(body: bytes, status: int = 200) -> Answer:
         ("application/pdf", b"%PDF-1.7", False, SOME, False),
         ("application/pdf", b"%PDF-1.7", False, ALL, True),
         ("application/octet-stream", b"PK\x03\x04" + b"x" * 26 + b"xl/workbook.xml", False, ALL, False),
-        ("application/zip", b"PK\x03\x04" + b"x" * 26 + b"a.pdf", False, ALL, True),
+        ("application/zip", b"PK\x03\x04" + b"x" * 26 + b"a.pdf", False, ALL, False),
+        ("application/zip", b"PK\x03\x04" + b"x" * MOST, False, ALL, True),
+        ("application/zip", b"PK\x03\x04" + b"x" * MOST, False, SOME, False),
         ("application/vnd.ms-excel", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", False, ALL, False),
         ("", b"name;phone", False, ALL, False),
         ("", b"", False, ALL, False),
@@ -52,20 +55,21 @@ def answer(body: bytes, status: int = 200) -> Answer:
 )
 async def test_what_flows_past(kind: str, body: bytes, asset: bool, view: FieldView, past: bool) -> None:
     made = answer(body)
-    assert await stream.flows_past(made, "GET", kind, "", "", asset=asset, view=view) is past
+    assert await stream.flows_past(made, "GET", kind, "", "", asset=asset, view=view, most=MOST) is past
     assert await made.read(1000) == body  # looking takes nothing away
 
 
 async def test_coded_bodies_are_opened_unless_they_are_assets() -> None:
     for asset in (False, True):
-        assert await stream.flows_past(answer(PNG), "GET", "image/png", "gzip", "", asset=asset, view=ALL) is asset
+        past = await stream.flows_past(answer(PNG), "GET", "image/png", "gzip", "", asset=asset, view=ALL, most=MOST)
+        assert past is asset
 
 
 async def test_answers_without_a_body() -> None:
-    assert await stream.flows_past(answer(b"", 304), "GET", "", "", "", asset=True, view=SOME)
-    assert not await stream.flows_past(answer(b"", 304), "GET", "", "", "", asset=False, view=SOME)
-    assert await stream.flows_past(answer(b""), "HEAD", "text/css", "", "", asset=True, view=SOME)
-    assert not await stream.flows_past(answer(b""), "HEAD", "image/png", "", "", asset=False, view=SOME)
+    assert await stream.flows_past(answer(b"", 304), "GET", "", "", "", asset=True, view=SOME, most=MOST)
+    assert not await stream.flows_past(answer(b"", 304), "GET", "", "", "", asset=False, view=SOME, most=MOST)
+    assert await stream.flows_past(answer(b""), "HEAD", "text/css", "", "", asset=True, view=SOME, most=MOST)
+    assert not await stream.flows_past(answer(b""), "HEAD", "image/png", "", "", asset=False, view=SOME, most=MOST)
 
 
 async def test_a_body_is_read_under_limits_and_the_stage_goes_on_after_it() -> None:

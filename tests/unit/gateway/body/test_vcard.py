@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from gateway.body.fault import BodyUnreadable
 from gateway.body.layer import Net
 from gateway.body.media import Media
 from gateway.body.vcard import open_vcard
@@ -83,3 +84,60 @@ def test_leaves_name_property_and_component() -> None:
 @pytest.mark.parametrize("tail", [";ENCODING=QUOTED-PRINTABLE:" + "a=\n" * 50_000, ";x" * 50_000 + ":", "\n " * 50_000])
 def test_a_hostile_card_takes_linear_time(tail: str) -> None:
     assert open_vcard(("NOTE" + tail).encode()) is not None
+
+
+def rewritten(body: bytes, **new: str) -> bytes:
+    """The card with these values, by the first step of the path ("text" for lines that are no property)."""
+    card = open_vcard(body)
+    assert card.encode() == body
+    for leaf in card.leaves:
+        leaf.new = new.get(leaf.path[0] if leaf.path else "text")
+    return card.encode()
+
+
+def test_pictures_are_no_text_however_their_lines_are_broken() -> None:
+    for lines in (b"/9j/4AAQ\r\n SkZJ13800138000", b"/9j/4AAQ\r\n13800138000\r\n", b"\r\n /9j/4AAQ\r\n"):
+        for head in (b"PHOTO;ENCODING=BASE64;JPEG:", b"PHOTO;ENCODING=b;TYPE=JPEG:", b"X-MS-CARDPICTURE;BASE64:"):
+            body = b"BEGIN:VCARD\r\n" + head + lines + b"\r\nTEL:1\r\nEND:VCARD\r\n"
+            assert [leaf.path for leaf in open_vcard(body).leaves] == [("TEL",)]
+    inline = b"BEGIN:VCARD\nPHOTO:data:image/png;base64,AAAA\nPHOTO:https://crm.example/a.png\nEND:VCARD\n"
+    assert [leaf.text for leaf in open_vcard(inline).leaves] == ["https://crm.example/a.png"]
+
+
+@pytest.mark.parametrize("head", [b"NOTE;ENCODING=BASE64:", b"PHOTO;ENCODING=b:", b"NOTE;B:"])
+def test_a_text_that_is_coded_like_a_picture_cannot_be_read(head: bytes) -> None:
+    with pytest.raises(BodyUnreadable):
+        open_vcard(b"BEGIN:VCARD\r\n" + head + b"MTM4MDAxMzgwMDAKMTM4MDAxMzgwMDE=\r\nEND:VCARD\r\n")
+
+
+def test_addresses_written_as_links_are_their_values() -> None:
+    body = b'BEGIN:VCARD\nTEL;VALUE=uri;TYPE="voice,cell":tel:+8613800138000\nEMAIL:MAILTO:z@a.example\nEND:VCARD\n'
+    assert [leaf.text for leaf in open_vcard(body).leaves] == ["+8613800138000", "z@a.example"]
+    assert b":tel:+888\nEMAIL:MAILTO:e@b.invalid\n" in rewritten(body, TEL="+888", EMAIL="e@b.invalid")
+
+
+def test_parameters_that_name_somebody_are_values_too() -> None:
+    body = (
+        b'BEGIN:VCALENDAR\r\nATTENDEE;ROLE=CHAIR;CN="Zhang, Wei";SENT-BY="mailto:a@b.example":mailto:z@a.example\r\n'
+        b"ADR;LABEL=1 Road;TYPE=home:;;1 Road;;;;\r\nEND:VCALENDAR\r\n"
+    )
+    leaves = {leaf.path[0]: leaf.text for leaf in open_vcard(body).leaves if leaf.path[0] != "ADR"}
+    assert leaves == {"ATTENDEE": "z@a.example", "CN": "Zhang, Wei", "SENT-BY": "a@b.example", "LABEL": "1 Road"}
+    got = unfold(rewritten(body, CN='Zq";X=1:', LABEL="Zr"))
+    assert got[1] == 'ATTENDEE;ROLE=CHAIR;CN="Zq  X=1 ";SENT-BY="mailto:a@b.example":mailto:z@a.example'
+    assert got[2] == "ADR;LABEL=Zr;TYPE=home:;;1 Road;;;;"
+
+
+def test_lines_that_are_no_property_are_read_all_the_same() -> None:
+    body = b"BEGIN:VCARD\r\nTEL:1\r\nEND:VCARD\r\n\r\nZhang,13800138000\r\n"
+    assert [(leaf.path, leaf.text) for leaf in open_vcard(body).leaves] == [(("TEL",), "1"), ((), "Zhang,13800138000")]
+    assert rewritten(body, text="Zhang,+888").endswith(b"END:VCARD\r\n\r\nZhang,+888\r\n")
+
+
+def test_lines_in_a_charset_of_their_own() -> None:
+    body = b"BEGIN:VCARD\r\nN;CHARSET=GBK;ENCODING=QUOTED-PRINTABLE:=D5=C5;=CE=B0\r\nNOTE;CHARSET=GBK:"
+    body += "\u5f20\u4f1f".encode("gbk") + b"\r\nFN;CHARSET=UTF-8:" + "\u5f20".encode() + b"\r\nEND:VCARD\r\n"
+    assert [leaf.text for leaf in open_vcard(body).leaves] == ["\u5f20", "\u4f1f", "\u5f20\u4f1f", "\u5f20"]
+    got = rewritten(body, NOTE="\u5f20 +888")
+    assert "\u5f20 +888".encode("gbk") in got
+    assert b"=D5=C5;=CE=B0" in got
