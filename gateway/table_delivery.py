@@ -48,6 +48,7 @@ async def deliver_table(passage: Passage, answer: Answer, head: "_Head") -> byte
     try:
         return await _Delivery(passage, answer, fields, table).run()
     except BaseException:
+        answer.abandon()
         exchange.shown, exchange.caught = {}, {}  # of a group that did not leave
         raise
 

@@ -95,6 +95,11 @@ def walk_csv(
 def _cell(layer: Layer, cell: Cell, separator: str, hits: Sequence[Hit], walk: Walk) -> None:
     """One cell; all of it is written anew when a surrogate in it is rendered, for the sake of guard and quotes."""
     first, last = cell[:2]
+    if len(hits) == 1 and hits[0][:2] == (first, last) and _is_bare(layer.data, first, last):
+        whole = walk.text(hits[0][2], wire=False)
+        if whole is not None:
+            walk.edits.append(_written(cell, encode(whole, Context.CSV_CELL), separator, walk.charset))
+        return  # nothing is left that the recognisers could look at
     inside = unescaped(layer, first, last, _DOUBLED, lambda _: b'"', Context.PLAIN)
     data = inside.data
     parts: list[str] = []
@@ -122,6 +127,11 @@ def _cell(layer: Layer, cell: Cell, separator: str, hits: Sequence[Hit], walk: W
     # The CRM's guard stays, whatever stands behind it now.
     written = guarded(text[1:]) if kept else encode(text, Context.CSV_CELL)
     walk.edits.append(_written(cell, written, separator, walk.charset))
+
+
+def _is_bare(data: bytes, first: int, last: int) -> bool:
+    """Whether a cell has neither a guard nor quotes: what most surrogates stand in."""
+    return data[first] != ord("'") and data.find(b'"', first, last) < 0
 
 
 def _netted(text: str, parts: list[str], walk: Walk) -> str:
