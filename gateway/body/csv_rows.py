@@ -47,9 +47,17 @@ def outline_of(head: bytes, charset: str) -> Outline | None:
     if separator not in SEPARATORS or len(data) < SAMPLE_BYTES:
         return None
     end = _Rows(separator).row(data, start)
-    if end is None:
-        return None
+    if end is None or (not charset and not _is_utf8(data[:end])):
+        return None  # without a declared charset labels are read by a guess over all bytes (gateway.body.csv)
     return Outline(codec, separator, start, data[:end], tuple(labels_of(data[:end], separator)))
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 class RowGroups:

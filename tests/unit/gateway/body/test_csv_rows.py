@@ -153,3 +153,12 @@ def test_the_beginning_tells_what_the_whole_would(codec: str, start: str) -> Non
 )
 def test_what_is_not_cut(text: str, codec: str) -> None:
     assert outline_of(text.encode(codec)[:HEAD_BYTES], codec) is None
+
+
+def test_labels_in_a_charset_nobody_named_are_left_to_the_guess_over_the_whole() -> None:
+    data = table("姓名,电话\n").encode("gbk")
+    assert outline_of(data[:HEAD_BYTES], "") is None
+    named = outline_of(data[:HEAD_BYTES], "gbk")
+    assert named is not None
+    assert named.labels == ("姓名", "电话")
+    assert outline_of(table("姓名,电话\n").encode()[:HEAD_BYTES], "") is not None
