@@ -97,8 +97,8 @@ roundtrip: system .venv/.dev $(VENDOR)/.fetched ## exports imported again per ro
 egress: system .venv/.dev $(VENDOR)/.fetched ## mail of a real Creme through the relay: the right person gets it, nothing clear is left behind
 	@$(BIN)/python -m tests.drills.egress
 
-transfer: system .venv/.dev $(VENDOR)/.fetched ## 1 GB up and down through the gateway: what memory it takes
-	@$(BIN)/python -m tests.drills.transfer
+transfer: system .venv/.dev $(VENDOR)/.fetched ## 1 GB up and down through the gateway, files and tables: what memory it takes (TABLES_MB=100: tables of that size only)
+	@$(BIN)/python -m tests.drills.transfer $(if $(TABLES_MB),$(TABLES_MB)000000 tables)
 
 unprotected: system .venv/.dev $(VENDOR)/.fetched ## clear people in a real Creme, nothing protected yet: restricted roles see no declared value
 	@$(BIN)/python -m tests.drills.unprotected

@@ -100,6 +100,20 @@ class Answer:
         self.size = 0
         return body
 
+    async def outgrows(self, limit: int) -> bool:
+        """Whether the body is longer than `limit` bytes; one of unknown length is held up to there to find out."""
+        if self.length is not None:
+            return self.length > limit
+        before, self.high = self.high, limit
+        if self._connection is not None:
+            self._connection.resume_reading()
+        try:
+            while self.size <= limit and not self.done:
+                await self._more()
+        finally:
+            self.high = before
+        return self.size > limit
+
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it comes; reading from the CRM pauses while the caller is behind."""
         if self._connection is not None:

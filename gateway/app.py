@@ -24,6 +24,7 @@ from gateway.inward import Inward
 from gateway.learn.learner import Learner
 from gateway.network import Network, Tenant
 from gateway.outward import Outward
+from gateway.table_stream import TableStream
 from gateway.toml_tree import Address
 from gateway.watch import Watch
 from kms.stream import StreamOpener
@@ -117,3 +118,9 @@ class App:
     ) -> Awaitable[tuple[Fields, bytes]]:
         """The way out; see gateway.outward."""
         return self.outward.render_answer(exchange, self.installations[exchange.tenant], status, fields, body)
+
+    def open_table(
+        self, exchange: Exchange, fields: Fields, head: bytes
+    ) -> Awaitable[tuple[Fields, TableStream] | None]:
+        """Long tables on the way out; see gateway.table_stream."""
+        return self.outward.open_table(exchange, self.installations[exchange.tenant].current, fields, head)

@@ -17,6 +17,7 @@ from policies.profile import Operation
 
 if TYPE_CHECKING:
     from gateway.network import Network, Tenant
+    from gateway.table_stream import TableStream
     from gateway.watch import Watch
     from kms.stream import StreamOpener
 
@@ -247,5 +248,14 @@ class Gateway(Protocol):
         Called for every answer that is not streamed past, also of writes and sign-ins with an empty body: binds created
         records, notes the CRM identity, fills exchange.shown and exchange.caught. The caller sets Content-Length.
         Raises Refusal, KeysUnavailable, StoreUnavailable.
+        """
+        ...
+
+    def open_table(
+        self, exchange: Exchange, fields: Fields, head: bytes
+    ) -> Awaitable[tuple[Fields, "TableStream"] | None]:
+        """Header fields for the principal, and what renders a long table that begins like this, group by group.
+
+        None where it is no table, or has to be rendered whole. Raises as `render_answer` does.
         """
         ...

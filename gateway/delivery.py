@@ -10,6 +10,7 @@ from functools import lru_cache
 from gateway import headers, opaque, stream
 from gateway.answer import Answer
 from gateway.body.coding import decode_answer
+from gateway.body.media import may_be_table
 from gateway.collaborators import Fields
 from gateway.cycle import write_lines
 from gateway.download import deliver_file
@@ -17,6 +18,7 @@ from gateway.merged import linked
 from gateway.network import Tenant
 from gateway.origin import Origins, is_rewritten
 from gateway.passage import Nonsense, Passage, record
+from gateway.table_delivery import deliver_table
 from policies.operation import UNMATCHED_READ
 
 _BODILESS_STATUS = frozenset({204, 304})
@@ -34,7 +36,9 @@ class _Head:
     fields: with public URLs; looked: those of a body the gateway has read; block: the same as lines.
     """
 
-    __slots__ = ("block", "coding", "content_type", "disposition", "fields", "looked", "opened", "rewritten")
+    __slots__ = (
+        "block", "coding", "content_type", "disposition", "fields", "looked", "opened", "rewritten", "tabular",
+    )  # fmt: skip
 
     def __init__(self, origins: Origins, raw: Iterable[tuple[bytes, bytes]]) -> None:
         self.fields = origins.answer_fields(headers.answer_fields(raw))
@@ -43,6 +47,7 @@ class _Head:
         self.disposition = named.get("content-disposition", "")
         self.opened = stream.is_always_opened(self.content_type)
         self.rewritten = is_rewritten(self.content_type)
+        self.tabular = not self.rewritten and may_be_table(self.content_type)
         self.looked = headers.looked_into(self.fields, secure=origins.secure)
         self.block: bytes | None = None
 
@@ -94,6 +99,10 @@ async def deliver(passage: Passage, tenant: Tenant, answer: Answer) -> None:
             turn.rest("upstream")
             await _flow(passage, answer, headers.streamed_past(head.fields, secure=origins.secure))
             return
+        beginning = await deliver_table(passage, answer, head) if head.tabular else None
+        if beginning is not None:
+            _tell(passage, answer.status, head.looked, beginning)
+            return
         body = await answer.read(gw.limits.answer)
         if coding and body:
             body = decode_answer(coding, body, gw.limits.bodies)
@@ -115,13 +124,14 @@ async def deliver(passage: Passage, tenant: Tenant, answer: Answer) -> None:
         answer.abandon()
         raise
     await _send_whole(passage, answer.status, fields, body, head.block if fields == head.looked else None)
-    if exchange.tenant in gw.learner.watched or exchange.caught or exchange.operation is UNMATCHED_READ:
-        _tell(passage, answer.status, head.looked, given)
+    _tell(passage, answer.status, head.looked, given)
 
 
 def _tell(passage: Passage, status: int, fields: Fields, given: bytes) -> None:
-    """Hand an exchange that has ended to learning, as the CRM saw it and answered."""
+    """Hand an exchange that has ended to learning, if it is to know, as the CRM saw it and answered."""
     learner, exchange, outgoing = passage.gw.learner, passage.exchange, passage.outgoing
+    if not (exchange.tenant in learner.watched or exchange.caught or exchange.operation is UNMATCHED_READ):
+        return
     if outgoing is not None:
         sent = outgoing.body if isinstance(outgoing.body, bytes) else None
         content_type = outgoing.content_type or exchange.head.named.get("content-type", "")

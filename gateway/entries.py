@@ -11,7 +11,13 @@ from gateway.exchange import Exchange
 
 
 def describe(
-    exchange: Exchange, entry_id: str, kind: str, reason: str, status: int, refused: tuple[str, ...] = ()
+    exchange: Exchange,
+    entry_id: str,
+    kind: str,
+    reason: str,
+    status: int,
+    refused: tuple[str, ...] = (),
+    release: int = 0,
 ) -> AuditEntry:
     """The audit entry of an exchange as it stands; names and counts, never a value."""
     principal, operation, decision = exchange.principal, exchange.operation, exchange.decision
@@ -30,7 +36,7 @@ def describe(
         crm_user=crm_user or exchange.crm_user or "",
         entity=entity,
         exchange=exchange.id,
-        fields=_details(exchange, refused),
+        fields=_details(exchange, refused, release),
         id=entry_id,
         kind=kind,
         method=exchange.head.method,
@@ -44,7 +50,7 @@ def describe(
     )
 
 
-def _details(exchange: Exchange, refused: tuple[str, ...]) -> Mapping[str, object]:
+def _details(exchange: Exchange, refused: tuple[str, ...], release: int) -> Mapping[str, object]:
     principal = exchange.principal
     details: dict[str, object] = (
         {} if principal is None else {"roles": principal.roles, "session": principal.session_id}
@@ -75,4 +81,6 @@ def _details(exchange: Exchange, refused: tuple[str, ...]) -> Mapping[str, objec
         details["filters"] = sorted(set(exchange.searched))
     if refused:
         details["refused"] = refused
+    if release:
+        details["release"] = release
     return details

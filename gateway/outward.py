@@ -10,6 +10,7 @@ from urllib.parse import quote, unquote
 from gateway import attached, batch_answer, graphql_answer, opaque
 from gateway.binding import TAUGHT, Binding
 from gateway.body import media
+from gateway.body.csv_rows import outline_of
 from gateway.body.enclosed import find_enclosed
 from gateway.body.fault import BodyFault
 from gateway.body.layer import splice
@@ -27,9 +28,10 @@ from gateway.installation import Installation
 from gateway.placed import Placed
 from gateway.refusal import ANSWER_NOT_RENDERABLE, Refusal
 from gateway.reveal import Reveal
+from gateway.table_stream import TableStream
 from gateway.unprotected import Unprotected
 from policies.opaque import Opaque
-from policies.profile import Action
+from policies.profile import Action, Profile
 
 # Formats nobody can look into, which may hold what the CRM knows in clear.
 CLOSED = frozenset({Media.OPAQUE, Media.ZIP, Media.MULTIPART})
@@ -131,6 +133,33 @@ class Outward:
         if page.media_type is not None:
             fields = _converted(fields, page.media_type, page.file_suffix or "xlsx")
         return fields, rendered
+
+    async def open_table(
+        self, exchange: Exchange, profile: Profile, fields: Fields, head: bytes
+    ) -> tuple[Fields, TableStream] | None:
+        """Header fields, and what renders a table that begins like this; None where it has to be rendered whole.
+
+        Raises KeysUnavailable, StoreUnavailable, BodyUnreadable.
+        """
+        operation, named = exchange.operation, dict(fields)
+        content_type = named.get("content-type", "")
+        if operation is None or media.sniff(content_type, named.get("content-disposition", ""), head) is not Media.CSV:
+            return None
+        taught = operation.action in TAUGHT or operation.id in profile.sign_in
+        if taught or exchange.batch is not None or exchange.typed or exchange.own_words or exchange.retyped:
+            return None
+        charset = media.charset_of(content_type, Media.CSV, head)
+        outline = outline_of(head, charset)
+        if outline is None:
+            return None
+        if self._unprotected is not None and self._unprotected.declares(exchange, profile, outline.labels):
+            return None
+        placed = self._placed if profile.shown_rules else None
+        if placed is not None and not placed.finds(profile, operation, outline.labels):
+            placed = None
+        if not RENDERED_FIELDS.isdisjoint(named):
+            fields = await self._render_fields(exchange, fields)
+        return fields, TableStream(exchange, profile, outline, charset, self._reveal, placed)
 
     async def _render_enclosed(self, exchange: Exchange, body: bytes, mask_char: str) -> bytes:
         """A JSON answer with the files in its strings rendered as if they were downloaded by themselves."""

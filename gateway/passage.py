@@ -56,10 +56,12 @@ class Passage:
         self.started = False  # the answer has begun to leave
 
 
-async def record(passage: Passage, kind: str, reason: str, status: int, refused: tuple[str, ...] = ()) -> None:
-    """Put one entry into the trail and wait until it is durable."""
+async def record(
+    passage: Passage, kind: str, reason: str, status: int, refused: tuple[str, ...] = (), release: int = 0
+) -> None:
+    """Put one entry into the trail and wait until it is durable; release: number of a part of an answer, from 1."""
     gw, turn = passage.gw, passage.turn
-    entry = describe(passage.exchange, gw.new_id(), kind, reason, status, refused)
+    entry = describe(passage.exchange, gw.new_id(), kind, reason, status, refused, release)
     watched = turn.stage != "refuse"
     if watched:
         turn.enter("audit", gw.limits.collaborator_s)

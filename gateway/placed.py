@@ -60,6 +60,11 @@ class Placed:
             return body
         return charsets.from_utf8(shown.encode("utf-8", "surrogateescape"), codec)
 
+    @staticmethod
+    def finds(profile: Profile, operation: Operation, labels: Iterable[str]) -> bool:
+        """Whether a column of a table with these labels is opened here."""
+        return any(_is_placed(_own_field(profile, operation, label), operation) for label in labels)
+
     async def _json(
         self, exchange: Exchange, rules: tuple[ShownRule, ...], operation: Operation, mask_char: str, body: bytes
     ) -> bytes:

@@ -8,7 +8,7 @@ person's role has for the field of a record of somebody else, there and wherever
 
 import json as stdlib_json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -102,6 +102,11 @@ class Unprotected:
         decision = exchange.decision
         return decision is not None and not decision.view.sees_everything and not self._migrated(exchange.tenant)
 
+    def declares(self, exchange: Exchange, profile: Profile, labels: Iterable[str]) -> bool:
+        """Whether a table with these labels may show this person clear values at declared places."""
+        specs = (profile.field_for_label(label) for label in labels) if self.watches(exchange) else ()
+        return any(spec is not None and _is_watched(spec) for spec in specs)
+
     def look(self, exchange: Exchange, profile: Profile, kind: Media, body: bytes, charset: str) -> None:
         """Note in the exchange what has to be hidden in its answer; raises BodyFault for what cannot be read."""
         decision, operation = exchange.decision, exchange.operation
@@ -113,8 +118,7 @@ class Unprotected:
         for text, spec in _places(exchange, profile, kind, body, charset, self._limits):
             clear = text.strip()
             if (
-                spec.kind is None
-                or spec.form not in (StorageForm.SURROGATE, StorageForm.FF1)
+                not _is_watched(spec)
                 or (spec in placed and _may_be_sealed(spec, clear))
                 or clear in _BLANK
                 or clear == PLACEHOLDER
@@ -140,6 +144,11 @@ def _placed(profile: Profile, operation: Operation, kind: Media) -> frozenset[Fi
         return frozenset(profile.digit_fields)
     rules = rules_of(profile.shown_rules, operation.id) if kind in (Media.HTML, Media.JSON) else ()
     return frozenset(rule.field for rule in rules)
+
+
+def _is_watched(spec: FieldSpec) -> bool:
+    """Whether values of this field are looked for in clear."""
+    return spec.kind is not None and spec.form in (StorageForm.SURROGATE, StorageForm.FF1)
 
 
 def _may_be_sealed(spec: FieldSpec, text: str) -> bool:

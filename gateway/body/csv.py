@@ -16,15 +16,15 @@ from privacy.render import Context, encode, guarded, needs_guard, unguarded
 
 Cell = tuple[int, int, bool]  # start and end of the inside in bytes, and whether it is quoted
 BOM = b"\xef\xbb\xbf"
-_SEPARATORS = (b",", b";", b"\t", b"|")
-_SAMPLE_BYTES = 64 * 1024
+SEPARATORS = (b",", b";", b"\t", b"|")
+SAMPLE_BYTES = 64 * 1024
 _DOUBLED = re.compile(rb'""')
 _GUARDED = re.compile(rb"'\+")
 _NEEDS_QUOTES = re.compile(r'["\r\n]')
 _SEP_LINE = re.compile(rb"sep=(.)\r?\n", re.IGNORECASE)  # Excel's own hint
 
 
-def _pattern(separator: bytes) -> re.Pattern[bytes]:
+def pattern(separator: bytes) -> re.Pattern[bytes]:
     """One cell with what ends it. A cell that is not properly quoted runs to the next separator, quotes and all."""
     sep = re.escape(separator)
     return re.compile(
@@ -37,18 +37,23 @@ def separator_of(data: bytes) -> bytes:
     hint = _SEP_LINE.match(data.removeprefix(BOM))
     if hint:
         return hint.group(1)
-    sample = re.sub(rb'"[^"]*+"', b"", data[:_SAMPLE_BYTES])
+    sample = re.sub(rb'"[^"]*+"', b"", data[:SAMPLE_BYTES])
     lines = sample.splitlines() or [b""]
-    return max(_SEPARATORS, key=lambda sep: lines[0].count(sep))
+    return max(SEPARATORS, key=lambda sep: lines[0].count(sep))
 
 
-def _cells(data: bytes, separator: bytes) -> list[list[Cell]]:
-    """Rows of cells."""
-    rows: list[list[Cell]] = [[]]
+def preamble(data: bytes) -> int:
+    """How many bytes of a table stand before its first row: byte order mark and Excel's hint."""
     start = len(BOM) if data.startswith(BOM) else 0
     hint = _SEP_LINE.match(data, start)
-    at, size = hint.end() if hint else start, len(data)
-    match = _pattern(separator).match
+    return hint.end() if hint else start
+
+
+def _cells(data: bytes, separator: bytes, *, begins: bool = True) -> list[list[Cell]]:
+    """Rows of cells; begins: whether a table begins here, or goes on."""
+    rows: list[list[Cell]] = [[]]
+    at, size = preamble(data) if begins else 0, len(data)
+    match = pattern(separator).match
     while at < size:
         cell = match(data, at)
         if cell is None:
@@ -64,13 +69,15 @@ def _cells(data: bytes, separator: bytes) -> list[list[Cell]]:
     return rows
 
 
-def walk_csv(layer: Layer, hits: Sequence[Hit], walk: Walk) -> None:
-    """Renders the surrogates of a file, cell by cell."""
+def walk_csv(
+    layer: Layer, hits: Sequence[Hit], walk: Walk, *, separator: bytes | None = None, begins: bool = True
+) -> None:
+    """Renders the surrogates of a file, cell by cell; separator, begins: of a stretch of rows of a longer one."""
     data = layer.data
     hits = list(hits)
     index = 0
-    separator = separator_of(data)
-    for row in _cells(data, separator):
+    separator = separator or separator_of(data)
+    for row in _cells(data, separator, begins=begins):
         for cell in row:
             first, last, _ = cell
             while index < len(hits) and hits[index][0] < first:
@@ -88,6 +95,11 @@ def walk_csv(layer: Layer, hits: Sequence[Hit], walk: Walk) -> None:
 def _cell(layer: Layer, cell: Cell, separator: str, hits: Sequence[Hit], walk: Walk) -> None:
     """One cell; all of it is written anew when a surrogate in it is rendered, for the sake of guard and quotes."""
     first, last = cell[:2]
+    if len(hits) == 1 and hits[0][:2] == (first, last) and _is_bare(layer.data, first, last):
+        whole = walk.text(hits[0][2], wire=False)
+        if whole is not None:
+            walk.edits.append(_written(cell, encode(whole, Context.CSV_CELL), separator, walk.charset))
+        return  # nothing is left that the recognisers could look at
     inside = unescaped(layer, first, last, _DOUBLED, lambda _: b'"', Context.PLAIN)
     data = inside.data
     parts: list[str] = []
@@ -115,6 +127,11 @@ def _cell(layer: Layer, cell: Cell, separator: str, hits: Sequence[Hit], walk: W
     # The CRM's guard stays, whatever stands behind it now.
     written = guarded(text[1:]) if kept else encode(text, Context.CSV_CELL)
     walk.edits.append(_written(cell, written, separator, walk.charset))
+
+
+def _is_bare(data: bytes, first: int, last: int) -> bool:
+    """Whether a cell has neither a guard nor quotes: what most surrogates stand in."""
+    return data[first] != ord("'") and data.find(b'"', first, last) < 0
 
 
 def _netted(text: str, parts: list[str], walk: Walk) -> str:
@@ -189,6 +206,12 @@ def open_csv(data: bytes, charset: str = "", limits: Limits | None = None) -> Cs
         if len(leaves) > limits.leaves:
             raise BodyTooLarge("csv-cells")
     return CsvDocument(text, codec, leaves, spans)
+
+
+def labels_of(data: bytes, separator: bytes) -> list[str]:
+    """The labels of a table that begins like this, which is in UTF-8."""
+    rows = _cells(data, separator)
+    return [_text(data, cell) for cell in rows[0]] if rows else []
 
 
 def _text(data: bytes, cell: Cell) -> str:

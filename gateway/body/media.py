@@ -69,6 +69,7 @@ _SPREADSHEET = frozenset(
         "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
     }
 )
+_NO_TABLES = ("multipart/", "image/", "audio/", "video/", "font/")
 _TEXT_STARTS = (b"{", b"[", b"<")
 _JSON_STARTS = (b"{", b"[")
 _IMAGE_MAGIC = (b"\x89PNG\r\n", b"GIF8", b"\xff\xd8\xff", b"BM", b"\0\0\1\0", b"II*\0", b"MM\0*")
@@ -159,6 +160,14 @@ def sniff_upload(content_type: str | None, disposition: str | None, head: bytes)
     if claimed is None and (declared in _SPREADSHEET or ending in ("xls", "xlsx")):
         return Media.XLS
     return claimed or media
+
+
+def may_be_table(content_type: str) -> bool:
+    """Whether `sniff` could call a body of this declared type CSV."""
+    declared = essence(content_type)
+    known = _DECLARED.get(declared)
+    elsewhere = declared.endswith(("+json", "+xml")) or declared.startswith(_NO_TABLES)
+    return known in (Media.CSV, Media.TEXT) or (known is None and not elsewhere)
 
 
 def suffix(disposition: str | None) -> str:

@@ -3,18 +3,30 @@
 import json
 import ssl
 import threading
+from collections import deque
+from http.client import IncompleteRead
 
 import pytest
 
 from gateway.demo.browser import Browser
 from tests.drills.stack import Stack
-from tests.drills.transfer import GROWTH_MB, download, memory_of, upload, upload_form
+from tests.drills.transfer import (
+    GROWTH_MB,
+    download,
+    export,
+    give_table,
+    memory_of,
+    pieces,
+    upload,
+    upload_form,
+)
 from tests.e2e.visitors import PlainStack, at_work, join, newcomer, sign_in
 from tests.e2e.wire import ask, connect, head, read
 from tests.real.plain import FIRST_BYTES, Plain
 
 pytestmark = pytest.mark.real
 SIZE = 200_000_000
+TABLE_SIZE = 10_000_000
 
 
 @pytest.fixture(scope="module")
@@ -235,6 +247,33 @@ def test_200_mb_go_through_in_bounded_memory(stack: Stack, upstream: Plain, mana
     with memory_of(stack.gateway.process.pid) as memory:
         transfer(stack, upstream, manager, SIZE)
     assert memory.growth_mb < GROWTH_MB, f"{memory.growth_mb:.0f} MB more"
+
+
+@pytest.fixture(scope="module")
+def table(stack: Stack, upstream: Plain, manager: Browser) -> int:
+    """How often the rows of the CRM's table make a long one."""
+    give_table(stack, upstream, manager, 250)
+    return TABLE_SIZE // len(upstream.table)
+
+
+@pytest.mark.parametrize("role", ["manager", "sales"])
+def test_a_long_table_is_rendered_on_its_way_as_a_short_one_and_in_bounded_memory(
+    stack: Stack, upstream: Plain, table: int, role: str
+) -> None:
+    browser = newcomer(stack, role)
+    short = b"".join(pieces(stack, browser, "/table/1"))
+    assert (b"1380013" in short, b"person1@example.com" in short) == (role == "manager",) * 2
+    assert upstream.table.partition(b"\n")[2] not in short
+    with memory_of(stack.gateway.process.pid) as memory:
+        export(stack, upstream, browser, TABLE_SIZE)
+    assert memory.growth_mb < GROWTH_MB, f"{memory.growth_mb:.0f} MB more"
+
+
+def test_a_long_table_that_breaks_off_has_no_end(stack: Stack, manager: Browser, table: int) -> None:
+    piece = pieces(stack, manager, f"/torn/{table}")
+    assert next(piece).startswith(b"number,phone,mail,note\n")
+    with pytest.raises((IncompleteRead, OSError)):
+        deque(piece)
 
 
 def test_two_people_at_once_get_their_own_answers(stack: Stack, manager: Browser) -> None:

@@ -22,17 +22,19 @@ import zstandard
 PROFILE = Path(__file__).with_name("plain.yaml")
 BLOCK = b"\0crmgate" + random.Random(7).randbytes(1024 * 1024 - 8)  # binary from its first byte on
 FIRST_BYTES = 64 * 1024
+KEPT_BYTES = 1024 * 1024
 WAIT_S = 60.0
 
 
 @dataclass(slots=True)
 class Asked:
-    """One request as it arrived. head: all lines as sent; size, crc: of its body."""
+    """One request as it arrived. head: all lines as sent; size, crc: of its body; body: its beginning."""
 
     head: str
     connection: int
     size: int = 0
     crc: int = 0
+    body: bytes = b""
 
     @property
     def target(self) -> str:
@@ -54,7 +56,7 @@ class Named:
 
 @dataclass(slots=True)
 class Plain:
-    """The running server. asked: every request; let_go: ends the streams that wait."""
+    """The running server. asked: every request; let_go: ends the streams that wait; table: a CSV with a header row."""
 
     port: int
     crm: Named = field(default_factory=Named)
@@ -63,6 +65,7 @@ class Plain:
     asked: list[Asked] = field(default_factory=list)
     connections: int = 0
     let_go: threading.Event = field(default_factory=threading.Event)
+    table: bytes = b""
 
     @property
     def url(self) -> str:
@@ -125,6 +128,7 @@ def _serve(connection: socket.socket, server: Plain, number: int) -> None:
             for chunk in _body(asked, stream):
                 asked.size += len(chunk)
                 asked.crc = zlib.crc32(chunk, asked.crc)
+                asked.body += chunk[: KEPT_BYTES - len(asked.body)]
             server.asked.append(asked)
             _answer(connection, server, asked)
 
@@ -196,6 +200,15 @@ def _answer(connection: socket.socket, server: Plain, asked: Asked) -> None:
             while left > 0:
                 connection.sendall(memoryview(BLOCK)[: min(left, len(BLOCK))])
                 left -= len(BLOCK)
+        case ["table" | "torn" as how, times]:
+            header, end, rows = server.table.partition(b"\n")
+            size = len(header + end) + int(times) * len(rows)
+            _head(connection, "text/csv; charset=utf-8", [f"Content-Length: {size}"])
+            connection.sendall(header + end)
+            for _ in range(int(times) if how == "table" else int(times) // 2):
+                connection.sendall(rows)
+            if how == "torn":
+                connection.shutdown(socket.SHUT_RDWR)
         case ["trickle"]:
             _head(connection, "application/octet-stream", ["Transfer-Encoding: chunked"])
             connection.sendall(b"%x\r\n%s\r\n" % (FIRST_BYTES, BLOCK[:FIRST_BYTES]))
