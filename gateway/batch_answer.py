@@ -50,12 +50,12 @@ def says_taken(batch: Batch, status: int, content_type: str, body: bytes) -> boo
     if status not in _TAKEN:
         return True
     if batch.rule.kind == "multipart-http":
+        declared = list(dict.fromkeys(rule for rule in rules if rule is not None))
         try:
             messages = multipart_http.read(content_type, body, framed=False)
+            return any(tells(rule, one.status, one.body) for one in messages for rule in declared)
         except BodyFault:
             return True
-        declared = list(dict.fromkeys(rule for rule in rules if rule is not None))
-        return any(tells(rule, one.status, one.body) for one in messages for rule in declared)
     if batch.rule.results is None:
         return False  # all of it was taken, or none
     try:

@@ -346,7 +346,7 @@ def guesser(sf: Hosted) -> tuple[Client, str]:
     """Somebody new in sales, with budgets of his own, and his login."""
     member = join(sf.stack, "sales")
     browser = sign_in(sf.stack, member)
-    browser.extra_headers["authorization"] = "Bearer token-of-sales"
+    browser.extra_headers["authorization"] = f"Bearer token-of-{member.login}"
     return Client(browser), member.login
 
 
