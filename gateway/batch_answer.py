@@ -12,14 +12,17 @@ import orjson
 from gateway.batch import Batch
 from gateway.binding import Binding
 from gateway.body import multipart_http
+from gateway.body.fault import BodyFault
 from gateway.collaborators import Fields
 from gateway.exchange import Exchange
 from gateway.refusal import CRM_ANSWER_UNREADABLE, Refusal
 from policies.batch import results
 from policies.operation import Action
 from policies.profile import Profile
+from policies.unique import tells
 
 _JSON: Fields = [("content-type", "application/json")]  # what a part of a JSON answer is, too
+_TAKEN = frozenset({200, 201, 202, 204})
 _DROPPED = frozenset({"content-length", "set-cookie", "www-authenticate"})
 # (exchange of a part, its status, fields, body) → fields and body for the person
 Render = Callable[[Exchange, int, Fields, bytes], Awaitable[tuple[Fields, bytes]]]
@@ -39,6 +42,31 @@ async def learn(binding: Binding, batch: Batch, profile: Profile, status: int, f
             await binding.learn(inner, profile, part_status, _JSON, orjson.dumps(part) if part is not None else b"")
         elif inner.operation is not None and inner.operation.action is not Action.CREATE and status in (200, 201, 204):
             await binding.learn(inner, profile, status, fields, body)  # all of it was taken, or none
+
+
+def says_taken(batch: Batch, status: int, content_type: str, body: bytes) -> bool:
+    """Whether a part of an answer says that a value is taken; so does an answer whose parts cannot be told."""
+    rules = [inner.operation.unique if inner.operation is not None else None for inner in batch.exchanges]
+    if status not in _TAKEN:
+        return True
+    if batch.rule.kind == "multipart-http":
+        declared = list(dict.fromkeys(rule for rule in rules if rule is not None))
+        try:
+            messages = multipart_http.read(content_type, body, framed=False)
+            return any(tells(rule, one.status, one.body) for one in messages for rule in declared)
+        except BodyFault:
+            return True
+    if batch.rule.results is None:
+        return False  # all of it was taken, or none
+    try:
+        answer = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return True
+    told = results(batch.rule, answer, [part.read.label if part.read is not None else "" for part in batch.parts])
+    return not told or any(
+        rule is not None and tells(rule, part_status, orjson.dumps(part))
+        for rule, (part_status, part) in zip(rules, told, strict=True)
+    )
 
 
 async def render(

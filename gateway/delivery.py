@@ -113,7 +113,7 @@ async def deliver(passage: Passage, tenant: Tenant, answer: Answer) -> None:
         if guessed and not decision.view.sees_everything and tenant.guesses is not None:
             turn.enter("audit", gw.limits.collaborator_s)
             guess, passage.guess = passage.guess, None
-            await tenant.guesses.told(exchange, guess, answer.status, body)
+            await tenant.guesses.told(exchange, guess, answer.status, body, head.content_type)
         turn.enter("render", gw.limits.collaborator_s)
         rendered = await gw.render_answer(exchange, answer.status, head.looked.copy(), body)
         fields, body = _require_rendered(rendered)

@@ -16,6 +16,7 @@ import structlog
 
 from audit.entry import AuditEntry
 from audit.log import AuditUnavailable
+from gateway.batch_answer import says_taken
 from gateway.entries import describe
 from gateway.exchange import Exchange
 from gateway.guess_store import Count
@@ -28,7 +29,6 @@ from policies.unique import tells
 UNIQUENESS, SEARCH = "uniqueness", "search"
 TOLD = "uniqueness-told"
 FLUSH_S = 0.5
-_TAKEN = frozenset({200, 201, 202, 204})
 log = structlog.get_logger(__name__)
 
 
@@ -157,8 +157,10 @@ class Guesses:
         """The CRM said nothing; raises StoreUnavailable."""
         await self._store.add([_back(reserved.count)])
 
-    async def told(self, exchange: Exchange, reserved: Reserved | None, status: int, body: bytes) -> None:
-        """What the CRM said, before anybody hears it.
+    async def told(
+        self, exchange: Exchange, reserved: Reserved | None, status: int, body: bytes, content_type: str = ""
+    ) -> None:
+        """What the CRM said, before anybody hears it; content_type: of its answer.
 
         Raises Refusal UNIQUENESS_BUDGET, StoreUnavailable, AuditUnavailable.
         """
@@ -166,8 +168,9 @@ class Guesses:
         if principal is None or operation is None:
             return
         if reserved is not None:
-            several = exchange.batch is not None
-            if (status in _TAKEN) if several else not tells(operation.unique, status, body):
+            batch = exchange.batch
+            taken = says_taken(batch, status, content_type, body) if batch else tells(operation.unique, status, body)
+            if not taken:
                 await self._store.add([_back(reserved.count)])
                 return
         else:

@@ -138,20 +138,19 @@ class Search:
         found = recognise.whole(text)
         if found is not None:
             self._require_searchable(exchange, operand, found.kind)
-            if (
-                may_ask_each(exchange, operand.operator)
-                and len(seen := await self._seen(exchange, found.kind, found.text)) > 1
-            ):
+            seen = await self._seen(exchange, found.kind, found.text)
+            if len(seen) > 1 and may_ask_each(exchange, operand.operator):
                 ask_each(exchange, operand.leaf, text, seen)
                 return
-            operand.leaf.new = raw.replace(text, await self._one(exchange, found.kind, found.text, scanner))
+            operand.leaf.new = raw.replace(text, await self._one(exchange, found.kind, found.text, scanner, seen))
             return
         parts = recognise.find(raw)
         if parts:
             out, at = [], 0
             for part in parts:
                 self._require_searchable(exchange, operand, part.kind)
-                out.append(raw[at : part.start] + await self._one(exchange, part.kind, part.text, scanner))
+                seen = await self._seen(exchange, part.kind, part.text)
+                out.append(raw[at : part.start] + await self._one(exchange, part.kind, part.text, scanner, seen))
                 at = part.end
             operand.leaf.new = "".join(out) + raw[at:]
         elif operand.declared:
@@ -203,8 +202,14 @@ class Search:
                 return kind
         return None
 
-    async def _one(self, exchange: Exchange, kind: str, text: str, scanner: Scanner) -> str:
-        seen = await self._seen(exchange, kind, text)
+    async def _one(self, exchange: Exchange, kind: str, text: str, scanner: Scanner, seen: Sequence[str]) -> str:
+        """What stands for a recognised value in the CRM, which can be one text only; raises Refusal SEARCH_AMBIGUOUS.
+
+        A number has one surrogate, but for moments of a key rotation; the first of several would be a wrong answer,
+        and of a comparison that excludes it more so.
+        """
+        if len(seen) > 1:
+            raise Refusal(SEARCH_AMBIGUOUS, detail=str(len(seen)))
         if seen:
             return seen[0]
         operation = exchange.operation

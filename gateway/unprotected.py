@@ -370,9 +370,12 @@ def _members(value: Any, outer: str, profile: Profile, operation: Operation) -> 
     if isinstance(value, list):
         for one in value:
             yield from _members(one, outer, profile, operation)
+    if isinstance(value, str):
+        # Right in a list: the label of a pair (`"partner_id": [7, "Wei Zhang"]`), or one of several values of the key.
+        yield from _keyed(value, (outer,), profile, operation)
     if not isinstance(value, dict):
         return
-    links, keys = profile.places.links, profile.places.keys
+    links = profile.places.links
     address = value.get(links.url) if links.url else None
     if isinstance(address, str) and isinstance(value.get(links.label), str):
         spec = _record_page(profile, address)
@@ -381,28 +384,30 @@ def _members(value: Any, outer: str, profile: Profile, operation: Operation) -> 
     names: dict[str, tuple[str, FieldSpec]] = {}
     for key, inner in value.items():
         if isinstance(inner, str):
-            for name in (f"{outer}/{key}", key):
-                spec = keys.get((operation.entity, name)) or keys.get(("", name))
-                if spec is not None:
-                    names.setdefault(spec.name, (inner.strip(), spec))
-                    yield inner, spec
-                    yield from ((line, spec) for line in inner.splitlines())
+            for text, spec in _keyed(inner, (f"{outer}/{key}", key), profile, operation):
+                names.setdefault(spec.name, (inner.strip(), spec))
+                yield text, spec
         else:
             yield from _members(inner, key, profile, operation)
     yield from _together(names)
 
 
+def _keyed(text: str, names: Sequence[str], profile: Profile, operation: Operation) -> Iterator[tuple[str, FieldSpec]]:
+    """A text and its lines, where one of these keys is that of a declared field."""
+    keys = profile.places.keys
+    for name in names:
+        spec = keys.get((operation.entity, name)) or keys.get(("", name))
+        if spec is not None:
+            yield text, spec
+            yield from ((line, spec) for line in text.splitlines())
+
+
 def _elements(body: bytes, charset: str, profile: Profile, operation: Operation) -> Iterator[tuple[str, FieldSpec]]:
     """Texts of elements that are called like keys of a JSON object."""
-    keys = profile.places.keys
-    if not keys:
+    if not profile.places.keys:
         return
     for outer, key, text in texts_of(charsets.to_utf8(body, charsets.codec_of(charset) if charset else "utf-8")):
-        for name in (f"{outer}/{key}", key):
-            spec = keys.get((operation.entity, name)) or keys.get(("", name))
-            if spec is not None:
-                yield text, spec
-                yield from ((line, spec) for line in text.splitlines())
+        yield from _keyed(text, (f"{outer}/{key}", key), profile, operation)
 
 
 def _columns(leaves: Sequence[Leaf], profile: Profile, names: Mapping[str, str]) -> Iterator[tuple[str, FieldSpec]]:

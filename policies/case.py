@@ -171,6 +171,9 @@ def _operation(operation: Operation, expect: Mapping[str, Any]) -> dict[str, tup
     if "granted" in expect:
         found["granted"] = (expect["granted"], operation.granted_write)
     found |= {name: (expect[name], list(getattr(operation, name))) for name in ("records", "touched") if name in expect}
+    if "unique" in expect:
+        fields = operation.unique.fields if operation.unique is not None else ()
+        found["unique"] = (sorted(expect["unique"]), sorted(f"{entity}.{name}" for entity, name in fields))
     if "uploads" in expect:
         found["uploads"] = (expect["uploads"], {upload.part: upload.data for upload in operation.uploads})
     return found

@@ -10,6 +10,7 @@ from policies.condition import pointer_of
 from policies.dialect import OTHER, CallTemplate, Dialect, DialectRules
 from policies.field_file import selector_of
 from policies.operation import Operation
+from policies.unique import unique_of
 
 Places = Mapping[str, tuple[tuple[str, ...], ...]]
 # (entry of an operation, entity, names of rule sets, places of its arguments) → operation
@@ -60,6 +61,7 @@ def _call(
     def operation(entry: Mapping[str, Any]) -> Operation:
         searches = [*entry.get("searches", ()), *(declared.get("searches", ()) if method.get("looks_up") else ())]
         given = {**entry, "searches": searches, "untouched": shape.get("untouched", ())}
+        given |= unique_of(entry, declared)
         if declared.get("left_alone"):
             given["left_alone"] = True
         rules = [*entry.get("rules", ()), *declared.get("rules", ()), *source.get("rules", ())]

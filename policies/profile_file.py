@@ -47,7 +47,7 @@ from policies.query.table import compile_tables
 from policies.record_id import RecordIds
 from policies.rpc import RpcRules, RpcTemplate
 from policies.taxonomy import Kind
-from policies.unique import UniqueRule, compile_unique
+from policies.unique import UniqueRule, compile_unique, unique_of
 from policies.walk import compile_walk
 
 PROFILES = Path(__file__).with_name("profiles")
@@ -493,6 +493,7 @@ class _Compiler:
             "id": entry["id"].replace("{entity}", entity),
             "searches": searches,
             "left_alone": entry.get("left_alone", False) or declared.get("left_alone", False),
+            **unique_of(entry, declared),
         }
         if entry["action"] in _STORES_FILES:
             operation["uploads"] = [*declared.get("uploads", ()), *self.source.get("rpc", {}).get("uploads", ())]

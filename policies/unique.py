@@ -15,6 +15,9 @@ CONFLICT = 409
 """Says by itself that something is there already; what operations without a rule of their own go by."""
 
 
+_WRITES = ("create", "update")
+
+
 @dataclass(frozen=True, slots=True)
 class TakenAnswer:
     """One shape of such an answer: all that is given has to hold.
@@ -83,6 +86,12 @@ def _texts(values: Sequence[Any]) -> Iterator[str]:
 def _page(css: str, body: bytes) -> Iterator[str]:
     for element in LexborHTMLParser(body).css(css):
         yield element.text()
+
+
+def unique_of(entry: Mapping[str, Any], declared: Mapping[str, Any]) -> dict[str, Any]:
+    """The `unique` member of a call of an object: its own, else for calls that write the one of the object."""
+    rule = entry.get("unique") or (declared.get("unique") if entry["action"] in _WRITES else None)
+    return {} if rule is None else {"unique": rule}
 
 
 def compile_unique(entry: Mapping[str, Any], fields: Sequence[tuple[str, str]]) -> UniqueRule:

@@ -10,11 +10,12 @@ import pytest
 from gateway.demo.browser import Answer
 from gateway.demo.people import Person
 from tests.drills.stack import installed
-from tests.e2e.visitors import close_all
+from tests.e2e.visitors import close_all, join, sign_in
 from tests.hosted.office import (
     PEOPLE,
     Client,
     Hosted,
+    clear_of_the_hour,
     clear_values,
     client,
     eventually,
@@ -23,9 +24,12 @@ from tests.hosted.office import (
     origins,
     patient,
     soql_text,
+    trail,
 )
 from tests.hosted.salesforce import BASE, USERS, salesforce
 
+TAKEN, SEARCHES = 6, 150
+BUDGETS = f"[access]\nuniqueness_per_hour = {TAKEN}\nsearches_per_hour = {SEARCHES}\n"
 MADE = ("first.made@example.org", "second.made@example.org")
 
 
@@ -46,7 +50,7 @@ def as_contact(person: Person) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def sf() -> Iterator[Hosted]:
-    with salesforce() as service, installed(service) as stack:  # type: ignore[arg-type]
+    with salesforce() as service, installed(service, BUDGETS) as stack:  # type: ignore[arg-type]
         manager, sales = client(stack, "manager"), client(stack, "sales")
         account = manager.call("POST", f"{BASE}/sobjects/Account", {"Name": "Acme"}).expect(201).json()["id"]
         records = {}
@@ -335,6 +339,72 @@ def test_no_record_of_a_collection_hides_behind_the_rights_over_another(sf: Host
     assert sf.manager.call("PATCH", f"{BASE}/composite/sobjects", {"records": [twice]}).status == 415
     assert sf.manager.call("DELETE", f"{BASE}/composite/sobjects?ids={first},{second}").status == 403
     assert len(sf.service.arrived) == asked
+
+
+@pytest.fixture
+def guesser(sf: Hosted) -> tuple[Client, str]:
+    """Somebody new in sales, with budgets of his own, and his login."""
+    member = join(sf.stack, "sales")
+    browser = sign_in(sf.stack, member)
+    browser.extra_headers["authorization"] = f"Bearer token-of-{member.login}"
+    return Client(browser), member.login
+
+
+def test_being_told_that_an_address_is_taken_is_budgeted_audited_and_alarmed(
+    sf: Hosted, guesser: tuple[Client, str]
+) -> None:
+    clear_of_the_hour(60)
+    who, login = guesser
+    hidden, before = PEOPLE[2].email, len(sf.service.tables["Contact"])
+
+    def one(email: str) -> Answer:
+        return who.call("POST", f"{BASE}/sobjects/Contact", {"LastName": "X", "Email__c": email})
+
+    def in_a_batch(email: str) -> Answer:
+        part = {"method": "POST", "url": f"{BASE}/sobjects/Contact", "referenceId": "a"}
+        part["body"] = {"LastName": "X", "Email__c": email}  # type: ignore[assignment]
+        return who.call("POST", f"{BASE}/composite", {"compositeRequest": [part]})
+
+    def in_a_list(email: str) -> Answer:
+        record = {"attributes": {"type": "Contact"}, "LastName": "X", "Email__c": email}
+        return who.call("POST", f"{BASE}/composite/sobjects", {"records": [record]})
+
+    for number, ask in enumerate((one, in_a_batch, in_a_list)):  # what is taken in uses nothing up
+        assert ask(f"guesser.{number}@example.org").expect(200, 201)
+    for ask, status in ((one, 400), (in_a_batch, 200), (in_a_list, 200)) * (TAKEN // 3):
+        answer = ask(hidden)
+        assert answer.status == status
+        assert "DUPLICATE_VALUE" in answer.text
+    asked = len(sf.service.arrived)
+    for email in (hidden, "nobody.at.all@example.org"):  # the refusal says nothing: it is the same for both
+        for ask in (one, in_a_batch, in_a_list):
+            answer = ask(email)
+            assert (answer.status, answer.json()["reason"]) == (429, "uniqueness-budget")
+    assert len(sf.service.arrived) == asked
+    assert len(sf.service.tables["Contact"]) == before + 3
+    entries = trail(sf.stack, login)
+    assert entries.count(("guess", "uniqueness-told")) == TAKEN
+    assert entries.count(("alarm", "uniqueness-budget")) == 1
+    assert entries.count(("refusal", "uniqueness-budget")) == 6
+    assert sf.manager.call("POST", f"{BASE}/sobjects/Contact", {"LastName": "X", "Email__c": hidden}).status == 400
+
+
+def test_searches_for_what_somebody_does_not_see_end_at_the_budget_and_raise_an_alarm(
+    sf: Hosted, guesser: tuple[Client, str]
+) -> None:
+    clear_of_the_hour(120)
+    who, login = guesser
+    found = f"SELECT Id FROM Contact WHERE Phone = '{PEOPLE[3].phone}'"
+    for _ in range(SEARCHES):
+        assert soql(who, found).status == 200
+    asked = len(sf.service.arrived)
+    for phone in (PEOPLE[3].phone, "+86 139 9999 0000"):
+        refused = soql(who, f"SELECT Id FROM Contact WHERE Phone = '{phone}'")
+        assert (refused.status, refused.json()["reason"]) == (429, "search-budget")
+    assert len(sf.service.arrived) == asked
+    soql(who, "SELECT Id FROM Contact WHERE LeadSource = 'Web'").expect(200)  # no value of anybody
+    assert ids(soql(sf.manager, found)) != set()
+    eventually(lambda: trail(sf.stack, login).count(("alarm", "search-budget")) == 1)
 
 
 def test_what_the_profile_does_not_describe_is_refused_and_reaches_nobody(sf: Hosted) -> None:

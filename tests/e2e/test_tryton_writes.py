@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from gateway.demo.browser import Answer
-from gateway.demo.driver import TrytonDriver
+from gateway.demo.driver import TrytonDriver, make_driver
 from gateway.demo.people import Person, make_people
 from gateway.demo.tryton import DATABASE
 from gateway.opening import open_database
@@ -21,7 +21,8 @@ from policies.enforcer import DEFAULT_POLICY
 from tests.drills import roundtrip_tryton
 from tests.drills.protect_command import Commands
 from tests.drills.stack import Stack, installed
-from tests.e2e.visitors import at_work, close_all
+from tests.e2e.visitors import at_work, close_all, join, sign_in
+from tests.hosted.office import clear_of_the_hour, trail
 from tests.real.servers import tryton
 
 pytestmark = pytest.mark.real
@@ -36,6 +37,7 @@ g, importer, sales, *
 p, importer, *, op:*, import, any
 """
 MINUTE_S = 60.0
+TOLD = 5  # answers in an hour that another party has a number
 PDF = b"%PDF-1.7 " + secrets.token_bytes(300_000) + b"contract of Zhang Wei"
 PNG = b"\x89PNG\r\n\x1a\n" + secrets.token_bytes(2000)
 PARTY, FILE = "model.party.party", "model.ir.attachment"
@@ -58,7 +60,7 @@ class Office:
 def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
     policy = tmp_path_factory.mktemp("writes") / "policy.csv"
     policy.write_text(DEFAULT_POLICY.read_text(encoding="utf-8") + POLICY, encoding="utf-8")
-    extra = f'[tenant.main]\npolicy = "{policy}"\n'
+    extra = f'[access]\nuniqueness_per_hour = {TOLD}\n[tenant.main]\npolicy = "{policy}"\n'
     with tryton() as server, installed(server, extra) as stack:
         people = make_people(random.Random(20261127), 40)
         hands = [driver(at_work(stack, "manager", "wang.manager"))]
@@ -278,6 +280,41 @@ def test_a_number_that_a_family_shares_is_bound_to_each_of_its_records(office: O
     waited(lambda: "X" not in held(office, copied) or "name" in bound(office, copied))
     assert "mobile" not in bound(office, copied)
     assert stranger.phone not in shown(office.manager, copied)
+
+
+def test_being_told_that_a_number_is_anothers_is_budgeted_audited_and_alarmed(office: Office) -> None:
+    clear_of_the_hour(60)
+    hidden, stranger = office.people.pop(), office.people.pop()
+    office.manager.add_person(hidden)
+    member = join(office.stack, "sales", "chen.sales")
+    guesser = driver(make_driver("tryton", sign_in(office.stack, member)))
+    guesser.log_in("chen.sales", office.stack.crm.passwords["chen.sales"])
+
+    def guess(hand: TrytonDriver, sort: str, value: str) -> Answer:
+        form = {"id": -1, "party": None, "type": sort, "value": value}
+        body = {"id": 1, "method": "model.party.contact_mechanism.on_change_notify", "params": [form, {}]}
+        return hand.browser.post_json(f"/{DATABASE}/rpc/", body)
+
+    for _ in range(TOLD + 2):  # what nobody has uses nothing up
+        assert guess(guesser, "email", stranger.email).expect(200).json()["result"] == []
+    for number in range(TOLD):
+        sort, value = (("email", hidden.email), ("mobile", hidden.phone))[number % 2]
+        assert guess(guesser, sort, value).expect(200).json()["result"][0][0] == "warning"
+    for value in (hidden.email, stranger.email):  # the refusal says nothing: it is the same for both
+        refused = guess(guesser, "email", value)
+        assert (refused.status, refused.json()["reason"]) == (429, "uniqueness-budget")
+    assert guess(office.manager, "email", hidden.email).expect(200).json()["result"] != []
+    assert guess(office.sales, "email", stranger.email).expect(200).json()["result"] == []  # another's budget
+    entries = trail(office.stack, member.login)
+    assert entries.count(("guess", "uniqueness-told")) == TOLD
+    assert entries.count(("alarm", "uniqueness-budget")) == 1
+    assert entries.count(("refusal", "uniqueness-budget")) == 2
+    assert (
+        office.direct.call(
+            "model.party.contact_mechanism.search_count", [[["value", "=", stranger.email]], 0, None, {}]
+        )
+        == 0
+    )
 
 
 def test_exported_rows_come_back_and_nothing_changes_but_what_somebody_changed(office: Office) -> None:

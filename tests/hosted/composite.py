@@ -89,8 +89,12 @@ def salesforce_collection(request: Request, answer: Answer) -> Reply:
         url = f"{base}/sobjects/{record['attributes']['type']}"
         url += f"/{record['id']}" if request.method == "PATCH" else ""
         reply = answer(inner(request, request.method, url, values))
+        if reply.status >= 400:
+            errors = [{"statusCode": one["errorCode"], "message": one["message"]} for one in reply.value]
+            out.append({"success": False, "errors": errors})
+            continue
         record_id = reply.value["id"] if request.method == "POST" else record["id"]
-        out.append({"id": record_id, "success": reply.status < 400, "errors": []})
+        out.append({"id": record_id, "success": True, "errors": []})
     return Reply(200, out)
 
 

@@ -111,3 +111,16 @@ def eventually(holds: Callable[[], bool]) -> None:
             return
         time.sleep(0.2)
     raise AssertionError("it never became true")
+
+
+def clear_of_the_hour(seconds: float) -> None:
+    """Budgets are of a clock hour: wait for the next one where this one ends too soon."""
+    left = 3600 - time.time() % 3600
+    if left < seconds:
+        time.sleep(left + 1)
+
+
+def trail(stack: Stack, actor: str) -> list[tuple[str, str]]:
+    """Kind and reason of every entry about somebody in the audit trail. actor: the login."""
+    rows = asked(stack, "SELECT kind, reason, body FROM audit_entry ORDER BY index")
+    return [(kind, reason) for kind, reason, body in rows if json.loads(bytes(body)).get("actor_login") == actor]

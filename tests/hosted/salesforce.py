@@ -12,6 +12,7 @@ PAGE = 2000
 _PREFIXES = {"Account": "001", "Contact": "003", "Lead": "00Q", "Case": "500", "Task": "00T"}
 _PARENTS = {"Account": ("Account", "AccountId"), "Contact": ("Contact", "ContactId"), "Owner": ("User", "OwnerId")}
 _CHILDREN = {"Contacts": ("Contact", "AccountId"), "Cases": ("Case", "ContactId")}
+UNIQUE = "Email__c"
 _CASES = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
 
 
@@ -111,7 +112,18 @@ def _children(service: Service, row: Record, name: str) -> Sequence[Record]:
     return [one for one in service.tables.get(kind, {}).values() if one.get(key) == row["Id"]]
 
 
+def _taken(service: Service, kind: str, given: Record, own: str = "") -> Reply | None:
+    """The refusal of a second contact with the same external id: it names the first."""
+    for record, row in service.tables.get(kind, {}).items():
+        if record != own and given.get(UNIQUE) and str(row.get(UNIQUE, "")).lower() == str(given[UNIQUE]).lower():
+            where = f"{UNIQUE} duplicates value on record with id: {record}"
+            return _error(400, "DUPLICATE_VALUE", f"duplicate value found: {where}")
+    return None
+
+
 def _create(service: Service, kind: str, given: Record) -> Reply:
+    if (taken := _taken(service, kind, given)) is not None:
+        return taken
     service.made += 1
     record = full_id(f"{_PREFIXES.get(kind, 'a00')}5g00000{service.made:05d}")
     row = {**given, "Id": record, "CreatedDate": f"2026-01-01T00:00:{service.made:02d}.000+0000"}
@@ -132,6 +144,8 @@ def _change(service: Service, kind: str, record: str, given: Record) -> Reply:
     row = service.tables.get(kind, {}).get(record)
     if row is None:
         return _missing()
+    if (taken := _taken(service, kind, given, record)) is not None:
+        return taken
     row.update(given)
     return Reply(204)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from gateway.refusal import Refusal
 from policies.decision import Decision, FieldRule, FieldView, Form
 from policies.operation import Action, Operation
 from policies.unique import compile_unique
+from tests.unit.gateway.glue import JSON, open_glue
 
 NOW = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 HOUR = NOW.replace(minute=0)
@@ -197,3 +199,17 @@ async def test_old_counts_are_swept(pool: Pool) -> None:
     assert [one.times for one in await store.most("acme", HOUR)] == [0]
     await store.sweep(NOW + timedelta(days=3))
     assert await store.most("acme", HOUR) == []
+
+
+async def test_a_record_named_by_a_hidden_value_is_a_try_because_the_answer_says_whether_there_was_one(
+    pool: Pool, keyring_path: Path
+) -> None:
+    body = b'{"LastName":"x"}'
+    node = Node(pool)
+    async with open_glue(pool, keyring_path, "salesforce") as glue:
+        path = "/services/data/v60.0/sobjects/Contact/Email__c/zhang@example.com"
+        for status, told in ((201, 0), (200, 1), (204, 2), (400, 2)):
+            upsert = glue.exchange("PATCH", path, role="sales", body=body, content_type=JSON)
+            await glue.protect(upsert, body, JSON)
+            await taken(node, upsert, status)
+            assert len(node.trail.entries) == told

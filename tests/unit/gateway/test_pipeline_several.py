@@ -102,7 +102,7 @@ class Budget:
             raise Refusal(UNIQUENESS_BUDGET)
         return Reserved(None, 1)  # type: ignore[arg-type]
 
-    async def told(self, _exchange: Any, reserved: Reserved | None, status: int, _body: bytes) -> None:
+    async def told(self, _exchange: Any, reserved: Reserved | None, status: int, _body: bytes, _type: str) -> None:
         self.log.append(f"told {status} {reserved is not None}")
         if self.refusing == "told":
             raise Refusal(UNIQUENESS_BUDGET)

@@ -12,11 +12,12 @@ from gateway.refusal import FIELD_NOT_SEARCHABLE, SEARCH_AMBIGUOUS, Refusal
 from gateway.search import Operand, Search
 from kms.provider import KeysUnavailable
 from kms.surrogate import no_match
-from kms.tokens import StoreUnavailable
-from tests.unit.gateway.glue import ANNA, BORIS, PERSON, Broken, Glue, open_glue
+from kms.tokens import NewValue, Origin, StoreUnavailable, SurrogateVault
+from tests.unit.gateway.glue import ANNA, BORIS, JSON, PERSON, TENANT, Broken, Glue, open_glue
 
 LIST = "/persons/contacts?search-regular_field-"
 ID_CARD = "11010519491231002X"
+PHONES = {"5": "13800138000", "6": "13912345678"}
 
 
 async def searched(glue: Glue, target: str, role: str = "manager", user: str | None = ANNA) -> str:
@@ -190,6 +191,52 @@ async def test_the_exchange_keeps_kinds_and_no_operands(creme: Glue) -> None:
     exchange = creme.exchange("GET", f"{LIST}phone=13800138000", role="sales")
     await creme.protect(exchange, None)
     assert exchange.searched == ["phone"]
+
+
+class Twofold:
+    """A vault in the middle of a key rotation that left two surrogates of one number."""
+
+    def __init__(self, vault: SurrogateVault, both: list[str]) -> None:
+        self._vault, self._both = vault, both
+
+    async def find(self, _tenant: str, kind: str, _clear: str) -> list[str]:
+        return self._both if kind == "phone" else []
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._vault, name)
+
+
+@pytest.mark.parametrize("text", ["13800138000", "called 13800138000"])
+@pytest.mark.parametrize("operator", ["=", "!="])
+async def test_a_number_with_two_surrogates_is_refused_where_they_cannot_be_asked_for_together(
+    creme: Glue, operator: str, text: str
+) -> None:
+    both = [(await creme.create(record, phone=phone))["phone"] for record, phone in PHONES.items()]
+    search = Search(Twofold(creme.vault, both), creme.records)  # type: ignore[arg-type]
+    operand = Operand(Leaf(("q",), text), operator=operator)
+    with pytest.raises(Refusal) as caught:
+        await search.rewrite(creme.exchange("GET", "/"), creme.scanner, operand)
+    assert (caught.value.reason, caught.value.detail) == (SEARCH_AMBIGUOUS, "2")
+    assert operand.leaf.new is None
+
+
+async def test_a_number_with_two_surrogates_is_asked_for_twice_but_never_to_leave_both_out(
+    pool: Pool, keyring_path: Path
+) -> None:
+    async with open_glue(pool, keyring_path, "hubspot") as glue:
+        values = [NewValue("phone", one, Origin("contact", "phone", record)) for record, one in PHONES.items()]
+        both = await glue.vault.tokenise(TENANT, values, "x0")
+        search = Search(Twofold(glue.vault, both), glue.records)  # type: ignore[arg-type]
+        body = b'{"filterGroups":[]}'
+        for operator, several in (("EQ", 1), ("NEQ", 0)):
+            exchange = glue.exchange("POST", "/crm/v3/objects/contacts/search", body=body, content_type=JSON)
+            operand = Operand(Leaf(("value",), "13800138000"), operator=operator)
+            if several:
+                await search.rewrite(exchange, glue.scanner, operand)
+            else:
+                with pytest.raises(Refusal, match="search-ambiguous"):
+                    await search.rewrite(exchange, glue.scanner, operand)
+            assert [one.values for one in exchange.several] == [tuple(both)] * several
 
 
 @pytest.mark.parametrize("fault", [KeysUnavailable("down", "no answer"), StoreUnavailable("down")])
