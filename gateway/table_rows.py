@@ -122,7 +122,7 @@ class TableRows:
             return
         standing = await self._standing(work, list(candidates)[:_MOST])
         for row, keys in anchors.items():
-            found = _best(rows[row], [standing[key] for key in keys if key in standing], work.mask_char)
+            found = _best(rows[row], [standing[key] for key in keys if key in standing], work)
             if found is not None:
                 work.rows[row] = found
 
@@ -198,14 +198,17 @@ def _names(cells: Iterable[Target]) -> list[str]:
     return [*whole, *clear.values()]
 
 
-def _best(cells: Sequence[Target], candidates: Sequence[RowRecord], char: str) -> RowRecord | None:
-    """The one record under whose masks and values a row fits best; None where two fit alike."""
-    scores: list[tuple[int, RowRecord]] = []
+def _best(cells: Sequence[Target], candidates: Sequence[RowRecord], work: Work) -> RowRecord | None:
+    """The one record under whose masks and values a row fits best; None where two fit alike.
+
+    Of two kinds of records that are about the same person (a contact, once a lead) the one that is imported counts.
+    """
+    scores: list[tuple[tuple[int, bool], RowRecord]] = []
     for one in candidates:
-        score = _score(cells, one, char)
+        score = _score(cells, one, work.mask_char)
         if score is not None:
-            scores.append((score, one))
-    scores.sort(key=lambda pair: -pair[0])
+            scores.append(((score, one.entity == work.entity), one))
+    scores.sort(key=lambda pair: pair[0], reverse=True)
     if not scores or (len(scores) > 1 and scores[0][0] == scores[1][0]):
         return None
     return scores[0][1]

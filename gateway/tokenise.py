@@ -11,6 +11,7 @@ from gateway.body.leaf import Leaf
 from gateway.covered import Covered
 from gateway.exchange import Exchange
 from gateway.kept import KeptFields
+from gateway.linked import LinkedRecords
 from gateway.prose import ProseTokeniser
 from gateway.records import Records
 from gateway.refusal import FIELD_NOT_WRITABLE, VALUE_INVALID, VALUE_TOO_LONG, Refusal
@@ -57,6 +58,7 @@ class Tokeniser:
         self._writer = Writer(vault, records)
         self._prose = ProseTokeniser(vault, self._writer)
         self._rows = TableRows(vault, records, self._writer)
+        self._linked = LinkedRecords(vault, records, self._writer)
         self._scanner = scanner
         self._kept = kept
         self._covered = covered
@@ -87,10 +89,12 @@ class Tokeniser:
         active = [one for number, target in enumerate(given) for one in lines.get(number, [target])]
         work.returned = await look_up(self._vault, scanner, exchange.tenant, {t.leaf.text for t in active})
         await self._records.load(exchange.tenant, records_of(work.returned.entries.values()), exchange.received_at)
+        linked: frozenset[int] = frozenset()
         if any(target.row for target in active):
-            await self._rows.learn(work, active)
+            linked = await self._linked.put(work, active)
+            await self._rows.learn(work, [target for target in active if id(target) not in linked])
         for number, target in enumerate(given):
-            if target.treatment is not Treatment.VALUE or target.spec is None:
+            if target.treatment is not Treatment.VALUE or target.spec is None or id(target) in linked:
                 continue
             if not self._writer.may_write(work, target.spec) and await self._stays(work, scanner, target, target.spec):
                 lines.pop(number, None)

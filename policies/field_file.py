@@ -43,6 +43,8 @@ def read_field(entity: str, name: str, entry: Mapping[str, Any]) -> tuple[FieldS
         problems.append(f"{place}: dates and placeholder are for form beside")
     if "several" in entry and (form is not StorageForm.SURROGATE or kind == "text"):
         problems.append(f"{place}: several is for surrogates of a kind")
+    if "linked" in entry and (form is not StorageForm.SURROGATE or kind == "text" or "several" in entry):
+        problems.append(f"{place}: linked is for single surrogates of a kind")
     if form is not StorageForm.FF1 and not {"digits", "check"}.isdisjoint(entry):
         problems.append(f"{place}: digits and check are for form ff1")
     spec = FieldSpec(
@@ -56,6 +58,7 @@ def read_field(entity: str, name: str, entry: Mapping[str, Any]) -> tuple[FieldS
         tuple(sorted(set(entry.get("digits", ())))),
         entry.get("check", CHECKS.get(Kind(kind), "") if kind in CHECKS else "") if form is StorageForm.FF1 else "",
         entry.get("several", ""),
+        tuple(entry.get("linked", ())),
     )
     return spec, [*problems, *(f"{place}: {problem}" for problem in unfit(spec))]
 

@@ -58,7 +58,8 @@ class FieldSpec:
     kind None means free text: only its personal parts are replaced, or all of it where the form is `cell`. max_chars
     counts code points. dates, placeholder: how the CRM writes a date, and the date it holds instead (form `beside`).
     digits, check: how many digits a number may have, and how its check digit is made (form `ff1`). several: what stands
-    between several values in one field, "" where there is only one.
+    between several values in one field, "" where there is only one. linked: labels of columns in which a table's row
+    names a record of another kind by this field (a contact its company).
     """
 
     entity: str
@@ -71,6 +72,7 @@ class FieldSpec:
     digits: tuple[int, ...] = ()
     check: str = ""
     several: str = ""
+    linked: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

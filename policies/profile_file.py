@@ -210,7 +210,7 @@ class _Compiler:
                 spec, problems = read_field(entity, name, entry)
                 self.problems += problems
                 self.fields[(entity, name)] = spec
-                for label in entry.get("labels", ()):
+                for label in (*entry.get("labels", ()), *entry.get("linked", ())):
                     self._label(label, spec)
 
     def _shown(self, entry: Mapping[str, Any]) -> Iterable[ShownRule]:

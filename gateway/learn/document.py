@@ -14,12 +14,15 @@ import orjson
 import yaml
 
 from gateway.learn.naming import name_of
+from gateway.learn.schema import Schema, read_schema
 
 FORMATS = {
     "email": "email", "idn-email": "email", "phone": "phone", "tel": "phone", "date": "date", "date-time": "plain",
     "uuid": "plain", "uri": "plain", "url": "plain", "password": "secret", "binary": "plain", "byte": "plain",
     "ipv4": "plain", "decimal": "plain", "int64": "plain", "int32": "plain",
 }  # fmt: skip
+GRAPHQL_KINDS = {"EmailAddress": "email", "Email": "email", "PhoneNumber": "phone", "Phone": "phone"}
+"""Scalars whose name tells a kind."""
 MOST_BYTES, DEEPEST, MOST_FIELDS = 32 * 1024 * 1024, 6, 20_000
 _PARAMETER = re.compile(r"\{[^}]*\}")
 _METHODS = {"get": "GET", "post": "POST", "put": "PUT", "patch": "PATCH", "delete": "DELETE"}
@@ -44,11 +47,12 @@ class Told:
 
 @dataclass(slots=True)
 class Document:
-    """What was read. actions: "METHOD template" → action; formats: (field name) → kind, where every entity agrees."""
+    """What was read. actions: "METHOD template" → action; schema: of GraphQL."""
 
     kind: str = ""
     fields: list[Told] = field(default_factory=list)
     actions: dict[str, str] = field(default_factory=dict)
+    schema: Schema = field(default_factory=Schema)
 
     def told(self, name: str) -> str:
         """The kind of fields of this name, "" where the document does not say it or contradicts itself."""
@@ -58,12 +62,17 @@ class Document:
     def plain(self) -> dict[str, Any]:
         """As JSON."""
         fields = [[one.entity, one.name, one.kind, one.longest, one.label] for one in self.fields]
-        return {"kind": self.kind, "fields": fields, "actions": self.actions}
+        return {"kind": self.kind, "fields": fields, "actions": self.actions, "schema": self.schema.plain()}
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> "Document":
         """From JSON."""
-        return cls(plain["kind"], [Told(*one) for one in plain["fields"]], dict(plain["actions"]))
+        return cls(
+            plain["kind"],
+            [Told(*one) for one in plain["fields"]],
+            dict(plain["actions"]),
+            Schema.of(plain.get("schema", {})),
+        )
 
 
 def describes(tree: object) -> bool:
@@ -163,19 +172,13 @@ def _action_of(method: str, path: str, about: Mapping[str, Any]) -> Iterator[tup
 
 
 def _graphql(schema: Mapping[str, Any]) -> Document:
-    found = Document("graphql")
+    found = Document("graphql", schema=read_schema(schema))
     for one in schema.get("types", ()):
         if not isinstance(one, dict) or str(one.get("name", "__")).startswith("__"):
             continue
         for about in [*(one.get("fields") or ()), *(one.get("inputFields") or ())]:
             scalar = _scalar(about.get("type"))
-            kind = {
-                "EmailAddress": "email",
-                "Email": "email",
-                "PhoneNumber": "phone",
-                "Phone": "phone",
-                "Date": "date",
-            }.get(scalar, "")
+            kind = "date" if scalar == "Date" else GRAPHQL_KINDS.get(scalar, "")
             if scalar in ("Int", "Float", "Boolean", "ID", "DateTime", "UUID"):
                 kind = "plain"
             if len(found.fields) < MOST_FIELDS and scalar:

@@ -16,6 +16,7 @@ from gateway.learn.constant import written_out
 from gateway.learn.document import Document
 from gateway.learn.evidence import FORM, JSON_IN, QUERY, RPC_IN, SHOWN, Evidence, Place
 from gateway.learn.fields import RuleSet, decided, from_forms
+from gateway.learn.graphql import Graphql, graphql_of
 from gateway.learn.naming import name_of, path_of
 from gateway.learn.owners import Owners, owners_of
 from gateway.learn.proposal import Decision, Field, Operation, Proposal
@@ -42,6 +43,7 @@ class _Parts:
     routes: dict[str, list[str]] = field(default_factory=dict)
     staff: frozenset[str] = frozenset()
     owners: Owners = field(default_factory=Owners)
+    graphql: Graphql | None = None
 
     @property
     def fields(self) -> list[Field]:
@@ -53,9 +55,14 @@ def propose(name: str, evidence: Evidence, document: Document, answers: Mapping[
     choices, evidence = Choices(answers), written_out(evidence)
     routes, refused = classified(evidence, document, choices)
     parts = _Parts()
+    parts.graphql = graphql_of(evidence, document, choices)
+    if parts.graphql is not None:
+        routes = [one for one in routes if not parts.graphql.routes & set(one.sources)]
+        refused = [one for one in refused if one not in parts.graphql.routes]
     parts.staff = staff_of(evidence, routes, choices)
     _write_rules(evidence, document, choices, routes, parts)
     _operations(evidence, choices, routes, parts)
+    parts.sets |= {f"graphql {one.entity}": one for one in parts.graphql.sets} if parts.graphql is not None else {}
     calls = calls_of(evidence, document, choices)
     if calls is not None:
         _with_calls(evidence, calls, parts)
@@ -286,7 +293,7 @@ def _source(name: str, evidence: Evidence, routes: list[Found], parts: _Parts, c
         "profile": name_of(name),
         "title": f"{name} (learnt)",
         "version": "1",
-        "protocol": "json-rpc" if calls is not None else "html-forms",
+        "protocol": "json-rpc" if calls is not None else "rest" if parts.graphql is not None else "html-forms",
         "origin_mode": "C",
         "websocket": False,
         "mask_char": "*",
@@ -297,7 +304,7 @@ def _source(name: str, evidence: Evidence, routes: list[Found], parts: _Parts, c
     if signed["cookies"]:
         source["cookies"] = {"session": signed["cookies"]}
     source |= {key: signed[key] for key in ("credentials", "sign_in") if signed[key]}
-    shape = _id_shape(evidence)
+    shape = _id_shape(evidence) or (parts.graphql.id_shape if parts.graphql is not None else "")
     if shape:
         source["record_ids"] = shape
     entities = {one.entity for one in parts.fields}
@@ -322,6 +329,11 @@ def _source(name: str, evidence: Evidence, routes: list[Found], parts: _Parts, c
         paths = sorted({path for one in called if (path := path_of(one, names_record=False)) is not None})
         source["operations"].append({"id": "rpc", "entity": "rpc", "action": "other", "rpc": True, "paths": paths})
         source["rpc"] = {key: value for key, value in calls.rpc.items() if value or key != "calls"}
+    if parts.graphql is not None:
+        source["graphql"] = parts.graphql.section
+        home = {"id": "page.home", "entity": "page", "action": "read", "methods": ["GET"], "paths": ["/"]}
+        source["operations"] = source["operations"] or [home]
+        source["unmatched_reads"] = "deny"  # a query at an address in another spelling
     if parts.owners.owner:
         source["owner"] = parts.owners.owner
         if shape == "uuid":
@@ -404,5 +416,10 @@ def _limits(parts: _Parts) -> list[str]:
         "City, postal code, country and dates of birth are not replaced.",
         "What the CRM held before is not protected: describe `walk` by hand, then use crmgate protect.",
     ]
+    if parts.graphql is not None:
+        found[0] = (
+            "Learnt from a schema and from what passed: what neither explains is refused, reads as well as writes."
+        )
+        found.append("Of GraphQL, dates of birth and numbers with personal names are for those who see everything.")
     dates = sorted({one for each in parts.sets.values() for one in each.dates})
     return found + ([f"Dates of birth stay clear: {', '.join(dates)}."] if dates else [])

@@ -17,11 +17,11 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from gateway.demo.driver import BottleDriver, CremeDriver, TrytonDriver
+from gateway.demo.driver import BottleDriver, CremeDriver, DjangoCrmDriver, TrytonDriver
 from gateway.demo.people import Person, make_people
 from gateway.demo.tryton import DATABASE
 from policies.enforcer import DEFAULT_POLICY
-from tests.drills import roundtrip_bottle, roundtrip_creme, roundtrip_tryton
+from tests.drills import roundtrip_bottle, roundtrip_creme, roundtrip_djangocrm, roundtrip_tryton
 from tests.drills.fidelity_creme import job_manager
 from tests.drills.protect_command import Commands
 from tests.drills.roundtrip_table import Line
@@ -86,7 +86,15 @@ def tryton_room(stack: Stack, people: Sequence[Person], _kinds: Sequence[str]) -
     return lines
 
 
-ROOMS = {"creme": creme_room, "tryton": tryton_room, "bottle": bottle_room}
+def djangocrm_room(stack: Stack, people: Sequence[Person], _kinds: Sequence[str]) -> list[Line]:
+    """DjangoCRM: workbooks of three kinds of records."""
+    manager, importer = (at_work(stack, *who) for who in (("manager", "wang.manager"), ("importer", "lin.sales")))
+    assert isinstance(manager, DjangoCrmDriver)
+    assert isinstance(importer, DjangoCrmDriver)
+    return roundtrip_djangocrm.run(roundtrip_djangocrm.furnish(stack, manager, importer, people))
+
+
+ROOMS = {"creme": creme_room, "tryton": tryton_room, "bottle": bottle_room, "djangocrm": djangocrm_room}
 
 
 def show(name: str, lines: Sequence[Line], console: Console) -> bool:
@@ -109,7 +117,7 @@ def show(name: str, lines: Sequence[Line], console: Console) -> bool:
 def main() -> int:
     """Go through the rooms asked for; 1 when anything is wrong."""
     parser = argparse.ArgumentParser(prog="roundtrip", description=__doc__, allow_abbrev=False)
-    parser.add_argument("crms", nargs="*", choices=[[], *ROOMS], help="creme, tryton, bottle (default: all)")
+    parser.add_argument("crms", nargs="*", choices=[[], *ROOMS], help="creme, tryton, bottle, djangocrm (default: all)")
     parser.add_argument("--people", type=int, default=12)
     parser.add_argument("--seed", type=int, default=3)
     options = parser.parse_args()

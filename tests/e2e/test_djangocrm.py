@@ -3,6 +3,7 @@
 import io
 import re
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from urllib.parse import quote
@@ -11,7 +12,7 @@ import openpyxl
 import pytest
 from selectolax.lexbor import LexborHTMLParser
 
-from gateway.demo.browser import Answer, Browser, forms
+from gateway.demo.browser import Answer, Browser, Upload, forms
 from gateway.demo.driver import DJANGOCRM as SITE
 from tests.drills.stack import Stack, installed
 from tests.real.servers import djangocrm
@@ -213,6 +214,51 @@ def test_an_export_shows_what_the_person_may_see_whatever_its_type_says(house: H
     values = {name for name in SHOWN if person.get(name) in told}
     assert values == ({"first_name", "last_name", "address"} if who == "sales" else set(SHOWN))
     assert not told & {(OTHERS if who == "sales" else OWN)[name] for name in ("first_name", "email", "phone")}
+
+
+def test_people_who_went_out_in_a_workbook_come_back_the_same_and_know_their_company(house: House) -> None:
+    path = f"{SITE}/crm/contact/?all=yes"
+    page = house.manager.get(path).expect(200)
+    given = [("csrfmiddlewaretoken", dict(forms(page)[0].fields)["csrfmiddlewaretoken"]), ("index", "0")]
+    given += [("action", "export_selected"), ("select_across", "0"), ("_selected_action", house.others)]
+    about = {"referer": page.url, "origin": house.manager.base}
+    sheet = openpyxl.load_workbook(io.BytesIO(house.manager.post(path, given, headers=about, follow=False).body)).active
+    assert sheet is not None
+    rows = [["" if cell is None else str(cell).strip() for cell in row] for row in sheet.iter_rows(values_only=True)]
+    rows = [[cell for cell, name in zip(row, rows[0], strict=True) if name != "birth_date"] for row in rows]
+    before = house.stored(house.others)
+    with closing(sqlite3.connect(house.stack.crm.folder / "db.sqlite3")) as database:
+        database.execute("DELETE FROM crm_contact WHERE id = ?", [house.others])
+        database.commit()
+    book, file = openpyxl.Workbook(), io.BytesIO()
+    assert book.active is not None
+    for row in rows:
+        book.active.append(row)
+    book.save(file)
+    page = house.manager.get(f"{SITE}/import_contacts/").expect(200)
+    token = dict(forms(page)[index_of(page, "csrfmiddlewaretoken")].fields)["csrfmiddlewaretoken"]
+    house.manager.extra_headers |= {"referer": page.url, "origin": house.manager.base}
+    upload = Upload("people.xlsx", file.getvalue(), "application/octet-stream")
+    fields = [("csrfmiddlewaretoken", token)]
+    sent = house.manager.post_files(f"{SITE}/import_contacts/", fields, [("file", upload)], follow=False)
+    for name in ("referer", "origin"):
+        house.manager.extra_headers.pop(name)
+    assert sent.status == 302, sent.text[:500]
+    row = brought(house, before["email"])
+    assert row == (before["first_name"], before["last_name"], before["address"], int(house.firm))
+
+
+def brought(house: House, email: str) -> tuple[str, str, str, int]:
+    """Names, address and company of the contact that an import brings in the background."""
+    until = time.monotonic() + 120
+    while time.monotonic() < until:
+        with closing(sqlite3.connect(house.stack.crm.folder / "db.sqlite3")) as database:
+            query = "SELECT first_name, last_name, address, company_id FROM crm_contact WHERE email = ?"
+            row = database.execute(query, [email]).fetchone()
+        if row is not None:
+            return (row[0], row[1], row[2], row[3])
+        time.sleep(0.2)
+    raise AssertionError("the import was not worked off")
 
 
 def test_what_a_deletion_leaves_behind_is_no_clear_value(house: House) -> None:
