@@ -20,6 +20,7 @@ from tests.drills import roundtrip_bottle
 from tests.drills.leak import drill
 from tests.drills.stack import Stack, installed
 from tests.e2e.visitors import at_work, close_all, join, sign_in
+from tests.hosted.office import clear_of_the_hour
 from tests.real.servers import bottle
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
@@ -52,7 +53,9 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
             at_work(stack, "sales", "chen.sales"),
             stack.direct("manager"),
         ]
-        yield Office(stack, *map(_driver, hands), make_people(random.Random(20261130), 20))
+        yield Office(
+            stack, *map(_driver, hands), make_people(random.Random(20261130), 28)
+        )  # the first seven give their numbers to a twin
         hands[-1].browser.close()
         close_all()
 
@@ -303,6 +306,7 @@ def test_leads_and_accounts_of_one_name_are_merged_in_both_their_lists(office: O
 
 
 def test_being_told_that_an_address_is_taken_is_budgeted_audited_and_alarmed(office: Office) -> None:
+    clear_of_the_hour(120)
     hidden, fresh = office.people.pop(), office.people.pop()
     office.manager.add_person(hidden)
     guesser = _driver(at_work(office.stack, "sales", "chen.sales"))

@@ -19,7 +19,7 @@ def test_enough_is_asked(crm: str) -> None:
         ("tryton", 3, True),
         ("tryton", 3, False),
         ("creme", 7, True),
-        ("bottle", 9, True),
+        ("bottle", 15, True),
         ("dynamics", 8, True),
         ("dynamics", 8, False),
     ],
