@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from policies.query.fetch import fetch_edits, fetch_text
 from policies.query.parsed import Asked, Beginning, Compare, Operand, Query, Test, edited
 from policies.query.words import quoted
+from policies.query.zoho import NOTHING
 
 Answers = Mapping[tuple[int, int], Asked]
 """(number of the test, number of its operand) → what it becomes."""
@@ -54,6 +55,8 @@ def zoho_text(value: str) -> str:
     """A value in a condition of Zoho: brackets, commas and backslashes take a backslash."""
     if any(sign < " " or sign == "\x7f" for sign in value):
         raise ValueError("a value with control signs")
+    if value in NOTHING:
+        raise ValueError("a value that asks for records without one")
     return "".join("\\" + sign if sign in "\\(),:" else sign for sign in value)
 
 

@@ -48,6 +48,8 @@ _HEAD = re.compile(r"([A-Za-z][A-Za-z0-9_]*(?:\.[A-Za-z][A-Za-z0-9_]*)*):([a-z_]
 _VALUE = re.compile(r"(?:[^\\(),\x00-\x1f]|\\[\\(),:])*")
 _JOIN = re.compile(r"[ ]*(?:and|or|AND|OR)[ ]*")
 _ESCAPE = re.compile(r"\\(.)")
+NOTHING = frozenset({"null", "${EMPTY}"})
+"""Values that stand for none, which cannot be written otherwise."""
 
 
 def parse_zoho(text: str, option: str, table: tuple[str, ...]) -> Query:
@@ -110,7 +112,7 @@ def _condition(text: str, at: int, table: tuple[str, ...], tests: list[Test]) ->
         start += 1
     if text[start : start + 1] != ")":
         raise QueryInvalid("grammar")
-    if len(operands) == 1 and operands[0].text in ("null", "${EMPTY}"):
+    if len(operands) == 1 and operands[0].text in NOTHING:
         compare, operands = Compare.EMPTY, []
     column = Column(table, tuple(head[1].split(".")))
     # The span takes in the brackets, so that one condition can become several.

@@ -115,6 +115,12 @@ def test_soql_is_written_as_salesforce_reads_it() -> None:
     )
 
 
+@pytest.mark.parametrize("value", ["null", "${EMPTY}"])
+def test_zoho_cannot_be_asked_for_a_value_that_it_takes_for_none(value: str) -> None:
+    assert not values_fit("zoho", [value])
+    assert values_fit("soql", [value])
+
+
 def test_control_signs_are_refused_in_every_language() -> None:
     for language in LANGUAGES:
         assert not values_fit(language, ["a\nb"])
