@@ -57,6 +57,11 @@ class Batch:
         """The exchange of each part, in order."""
         return [part.exchange for part in self.parts]
 
+    @property
+    def labels(self) -> list[str]:
+        """What names each part in the answer, in order; "" where nothing does."""
+        return [part.read.label if part.read is not None else "" for part in self.parts]
+
 
 class Protects(Protocol):
     """The part of gateway.inward that protects one request."""

@@ -34,8 +34,7 @@ async def learn(binding: Binding, batch: Batch, profile: Profile, status: int, f
         answer = orjson.loads(body) if body else None
     except orjson.JSONDecodeError:
         answer = None
-    labels = [part.read.label if part.read is not None else "" for part in batch.parts]
-    told = results(batch.rule, answer, labels) if status < 400 else []
+    told = results(batch.rule, answer, batch.labels) if status < 400 else []
     for number, inner in enumerate(batch.exchanges):
         if told:
             part_status, part = told[number]
@@ -62,7 +61,7 @@ def says_taken(batch: Batch, status: int, content_type: str, body: bytes) -> boo
         answer = orjson.loads(body)
     except orjson.JSONDecodeError:
         return True
-    told = results(batch.rule, answer, [part.read.label if part.read is not None else "" for part in batch.parts])
+    told = results(batch.rule, answer, batch.labels)
     return not told or any(
         rule is not None and tells(rule, part_status, orjson.dumps(part))
         for rule, (part_status, part) in zip(rules, told, strict=True)

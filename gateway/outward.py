@@ -31,7 +31,7 @@ from gateway.reveal import Reveal
 from gateway.table_stream import TableStream
 from gateway.unprotected import Unprotected
 from policies.opaque import Opaque
-from policies.profile import Action, Profile
+from policies.profile import Action, Operation, Profile
 
 # Formats nobody can look into, which may hold what the CRM knows in clear.
 CLOSED = frozenset({Media.OPAQUE, Media.ZIP, Media.MULTIPART})
@@ -82,9 +82,7 @@ class Outward:
 
                 return await batch_answer.render(exchange.batch, exchange, declared, fields, body, show)
             await batch_answer.learn(self._binding, exchange.batch, profile, status, fields, body)
-        elif (operation := exchange.operation) is not None and (
-            operation.action in TAUGHT or operation.id in profile.sign_in
-        ):
+        elif exchange.operation is not None and _teaches(exchange.operation, profile):
             await self._binding.learn(exchange, profile, status, fields, body)
         exchange.body = b""
         named = dict(fields)
@@ -145,8 +143,9 @@ class Outward:
         content_type = named.get("content-type", "")
         if operation is None or media.sniff(content_type, named.get("content-disposition", ""), head) is not Media.CSV:
             return None
-        taught = operation.action in TAUGHT or operation.id in profile.sign_in
-        if taught or exchange.batch is not None or exchange.typed or exchange.own_words or exchange.retyped:
+        if _teaches(operation, profile) or exchange.batch is not None:
+            return None
+        if exchange.typed or exchange.own_words or exchange.retyped:
             return None
         charset = media.charset_of(content_type, Media.CSV, head)
         outline = outline_of(head, charset)
@@ -199,6 +198,11 @@ class Outward:
                 value = _both_names(rendered) if disposition and rendered != value else rendered
             out.append((name, value))
         return out
+
+
+def _teaches(operation: Operation, profile: Profile) -> bool:
+    """Whether something is learnt from the answer: new records, owners, sign-ins."""
+    return operation.action in TAUGHT or operation.id in profile.sign_in
 
 
 def _file_name(text: str) -> str:

@@ -53,9 +53,8 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
             at_work(stack, "sales", "chen.sales"),
             stack.direct("manager"),
         ]
-        yield Office(
-            stack, *map(_driver, hands), make_people(random.Random(20261130), 28)
-        )  # the first seven give their numbers to a twin
+        people = make_people(random.Random(20261130), 28)  # the first seven give their numbers to a twin
+        yield Office(stack, *map(_driver, hands), people)
         hands[-1].browser.close()
         close_all()
 
