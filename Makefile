@@ -67,8 +67,9 @@ lint: .venv/.dev
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
+# Files go to two processes as they stand, e2e first: half of what a real CRM's test takes is waiting for the CRM.
 test: system .venv/.dev $(VENDOR)/.fetched lint ## everything: lint, types, imports, all tests; installs what they need
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: .venv/.dev lint ## lint and the quick tests only
 	@$(BIN)/python -m pytest -q tests/unit
