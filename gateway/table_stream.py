@@ -8,7 +8,7 @@ the same answer, also in rows before them.
 from functools import partial
 
 from gateway.body import charset as charsets
-from gateway.body.csv import walk_csv
+from gateway.body.csv_quick import walk_table
 from gateway.body.csv_rows import Outline, RowGroups
 from gateway.body.fault import BodyMalformed, BodyUnreadable
 from gateway.body.media import Media
@@ -45,7 +45,7 @@ class TableStream:
         if not group:
             return b""
         body = group if self._placed is None else await self._place(self._placed, group)
-        walker = partial(walk_csv, separator=self._outline.separator, begins=self._begins)
+        walker = partial(walk_table, separator=self._outline.separator, begins=self._begins)
         page = TextualPage(body, self._charset, walker)
         rendered, _ = await self._reveal.render_page(self._exchange, page, self._profile.mask_char)
         self._begins = False
