@@ -15,6 +15,7 @@ from privacy.recognise import nominated_in
 from privacy.render import Context, Shown, encode
 
 _BREAKS = b"\r\n"
+_MOST = 10_000  # remembered between stretches of a table: a few megabytes
 # Means nothing to any reader of tables: neither guard nor quotes are needed, and every charset has the ASCII of it.
 _HARMLESS = re.compile(r"\+?[0-9]+|[^\W_][\w@.*-]*")
 # A surrogate as the vault stores it: nothing in it ends a cell, quotes it, or guards it.
@@ -25,15 +26,27 @@ Alone = tuple[Shown | None, bytes, bytes | None, bytes | None]
 
 
 def walk_table(
-    layer: Layer, hits: Sequence[Hit], walk: Walk, *, separator: bytes | None = None, begins: bool = True
+    layer: Layer,
+    hits: Sequence[Hit],
+    walk: Walk,
+    *,
+    separator: bytes | None = None,
+    begins: bool = True,
+    alone: dict[str, Alone] | None = None,
 ) -> None:
-    """Renders the surrogates of a table like `walk_csv`, which takes over where the table is an unusual one."""
+    """Renders the surrogates of a table like `walk_csv`, which takes over where the table is an unusual one.
+
+    alone: remembers, between stretches of one table in one charset for one person, what is written for a surrogate.
+    """
     separator = separator or separator_of(layer.data)
     if separator not in SEPARATORS or isinstance(walk.net, Thorough):
         walk_csv(layer, hits, walk, separator=separator, begins=begins)
         return
     start = preamble(layer.data) if begins else 0
-    table = _Table(layer, walk, separator, start)
+    alone = {} if alone is None else alone
+    if len(alone) > _MOST:
+        alone.clear()
+    table = _Table(layer, walk, separator, start, alone)
     table.show(hits)
     if walk.net is not None:
         table.recognise()
@@ -42,13 +55,13 @@ def walk_table(
 class _Table:
     """One table while it is walked."""
 
-    def __init__(self, layer: Layer, walk: Walk, separator: bytes, start: int) -> None:
+    def __init__(self, layer: Layer, walk: Walk, separator: bytes, start: int, alone: dict[str, Alone]) -> None:
         self._layer, self._walk = layer, walk
         self._separator, self._start = separator, start
         self._ends = frozenset(separator + _BREAKS)
         self._end = re.compile(b"[" + re.escape(separator) + rb"\r\n]").search
         self._starts, self._stops = _quoted(layer.data, separator, start)
-        self._alone: dict[str, Alone] = {}
+        self._alone = alone
         self._seen: list[tuple[int, int]] = []  # cells that need no other look
 
     def show(self, hits: Sequence[Hit]) -> None:
@@ -73,10 +86,11 @@ class _Table:
             if alone and not found.upper:
                 canonical = found.canonical
                 one = known.get(canonical)
-                if (_spelled(canonical) if one is None else one[1]) == data[first:last]:
+                spelled = _spelled(canonical) if one is None else one[1]
+                if spelled == data[first:last]:
                     shown = show(canonical)
                     if one is None or one[0] is not shown:
-                        one = known[canonical] = self._ready(canonical, shown)
+                        one = known[canonical] = self._ready(canonical, spelled, shown)
                     new = one[3] if quoted else one[2]
                     if new is not None:
                         edits.append((first, last, new))
@@ -138,8 +152,7 @@ class _Table:
         following = self._end(self._layer.data, offset)
         return first, following.start() if following is not None else len(self._layer.data), False
 
-    def _ready(self, canonical: str, shown: Shown | None) -> Alone:
-        spelled = _spelled(canonical)
+    def _ready(self, canonical: str, spelled: bytes, shown: Shown | None) -> Alone:
         text = canonical if shown is None else shown.text
         if shown is None or text == canonical:
             return shown, spelled, None, None

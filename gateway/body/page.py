@@ -184,17 +184,12 @@ def open_page(media: Media, body: bytes, charset: str, limits: Limits) -> Page:
 
 
 def _hits(data: bytes, found: Sequence[Spot]) -> list[Hit]:
-    """What was found as walkers take it; what is alike is one object, because long tables hold tens of thousands."""
-    known: dict[tuple[str, bool, bool], Found] = {}
-    hits: list[Hit] = []
+    """What was found as walkers take it; long tables hold tens of thousands."""
     percent = b"%" in data
+    hits: list[Hit] = []
     for spot in found:
         start, end = spot.start, spot.end
-        key = (spot.canonical, spot.upper, percent and b"%" in data[start:end])
-        one = known.get(key)
-        if one is None:
-            one = known[key] = Found(*key)
-        hits.append((start, end, one))
+        hits.append((start, end, Found(spot.canonical, spot.upper, percent and b"%" in data[start:end])))
     return hits
 
 
