@@ -125,6 +125,17 @@ REASONS: Mapping[str, str] = {
     "password-changed": N_("Own password changed"),
     "language-changed": N_("Own language changed"),
     "other-sessions-ended": N_("Own other sessions ended"),
+    "recovery-codes-made": N_("Own recovery codes made anew"),
+    "recovery-code-used": N_("Recovery code used"),
+    "recovery-code-wrong": N_("Wrong or used recovery code"),
+    "passkey-added": N_("Passkey added"),
+    "passkey-removed": N_("Passkey removed"),
+    "passkey-kept": N_("Passkey not removed: the last factor"),
+    "passkey-wrong": N_("Passkey refused"),
+    "passkey-counter-back": N_("Passkey counter went back, maybe a copy"),
+    "passkey-invalid": N_("New passkey could not be checked"),
+    "passkey-name": N_("Name of a passkey not usable"),
+    "passkey-not-added": N_("Passkey there already, or too many"),
     # command line
     "done": N_("Done"),
     # console
