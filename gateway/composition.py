@@ -25,6 +25,8 @@ from gateway.access.factor_store import FactorStore
 from gateway.access.passkeys import Passkeys
 from gateway.access.passwords import Passwords
 from gateway.access.recovery import RecoveryCodes
+from gateway.access.reset_store import ResetStore
+from gateway.access.resets import Resets
 from gateway.access.session_store import SessionStore
 from gateway.access.sessions import AUDIENCE_CONSOLE, Sessions, Timeouts
 from gateway.access.sign_in import SignIn
@@ -117,6 +119,7 @@ class Accounts:
     sign_in: SignIn
     recovery: RecoveryCodes
     passkeys: Passkeys
+    resets: Resets
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -198,6 +201,7 @@ def accounts_of(settings: Settings, database: Database, keyring: Keyring, roles:
         sign_in,
         RecoveryCodes(factors, clock=utc_now, randomness=secrets.token_bytes),
         Passkeys(factors, clock=utc_now, randomness=secrets.token_bytes, product=access.issuer),
+        Resets(ResetStore(database), users, clock=utc_now, randomness=secrets.token_bytes),
     )
 
 
@@ -398,6 +402,7 @@ def access_deps(
         sign_in=accounts.sign_in,
         recovery=accounts.recovery,
         passkeys=accounts.passkeys,
+        resets=accounts.resets,
         audit=audit,
         look=look,
         clock=utc_now,
@@ -440,6 +445,7 @@ def console_deps(
             sign_in=access.sign_in,
             recovery=access.recovery,
             passkeys=access.passkeys,
+            resets=access.resets,
             audit=access.audit,
             look=access.look,
             clock=access.clock,

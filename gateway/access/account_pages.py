@@ -128,7 +128,6 @@ class AccountPages:
         )
         if not user.language:
             await deps.users.choose_language(user.tenant, user.id, remembered_language(deps, request))
-        codes = await deps.recovery.renew(user.tenant, user.id)
         await note(
             deps,
             request.scope,
@@ -138,6 +137,7 @@ class AccountPages:
             operation=OPERATION_SET_UP,
             path_shape=SET_UP_PATH,
         )
+        codes = await deps.recovery.renew(user.tenant, user.id)
         values = {"codes": codes, "onward": f"{SIGN_IN_PATH}?notice=set-up-done", "fresh": True}
         response = render(deps, request, "recovery_codes.html", values)
         cookies.clear_cookie(response, INVITATION_COOKIE)

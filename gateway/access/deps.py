@@ -13,6 +13,7 @@ from starlette.requests import Request
 from audit.entry import AuditEntry
 from gateway.access.passkeys import Passkeys, Site, site_of
 from gateway.access.recovery import RecoveryCodes
+from gateway.access.resets import Resets
 from gateway.access.sessions import AUDIENCE_CRM, Sessions
 from gateway.access.sign_in import SignIn
 from gateway.access.users import Users
@@ -72,6 +73,7 @@ class AccessDeps:
     sign_in: SignIn
     recovery: RecoveryCodes
     passkeys: Passkeys
+    resets: Resets
     audit: Trail
     look: Look
     clock: Callable[[], datetime]

@@ -81,7 +81,7 @@ class FactorPages:
         if site is None:
             return message_page(deps, request, "not-found", 404)
         try:
-            added = await deps.passkeys.add(
+            checked = await deps.passkeys.check_new(
                 principal.tenant,
                 principal.id,
                 principal.session_id,
@@ -89,10 +89,11 @@ class FactorPages:
                 form.get("name", ""),
                 site,
             )
+            await self._note(request, principal, "passkey-added", 303, ADD_SHAPE, target=checked.id)
+            await deps.passkeys.keep(principal.tenant, checked)
         except PasskeyRefused as refused:
             await self._note(request, principal, refused.problem, 422, ADD_SHAPE)
             return self._proof(request, principal, "passkey", refused.problem)
-        await self._note(request, principal, "passkey-added", 303, ADD_SHAPE, passkey=added.id, host=added.rp_id)
         return _account("passkey-added")
 
     async def ask_removal(self, request: Request) -> Response:
@@ -111,9 +112,9 @@ class FactorPages:
         problem = await self._prove(request, principal, REMOVE_SHAPE)
         if problem:
             return self._proof(request, principal, "remove", problem, passkey)
-        await self._note(request, principal, "passkey-removed", 303, REMOVE_SHAPE, passkey=passkey.id)
+        await self._note(request, principal, "passkey-removed", 303, REMOVE_SHAPE, target=passkey.id)
         if not await deps.passkeys.remove(principal.tenant, principal.id, passkey.id):
-            await self._note(request, principal, "passkey-kept", 422, REMOVE_SHAPE, passkey=passkey.id)
+            await self._note(request, principal, "passkey-kept", 422, REMOVE_SHAPE, target=passkey.id)
             return self._proof(request, principal, "remove", "passkey-kept", passkey)
         await deps.sessions.end_all(principal.id, "factors-changed", keep=principal.session_id)
         return _account("passkey-removed")

@@ -122,10 +122,13 @@ class Passkeys:
         )
         return webauthn.options_to_json(options)
 
-    async def add(
+    async def check_new(
         self, tenant: str, user_id: str, session_id: str, credential: str, name: str, site: Site
     ) -> PasskeyRow:
-        """Store the authenticator's answer as a passkey; raises PasskeyRefused, StoreUnavailable."""
+        """The authenticator's answer as a passkey that is not stored yet; the challenge is used up.
+
+        Raises PasskeyRefused, StoreUnavailable.
+        """
         label = name.strip()
         if not label or len(label) > NAME_LIMIT_CHARS or not printable(label):
             raise PasskeyRefused("passkey-name")
@@ -144,7 +147,7 @@ class Passkeys:
         # The answer is a stranger's bytes, read by parsers of CBOR, ASN.1 and COSE: whatever they raise is a refusal.
         except Exception as fault:
             raise PasskeyRefused("passkey-invalid") from fault
-        row = PasskeyRow(
+        return PasskeyRow(
             id=new_id("k", self._randomness),
             user_id=user_id,
             rp_id=site.rp_id,
@@ -155,9 +158,11 @@ class Passkeys:
             created_at=now,
             last_used_at=None,
         )
-        if not await self._store.insert_passkey(tenant, row, PASSKEYS_LIMIT):
+
+    async def keep(self, tenant: str, passkey: PasskeyRow) -> None:
+        """Store a checked passkey; raises PasskeyRefused, StoreUnavailable."""
+        if not await self._store.insert_passkey(tenant, passkey, PASSKEYS_LIMIT):
             raise PasskeyRefused("passkey-not-added")
-        return row
 
     async def offered(self, tenant: str, half_open: str, audience: str, site: Site | None) -> bool:
         """Whether a half-open sign-in can be finished with a passkey on this host."""

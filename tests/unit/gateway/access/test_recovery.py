@@ -55,7 +55,9 @@ def test_however_a_code_is_typed_it_is_read(typed) -> None:
     assert read_code(typed) == "0AB1CD10EFGH"
 
 
-@pytest.mark.parametrize("typed", ["", "123456", "0AB1-CD10-EFG", "0AB1-CD10-EFGU", "\ud800" * 12, "0" * 5000, "ü" * 12])
+@pytest.mark.parametrize(
+    "typed", ["", "123456", "0AB1-CD10-EFG", "0AB1-CD10-EFGU", "\ud800" * 12, "0" * 5000, "ü" * 12]
+)
 def test_what_cannot_be_a_code_is_refused_without_a_look(typed) -> None:
     with pytest.raises(RecoveryCodeWrong):
         read_code(typed)

@@ -12,6 +12,8 @@ from gateway.access.factor_store import FactorStore
 from gateway.access.passkeys import Passkeys
 from gateway.access.passwords import Passwords
 from gateway.access.recovery import Cost, RecoveryCodes
+from gateway.access.reset_store import ResetStore
+from gateway.access.resets import Resets
 from gateway.access.session_store import SessionStore
 from gateway.access.sessions import Sessions
 from gateway.access.sign_in import SignIn
@@ -64,6 +66,7 @@ class Access:
     clock: Clock
     recovery: RecoveryCodes
     passkeys: Passkeys
+    resets: Resets
 
     def code(self, secret: str, steps: int = 0) -> str:
         return pyotp.TOTP(secret).generate_otp(int(self.clock().timestamp()) // 30 + steps)
@@ -88,6 +91,7 @@ def build(pool: AsyncConnectionPool, clock: Clock) -> Access:
         clock,
         RecoveryCodes(factors, clock=clock, randomness=random, cost=CHEAP_CODES),
         Passkeys(factors, clock=clock, randomness=random),
+        Resets(ResetStore(pool), users, clock=clock, randomness=random),
     )
 
 

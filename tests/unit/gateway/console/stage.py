@@ -213,6 +213,7 @@ async def make_stage(
             sign_in=access.sign_in,
             recovery=access.recovery,
             passkeys=access.passkeys,
+            resets=access.resets,
             audit=audit,
             look=shown,
             clock=clock,
