@@ -21,7 +21,12 @@ from audit.log import AuditLog
 from audit.note import ensure_signer
 from gateway.access.app import make_sign_in_app
 from gateway.access.deps import AccessDeps
+from gateway.access.factor_store import FactorStore
+from gateway.access.passkeys import Passkeys
 from gateway.access.passwords import Passwords
+from gateway.access.recovery import RecoveryCodes
+from gateway.access.reset_store import ResetStore
+from gateway.access.resets import Resets
 from gateway.access.session_store import SessionStore
 from gateway.access.sessions import AUDIENCE_CONSOLE, Sessions, Timeouts
 from gateway.access.sign_in import SignIn
@@ -112,6 +117,9 @@ class Accounts:
     sessions: Sessions
     users: Users
     sign_in: SignIn
+    recovery: RecoveryCodes
+    passkeys: Passkeys
+    resets: Resets
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -186,7 +194,15 @@ def accounts_of(settings: Settings, database: Database, keyring: Keyring, roles:
         clock=utc_now,
         randomness=secrets.token_bytes,
     )
-    return Accounts(sessions, users, sign_in)
+    factors = FactorStore(database)
+    return Accounts(
+        sessions,
+        users,
+        sign_in,
+        RecoveryCodes(factors, clock=utc_now, randomness=secrets.token_bytes),
+        Passkeys(factors, clock=utc_now, randomness=secrets.token_bytes, product=access.issuer),
+        Resets(ResetStore(database), users, clock=utc_now, randomness=secrets.token_bytes),
+    )
 
 
 @asynccontextmanager
@@ -281,7 +297,7 @@ async def _assemble(
     policies = Policies(
         bundles, frozenset(name for name, one in settings.tenants.items() if one.posture is Posture.DENY)
     )
-    access = access_deps(accounts, audit, look, refusals, installations, identities)
+    access = access_deps(settings, accounts, audit, look, refusals, installations, identities)
     openid = oidc_of(settings, database, access, identities, policies)
     trail = TrailReader(database, dsn, signer.verifier, settings.checkpoint_folder)
     console = console_deps(settings, access, database, trail, keyring, bundles, installations, keeper)
@@ -325,6 +341,7 @@ async def _assemble(
         console_app=make_console_app(console),
         sweeps=(
             UserStore(database).sweep,
+            FactorStore(database).sweep,
             SessionStore(database).sweep,
             *identities.sweeps,
             openid.store.sweep,
@@ -366,6 +383,7 @@ async def _assemble(
 
 
 def access_deps(
+    settings: Settings,
     accounts: Accounts,
     audit: AuditLog,
     look: Look,
@@ -382,6 +400,9 @@ def access_deps(
         sessions=accounts.sessions,
         users=accounts.users,
         sign_in=accounts.sign_in,
+        recovery=accounts.recovery,
+        passkeys=accounts.passkeys,
+        resets=accounts.resets,
         audit=audit,
         look=look,
         clock=utc_now,
@@ -390,6 +411,7 @@ def access_deps(
         crm_cookies=lambda tenant: sorted(installations[tenant].session_cookies) if tenant in installations else (),
         leaving=identities.leave,
         crm_logins=frozenset(identities.stored),
+        public_url=lambda tenant: settings.tenants[tenant].public_url if tenant in settings.tenants else "",
     )
 
 
@@ -421,6 +443,9 @@ def console_deps(
             sessions=access.sessions,
             users=access.users,
             sign_in=access.sign_in,
+            recovery=access.recovery,
+            passkeys=access.passkeys,
+            resets=access.resets,
             audit=access.audit,
             look=access.look,
             clock=access.clock,
@@ -428,6 +453,7 @@ def console_deps(
             audience=AUDIENCE_CONSOLE,
             tenant=first,
             count_refusal=access.count_refusal,
+            public_url=lambda _tenant: settings.console.public_url,
         ),
         pool=database,
         trail=trail,
