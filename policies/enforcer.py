@@ -190,6 +190,13 @@ class Bundle:
             in_text=in_text,
         )
 
+    def asked(self) -> dict[str, list[tuple[str, ...]]]:
+        """Tenant → sets of roles that somebody asked for so far: what the next bundle compiles beforehand."""
+        sets: dict[str, list[tuple[str, ...]]] = {}
+        for tenant, roles in list(self._by_tuple):
+            sets.setdefault(tenant, []).append(roles)
+        return sets
+
     # -- questions -------------------------------------------------------------------------------------------
 
     def view(self, tenant: str, roles: Collection[str]) -> FieldView:
