@@ -19,12 +19,14 @@ from gateway.access.sessions import Sessions, Timeouts
 from gateway.access.store import UserStore
 from gateway.access.tokens import new_id
 from gateway.access.users import Users
+from gateway.bundles.installing import policy_text
+from gateway.bundles.store import BundleStore
 from gateway.database import Pool, open_pool
 from gateway.opening import open_keyring, sealing_of
 from gateway.sealing import KeyringSealer
 from gateway.settings import Settings
 from kms.keyring import Keyring
-from policies.enforcer import DEFAULT_POLICY, Enforcer
+from policies.enforcer import Enforcer
 
 
 def utc_now() -> datetime:
@@ -81,6 +83,7 @@ async def open_accounts(settings: Settings, tenant: str, dsn: str) -> AsyncItera
             absolute=timedelta(hours=settings.access.absolute_hours),
         )
         sessions = Sessions(SessionStore(pool), clock=utc_now, randomness=secrets.token_bytes, timeouts=timeouts)
+        rows = await policy_text(BundleStore(pool), tenant, settings.tenants[tenant].policy)
         users = Users(
             UserStore(pool),
             sessions,
@@ -88,7 +91,7 @@ async def open_accounts(settings: Settings, tenant: str, dsn: str) -> AsyncItera
             sealer=KeyringSealer(keyring, secrets.token_bytes, partial(sealing_of, settings)),
             clock=utc_now,
             randomness=secrets.token_bytes,
-            roles=sorted(Enforcer(()).load(settings.tenants[tenant].policy or DEFAULT_POLICY).roles),
+            roles=sorted(Enforcer(()).load(rows).roles),
             issuer=settings.access.issuer,
         )
         yield Accounts(tenant, users, keyring, log, pool)

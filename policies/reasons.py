@@ -26,9 +26,7 @@ class Ruling:
     reasons: tuple[Reason, ...]
 
 
-def ruling(
-    bundle: Bundle, rows: str, tenant: str, roles: Collection[str], obj: str, right: str, scope: str
-) -> Ruling:
+def ruling(bundle: Bundle, rows: str, tenant: str, roles: Collection[str], obj: str, right: str, scope: str) -> Ruling:
     """The decision of a bundle with its reasons; rows: the text it was loaded from; obj: with a concrete kind.
 
     Where a row denies, the denying rows are the reasons; else the allowing ones. Raises AssertionError should they not
@@ -58,11 +56,7 @@ def _reached(
 ) -> dict[str, tuple[tuple[str, ...], tuple[int, ...]]]:
     """Role → the shortest chain to it from one of these roles, and the lines of its inheritances."""
     found: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {role: ((role,), ()) for role in sorted(roles)}
-    links = [
-        (number, row)
-        for number, _, row in lines
-        if isinstance(row, Inheritance) and row.tenant in ("*", tenant)
-    ]
+    links = [(number, row) for number, _, row in lines if isinstance(row, Inheritance) and row.tenant in ("*", tenant)]
     frontier = list(found)
     while frontier:
         further = []
