@@ -38,7 +38,7 @@ async def open_bundles(
     found: dict[str, Loaded] = {}
     for tenant, file in files.items():
         stored = await _in_force(tenant, file or DEFAULT_POLICY, store, trail, clock, new_id)
-        found[tenant] = await asyncio.to_thread(loaded, stored, profile(tenant), {})
+        found[tenant] = await asyncio.to_thread(loaded, stored, profile(tenant), None)
     return LiveBundles(found, store, profile)
 
 

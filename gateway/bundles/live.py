@@ -8,7 +8,7 @@ nothing: the last good bundle stays.
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -38,17 +38,16 @@ class Loaded:
     bundle: Bundle
 
 
-def loaded(stored: StoredBundle, profile: Profile, asked: Mapping[str, Collection[tuple[str, ...]]]) -> Loaded:
-    """A stored bundle, compiled for these sets of roles; everything is judged again. Raises PolicyInvalid."""
+def loaded(stored: StoredBundle, profile: Profile, before: Bundle | None) -> Loaded:
+    """A stored bundle, compiled for whom the one before knew; everything is judged again. Raises PolicyInvalid."""
     if not stored.whole:
         raise PolicyInvalid([f"bundle {stored.number} is not what was stored: its digest differs"])
     if stored.origin == INSTALLATION:  # a file of rows alone, as it always was: it opens what it says
         bundle = Enforcer(profile.field_specs, profile.operation_ids).load(stored.rows)
     else:
         bundle = admitted(stored.rows, stored.checks, stored.tenant, profile.field_specs, profile.operation_ids)
-    for tenant, sets in asked.items():
-        for roles in sets:
-            bundle.view(tenant, roles)
+    if before is not None:
+        bundle.warm(before)
     return Loaded(Mark(stored.number, stored.digest), bundle)
 
 
@@ -105,8 +104,8 @@ class LiveBundles(Mapping[str, Bundle]):
             stored = await self._store.find(tenant, mark.number)
             if stored is None or Mark(stored.number, stored.digest) != mark:
                 return
-            asked = self._loaded[tenant].bundle.asked()
-            found = await asyncio.to_thread(loaded, stored, self._profile(tenant), asked)
+            before = self._loaded[tenant].bundle
+            found = await asyncio.to_thread(loaded, stored, self._profile(tenant), before)
         except StoreUnavailable:
             raise
         except Exception as fault:  # whatever it is, this bundle opens nothing
