@@ -2,7 +2,7 @@
 
 import secrets
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from gateway.bundles.store import BundleStore
 from gateway.database import Pool
 from gateway.key_step import Credentials
 from policies.enforcer import DEFAULT_POLICY
-from policies.profile import load_profile
+from policies.profile import Profile, load_profile
 from tests.unit.gateway.access.world import Access, Clock, Enrolled, build, enrol_in
 
 TENANT = "t1"
@@ -31,6 +31,12 @@ CHECKS = """
   ask: field:party.phone own
   expect: masked
 """
+
+
+@cache
+def tryton() -> Profile:
+    """The profile, read once: that takes a while."""
+    return load_profile("tryton")
 
 
 @dataclass
@@ -56,8 +62,7 @@ class Office:
     async def node(self) -> LiveBundles:
         """One node that starts now."""
         new = partial(new_id, "a", secrets.token_bytes)
-        profile = load_profile("tryton")
-        return await open_bundles({TENANT: self.file}, lambda _: profile, self.store, self.log, self.clock, new)
+        return await open_bundles({TENANT: self.file}, lambda _: tryton(), self.store, self.log, self.clock, new)
 
     async def proposed(self, rows: str, by: str = "an", checks: str = "") -> int:
         """The number of a proposed bundle."""
@@ -86,7 +91,7 @@ async def open_office(pool: Pool, dsn: str, log: AuditLog, clock: Clock, file: P
         access.sign_in,
         log,
         partial(policy_text, store, TENANT, file),
-        load_profile("tryton"),
+        tryton(),
         clock,
         partial(new_id, "a", secrets.token_bytes),
     )
