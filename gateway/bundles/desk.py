@@ -101,7 +101,7 @@ class PolicyDesk:
             raise BundleRefused("four-eyes", f"{person.login} drafted bundle {number}: somebody else publishes it")
         await self._admit(found, person, "policy.publish")
         current = await self.store.published(self.tenant)
-        diff = difference("" if current is None else current.rows, found.rows)
+        diff = difference(await self.in_force() if current is None else current.rows, found.rows)
         replaces = None if current is None else current.number
         more = {"change": changes(diff), "detail": [f"replaces.{replaces or 0}", f"sha256.{found.digest}"]}
         await self._record("policy.publish", "published", person, str(number), version=found.version, more=more)

@@ -6,7 +6,6 @@ import pytest
 from gateway.bundles.bundle import Act
 from tests.unit.gateway.bundles.office import DELETING, SHIPPED, TENANT, Office
 
-
 REFUSED = (
     "UPDATE policy_bundle SET rows = 'p, sales, *, op:*, *, any' WHERE number = 1",
     "UPDATE policy_bundle SET published_login = 'somebody' WHERE number = 1",
