@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from audit.log import AuditLog
 from gateway.access.sign_in import Attempt
@@ -22,7 +21,7 @@ from gateway.access.store import UserStore
 from gateway.access.tokens import new_id
 from gateway.access.user import login_key
 from gateway.accounts import utc_now
-from gateway.bundles.bundle import Act, StoredBundle
+from gateway.bundles.bundle import StoredBundle
 from gateway.bundles.desk import BundleRefused, PolicyDesk
 from gateway.bundles.explaining import questions
 from gateway.bundles.installing import policy_text
@@ -74,12 +73,15 @@ def list_all(tenant: TenantOption = "", config: FileOption = None) -> None:
     """Show the bundles, the newest first."""
 
     async def work(at: At) -> None:
-        table = Table("number", "state", "version", "drafted", "proposed", "published", "note", box=None)
         for one in await at.store.every(at.tenant):
-            restores = "" if one.restores is None else f"bundle {one.restores} again. "
-            acts = [_told(act) for act in (one.drafted, one.proposed, one.published)]
-            table.add_row(str(one.number), one.state, one.version or "malformed", *acts, restores + one.note)
-        out.print(table, markup=False)
+            out.print(f"{one.number}  {one.state}  {one.version or 'malformed'}", markup=False)
+            for what, act in (("drafted", one.drafted), ("proposed", one.proposed), ("published", one.published)):
+                if act is not None:
+                    out.print(f"   {what} by {act.login} {act.at:%Y-%m-%d %H:%M}", markup=False)
+            if one.restores is not None:
+                out.print(f"   says what bundle {one.restores} said", markup=False)
+            if one.note:
+                out.print(f"   {one.note}", markup=False)
 
     _run(config, tenant, work)
 
@@ -238,10 +240,6 @@ async def _find(at: At, number: int) -> StoredBundle:
     if found is None:
         raise quit_with(PROBLEM, f"There is no bundle {number}.")
     return found
-
-
-def _told(act: Act | None) -> str:
-    return "" if act is None else f"{act.login} {act.at:%Y-%m-%d %H:%M}"
 
 
 def _text(file: Path) -> str:

@@ -124,5 +124,6 @@ def test_a_bundle_from_draft_to_rollback(place: Place) -> None:
     assert place.run("policy", "publish", "3", by="eve").exit_code == 0
     assert asyncio.run(place.start()) == (3, shipped)
     listed = place.run("policy", "list").output
-    assert [word in listed for word in ("published", "retired", "installation", "bundle 1 again")] == [True] * 4
+    for words in ("3  published", "2  retired", "published by installation", "published by eve", "what bundle 1 said"):
+        assert words in listed
     assert place.run("audit", "verify").exit_code == 0
