@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from audit.log import AuditLog
+from audit.note import ensure_signer
 from gateway.access.users import Profile
 from gateway.accounts import open_accounts
 from gateway.cli import command_line
@@ -84,6 +85,7 @@ def place() -> Iterator[Place]:
     file.write_text('state = "state"\n[tenant.main]\nupstream = "http://127.0.0.1:1"\n')
     settings = read_settings(file)
     ensure_secrets(settings)
+    ensure_signer(settings.checkpoint_key_path)
     database = open_database(settings)
     made = Place(folder, settings, database)
     try:
@@ -126,4 +128,5 @@ def test_a_bundle_from_draft_to_rollback(place: Place) -> None:
     listed = place.run("policy", "list").output
     for words in ("3  published", "2  retired", "published by installation", "published by eve", "what bundle 1 said"):
         assert words in listed
-    assert place.run("audit", "verify").exit_code == 0
+    done = place.run("audit", "verify")
+    assert done.exit_code == 0, done.output
