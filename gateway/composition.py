@@ -37,6 +37,7 @@ from gateway.accounts import utc_now
 from gateway.app import App, Policies
 from gateway.binding import Binding
 from gateway.body.limits import Limits as BodyLimits
+from gateway.bundles.live import LiveBundles
 from gateway.cell_sight import CellSight
 from gateway.collaborators import Limits
 from gateway.composition_arrivals import ArrivalNeeds, lookouts_of
@@ -45,6 +46,7 @@ from gateway.composition_egress import EgressNeeds, egress_of
 from gateway.composition_identity import Identities, identities_of
 from gateway.composition_learn import learner_of
 from gateway.composition_oidc import oidc_of
+from gateway.composition_policy import live_bundles
 from gateway.console.app import make_console_app
 from gateway.console.deps import ConsoleDeps, Crm
 from gateway.console.look import Look, read_look
@@ -103,7 +105,7 @@ from kms.scanner import Scanner
 from kms.shredding import Shredder
 from kms.store import Store as VaultStore
 from kms.tokens import SurrogateVault
-from policies.enforcer import DEFAULT_POLICY, Bundle, Enforcer
+from policies.enforcer import Bundle
 from policies.profile import load_profile
 
 OWNER_MAX_AGE = timedelta(days=30)
@@ -134,16 +136,6 @@ def limits_of(settings: Settings) -> Limits:
         upload=limits.upload,
     )
     return Limits(body=limits.body, upload=limits.upload, answer=limits.answer, bodies=bodies)
-
-
-def bundles_of(settings: Settings, installations: Mapping[str, Installation]) -> dict[str, Bundle]:
-    """The policy of each tenant; raises PolicyInvalid, OSError."""
-    bundles: dict[str, Bundle] = {}
-    for name, tenant in settings.tenants.items():
-        profile = installations[name].current
-        enforcer = Enforcer(profile.field_specs, profile.operation_ids)
-        bundles[name] = enforcer.load(tenant.policy or DEFAULT_POLICY)
-    return bundles
 
 
 def tenant_of(name: str, settings: TenantSettings, installation: Installation) -> Tenant:
@@ -213,7 +205,6 @@ async def open_app(settings: Settings, dsn: str) -> AsyncIterator[App]:
     """
     async with AsyncExitStack() as stack:
         installations = {name: Installation(load_profile(one.profile)) for name, one in settings.tenants.items()}
-        bundles = bundles_of(settings, installations)
         database = await open_pool(dsn, max_size=settings.database.max_connections)
         stack.push_async_callback(database.close)
         audit = AuditLog(dsn)
@@ -229,8 +220,9 @@ async def open_app(settings: Settings, dsn: str) -> AsyncIterator[App]:
         scanners = Scanners(vault, list(settings.tenants))
         stack.push_async_callback(scanners.close)
         await scanners.start()
-        roles = sorted({role for bundle in bundles.values() for role in bundle.roles})
-        accounts = accounts_of(settings, database, keyring, roles)
+        bundles = await live_bundles(settings, installations, database, audit)
+        accounts = accounts_of(settings, database, keyring, list(bundles.roles))
+        bundles.when_changed(partial(_offer_roles, accounts.users, bundles))
         app = await _assemble(
             stack, settings, dsn, database, audit, vault, keyring, persons, scanners, installations, bundles, accounts
         )
@@ -251,7 +243,7 @@ async def _assemble(
     persons: Persons,
     scanners: Mapping[str, Scanner],
     installations: Mapping[str, Installation],
-    bundles: Mapping[str, Bundle],
+    bundles: LiveBundles,
     accounts: Accounts,
 ) -> App:
     limits = limits_of(settings)
@@ -354,9 +346,12 @@ async def _assemble(
                 partial(new_id, "a", secrets.token_bytes),
             ).sweep,
         ),
-        lookouts=lookouts_of(
-            ArrivalNeeds(settings, database, vault, keyring, audit, scanners, records, beside, cells, digits),
-            installations,
+        lookouts=(
+            partial(bundles.follow, dsn),
+            *lookouts_of(
+                ArrivalNeeds(settings, database, vault, keyring, audit, scanners, records, beside, cells, digits),
+                installations,
+            ),
         ),
         egress=egress_of(
             EgressNeeds(
@@ -380,6 +375,10 @@ async def _assemble(
             )
         ),
     )
+
+
+def _offer_roles(users: Users, bundles: LiveBundles) -> None:
+    users.roles = bundles.roles
 
 
 def access_deps(
