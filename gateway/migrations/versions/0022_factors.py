@@ -7,7 +7,7 @@ in. That one person cannot reset alone is a rule of the table, whatever the code
 from alembic import op
 
 revision = "0022"
-down_revision = "0020"
+down_revision = "0021"
 branch_labels = None
 depends_on = None
 
