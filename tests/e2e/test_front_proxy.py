@@ -156,7 +156,7 @@ def test_what_a_client_claims_about_its_address_does_not_count(signed_in: Front)
     fields = ["-H", "X-Forwarded-For: 203.0.113.5", "-H", "Forwarded: for=203.0.113.5", "-H", "X-Real-IP: 203.0.113.5"]
     assert signed_in.curl("/claimed", *fields)[0] == "2 200"
     clients = sql(signed_in.settings, "SELECT DISTINCT convert_from(body, 'UTF8')::json->>'client' FROM audit_entry")
-    assert clients == [("127.0.0.1",)]
+    assert set(clients) - {("",)} == {("127.0.0.1",)}  # none: what the installation itself did at its start
     assert "203.0.113.5" not in signed_in.upstream.last("/claimed").head
 
 

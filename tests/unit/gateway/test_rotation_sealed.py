@@ -305,6 +305,11 @@ NOT_SEALED = {
         ("app_invitation", "token_hash"), ("app_sign_in", "token_hash"), ("app_session", "token_hash"),
         ("app_throttle", "key"), ("egress_delivery", "digest"), ("api_client", "token_hash"),
         ("oidc_code", "code_hash"), ("oidc_code", "token_hash"),
+        ("app_recovery", "salt"), ("app_recovery_code", "code_hash"),
+    },
+    "what authenticators publish, and what they are asked": {
+        ("app_passkey", "credential_id"), ("app_passkey", "public_key"),
+        ("app_passkey_challenge", "bound_to"), ("app_passkey_challenge", "challenge"),
     },
 }  # fmt: skip
 

@@ -37,3 +37,19 @@ async def test_a_record_that_somebody_else_changes_is_tried_again_and_given_up_i
     assert set(proof.problems.values()) == problems
     assert proof.holds is (not problems)
     assert crm.records == {}
+
+
+@pytest.mark.parametrize(("times", "problems"), [(1, set()), (100, {"changed"})])
+async def test_a_text_that_became_another_counts_only_when_it_does_so_again(times: int, problems: set[str]) -> None:
+    crm, left = MemoryCrm({}), times
+
+    def meddle(when: str) -> None:
+        nonlocal left
+        for fields in crm.records.values() if when != "before" and left else ():
+            if fields.get("phone"):
+                fields["phone"], left = "another", left - 1
+
+    crm.hook = meddle
+    (proof,) = await probe(PROBED, crm, trail)
+    assert set(proof.problems.values()) == problems
+    assert proof.holds is (not problems)
