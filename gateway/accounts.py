@@ -25,14 +25,13 @@ from gateway.access.store import UserStore
 from gateway.access.tokens import new_id
 from gateway.access.user import AppUser
 from gateway.access.users import Users
-from gateway.bundles.installing import policy_text
-from gateway.bundles.store import BundleStore
+from gateway.bundles.installing import policy_in_force
 from gateway.database import Pool, open_pool
 from gateway.opening import open_keyring, sealing_of
 from gateway.sealing import KeyringSealer
 from gateway.settings import Settings
 from kms.keyring import Keyring
-from policies.enforcer import Bundle, Enforcer
+from policies.enforcer import Bundle
 
 
 def utc_now() -> datetime:
@@ -97,7 +96,7 @@ async def open_accounts(settings: Settings, tenant: str, dsn: str) -> AsyncItera
             absolute=timedelta(hours=settings.access.absolute_hours),
         )
         sessions = Sessions(SessionStore(pool), clock=utc_now, randomness=secrets.token_bytes, timeouts=timeouts)
-        policy = Enforcer(()).load(await policy_text(BundleStore(pool), tenant, settings.tenants[tenant].policy))
+        policy = await policy_in_force(pool, tenant, settings.tenants[tenant].policy)
         store, passwords = UserStore(pool), Passwords()
         sealer = KeyringSealer(keyring, secrets.token_bytes, partial(sealing_of, settings))
         users = Users(

@@ -11,8 +11,7 @@ from audit.log import AuditLog
 from audit.note import ensure_signer
 from gateway.access.tokens import new_id
 from gateway.accounts import utc_now
-from gateway.bundles.installing import policy_text
-from gateway.bundles.store import BundleStore
+from gateway.bundles.installing import policy_in_force
 from gateway.database import open_pool
 from gateway.digits_left import DigitsLeft
 from gateway.key_custody import sign_in_of
@@ -29,7 +28,6 @@ from kms.epoch_turn import EpochTurn
 from kms.persons import Persons
 from kms.shredding import Shredder
 from kms.store import Store
-from policies.enforcer import Enforcer
 from policies.profile import load_profile
 
 
@@ -73,7 +71,7 @@ async def open_shredding(
     async with contextlib.AsyncExitStack() as stack:
         pool = await open_pool(dsn, max_size=4)
         stack.push_async_callback(pool.close)
-        policy = Enforcer(()).load(await policy_text(BundleStore(pool), tenant, settings.tenants[tenant].policy))
+        policy = await policy_in_force(pool, tenant, settings.tenants[tenant].policy)
         keyring = open_keyring(settings, pool)
         stack.push_async_callback(keyring.close)
         persons = open_persons(settings, token_file)

@@ -12,6 +12,11 @@ class Difference:
     added: tuple[str, ...]
     removed: tuple[str, ...]
 
+    @property
+    def signed(self) -> tuple[str, ...]:
+        """`+row` for each that comes, then `-row` for each that goes; rows name roles and fields, and no person."""
+        return (*(f"+{row}" for row in self.added), *(f"-{row}" for row in self.removed))
+
 
 def difference(old: str, new: str) -> Difference:
     """From the rows of `old` to those of `new`; lines that are no rows are left out."""

@@ -259,14 +259,15 @@ class Bundle:
 
 def _rule(ask: Callable[[str, str, str], bool], obj: str) -> FieldRule:
     return FieldRule(
-        own=_form(ask, obj, "own"),
-        other=_form(ask, obj, "other"),
+        own=form_of(ask, obj, "own"),
+        other=form_of(ask, obj, "other"),
         writable=ask(obj, "write", "any"),
         searchable=ask(obj, "search", "any"),
     )
 
 
-def _form(ask: Callable[[str, str, str], bool], obj: str, scope: str) -> Form:
+def form_of(ask: Callable[[str, str, str], bool], obj: str, scope: str) -> Form:
+    """The form in which a field or kind is seen. ask: whether an object, right and scope are granted."""
     if ask(obj, "clear", scope):
         return Form.CLEAR
     return Form.MASKED if ask(obj, "masked", scope) else Form.HIDDEN

@@ -12,12 +12,13 @@ An expectation about a role, field or operation that does not exist would hold w
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import yaml
 
 from policies.decision import Form
-from policies.enforcer import Bundle
+from policies.enforcer import Bundle, form_of
 from policies.operation import CONSOLE_OPERATIONS, Action, FieldSpec
 from policies.rows import PolicyInvalid
 from policies.taxonomy import Kind
@@ -125,11 +126,7 @@ def _unmet(
         asked = concrete(one.obj, fields)
         if asked is None:
             return f"there is no {one.obj} whose kind is known"
-        form = Form.HIDDEN
-        if bundle.enforce(tenant, roles, asked, "clear", one.how):
-            form = Form.CLEAR
-        elif bundle.enforce(tenant, roles, asked, "masked", one.how):
-            form = Form.MASKED
+        form = form_of(partial(bundle.enforce, tenant, roles), asked, one.how)
         got = next(name for name, value in FORMS.items() if value is form)
     if got == one.expect:
         return ""

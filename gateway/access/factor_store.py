@@ -186,11 +186,10 @@ class FactorStore:
     # -- challenges --
 
     async def put_challenge(
-        self, tenant: str, purpose: str, bound_to: bytes, challenge: Challenge, now: datetime, expires: datetime
+        self, tenant: str, purpose: str, bound_to: bytes, challenge: Challenge, expires: datetime
     ) -> None:
         """Store what is asked; an earlier challenge of the same sign-in or session stops working."""
         async with connection(self._pool) as db:
-            await db.execute("DELETE FROM app_passkey_challenge WHERE expires_at < %s", (now,))
             await db.execute(
                 """INSERT INTO app_passkey_challenge (tenant, purpose, bound_to, user_id, rp_id, challenge, expires_at)
                    VALUES (%s, %s, %s, %s, %s, %s, %s)

@@ -223,9 +223,9 @@ class Passkeys:
         return await self._store.half_open_passkeys(tenant, digest(half_open), audience, site.rp_id, self._clock())
 
     async def _challenge(self, purpose: str, tenant: str, bound_to: bytes, user_id: str, site: Site) -> bytes:
-        value, now = self._randomness(CHALLENGE_BYTES), self._clock()
+        value = self._randomness(CHALLENGE_BYTES)
         asked = Challenge(user_id, site.rp_id, value)
-        await self._store.put_challenge(tenant, purpose, bound_to, asked, now, now + CHALLENGE_LIFETIME)
+        await self._store.put_challenge(tenant, purpose, bound_to, asked, self._clock() + CHALLENGE_LIFETIME)
         return value
 
 

@@ -13,7 +13,6 @@ from typing import Any, Protocol
 from audit.entry import AuditEntry
 from gateway.bundles.bundle import Act, State, StoredBundle, Wording
 from gateway.bundles.store import BundleStore
-from gateway.bundles.trail import changes
 from gateway.key_step import CLIENT, Credentials, Proving, Trail, prove
 from kms.destruction import Person
 from policies.admission import APPROVE, DRAFT, POLICY_OPERATION, admitted
@@ -103,7 +102,7 @@ class PolicyDesk:
         current = await self.store.published(self.tenant)
         diff = difference(await self.in_force() if current is None else current.rows, found.rows)
         replaces = None if current is None else current.number
-        more = {"change": changes(diff), "detail": [f"replaces.{replaces or 0}", f"sha256.{found.digest}"]}
+        more = {"change": list(diff.signed), "detail": [f"replaces.{replaces or 0}", f"sha256.{found.digest}"]}
         await self._record("policy.publish", "published", person, str(number), version=found.version, more=more)
         if not await self.store.publish(self.tenant, number, replaces, self._act(person)):
             await self._record("policy.publish", "policy-state", person, str(number), version=found.version)

@@ -13,11 +13,11 @@ from audit.entry import AuditEntry
 from gateway.bundles.bundle import INSTALLATION, StoredBundle, Wording
 from gateway.bundles.live import LiveBundles, Loaded, loaded
 from gateway.bundles.store import BundleStore
-from gateway.bundles.trail import changes
+from gateway.database import Pool
 from gateway.key_step import Trail
 from kms.store import StoreUnavailable
 from policies.difference import difference
-from policies.enforcer import DEFAULT_POLICY, Enforcer
+from policies.enforcer import DEFAULT_POLICY, Bundle, Enforcer
 from policies.profile import Profile
 
 TRIES = 5
@@ -57,7 +57,7 @@ async def _in_force(
         wording = await asyncio.to_thread(wording_of, file)
         if current is not None and current.digest == wording.digest:
             return current
-        change = changes(difference("" if current is None else current.rows, wording.rows))
+        change = list(difference("" if current is None else current.rows, wording.rows).signed)
         await trail.append(
             AuditEntry(
                 id=new_id(),
@@ -86,3 +86,11 @@ async def policy_text(store: BundleStore, tenant: str, file: Path | None) -> str
     """The rows in force; those of the file where no node has started yet. Raises StoreUnavailable, OSError."""
     stored = await store.published(tenant)
     return stored.rows if stored is not None else (file or DEFAULT_POLICY).read_text(encoding="utf-8")
+
+
+async def policy_in_force(pool: Pool, tenant: str, file: Path | None) -> Bundle:
+    """Who may do what, for a command: the rows in force, about no profile's fields.
+
+    Raises PolicyInvalid, StoreUnavailable, OSError.
+    """
+    return Enforcer(()).load(await policy_text(BundleStore(pool), tenant, file))

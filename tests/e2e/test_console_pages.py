@@ -7,6 +7,7 @@ page are written to screenshots/ so that people can look at them.
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -110,10 +111,18 @@ async def served(pool: AsyncConnectionPool, dsn: str, tmp_path: Path, front_end:
     await learnt(stage)
     await rotation(stage, "rotate-1")
     await stage.keeper.seal("t1")
-    tls = ensure_certificate(tmp_path / "tls", ["console.localhost"], stage.clock())
+    async with listening(stage, tmp_path / "tls") as port:
+        yield Served(stage, f"https://console.localhost:{port}", admin, token, li)
+    await stage.audit.close()
+
+
+@asynccontextmanager
+async def listening(stage: Stage, folder: Path, port: int = 0) -> AsyncIterator[int]:
+    """The console of a stage on https, on this port or a free one; the port. folder: for its certificate."""
+    tls = ensure_certificate(folder, ["console.localhost"], stage.clock())
     config = uvicorn.Config(
         make_console_app(stage.console),
-        port=0,
+        port=port,
         ssl_certfile=str(tls.certificate),
         ssl_keyfile=str(tls.key),
         log_level="error",
@@ -124,11 +133,9 @@ async def served(pool: AsyncConnectionPool, dsn: str, tmp_path: Path, front_end:
     async with asyncio.timeout(30):
         while not server.started:
             await asyncio.sleep(0.02)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    yield Served(stage, f"https://console.localhost:{port}", admin, token, li)
+    yield server.servers[0].sockets[0].getsockname()[1]
     server.should_exit = True
     await serving
-    await stage.audit.close()
 
 
 async def _fill_trail(stage: Stage, person: Enrolled) -> None:

@@ -1,19 +1,15 @@
 """Recovery codes and passkeys in a real Chromium with a virtual authenticator: from enrolment to the next sign-in."""
 
-import asyncio
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pyotp
 import pytest
-import uvicorn
 from playwright.async_api import CDPSession, Page
 from psycopg_pool import AsyncConnectionPool
 
 from gateway.access.sessions import AUDIENCE_CONSOLE
-from gateway.certificate import ensure_certificate
-from gateway.console.app import make_console_app
 from gateway.demo.children import free_port
 from tests.e2e.test_console_pages import (
     PICTURES,
@@ -23,6 +19,7 @@ from tests.e2e.test_console_pages import (
     browser,
     findings,
     front_end,
+    listening,
     overflow,
 )
 from tests.unit.gateway.console.stage import make_stage
@@ -38,23 +35,8 @@ async def served(pool: AsyncConnectionPool, dsn: str, tmp_path: Path, front_end:
     host = f"console.localhost:{port}"
     stage = await make_stage(pool, dsn, tmp_path, RealClock(), at={AUDIENCE_CONSOLE: host})  # type: ignore[arg-type]
     admin = await stage.enrol("gao.ning", "administrator")
-    tls = ensure_certificate(tmp_path / "tls", ["console.localhost"], stage.clock())
-    config = uvicorn.Config(
-        make_console_app(stage.console),
-        port=port,
-        ssl_certfile=str(tls.certificate),
-        ssl_keyfile=str(tls.key),
-        log_level="error",
-        lifespan="off",
-    )
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve())
-    async with asyncio.timeout(30):
-        while not server.started:
-            await asyncio.sleep(0.02)
-    yield Served(stage, f"https://{host}", admin, "", admin)
-    server.should_exit = True
-    await serving
+    async with listening(stage, tmp_path / "tls", port):
+        yield Served(stage, f"https://{host}", admin, "", admin)
     await stage.audit.close()
 
 
