@@ -104,6 +104,7 @@ async def served(pool: AsyncConnectionPool, dsn: str, tmp_path: Path, front_end:
     admin = await stage.enrol("gao.ning", "administrator")
     li = await stage.enrol("li.wei", "sales")
     await stage.access.users.invite((await stage.enrol("zhou.min", "manager")).user, "")
+    await stage.access.resets.start(li.user, (await stage.enrol("sun.yu", "administrator")).user.id)
     await stage.access.sessions.open(li.user, "192.0.2.7", stage.clock())
     token = await stage.access.sessions.open(admin.user, "192.0.2.1", stage.clock(), audience=AUDIENCE_CONSOLE)
     await _fill_trail(stage, li)
@@ -195,6 +196,9 @@ def pages_of(served: Served) -> dict[str, str]:
         "user_new": "/users/new",
         "user": f"/users/{user}",
         "user_disable": f"/users/{user}/disable",
+        "user_reset": f"/users/{served.admin.user.id}/reset",
+        "user_reset_approve": f"/users/{user}/approve-reset",
+        "user_reset_withdraw": f"/users/{user}/withdraw-reset",
         "roles": "/roles",
         "keys": "/keys",
         "learning": "/learning",

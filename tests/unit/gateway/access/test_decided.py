@@ -1,0 +1,62 @@
+"""DECIDED.md says what the code does: every number and address of it is compared (ASVS 6.1, 7.1, 8.1)."""
+
+import re
+from datetime import timedelta
+from pathlib import Path
+
+from gateway import cli_clients
+from gateway.access import app, sign_in, throttle, users
+from gateway.access.sessions import Timeouts
+from gateway.settings import AccessSettings
+
+TEXT = (Path(app.__file__).parent / "DECIDED.md").read_text("utf-8")
+# Words of the document in one line each, so that a sentence may be broken anywhere.
+WORDS = " ".join(TEXT.split())
+
+
+def _section(title: str) -> str:
+    return TEXT.split(f"## {title}\n", 1)[1].split("\n## ", 1)[0]
+
+
+def _sign_in_addresses() -> set[str]:
+    """Addresses somebody without a session can send something to, but for signing out and the account."""
+    routes = app.sign_in_routes(None)  # type: ignore[arg-type]  # the routes name the pages, nothing is called
+    posted = {route.path for route in routes if "POST" in (route.methods or ())}  # type: ignore[attr-defined]
+    return {path for path in posted if not path.endswith("/sign-out") and not path.startswith("/.crmgate/account")}
+
+
+def test_every_way_in_is_documented_and_no_other() -> None:
+    documented = set(re.findall(r"`(/\.crmgate/[a-z/-]+)`", _section("Ways in")))
+    ways = {path.removesuffix("/ask") for path in _sign_in_addresses()}
+    assert documented == ways
+
+
+def test_the_brakes_are_those_of_the_code() -> None:
+    usual = throttle.Brakes()
+    rows = [
+        (brake.free, f"{brake.base_s} s", f"{brake.max_s} s", f"{brake.window_s // 3600} h")
+        for brake in (usual.pair, usual.source, usual.login)
+    ]
+    table = [line.split(" | ")[1:] for line in _section("Brakes against guessing").splitlines() if line.startswith("| one")]
+    assert [(int(free), first, most, window.rstrip(" |")) for free, first, most, window in table] == rows
+    assert f"for {throttle.KNOWN_SOURCE_DAYS} days after a sign-in" in WORDS
+    minutes = sign_in.HALF_OPEN_LIFETIME // timedelta(minutes=1)
+    assert f"takes {sign_in.HALF_OPEN_ATTEMPTS} codes and lives {minutes} minutes" in WORDS
+
+
+def test_the_timeouts_are_those_of_the_settings_and_the_code() -> None:
+    settings, timeouts = AccessSettings(), Timeouts()
+    told = f"after {settings.idle_minutes} minutes without use and after {settings.absolute_hours} hours in any case"
+    assert told in WORDS
+    assert timeouts.idle == timedelta(minutes=settings.idle_minutes)
+    assert timeouts.absolute == timedelta(hours=settings.absolute_hours)
+    assert f"{cli_clients.DAYS} days unless said otherwise" in WORDS
+    assert f"once and for {users.INVITATION_LIFETIME // timedelta(hours=1)} hours" in WORDS
+
+
+def test_what_of_the_surroundings_counts_is_said_with_what_follows() -> None:
+    rows = [line for line in _section("What of the surroundings counts").splitlines() if line.startswith("| ")][1:]
+    assert len(rows) >= 6
+    for row in rows:
+        what, where, follows = (part.strip() for part in row.strip("|").split("|"))
+        assert what and where and follows in {"refused", "waiting", "ends"}
