@@ -21,7 +21,9 @@ from audit.log import AuditLog
 from audit.note import ensure_signer
 from gateway.access.app import make_sign_in_app
 from gateway.access.deps import AccessDeps
+from gateway.access.gate import Gate
 from gateway.access.passwords import Passwords
+from gateway.access.place_store import PlaceStore
 from gateway.access.session_store import SessionStore
 from gateway.access.sessions import AUDIENCE_CONSOLE, Sessions, Timeouts
 from gateway.access.sign_in import SignIn
@@ -50,6 +52,8 @@ from gateway.database import open_pool
 from gateway.digit_sight import DigitSight
 from gateway.digits import DigitFields, means_something
 from gateway.egress.store import EgressStore
+from gateway.entry import Entry
+from gateway.entry_config import entries_of
 from gateway.files import Files
 from gateway.guess_store import GuessStore
 from gateway.guesses import Budgets, Guesses
@@ -112,6 +116,8 @@ class Accounts:
     sessions: Sessions
     users: Users
     sign_in: SignIn
+    gate: Gate
+    entries: Mapping[str, Entry]
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -138,7 +144,7 @@ def bundles_of(settings: Settings, installations: Mapping[str, Installation]) ->
     return bundles
 
 
-def tenant_of(name: str, settings: TenantSettings, installation: Installation) -> Tenant:
+def tenant_of(name: str, settings: TenantSettings, installation: Installation, entry: Entry | None = None) -> Tenant:
     """One CRM behind the gateway with its connection pool; raises SettingInvalid for files of its TLS."""
     tls = None
     if settings.upstream.startswith("https:"):
@@ -158,6 +164,7 @@ def tenant_of(name: str, settings: TenantSettings, installation: Installation) -
         pool=pool,
         allowlist=Allowlist(settings.allow_networks),
         forward_client=settings.forward_client_address,
+        entry=entry,
     )
 
 
@@ -178,6 +185,8 @@ def accounts_of(settings: Settings, database: Database, keyring: Keyring, roles:
         roles=roles,
         issuer=access.issuer,
     )
+    entries = entries_of(settings.tenant_entry)
+    gate = Gate(PlaceStore(database), entries)
     sign_in = SignIn(
         store,
         sessions,
@@ -185,8 +194,9 @@ def accounts_of(settings: Settings, database: Database, keyring: Keyring, roles:
         sealer=sealer,
         clock=utc_now,
         randomness=secrets.token_bytes,
+        gate=gate,
     )
-    return Accounts(sessions, users, sign_in)
+    return Accounts(sessions, users, sign_in, gate, entries)
 
 
 @asynccontextmanager
@@ -240,7 +250,10 @@ async def _assemble(
 ) -> App:
     limits = limits_of(settings)
     records = Records(RecordStore(database), max_age=OWNER_MAX_AGE)
-    tenants = {one.host: tenant_of(name, one, installations[name]) for name, one in settings.tenants.items()}
+    tenants = {
+        one.host: tenant_of(name, one, installations[name], accounts.entries.get(name))
+        for name, one in settings.tenants.items()
+    }
     for tenant in tenants.values():
         stack.push_async_callback(tenant.pool.close)
     identities = identities_of(
@@ -390,6 +403,7 @@ def access_deps(
         crm_cookies=lambda tenant: sorted(installations[tenant].session_cookies) if tenant in installations else (),
         leaving=identities.leave,
         crm_logins=frozenset(identities.stored),
+        gate=accounts.gate,
     )
 
 
@@ -428,6 +442,7 @@ def console_deps(
             audience=AUDIENCE_CONSOLE,
             tenant=first,
             count_refusal=access.count_refusal,
+            gate=access.gate,
         ),
         pool=database,
         trail=trail,

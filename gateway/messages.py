@@ -152,6 +152,26 @@ _TEXTS: dict[str, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
         ),
         ("不允许从此网络访问", "您所在的网络不允许使用 CRM。", "请通过公司网络或 VPN 连接。"),
     ),
+    "place-not-allowed": (
+        (
+            "Not from this place",
+            "You or your role may use this only from certain networks, and you are not in one of them.",
+            "Connect from one of those networks (the office, the VPN). Your administrator can add this one.",
+        ),
+        (
+            "不允许从此处访问",
+            "您本人或您的角色只能从指定网络使用本系统，您当前不在其中。",
+            "请从指定网络（如办公室或 VPN）连接；如需开通此网络，请联系管理员。",
+        ),
+    ),
+    "hour-not-allowed": (
+        (
+            "Not at this hour",
+            "The CRM or your role is closed at this time of the week.",
+            "Come back within the hours; your administrator knows them and can change them.",
+        ),
+        ("当前时段不允许访问", "该 CRM 或您的角色在当前时段关闭。", "请在允许的时段内访问；时段由管理员设定。"),
+    ),
     "sign-in-required": (
         ("Please sign in", "This page is only for people who are signed in.", "Sign in and open it again."),
         ("请先登录", "此页面仅供已登录用户使用。", "请登录后重新打开。"),

@@ -45,6 +45,8 @@ CLIENT_GONE = _reason("client-gone", 400)
 OVERLOADED = _reason("overloaded", 503, retry=True)
 # Network and access
 ADDRESS_NOT_ALLOWED = _reason("address-not-allowed", 403)
+PLACE_NOT_ALLOWED = _reason("place-not-allowed", 403)
+HOUR_NOT_ALLOWED = _reason("hour-not-allowed", 403)
 SIGN_IN_REQUIRED = _reason("sign-in-required", 401)
 SESSION_ENDED = _reason("session-ended", 401)
 CROSS_SITE_REFUSED = _reason("cross-site-refused", 403)

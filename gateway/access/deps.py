@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from audit.entry import AuditEntry
+from gateway.access.gate import Gate
 from gateway.access.sessions import AUDIENCE_CRM, Sessions
 from gateway.access.sign_in import SignIn
 from gateway.access.users import Users
@@ -55,6 +56,7 @@ class AccessDeps:
     crm_cookies: tenant → names of the CRM's own session cookies, expired at sign-out. new_id: id of an audit entry.
     home: where to go without a wish. navigation: the console's pages this person may open. leaving: ends what hangs on
     a session that ends, for a client address. crm_logins: tenants whose people have their CRM login kept here.
+    gate: whether a session may be used from here and now.
     """
 
     sessions: Sessions
@@ -72,6 +74,7 @@ class AccessDeps:
     navigation: Callable[[Principal, Callable[[str], str]], Sequence[NavigationItem]] = no_navigation
     leaving: Callable[[Principal, str], Awaitable[None]] = nothing_carried
     crm_logins: frozenset[str] = frozenset()
+    gate: Gate | None = None
 
     def tenant_of(self, scope: Mapping[str, Any]) -> str:
         """The tenant of a request, told by the listener."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from gateway.access import throttle, totp
+from gateway.access.gate import Gate, NotAdmitted
 from gateway.access.passwords import Passwords, PasswordWrong
 from gateway.access.sealer import Sealer, totp_context
 from gateway.access.sessions import AUDIENCE_CRM, NoSession, Sessions
@@ -77,6 +78,7 @@ class SignIn:
         clock: Callable[[], datetime],
         randomness: Randomness,
         brakes: Brakes | None = None,
+        gate: Gate | None = None,
     ) -> None:
         self._store = store
         self._sessions = sessions
@@ -85,6 +87,7 @@ class SignIn:
         self._clock = clock
         self._randomness = randomness
         self._brakes = brakes or Brakes()
+        self._gate = gate
 
     async def password_step(
         self, tenant: str, login: str, password: str, client: str, *, next_path: str = "/", audience: str = AUDIENCE_CRM
@@ -106,7 +109,8 @@ class SignIn:
     ) -> SignedIn:
         """Verify the code of a half-open sign-in and open the session.
 
-        Raises HalfOpenExpired; Attempt around Locked, CodeWrong or CodeReplayed; KeysUnavailable; StoreUnavailable.
+        Raises HalfOpenExpired; Attempt around Locked, CodeWrong, CodeReplayed or NotAdmitted; KeysUnavailable;
+        StoreUnavailable.
         """
         now = self._clock()
         token_hash = digest(half_open)
@@ -186,6 +190,11 @@ class SignIn:
     async def _open(self, user: AppUser, client: str, next_path: str, audience: str, *, counted: int) -> SignedIn:
         """Open the session and give back the attempts this sign-in was counted with."""
         now = self._clock()
+        if self._gate is not None:
+            try:
+                await self._gate.admit(user, audience, client, now)
+            except NotAdmitted as outcome:
+                raise Attempt(outcome, user) from outcome
         try:
             token = await self._sessions.open(user, client, now, audience=audience)
         except NoSession as fault:

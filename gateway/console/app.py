@@ -20,6 +20,7 @@ from gateway.console.learn_pages import LearnPages
 from gateway.console.pages import answer_refused, answer_sign_in
 from gateway.console.people_pages import PeoplePages
 from gateway.console.permissions import ConsoleRefused, SignInNeeded, navigation
+from gateway.console.place_pages import PlacePages
 
 
 def make_console_app(deps: ConsoleDeps) -> Starlette:
@@ -48,7 +49,7 @@ def make_console_app(deps: ConsoleDeps) -> Starlette:
 def console_routes(deps: ConsoleDeps) -> list[BaseRoute]:
     """Every page of the console; a test asserts that each of them asks for a right."""
     activity, people, state, keys = ActivityPages(deps), PeoplePages(deps), HealthPages(deps), KeyPages(deps)
-    learn = LearnPages(deps)
+    learn, places = LearnPages(deps), PlacePages(deps)
     return [
         Route("/", activity.overview, methods=["GET"]),
         Route("/now", activity.overview_now, methods=["GET"]),
@@ -64,6 +65,8 @@ def console_routes(deps: ConsoleDeps) -> list[BaseRoute]:
         Route("/users/new", people.create_user, methods=["POST"]),
         Route("/users/{user}", people.user, methods=["GET"]),
         Route("/users/{user}", people.change_user, methods=["POST"]),
+        Route("/users/{user}/networks", places.show, methods=["GET"]),
+        Route("/users/{user}/networks", places.change, methods=["POST"]),
         Route("/users/{user}/{action}", people.ask_action, methods=["GET"]),
         Route("/users/{user}/{action}", people.act, methods=["POST"]),
         Route("/roles", people.roles, methods=["GET"]),

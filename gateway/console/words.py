@@ -29,6 +29,8 @@ REASONS: Mapping[str, str] = {
     "overloaded": N_("Too much at a time"),
     # network and access
     "address-not-allowed": N_("Network address not allowed"),
+    "place-not-allowed": N_("From a network that the person or role may not use"),
+    "hour-not-allowed": N_("Outside the hours of the CRM or the role"),
     "sign-in-required": N_("Not signed in"),
     "session-ended": N_("Session had ended"),
     "cross-site-refused": N_("Came from another website"),
@@ -136,6 +138,7 @@ REASONS: Mapping[str, str] = {
     "session-ended-by-administrator": N_("Session ended by administrator"),
     "user-created": N_("User added"),
     "user-changed": N_("User changed"),
+    "user-networks-changed": N_("Networks of a user changed"),
     "user-invited": N_("Invitation issued"),
     "user-disabled": N_("Account closed"),
     "user-enabled": N_("Account reopened"),
