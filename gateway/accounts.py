@@ -21,6 +21,7 @@ from gateway.access.tokens import new_id
 from gateway.access.users import Users
 from gateway.database import Pool, open_pool
 from gateway.opening import open_keyring, sealing_of
+from gateway.password_words import breach_file_of, context_of
 from gateway.sealing import KeyringSealer
 from gateway.settings import Settings
 from kms.keyring import Keyring
@@ -90,6 +91,8 @@ async def open_accounts(settings: Settings, tenant: str, dsn: str) -> AsyncItera
             randomness=secrets.token_bytes,
             roles=sorted(Enforcer(()).load(settings.tenants[tenant].policy or DEFAULT_POLICY).roles),
             issuer=settings.access.issuer,
+            context_words=context_of(settings),
+            breached=breach_file_of(settings),
         )
         yield Accounts(tenant, users, keyring, log, pool)
     finally:

@@ -69,6 +69,7 @@ from gateway.opening import open_keyring, sealing_of
 from gateway.origin import Origins
 from gateway.orphans import OrphanSweep
 from gateway.outward import Outward
+from gateway.password_words import breach_file_of, context_of
 from gateway.person_keys import open_persons
 from gateway.placed import Placed
 from gateway.protect.migrated import Migrated, parts_of
@@ -184,6 +185,8 @@ def accounts_of(settings: Settings, database: Database, keyring: Keyring, roles:
         randomness=secrets.token_bytes,
         roles=roles,
         issuer=access.issuer,
+        context_words=context_of(settings),
+        breached=breach_file_of(settings),
     )
     entries = entries_of(settings.tenant_entry)
     gate = Gate(PlaceStore(database), entries)

@@ -140,6 +140,14 @@ _TEXTS: dict[str, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
         ),
         ("连接已关闭", "在响应完成之前，您的一端关闭了连接。", "请重新打开。"),
     ),
+    "proxy-header-invalid": (
+        (
+            "The load balancer did not say who you are",
+            "A connection from a load balancer did not begin with a PROXY header that can be read.",
+            _ADMIN_EN,
+        ),
+        ("负载均衡未说明来源", "来自负载均衡的连接未以可读取的 PROXY 头开始。", _ADMIN_ZH),
+    ),
     "overloaded": (
         ("Too busy at the moment", "More people are connected than the gateway can serve.", _AGAIN_EN),
         ("系统繁忙", "当前连接数已超过网关的处理能力。", _AGAIN_ZH),

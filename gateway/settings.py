@@ -142,6 +142,9 @@ class NetworkSettings:
     """[network]: who stands between the clients and crmgate."""
 
     trusted_proxies: tuple[Network, ...] = setting((), "front proxies whose X-Forwarded-For is believed")
+    proxy_protocol: tuple[Network, ...] = setting(
+        (), "load balancers that begin each connection with a PROXY header (v1 or v2); it is required from them"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +224,9 @@ class AccessSettings:
     idle_minutes: int = setting(30, "a session ends after this time without use", least=1)
     absolute_hours: int = setting(12, "a session ends after this time in any case", least=1)
     issuer: str = setting("crmgate", "name shown in the authenticator app")
+    breached_passwords: Path | None = setting(
+        None, "file of breached passwords: SHA-1 in hexadecimal, one a line, in order, as public corpora have them"
+    )
     uniqueness_per_hour: int = setting(
         30, "answers that a value is taken already, for each person who does not see the value", least=1
     )

@@ -24,6 +24,7 @@ REASONS: Mapping[str, str] = {
     "upgrade-refused": N_("Protocol upgrade refused"),
     "method-refused": N_("Method refused"),
     "headers-too-large": N_("Headers too large"),
+    "proxy-header-invalid": N_("Load balancer without a readable PROXY header"),
     "client-slow": N_("Client sent too slowly"),
     "client-gone": N_("Client left before the end"),
     "overloaded": N_("Too much at a time"),
