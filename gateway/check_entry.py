@@ -8,7 +8,8 @@ from gateway.entry import Hours
 from gateway.entry_config import EntrySettings, RoleEntrySettings, hours_of
 from gateway.finding import Finding, Weight, finding
 from gateway.settings import Settings, TenantSettings
-from policies.enforcer import DEFAULT_POLICY, Enforcer, PolicyInvalid
+from policies.enforcer import DEFAULT_POLICY, Enforcer
+from policies.rows import PolicyInvalid
 
 _WEEK = timedelta(days=7)
 
