@@ -56,8 +56,10 @@ class PlacePages(ConsolePages):
             "user-networks-changed",
             303,
             target=user.id,
-            before=before.split(),
-            after=networks.split(),
+            change=[
+                *(f"-{one}" for one in before.split() if one not in networks.split()),
+                *(f"+{one}" for one in networks.split() if one not in before.split()),
+            ],
         )
         await self._store.set_networks(principal.tenant, user.id, networks)
         return RedirectResponse("/users?notice=user-changed", 303)
