@@ -17,7 +17,7 @@ export PIP_CACHE_DIR := $(CACHE)/pip
 # Else each of the processes that tests and benchmarks start would compile every module of ours again: a second each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help venv web demo test lock lint types unit system check leak leak-generic hostile fidelity oracle roundtrip transfer fuzz outage bench bench-kms twin rotation-drill shred-drill edits edits-real evidence-real egress protect-drill unprotected onboarding clean
+.PHONY: help venv web demo test lock lint types unit system check leak leak-generic hostile fidelity oracle crossing roundtrip transfer fuzz outage bench bench-kms bench-policy twin rotation-drill shred-drill edits edits-real evidence-real egress protect-drill unprotected onboarding clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -92,6 +92,9 @@ twin: system .venv/.dev $(VENDOR)/.fetched ## searches beside a plain-text twin 
 oracle: system .venv/.dev $(VENDOR)/.fetched ## two copies that differ in hidden values: a restricted role cannot tell them apart
 	@$(BIN)/python -m tests.drills.oracle
 
+crossing: system .venv/.dev $(VENDOR)/.fetched ## two companies behind one gateway: everything of one tried at the other, 0 of at least 500 may cross
+	@$(BIN)/python -m tests.drills.crossing
+
 roundtrip: system .venv/.dev $(VENDOR)/.fetched ## exports imported again per role, CSV and XLSX: every value as it was, masks change nothing
 	@$(BIN)/python -m tests.drills.roundtrip
 
@@ -136,6 +139,9 @@ bench: system .venv/.dev $(VENDOR)/.fetched ## nginx, mitmproxy and crmgate side
 
 bench-kms: .venv/.dev ## what keys, suites, surrogates and files cost: a field, a record, cached and not
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.bench.kms
+
+bench-policy: .venv/.dev ## 10,000 rules: rebuild, and a compiled decision beside pycasbin's own
+	@$(BIN)/python -m tests.bench.policy
 
 clean: ## remove the virtual environment, the demo's data and what tools leave behind
 	@rm -rf .venv .demo $(VENDOR) deploy/web/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info build dist

@@ -13,19 +13,27 @@ from functools import partial
 
 from audit.entry import AuditEntry
 from audit.log import AuditLog
+from gateway.access.factor_store import FactorStore
 from gateway.access.passwords import Passwords
+from gateway.access.recovery import RecoveryCodes
+from gateway.access.reset_store import ResetStore
+from gateway.access.resets import Resets
 from gateway.access.session_store import SessionStore
 from gateway.access.sessions import Sessions, Timeouts
+from gateway.access.sign_in import SignIn
 from gateway.access.store import UserStore
 from gateway.access.tokens import new_id
+from gateway.access.user import AppUser
 from gateway.access.users import Users
+from gateway.bundles.installing import policy_text
+from gateway.bundles.store import BundleStore
 from gateway.database import Pool, open_pool
 from gateway.opening import open_keyring, sealing_of
 from gateway.password_words import breach_file_of, context_of
 from gateway.sealing import KeyringSealer
 from gateway.settings import Settings
 from kms.keyring import Keyring
-from policies.enforcer import DEFAULT_POLICY, Enforcer
+from policies.enforcer import Bundle, Enforcer
 
 
 def utc_now() -> datetime:
@@ -42,17 +50,25 @@ class Accounts:
     keyring: Keyring
     log: AuditLog
     pool: Pool
+    recovery: RecoveryCodes
+    resets: Resets
+    sign_in: SignIn
+    policy: Bundle
 
-    async def record(self, operation: str, target: str, change: str = "") -> None:
-        """Write into the audit trail that somebody at this machine changed an account."""
+    def may_change(self, user: AppUser) -> bool:
+        """Whether this person may change other people's accounts."""
+        return self.policy.may(self.tenant, user.roles, "console.users", "update")
+
+    async def record(self, operation: str, target: str, change: str = "", by: AppUser | None = None) -> None:
+        """Write into the audit trail that somebody at this machine changed an account; by: who proved who they are."""
         fields = {"target": target} | ({"change": change} if change else {})
         entry = AuditEntry(
             id=new_id("a", secrets.token_bytes),
             at=utc_now(),
             tenant=self.tenant,
             kind="console",
-            actor="command-line",
-            actor_login=getpass.getuser(),
+            actor="command-line" if by is None else by.id,
+            actor_login=getpass.getuser() if by is None else by.login,
             crm_user="",
             client="",
             method="",
@@ -82,19 +98,27 @@ async def open_accounts(settings: Settings, tenant: str, dsn: str) -> AsyncItera
             absolute=timedelta(hours=settings.access.absolute_hours),
         )
         sessions = Sessions(SessionStore(pool), clock=utc_now, randomness=secrets.token_bytes, timeouts=timeouts)
+        policy = Enforcer(()).load(await policy_text(BundleStore(pool), tenant, settings.tenants[tenant].policy))
+        store, passwords = UserStore(pool), Passwords()
+        sealer = KeyringSealer(keyring, secrets.token_bytes, partial(sealing_of, settings))
         users = Users(
-            UserStore(pool),
+            store,
             sessions,
-            passwords=Passwords(),
-            sealer=KeyringSealer(keyring, secrets.token_bytes, partial(sealing_of, settings)),
+            passwords=passwords,
+            sealer=sealer,
             clock=utc_now,
             randomness=secrets.token_bytes,
-            roles=sorted(Enforcer(()).load(settings.tenants[tenant].policy or DEFAULT_POLICY).roles),
+            roles=sorted(policy.roles),
             issuer=settings.access.issuer,
             context_words=context_of(settings),
             breached=breach_file_of(settings),
         )
-        yield Accounts(tenant, users, keyring, log, pool)
+        sign_in = SignIn(
+            store, sessions, passwords=passwords, sealer=sealer, clock=utc_now, randomness=secrets.token_bytes
+        )
+        recovery = RecoveryCodes(FactorStore(pool), clock=utc_now, randomness=secrets.token_bytes)
+        resets = Resets(ResetStore(pool), users, clock=utc_now, randomness=secrets.token_bytes)
+        yield Accounts(tenant, users, keyring, log, pool, recovery, resets, sign_in, policy)
     finally:
         await log.close()
         await keyring.close()

@@ -40,6 +40,7 @@ GROUPS: Mapping[str, str] = MappingProxyType(
         "keys": "gateway.cli_keys",
         "protect": "gateway.cli_protect",
         "profile": "gateway.cli_profile",
+        "policy": "gateway.cli_policy",
         "learn": "gateway.cli_learn",
     }
 )

@@ -20,6 +20,7 @@ from gateway.toml_tree import SettingInvalid
 from kms.provider import KeysUnavailable
 from kms.store import StoreUnavailable
 from policies.profile import ProfileInvalid
+from policies.rows import PolicyInvalid
 
 PROBLEM, UNUSABLE = 1, 2
 
@@ -51,6 +52,8 @@ def told_plainly() -> Iterator[None]:
         raise quit_with(PROBLEM, str(fault)) from None
     except (DatabaseUnavailable, StoreUnavailable, AuditUnavailable, psycopg.OperationalError):
         raise quit_with(PROBLEM, "The database does not answer. Look at it with: crmgate check") from None
+    except PolicyInvalid as fault:
+        raise quit_with(PROBLEM, f"The policy cannot be used: {'; '.join(fault.problems)}") from None
     except JobUnknown as fault:
         raise quit_with(PROBLEM, f"There is no job {fault}, or it has ended.") from None
     except KeyboardInterrupt:

@@ -18,6 +18,8 @@ from gateway.access import totp
 from gateway.access.account_pages import SET_UP_PATH
 from gateway.access.passwords import PasswordRefused
 from gateway.access.place_store import PlaceStore
+from gateway.access.resets import ResetRefused
+from gateway.access.sign_in import Attempt
 from gateway.access.store import LoginTaken
 from gateway.access.totp import CodeWrong
 from gateway.access.user import AppUser
@@ -38,6 +40,7 @@ Roles = Annotated[list[str], typer.Option("--role", help="A role; repeat for sev
 CrmUser = Annotated[
     str, typer.Option("--crm-user", help="The CRM's own key of this person, as record owners carry it.")
 ]
+By = Annotated[str, typer.Option("--by", help="Login of the administrator who takes this step.")]
 Here = Annotated[bool, typer.Option("--here", help="Set password and authenticator app at this terminal, now.")]
 
 
@@ -184,16 +187,78 @@ def crm_login(
 
 
 @app.command("reset-code")
-def reset_code(login: Login, here: Here = False, tenant: TenantOption = "", config: FileOption = None) -> None:
-    """Forget password and authenticator app of an account and invite the person anew."""
+def reset_code(
+    login: Login, by: By = "", here: Here = False, tenant: TenantOption = "", config: FileOption = None
+) -> None:
+    """Start the reset of an account's password and second factor; another administrator approves it.
+
+    Where fewer than two other administrators could do that, it is done at once by whoever has this machine.
+    """
 
     async def work(accounts: Accounts, settings: Settings) -> None:
         user = await _find(accounts, login)
+        if by:
+            admin = await _proven(accounts, by)
+            await accounts.resets.check_start(user, admin.id)
+            await accounts.record("user.reset_started", user.id, by=admin)
+            await accounts.resets.start(user, admin.id)
+            out.print("Another administrator approves it within a day, in the console or with:")
+            out.print(f"  crmgate user approve-reset {user.login} --by LOGIN", markup=False)
+            return
+        others = [one for one in await accounts.users.list(accounts.tenant) if one.id != user.id]
+        able = [one for one in others if _can_sign_in(one) and accounts.may_change(one)]
+        if len(able) >= 2:
+            raise quit_with(PROBLEM, "Two administrators have to agree: start it with --by LOGIN.")
+        await accounts.record("user.reset_alone", user.id)
         await accounts.users.reset(user, "command-line")
-        await accounts.record("user.reset", user.id)
         await _let_in(accounts, settings, user, here=here)
 
     _run(config, tenant, work)
+
+
+@app.command("approve-reset")
+def approve_reset(
+    login: Login, by: By = "", here: Here = False, tenant: TenantOption = "", config: FileOption = None
+) -> None:
+    """Approve a reset that another administrator has started, and print the invitation link."""
+
+    async def work(accounts: Accounts, settings: Settings) -> None:
+        user = await _find(accounts, login)
+        admin = await _proven(accounts, by or await asyncio.to_thread(typer.prompt, "Login"))
+        waiting = await accounts.resets.check_approval(user, admin.id)
+        await accounts.record("user.reset", user.id, waiting.started_by, by=admin)
+        await accounts.resets.approve(user, admin.id)
+        await _let_in(accounts, settings, user, here=here)
+
+    _run(config, tenant, work)
+
+
+def _can_sign_in(user: AppUser) -> bool:
+    return not user.disabled and user.has_password and user.has_second_factor
+
+
+async def _proven(accounts: Accounts, login: str) -> AppUser:
+    """The administrator who takes this step, with password and code typed at the terminal."""
+    password = await asyncio.to_thread(typer.prompt, "Password", hide_input=True)
+    code = await asyncio.to_thread(typer.prompt, "Code of the authenticator app")
+    try:
+        admin = await accounts.sign_in.prove(accounts.tenant, login, password, code, "command-line")
+    except Attempt as attempt:
+        await accounts.record("user.reset_refused", "" if attempt.user is None else attempt.user.id)
+        raise quit_with(PROBLEM, "Not done: login, password or code is not right, or too many attempts.") from None
+    if not accounts.may_change(admin):
+        await accounts.record("user.reset_refused", admin.id, by=admin)
+        raise quit_with(PROBLEM, f"Not done: {admin.login} may not change accounts.")
+    return admin
+
+
+# Why a step of a reset is refused → words.
+_NOT_NOW = {
+    "own-account": "nobody does this to their own account",
+    "reset-waiting": "a reset of this account waits already",
+    "reset-gone": "no reset of this account waits",
+    "reset-same": "whoever starts a reset does not approve it",
+}
 
 
 async def _let_in(accounts: Accounts, settings: Settings, user: AppUser, *, here: bool) -> None:
@@ -210,6 +275,10 @@ async def _let_in(accounts: Accounts, settings: Settings, user: AppUser, *, here
     password = await asyncio.to_thread(typer.prompt, "New password", hide_input=True, confirmation_prompt=True)
     code = await asyncio.to_thread(typer.prompt, "Code of the authenticator app")
     await accounts.users.accept(accounts.tenant, token, password, code)
+    await accounts.record("user.recovery_codes", user.id)
+    out.print("Recovery codes, each for one sign-in without the phone; shown only now:")
+    for recovery_code in await accounts.recovery.renew(accounts.tenant, user.id):
+        out.print(f"  {recovery_code}", markup=False, highlight=False)
     out.print(f"{user.login} can sign in now.", markup=False)
 
 
@@ -243,6 +312,8 @@ def _run(config: Path | None, tenant: str, work: Callable[[Accounts, Settings], 
             raise quit_with(PROBLEM, f"This password cannot be used: {refused.problem}") from None
         except CrmLoginInvalid as invalid:
             raise quit_with(PROBLEM, f"This CRM login cannot be stored: {invalid.problem}") from None
+        except ResetRefused as refused:
+            raise quit_with(PROBLEM, f"Not done: {_NOT_NOW[refused.problem]}.") from None
         except CodeWrong:
             raise quit_with(PROBLEM, "The code is not right. Try again with: crmgate user reset-code") from None
         finally:

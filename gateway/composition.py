@@ -21,9 +21,14 @@ from audit.log import AuditLog
 from audit.note import ensure_signer
 from gateway.access.app import make_sign_in_app
 from gateway.access.deps import AccessDeps
+from gateway.access.factor_store import FactorStore
 from gateway.access.gate import Gate
+from gateway.access.passkeys import Passkeys
 from gateway.access.passwords import Passwords
 from gateway.access.place_store import PlaceStore
+from gateway.access.recovery import RecoveryCodes
+from gateway.access.reset_store import ResetStore
+from gateway.access.resets import Resets
 from gateway.access.session_store import SessionStore
 from gateway.access.sessions import AUDIENCE_CONSOLE, Sessions, Timeouts
 from gateway.access.sign_in import SignIn
@@ -34,6 +39,7 @@ from gateway.accounts import utc_now
 from gateway.app import App, Policies
 from gateway.binding import Binding
 from gateway.body.limits import Limits as BodyLimits
+from gateway.bundles.live import LiveBundles
 from gateway.cell_sight import CellSight
 from gateway.collaborators import Limits
 from gateway.composition_arrivals import ArrivalNeeds, lookouts_of
@@ -42,6 +48,7 @@ from gateway.composition_egress import EgressNeeds, egress_of
 from gateway.composition_identity import Identities, identities_of
 from gateway.composition_learn import learner_of
 from gateway.composition_oidc import oidc_of
+from gateway.composition_policy import live_bundles
 from gateway.console.app import make_console_app
 from gateway.console.deps import ConsoleDeps, Crm
 from gateway.console.look import Look, read_look
@@ -103,7 +110,7 @@ from kms.scanner import Scanner
 from kms.shredding import Shredder
 from kms.store import Store as VaultStore
 from kms.tokens import SurrogateVault
-from policies.enforcer import DEFAULT_POLICY, Bundle, Enforcer
+from policies.enforcer import Bundle
 from policies.profile import load_profile
 
 OWNER_MAX_AGE = timedelta(days=30)
@@ -117,6 +124,9 @@ class Accounts:
     sessions: Sessions
     users: Users
     sign_in: SignIn
+    recovery: RecoveryCodes
+    passkeys: Passkeys
+    resets: Resets
     gate: Gate
     entries: Mapping[str, Entry]
 
@@ -133,16 +143,6 @@ def limits_of(settings: Settings) -> Limits:
         upload=limits.upload,
     )
     return Limits(body=limits.body, upload=limits.upload, answer=limits.answer, bodies=bodies)
-
-
-def bundles_of(settings: Settings, installations: Mapping[str, Installation]) -> dict[str, Bundle]:
-    """The policy of each tenant; raises PolicyInvalid, OSError."""
-    bundles: dict[str, Bundle] = {}
-    for name, tenant in settings.tenants.items():
-        profile = installations[name].current
-        enforcer = Enforcer(profile.field_specs, profile.operation_ids)
-        bundles[name] = enforcer.load(tenant.policy or DEFAULT_POLICY)
-    return bundles
 
 
 def tenant_of(name: str, settings: TenantSettings, installation: Installation, entry: Entry | None = None) -> Tenant:
@@ -199,7 +199,17 @@ def accounts_of(settings: Settings, database: Database, keyring: Keyring, roles:
         randomness=secrets.token_bytes,
         gate=gate,
     )
-    return Accounts(sessions, users, sign_in, gate, entries)
+    factors = FactorStore(database)
+    return Accounts(
+        sessions,
+        users,
+        sign_in,
+        RecoveryCodes(factors, clock=utc_now, randomness=secrets.token_bytes),
+        Passkeys(factors, clock=utc_now, randomness=secrets.token_bytes, product=access.issuer),
+        Resets(ResetStore(database), users, clock=utc_now, randomness=secrets.token_bytes),
+        gate,
+        entries,
+    )
 
 
 @asynccontextmanager
@@ -210,7 +220,6 @@ async def open_app(settings: Settings, dsn: str) -> AsyncIterator[App]:
     """
     async with AsyncExitStack() as stack:
         installations = {name: Installation(load_profile(one.profile)) for name, one in settings.tenants.items()}
-        bundles = bundles_of(settings, installations)
         database = await open_pool(dsn, max_size=settings.database.max_connections)
         stack.push_async_callback(database.close)
         audit = AuditLog(dsn)
@@ -226,8 +235,9 @@ async def open_app(settings: Settings, dsn: str) -> AsyncIterator[App]:
         scanners = Scanners(vault, list(settings.tenants))
         stack.push_async_callback(scanners.close)
         await scanners.start()
-        roles = sorted({role for bundle in bundles.values() for role in bundle.roles})
-        accounts = accounts_of(settings, database, keyring, roles)
+        bundles = await live_bundles(settings, installations, database, audit)
+        accounts = accounts_of(settings, database, keyring, list(bundles.roles))
+        bundles.when_changed(partial(_offer_roles, accounts.users, bundles))
         app = await _assemble(
             stack, settings, dsn, database, audit, vault, keyring, persons, scanners, installations, bundles, accounts
         )
@@ -248,7 +258,7 @@ async def _assemble(
     persons: Persons,
     scanners: Mapping[str, Scanner],
     installations: Mapping[str, Installation],
-    bundles: Mapping[str, Bundle],
+    bundles: LiveBundles,
     accounts: Accounts,
 ) -> App:
     limits = limits_of(settings)
@@ -297,7 +307,7 @@ async def _assemble(
     policies = Policies(
         bundles, frozenset(name for name, one in settings.tenants.items() if one.posture is Posture.DENY)
     )
-    access = access_deps(accounts, audit, look, refusals, installations, identities)
+    access = access_deps(settings, accounts, audit, look, refusals, installations, identities)
     openid = oidc_of(settings, database, access, identities, policies)
     trail = TrailReader(database, dsn, signer.verifier, settings.checkpoint_folder)
     console = console_deps(settings, access, database, trail, keyring, bundles, installations, keeper)
@@ -341,6 +351,7 @@ async def _assemble(
         console_app=make_console_app(console),
         sweeps=(
             UserStore(database).sweep,
+            FactorStore(database).sweep,
             SessionStore(database).sweep,
             *identities.sweeps,
             openid.store.sweep,
@@ -353,9 +364,12 @@ async def _assemble(
                 partial(new_id, "a", secrets.token_bytes),
             ).sweep,
         ),
-        lookouts=lookouts_of(
-            ArrivalNeeds(settings, database, vault, keyring, audit, scanners, records, beside, cells, digits),
-            installations,
+        lookouts=(
+            partial(bundles.follow, dsn),
+            *lookouts_of(
+                ArrivalNeeds(settings, database, vault, keyring, audit, scanners, records, beside, cells, digits),
+                installations,
+            ),
         ),
         egress=egress_of(
             EgressNeeds(
@@ -381,7 +395,12 @@ async def _assemble(
     )
 
 
+def _offer_roles(users: Users, bundles: LiveBundles) -> None:
+    users.roles = bundles.roles
+
+
 def access_deps(
+    settings: Settings,
     accounts: Accounts,
     audit: AuditLog,
     look: Look,
@@ -398,6 +417,9 @@ def access_deps(
         sessions=accounts.sessions,
         users=accounts.users,
         sign_in=accounts.sign_in,
+        recovery=accounts.recovery,
+        passkeys=accounts.passkeys,
+        resets=accounts.resets,
         audit=audit,
         look=look,
         clock=utc_now,
@@ -406,6 +428,7 @@ def access_deps(
         crm_cookies=lambda tenant: sorted(installations[tenant].session_cookies) if tenant in installations else (),
         leaving=identities.leave,
         crm_logins=frozenset(identities.stored),
+        public_url=lambda tenant: settings.tenants[tenant].public_url if tenant in settings.tenants else "",
         gate=accounts.gate,
     )
 
@@ -438,6 +461,9 @@ def console_deps(
             sessions=access.sessions,
             users=access.users,
             sign_in=access.sign_in,
+            recovery=access.recovery,
+            passkeys=access.passkeys,
+            resets=access.resets,
             audit=access.audit,
             look=access.look,
             clock=access.clock,
@@ -445,6 +471,7 @@ def console_deps(
             audience=AUDIENCE_CONSOLE,
             tenant=first,
             count_refusal=access.count_refusal,
+            public_url=lambda _tenant: settings.console.public_url,
             gate=access.gate,
         ),
         pool=database,

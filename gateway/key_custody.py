@@ -84,13 +84,15 @@ async def open_destroying(
     Raises DatabaseUnavailable, KeyringLocked, AuditUnavailable, KeyFileInvalid, PolicyInvalid.
     """
     # The policy engine is not needed by any other command on keys.
-    from policies.enforcer import DEFAULT_POLICY, Enforcer
+    from gateway.bundles.installing import policy_text
+    from gateway.bundles.store import BundleStore
+    from policies.enforcer import Enforcer
 
     signer = ensure_signer(settings.checkpoint_key_path)
-    policy = Enforcer(()).load(settings.tenants[tenant].policy or DEFAULT_POLICY)
     async with contextlib.AsyncExitStack() as stack:
         pool = await open_pool(dsn, max_size=4)
         stack.push_async_callback(pool.close)
+        policy = Enforcer(()).load(await policy_text(BundleStore(pool), tenant, settings.tenants[tenant].policy))
         keyring = open_keyring(settings, pool)
         stack.push_async_callback(keyring.close)
         log = AuditLog(dsn)

@@ -61,6 +61,7 @@ async def prove(
     proving: Proving,
     policy: Policy,
     refused: Callable[[Person, str], Awaitable[object]],
+    operation: str = OPERATION,
 ) -> Person:
     """Who this is, with the right to the step; refused: told of everybody else. Raises Attempt, NotAllowed."""
     try:
@@ -71,9 +72,9 @@ async def prove(
         await refused(who, type(attempt.outcome).__name__)
         raise
     person = Person(user.id, user.login)
-    if not policy.may(tenant, user.roles, OPERATION, action):
-        await refused(person, f"{OPERATION}.{action}")
-        raise NotAllowed(f"{user.login} does not have the right {OPERATION} {action}")
+    if not policy.may(tenant, user.roles, operation, action):
+        await refused(person, f"{operation}.{action}")
+        raise NotAllowed(f"{user.login} does not have the right {operation} {action}")
     return person
 
 

@@ -11,6 +11,8 @@ from audit.log import AuditLog
 from audit.note import ensure_signer
 from gateway.access.tokens import new_id
 from gateway.accounts import utc_now
+from gateway.bundles.installing import policy_text
+from gateway.bundles.store import BundleStore
 from gateway.database import open_pool
 from gateway.digits_left import DigitsLeft
 from gateway.key_custody import sign_in_of
@@ -27,7 +29,7 @@ from kms.epoch_turn import EpochTurn
 from kms.persons import Persons
 from kms.shredding import Shredder
 from kms.store import Store
-from policies.enforcer import DEFAULT_POLICY, Enforcer
+from policies.enforcer import Enforcer
 from policies.profile import load_profile
 
 
@@ -66,12 +68,12 @@ async def open_shredding(
     SettingInvalid.
     """
     signer = ensure_signer(settings.checkpoint_key_path)
-    policy = Enforcer(()).load(settings.tenants[tenant].policy or DEFAULT_POLICY)
     profile = load_profile(settings.tenants[tenant].profile)
     fields = [(spec.entity, spec.name) for spec in profile.digit_fields]
     async with contextlib.AsyncExitStack() as stack:
         pool = await open_pool(dsn, max_size=4)
         stack.push_async_callback(pool.close)
+        policy = Enforcer(()).load(await policy_text(BundleStore(pool), tenant, settings.tenants[tenant].policy))
         keyring = open_keyring(settings, pool)
         stack.push_async_callback(keyring.close)
         persons = open_persons(settings, token_file)

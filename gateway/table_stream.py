@@ -8,7 +8,7 @@ the same answer, also in rows before them.
 from functools import partial
 
 from gateway.body import charset as charsets
-from gateway.body.csv import walk_csv
+from gateway.body.csv_quick import Alone, walk_table
 from gateway.body.csv_rows import Outline, RowGroups
 from gateway.body.fault import BodyMalformed, BodyUnreadable
 from gateway.body.media import Media
@@ -36,6 +36,7 @@ class TableStream:
         self._outline, self._charset = outline, charset
         self._header = b"" if placed is None else charsets.from_utf8(outline.header, outline.codec)
         self._begins = True
+        self._alone: dict[str, Alone] = {}
 
     async def render(self, group: bytes) -> bytes:
         """One group for the person of the exchange, where what it shows is counted; groups come in their order.
@@ -45,7 +46,7 @@ class TableStream:
         if not group:
             return b""
         body = group if self._placed is None else await self._place(self._placed, group)
-        walker = partial(walk_csv, separator=self._outline.separator, begins=self._begins)
+        walker = partial(walk_table, separator=self._outline.separator, begins=self._begins, alone=self._alone)
         page = TextualPage(body, self._charset, walker)
         rendered, _ = await self._reveal.render_page(self._exchange, page, self._profile.mask_char)
         self._begins = False

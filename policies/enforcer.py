@@ -63,19 +63,55 @@ def grants(asked: str, granted: str, effect: str) -> bool:
 
 
 class _Compiled:
-    """What one set of roles may do in one tenant, with the Casbin enforcer that said so."""
+    """What one set of roles may do in one tenant, with the Casbin enforcers that say so.
 
-    def __init__(self, engine: Any, who: str, tenant: str, view: FieldView) -> None:
-        self._engine = engine
+    Each question is put to an enforcer over the rows whose objects take in the asked one: with ten thousand rows that
+    is a thousand times less work, and the others could not match. `enforce` asks over all rows; tests compare them.
+    """
+
+    def __init__(
+        self, rows: Collection[Grant], links: Collection[Inheritance], who: str, roles: frozenset[str], tenant: str
+    ) -> None:
+        self._rows = tuple(rows)
+        self._links = tuple(links)
         self._who = who
+        self._roles = roles
         self._tenant = tenant
-        self.view = view
+        self._whole: Any = None
+        self.view = _CLOSED
         self.operations: dict[tuple[str, str], bool] = {}
         self.decisions: dict[tuple[str, str], Decision] = {}
 
     def ask(self, obj: str, right: str, scope: str) -> bool:
-        """Casbin's own answer; any failure denies."""
-        return _ask(self._engine, self._who, self._tenant, obj, right, scope)
+        """Casbin's answer over the rows about this object; any failure denies."""
+        engine = self.engine([row for row in self._rows if covers(obj, row.obj)])
+        return _ask(engine, self._who, self._tenant, obj, right, scope)
+
+    def asking(self, objects: Collection[str]) -> Callable[[str, str, str], bool]:
+        """The same for objects that these granted ones cover, and nothing else does."""
+        engine = self.engine([row for row in self._rows if row.obj in objects])
+        return lambda obj, right, scope: _ask(engine, self._who, self._tenant, obj, right, scope)
+
+    def enforce(self, obj: str, right: str, scope: str) -> bool:
+        """Casbin's answer over all rows; any failure denies."""
+        if self._whole is None:
+            self._whole = self.engine(self._rows)
+        return _ask(self._whole, self._who, self._tenant, obj, right, scope)
+
+    def engine(self, rows: Iterable[Grant]) -> Any:
+        """A Casbin enforcer over some of the rows that these roles can reach in this tenant."""
+        engine = casbin.Enforcer(str(MODEL))
+        engine.add_function("covers", covers)
+        engine.add_function("grants", grants)
+        engine.enable_auto_save(False)
+        for row in rows:
+            engine.add_policy(row.role, self._tenant, row.obj, row.right, row.scope, row.effect)
+        for link in self._links:
+            engine.add_grouping_policy(link.role, link.parent, self._tenant)
+        for role in sorted(self._roles):
+            if NAME.match(role):
+                engine.add_grouping_policy(self._who, role, self._tenant)
+        return engine
 
 
 def _ask(engine: Any, who: str, tenant: str, obj: str, right: str, scope: str) -> bool:
@@ -127,9 +163,9 @@ class Bundle:
 
     def _compile(self, tenant: str, roles: frozenset[str]) -> _Compiled:
         who = "+".join(sorted(roles)) + "@"  # "@" cannot stand in a role name
-        engine = self._engine(tenant, roles, who)
-        compiled = _Compiled(engine, who, tenant, _CLOSED)
-        compiled.view = self._view(compiled.ask, frozenset(row.obj for row in self._reachable(tenant, roles)[0]))
+        rows, links = self._reachable(tenant, roles)
+        compiled = _Compiled(rows, links, who, roles & self.roles, tenant)
+        compiled.view = self._view(compiled.asking, frozenset(row.obj for row in rows if not row.obj.startswith("op:")))
         return compiled
 
     def _reachable(self, tenant: str, roles: frozenset[str]) -> tuple[list[Grant], list[Inheritance]]:
@@ -141,23 +177,9 @@ class Bundle:
         rows = [row for row in self._rows if row.role in reach and row.tenant in (_FOR_ALL_TENANTS, tenant)]
         return rows, [link for link in links if link.role in reach]
 
-    def _engine(self, tenant: str, roles: frozenset[str], who: str) -> Any:
-        """A Casbin enforcer over the rows that these roles can reach in this tenant; fewer rows, same answers."""
-        rows, links = self._reachable(tenant, roles)
-        engine = casbin.Enforcer(str(MODEL))
-        engine.add_function("covers", covers)
-        engine.add_function("grants", grants)
-        engine.enable_auto_save(False)
-        for row in rows:
-            engine.add_policy(row.role, tenant, row.obj, row.right, row.scope, row.effect)
-        for link in links:
-            engine.add_grouping_policy(link.role, link.parent, tenant)
-        for role in sorted(roles & self.roles):
-            if NAME.match(role):
-                engine.add_grouping_policy(who, role, tenant)
-        return engine
-
-    def _view(self, ask: Callable[[str, str, str], bool], granted: frozenset[str]) -> FieldView:
+    def _view(
+        self, asking: Callable[[Collection[str]], Callable[[str, str, str], bool]], granted: frozenset[str]
+    ) -> FieldView:
         known: dict[frozenset[str], FieldRule] = {}
 
         def rule(obj: str) -> FieldRule:
@@ -165,7 +187,7 @@ class Bundle:
             covering = frozenset(name for name in granted if covers(obj, name))
             found = known.get(covering)
             if found is None:
-                found = known[covering] = _rule(ask, obj)
+                found = known[covering] = _rule(asking(covering), obj)
             return found
 
         by_kind = {kind.value: rule(f"kind:{kind.value}") for kind in Kind}
@@ -189,6 +211,13 @@ class Bundle:
             sees_everything=all(rule == clear for rule in (*by_kind.values(), *in_text.values())),
             in_text=in_text,
         )
+
+    def warm(self, other: "Bundle") -> None:
+        """Compile what another bundle was asked so far; for a thread, before this one takes the other's place."""
+        for (tenant, roles), known in list(other._by_tuple.items()):
+            compiled = self._lookup(tenant, roles)
+            for operation_id, action in list(known.operations):
+                self._allowed(compiled, operation_id, action)
 
     # -- questions -------------------------------------------------------------------------------------------
 
@@ -225,7 +254,7 @@ class Bundle:
 
     def enforce(self, tenant: str, roles: Collection[str], obj: str, right: str, scope: str) -> bool:
         """Casbin's answer about one object, not looked up; for `explain` and the proof that compiled answers agree."""
-        return self._lookup(tenant, roles).ask(obj, right, scope)
+        return self._lookup(tenant, roles).enforce(obj, right, scope)
 
 
 def _rule(ask: Callable[[str, str, str], bool], obj: str) -> FieldRule:

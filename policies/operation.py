@@ -254,6 +254,7 @@ CONSOLE_OPERATIONS = (
     "console.requests",
     "console.keys",
     "console.settings",
+    "console.policy",
 )
 UNMATCHED_READ = Operation("unmatched.read", "unmatched", Action.OTHER)
 REFUSED_READ = Operation("unmatched.read", "unmatched", Action.OTHER, granted_write=False)  # in a closed profile

@@ -6,7 +6,7 @@ here. Nothing is repaired: a bundle with one malformed row is not loaded at all.
 
 import csv
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from policies.operation import Action
@@ -68,15 +68,7 @@ def parse_rows(text: str) -> tuple[tuple[Grant, ...], tuple[Inheritance, ...]]:
     grants: dict[Grant, None] = {}
     links: dict[Inheritance, None] = {}
     problems: list[str] = []
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        try:
-            cells = [cell.strip() for cell in next(csv.reader([line], strict=True))]
-        except csv.Error:
-            problems.append(f"line {number}: is not a comma separated row")
-            continue
-        found = _row(cells)
+    for number, _, found in read_lines(text):
         if isinstance(found, Grant):
             grants[found] = None
         elif isinstance(found, Inheritance):
@@ -87,6 +79,19 @@ def parse_rows(text: str) -> tuple[tuple[Grant, ...], tuple[Inheritance, ...]]:
     if problems:
         raise PolicyInvalid(problems)
     return tuple(grants), tuple(links)
+
+
+def read_lines(text: str) -> Iterator[tuple[int, str, Grant | Inheritance | str]]:
+    """Number, text and meaning of every line that is no remark; of a line that is no row, what is wrong with it."""
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        try:
+            cells = [cell.strip() for cell in next(csv.reader([line], strict=True))]
+        except csv.Error:
+            yield number, line, "is not a comma separated row"
+            continue
+        yield number, line, _row(cells)
 
 
 def _row(cells: list[str]) -> Grant | Inheritance | str:

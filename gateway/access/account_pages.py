@@ -14,8 +14,9 @@ from gateway.access import cookies, totp
 from gateway.access.cookies import read_cookie
 from gateway.access.deps import AccessDeps, client_of
 from gateway.access.events import OPERATION_ACCOUNT, OPERATION_SET_UP, note
+from gateway.access.next_path import safe_next
 from gateway.access.page import current, read_form, render
-from gateway.access.pages import SIGN_IN_PATH, message_page, remembered_language, sign_in_address
+from gateway.access.pages import ACCOUNT_PATH, SIGN_IN_PATH, message_page, remembered_language, sign_in_address
 from gateway.access.passwords import PASSWORD_MAX_CHARS, PASSWORD_MIN_CHARS, PasswordRefused, PasswordWrong
 from gateway.access.sessions import AUDIENCE_CRM
 from gateway.access.throttle import Locked
@@ -23,7 +24,6 @@ from gateway.access.totp import CodeWrong
 from gateway.access.users import LANGUAGES, InvitationInvalid
 from gateway.exchange import Principal
 
-ACCOUNT_PATH = "/.crmgate/account"
 SET_UP_PATH = "/.crmgate/set-up"
 INVITATION_COOKIE = "__Host-crmgate-invitation"
 INVITATION_COOKIE_S = 3_600
@@ -128,7 +128,18 @@ class AccountPages:
         )
         if not user.language:
             await deps.users.choose_language(user.tenant, user.id, remembered_language(deps, request))
-        response = RedirectResponse(f"{SIGN_IN_PATH}?notice=set-up-done", 303)
+        await note(
+            deps,
+            request.scope,
+            "recovery-codes-made",
+            200,
+            user=user,
+            operation=OPERATION_SET_UP,
+            path_shape=SET_UP_PATH,
+        )
+        codes = await deps.recovery.renew(user.tenant, user.id)
+        values = {"codes": codes, "onward": f"{SIGN_IN_PATH}?notice=set-up-done", "fresh": True}
+        response = render(deps, request, "recovery_codes.html", values)
         cookies.clear_cookie(response, INVITATION_COOKIE)
         return response
 
@@ -136,8 +147,13 @@ class AccountPages:
         self, request: Request, principal: Principal, *, notice: str = "", problem: str = "", status: int = 200
     ) -> Response:
         deps = self._deps
+        wanted, site = request.query_params.get("next", ""), deps.site(request)
         values: dict[str, Any] = {
             "page": "account",
+            "home": safe_next(wanted) if wanted else deps.home,
+            "recovery": await deps.recovery.state(principal.tenant, principal.id),
+            "passkeys": await deps.passkeys.held(principal.tenant, principal.id),
+            "here": "" if site is None else site.rp_id,
             "notice": notice,
             "problem": problem,
             "user": await deps.users.get(principal.tenant, principal.id),

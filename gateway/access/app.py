@@ -10,11 +10,20 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from audit.log import AuditUnavailable
-from gateway.access.account_pages import ACCOUNT_PATH, SET_UP_PATH, AccountPages
+from gateway.access.account_pages import SET_UP_PATH, AccountPages
 from gateway.access.deps import AccessDeps
 from gateway.access.events import OPERATION_ENTRY, note
+from gateway.access.factor_pages import FactorPages
 from gateway.access.gate import NotAdmitted
-from gateway.access.pages import CODE_PATH, SIGN_IN_PATH, SignInPages, message_page
+from gateway.access.pages import (
+    ACCOUNT_PATH,
+    CODE_PATH,
+    PASSKEY_PATH,
+    RECOVERY_PATH,
+    SIGN_IN_PATH,
+    SignInPages,
+    message_page,
+)
 from gateway.console.guard import Guard
 from kms.provider import KeysUnavailable
 from kms.store import StoreUnavailable
@@ -35,12 +44,16 @@ def make_sign_in_app(deps: AccessDeps, more: Sequence[BaseRoute] = ()) -> Starle
 
 def sign_in_routes(deps: AccessDeps) -> list[BaseRoute]:
     """The routes, for a host that has more pages than these."""
-    pages, account = SignInPages(deps), AccountPages(deps)
+    pages, account, factors = SignInPages(deps), AccountPages(deps), FactorPages(deps)
     return [
         Route(SIGN_IN_PATH, pages.sign_in, methods=["GET"]),
         Route(SIGN_IN_PATH, pages.check_password, methods=["POST"]),
         Route(CODE_PATH, pages.ask_code, methods=["GET"]),
         Route(CODE_PATH, pages.check_code, methods=["POST"]),
+        Route(RECOVERY_PATH, pages.ask_recovery, methods=["GET"]),
+        Route(RECOVERY_PATH, pages.check_recovery, methods=["POST"]),
+        Route(f"{PASSKEY_PATH}/ask", pages.ask_passkey, methods=["POST"]),
+        Route(PASSKEY_PATH, pages.check_passkey, methods=["POST"]),
         Route("/.crmgate/sign-out", pages.sign_out, methods=["POST"]),
         Route("/.crmgate/api/sign-in", pages.sign_in_at_once, methods=["POST"]),
         Route("/.crmgate/api/sign-out", pages.sign_out, methods=["POST"]),
@@ -48,6 +61,13 @@ def sign_in_routes(deps: AccessDeps) -> list[BaseRoute]:
         Route(f"{ACCOUNT_PATH}/password", account.change_password, methods=["POST"]),
         Route(f"{ACCOUNT_PATH}/end-others", account.end_others, methods=["POST"]),
         Route(f"{ACCOUNT_PATH}/language", account.choose_language, methods=["POST"]),
+        Route(f"{ACCOUNT_PATH}/recovery", factors.ask_codes, methods=["GET"]),
+        Route(f"{ACCOUNT_PATH}/recovery", factors.make_codes, methods=["POST"]),
+        Route(f"{ACCOUNT_PATH}/passkeys/new", factors.ask_passkey, methods=["GET"]),
+        Route(f"{ACCOUNT_PATH}/passkeys/new", factors.offer_passkey, methods=["POST"]),
+        Route(f"{ACCOUNT_PATH}/passkeys", factors.add_passkey, methods=["POST"]),
+        Route(f"{ACCOUNT_PATH}/passkeys/{{passkey}}/remove", factors.ask_removal, methods=["GET"]),
+        Route(f"{ACCOUNT_PATH}/passkeys/{{passkey}}/remove", factors.remove_passkey, methods=["POST"]),
         Route(SET_UP_PATH, account.set_up, methods=["GET"]),
         Route(SET_UP_PATH, account.accept, methods=["POST"]),
         Route("/.crmgate/static/{name:path}", pages.static, methods=["GET"]),

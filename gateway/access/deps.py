@@ -8,8 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from starlette.requests import Request
+
 from audit.entry import AuditEntry
 from gateway.access.gate import Gate
+from gateway.access.passkeys import Passkeys, Site, site_of
+from gateway.access.recovery import RecoveryCodes
+from gateway.access.resets import Resets
 from gateway.access.sessions import AUDIENCE_CRM, Sessions
 from gateway.access.sign_in import SignIn
 from gateway.access.users import Users
@@ -42,6 +47,11 @@ async def nothing_carried(_principal: Principal, _client: str) -> None:
     """For hosts where a session here has no session at the CRM."""
 
 
+def no_origin(_tenant: str) -> str:
+    """For hosts whose public address nobody told; passkeys are not offered there."""
+    return ""
+
+
 def no_navigation(_principal: Principal, _translate: Callable[[str], str]) -> Sequence[NavigationItem]:
     """For hosts without a console."""
     return ()
@@ -56,12 +66,16 @@ class AccessDeps:
     crm_cookies: tenant → names of the CRM's own session cookies, expired at sign-out. new_id: id of an audit entry.
     home: where to go without a wish. navigation: the console's pages this person may open. leaving: ends what hangs on
     a session that ends, for a client address. crm_logins: tenants whose people have their CRM login kept here.
+    public_url: tenant → public address of this host, which passkeys are bound to.
     gate: whether a session may be used from here and now.
     """
 
     sessions: Sessions
     users: Users
     sign_in: SignIn
+    recovery: RecoveryCodes
+    passkeys: Passkeys
+    resets: Resets
     audit: Trail
     look: Look
     clock: Callable[[], datetime]
@@ -74,12 +88,17 @@ class AccessDeps:
     navigation: Callable[[Principal, Callable[[str], str]], Sequence[NavigationItem]] = no_navigation
     leaving: Callable[[Principal, str], Awaitable[None]] = nothing_carried
     crm_logins: frozenset[str] = frozenset()
+    public_url: Callable[[str], str] = no_origin
     gate: Gate | None = None
 
     def tenant_of(self, scope: Mapping[str, Any]) -> str:
         """The tenant of a request, told by the listener."""
         told = scope.get("state", {}).get("tenant", "")
         return str(told) if told else self.tenant
+
+    def site(self, request: Request) -> Site | None:
+        """The host this request is for, as passkeys know it; None where they cannot be used."""
+        return site_of(self.public_url(self.tenant_of(request.scope)), request.headers.get("host", ""))
 
 
 def client_of(scope: Mapping[str, Any]) -> str:

@@ -107,10 +107,10 @@ def render(
     return response
 
 
-async def read_form(request: Request) -> dict[str, str]:
+async def read_form(request: Request, *, limit_chars: int = FIELD_LIMIT_CHARS) -> dict[str, str]:
     """The text fields of a submitted form, the last of each name; files and oversized fields are dropped."""
     form = await request.form(max_fields=FORM_FIELDS_LIMIT, max_files=0)
-    return {name: value for name, value in form.items() if isinstance(value, str) and len(value) <= FIELD_LIMIT_CHARS}
+    return {name: value for name, value in form.items() if isinstance(value, str) and len(value) <= limit_chars}
 
 
 def _language_links(deps: AccessDeps, request: Request) -> list[tuple[Language, str]]:

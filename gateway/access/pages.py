@@ -18,11 +18,14 @@ from gateway.access.events import note
 from gateway.access.gate import NotAdmitted
 from gateway.access.next_path import safe_next
 from gateway.access.page import current, language_of, read_form, render, session_token
+from gateway.access.passkeys import CREDENTIAL_LIMIT_CHARS, PasskeyCounterBack, PasskeyWrong
 from gateway.access.passwords import PasswordWrong
+from gateway.access.recovery import RecoveryCodeWrong
 from gateway.access.sign_in import (
     HALF_OPEN_LIFETIME,
     Attempt,
     HalfOpenExpired,
+    OtherFactor,
     SecondFactorMissing,
     SignedIn,
 )
@@ -31,6 +34,9 @@ from gateway.access.totp import CodeReplayed, CodeWrong
 
 SIGN_IN_PATH = "/.crmgate/sign-in"
 CODE_PATH = "/.crmgate/sign-in/code"
+RECOVERY_PATH = "/.crmgate/sign-in/recovery"
+PASSKEY_PATH = "/.crmgate/sign-in/passkey"
+ACCOUNT_PATH = "/.crmgate/account"
 STATIC_AGE = "public, max-age=31536000, immutable"
 API_BODY_LIMIT_BYTES = 16 * 1024
 # Outcome of an attempt → reason id in the trail.
@@ -40,6 +46,9 @@ REASONS = {
     CodeWrong: "code-wrong",
     CodeReplayed: "code-replayed",
     Locked: "locked",
+    RecoveryCodeWrong: RecoveryCodeWrong.reason,
+    PasskeyWrong: PasskeyWrong.reason,
+    PasskeyCounterBack: PasskeyCounterBack.reason,
 }
 
 
@@ -98,7 +107,7 @@ class SignInPages:
         deps = self._deps
         if not read_cookie(request.scope["headers"], STEP_COOKIES[deps.audience]):
             return RedirectResponse(SIGN_IN_PATH, 303)
-        return render(deps, request, "code.html", {"problem": ""})
+        return await self._code(request)
 
     async def check_code(self, request: Request) -> Response:
         """Verify the code and open the session."""
@@ -109,21 +118,95 @@ class SignInPages:
         try:
             done = await deps.sign_in.code_step(tenant, half_open, form.get("code", ""), client, audience=deps.audience)
         except HalfOpenExpired:
-            await note(deps, request.scope, "sign-in-expired", 401, path_shape=CODE_PATH)
-            response: Response = RedirectResponse(f"{SIGN_IN_PATH}?notice=expired", 303)
-            cookies.clear_cookie(response, STEP_COOKIES[deps.audience])
-            return response
+            return await self._expired(request)
         except Attempt as attempt:
             status = await self._failed(request, attempt)
+            if isinstance(attempt.outcome, NotAdmitted):
+                return self._not_admitted(request, attempt, status)
+            return _wait(await self._code(request, reason_of(attempt), status), attempt)
+        return await self._done(request, done)
+
+    async def ask_recovery(self, request: Request) -> Response:
+        """Ask for a recovery code instead."""
+        deps = self._deps
+        if not read_cookie(request.scope["headers"], STEP_COOKIES[deps.audience]):
+            return RedirectResponse(SIGN_IN_PATH, 303)
+        return render(deps, request, "recovery.html", {"problem": ""})
+
+    async def check_recovery(self, request: Request) -> Response:
+        """Use up a recovery code, open the session, and tell the person so on the account page."""
+        deps = self._deps
+        typed = (await read_form(request)).get("code", "")
+        try:
+            done = await self._other_step(request, lambda user: deps.recovery.use(user, typed))
+        except HalfOpenExpired:
+            return await self._expired(request)
+        except Attempt as attempt:
+            status = await self._failed(request, attempt)
+            if isinstance(attempt.outcome, NotAdmitted):
+                return self._not_admitted(request, attempt, status)
             problem = reason_of(attempt)
-            if isinstance(attempt.outcome, NotAdmitted):  # the half-open sign-in is used up
-                refused = message_page(deps, request, problem, status)
-                cookies.clear_cookie(refused, STEP_COOKIES[deps.audience])
-                return refused
-            return _wait(render(deps, request, "code.html", {"problem": problem}, status=status), attempt)
-        response = RedirectResponse(done.next_path, 303)
-        await self._opened(request, response, done)
+            return _wait(render(deps, request, "recovery.html", {"problem": problem}, status=status), attempt)
+        await note(deps, request.scope, "recovery-code-used", 303, user=done.user, path_shape=RECOVERY_PATH)
+        told = urlencode({"notice": "recovery-code-used", "next": done.next_path})
+        return await self._done(request, done, f"{ACCOUNT_PATH}?{told}", "recovery-code")
+
+    async def ask_passkey(self, request: Request) -> Response:
+        """What the page's script asks the authenticator for, as JSON; one challenge, for this half-open sign-in."""
+        deps = self._deps
+        half_open = read_cookie(request.scope["headers"], STEP_COOKIES[deps.audience])
+        options = await deps.passkeys.ask(deps.tenant_of(request.scope), half_open, deps.audience, deps.site(request))
+        return _problem("not-found", 404) if options is None else Response(options, media_type="application/json")
+
+    async def check_passkey(self, request: Request) -> Response:
+        """Verify the authenticator's answer and open the session."""
+        deps = self._deps
+        half_open = read_cookie(request.scope["headers"], STEP_COOKIES[deps.audience])
+        credential = (await read_form(request, limit_chars=CREDENTIAL_LIMIT_CHARS)).get("credential", "")
+        site = deps.site(request)
+        try:
+            done = await self._other_step(request, lambda user: deps.passkeys.use(user, half_open, credential, site))
+        except HalfOpenExpired:
+            return await self._expired(request)
+        except Attempt as attempt:
+            status = await self._failed(request, attempt)
+            if isinstance(attempt.outcome, NotAdmitted):
+                return self._not_admitted(request, attempt, status)
+            return _wait(await self._code(request, reason_of(attempt), status), attempt)
+        return await self._done(request, done, factor="passkey")
+
+    async def _other_step(self, request: Request, check: OtherFactor) -> SignedIn:
+        deps = self._deps
+        half_open = read_cookie(request.scope["headers"], STEP_COOKIES[deps.audience])
+        tenant, client = deps.tenant_of(request.scope), client_of(request.scope)
+        return await deps.sign_in.other_step(tenant, half_open, check, client, audience=deps.audience)
+
+    async def _code(self, request: Request, problem: str = "", status: int = 200) -> Response:
+        deps = self._deps
+        half_open = read_cookie(request.scope["headers"], STEP_COOKIES[deps.audience])
+        offered = await deps.passkeys.offered(
+            deps.tenant_of(request.scope), half_open, deps.audience, deps.site(request)
+        )
+        return render(deps, request, "code.html", {"problem": problem, "passkey": offered}, status=status)
+
+    def _not_admitted(self, request: Request, attempt: Attempt, status: int) -> Response:
+        """Both factors were right, but not from here or not now: the half-open sign-in is used up."""
+        refused = message_page(self._deps, request, reason_of(attempt), status)
+        cookies.clear_cookie(refused, STEP_COOKIES[self._deps.audience])
+        return refused
+
+    async def _expired(self, request: Request) -> Response:
+        deps = self._deps
+        await note(deps, request.scope, "sign-in-expired", 401, path_shape=request.url.path)
+        response = RedirectResponse(f"{SIGN_IN_PATH}?notice=expired", 303)
         cookies.clear_cookie(response, STEP_COOKIES[deps.audience])
+        return response
+
+    async def _done(self, request: Request, done: SignedIn, target: str = "", factor: str = "") -> Response:
+        """Go on into the session that was opened."""
+        response = RedirectResponse(target or done.next_path, 303)
+        await self._opened(request, response, done, factor)
+        cookies.clear_cookie(response, STEP_COOKIES[self._deps.audience])
         return response
 
     async def sign_in_at_once(self, request: Request) -> Response:
@@ -192,10 +275,11 @@ class SignInPages:
         await note(self._deps, request.scope, reason, status, user=attempt.user, path_shape=request.url.path)
         return status
 
-    async def _opened(self, request: Request, response: Response, done: SignedIn) -> None:
+    async def _opened(self, request: Request, response: Response, done: SignedIn, factor: str = "") -> None:
         """Audit a finished sign-in and hand out its cookie; the session the browser had before ends."""
         deps = self._deps
-        await note(deps, request.scope, "signed-in", 200, user=done.user, path_shape=request.url.path)
+        fields = {"detail": factor} if factor else {}
+        await note(deps, request.scope, "signed-in", 200, user=done.user, fields=fields, path_shape=request.url.path)
         await deps.sessions.end_token(session_token(deps, request), "signed-in-again")
         cookies.set_cookie(response, SESSION_COOKIES[deps.audience], done.token)
 

@@ -6,11 +6,12 @@ in one SQL statement, so that a code succeeds once however many nodes and parall
 then a session is opened. Unknown login, wrong password, closed account: one outcome, one message, one cost.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from gateway.access import throttle, totp
+from gateway.access.factor import FactorWrong
 from gateway.access.gate import Gate, NotAdmitted
 from gateway.access.passwords import Passwords, PasswordWrong
 from gateway.access.sealer import Sealer, totp_context
@@ -22,6 +23,9 @@ from gateway.access.user import AppUser, Factors, login_key
 
 HALF_OPEN_LIFETIME = timedelta(minutes=5)
 HALF_OPEN_ATTEMPTS = 5
+
+# Verifies another second factor than the app's code and uses it up; raises FactorWrong.
+OtherFactor = Callable[[AppUser], Awaitable[None]]
 
 
 class SecondFactorMissing(Exception):  # noqa: N818 - an outcome the page explains
@@ -112,6 +116,20 @@ class SignIn:
         Raises HalfOpenExpired; Attempt around Locked, CodeWrong, CodeReplayed or NotAdmitted; KeysUnavailable;
         StoreUnavailable.
         """
+        return await self._second_step(tenant, half_open, client, audience, lambda held: self._check_code(held, code))
+
+    async def other_step(
+        self, tenant: str, half_open: str, check: OtherFactor, client: str, *, audience: str = AUDIENCE_CRM
+    ) -> SignedIn:
+        """Finish a half-open sign-in with a recovery code or a passkey; counted and braked as codes are.
+
+        Raises HalfOpenExpired; Attempt around Locked or what `check` raises; StoreUnavailable.
+        """
+        return await self._second_step(tenant, half_open, client, audience, lambda held: _other(held.user, check))
+
+    async def _second_step(
+        self, tenant: str, half_open: str, client: str, audience: str, check: Callable[[Factors], Awaitable[None]]
+    ) -> SignedIn:
         now = self._clock()
         token_hash = digest(half_open)
         found = (
@@ -123,7 +141,7 @@ class SignIn:
         if found is None or factors is None or factors.user.disabled:
             raise HalfOpenExpired
         await self._brake(tenant, login_key(factors.user.login), client, factors.user)
-        await self._check_code(factors, code)
+        await check(factors)
         if not await self._store.take_sign_in(tenant, token_hash):
             raise HalfOpenExpired
         return await self._open(factors.user, client, found[1], audience, counted=2)
@@ -139,13 +157,16 @@ class SignIn:
         await self._check_code(factors, code)
         return await self._open(factors.user, client, "/", audience, counted=1)
 
-    async def prove(self, tenant: str, login: str, password: str, code: str, client: str) -> AppUser:
+    async def prove(
+        self, tenant: str, login: str, password: str, code: str, client: str, other: OtherFactor | None = None
+    ) -> AppUser:
         """Both factors without a session, for one act that needs to know who does it; the same brakes and rules.
 
-        Raises Attempt as `at_once` does.
+        other: what verifies the second factor where it is not the app's code. Raises Attempt as `at_once` does, or
+        around what `other` raises.
         """
         factors = await self._check_password(tenant, login, password, client)
-        await self._check_code(factors, code)
+        await (self._check_code(factors, code) if other is None else _other(factors.user, other))
         await self._forgive(factors.user, client, self._clock(), counted=1)
         return factors.user
 
@@ -232,3 +253,11 @@ class SignIn:
             return False
         since = now - timedelta(days=throttle.KNOWN_SOURCE_DAYS)
         return await self._store.source_known(tenant, key, source, since)
+
+
+async def _other(user: AppUser, check: OtherFactor) -> None:
+    """Another factor's outcome, with whose attempt it was."""
+    try:
+        await check(user)
+    except FactorWrong as outcome:
+        raise Attempt(outcome, user) from outcome

@@ -137,8 +137,9 @@ class UserStore:
     async def set_factors(
         self, tenant: str, user_id: str, *, password_hash: str, totp_secret: bytes, last_totp_step: int, now: datetime
     ) -> None:
-        """Store both factors of a user at once."""
+        """Store both factors of a user at once; recovery codes and passkeys of before are gone."""
         async with connection(self._pool) as db:
+            await _drop_other_factors(db, tenant, user_id)
             await db.execute(
                 """UPDATE app_user
                    SET password_hash = %s, totp_secret = %s, last_totp_step = %s, password_changed_at = %s
@@ -147,8 +148,9 @@ class UserStore:
             )
 
     async def clear_factors(self, tenant: str, user_id: str) -> None:
-        """Forget both factors: only a new invitation lets the person in again."""
+        """Forget every factor: only a new invitation lets the person in again."""
         async with connection(self._pool) as db:
+            await _drop_other_factors(db, tenant, user_id)
             await db.execute(
                 "UPDATE app_user SET password_hash = NULL, totp_secret = NULL WHERE tenant = %s AND id = %s",
                 (tenant, user_id),
@@ -342,6 +344,11 @@ class UserStore:
             await db.execute("DELETE FROM app_invitation WHERE expires_at < %s", (now,))
             await db.execute("DELETE FROM app_throttle WHERE last_at < %s", (now - timedelta(days=2),))
             await db.execute("DELETE FROM app_known_source WHERE last_at < %s", (now - timedelta(days=400),))
+
+
+async def _drop_other_factors(db: AsyncConnection[Any], tenant: str, user_id: str) -> None:
+    for table in ("app_recovery", "app_passkey", "app_passkey_challenge"):
+        await db.execute(f"DELETE FROM {table} WHERE tenant = %s AND user_id = %s", (tenant, user_id))  # noqa: S608
 
 
 def _user(row: TupleRow) -> AppUser:

@@ -72,7 +72,10 @@ def _cells(data: bytes, separator: bytes, *, begins: bool = True) -> list[list[C
 def walk_csv(
     layer: Layer, hits: Sequence[Hit], walk: Walk, *, separator: bytes | None = None, begins: bool = True
 ) -> None:
-    """Renders the surrogates of a file, cell by cell; separator, begins: of a stretch of rows of a longer one."""
+    """Renders the surrogates of a file, cell by cell; separator, begins: of a stretch of rows of a longer one.
+
+    The plain way: `gateway.body.csv_quick.walk_table` does the same and looks at fewer cells.
+    """
     data = layer.data
     hits = list(hits)
     index = 0
@@ -87,18 +90,18 @@ def walk_csv(
                 mine.append(hits[index])
                 index += 1
             if mine or (walk.net is not None and last - first >= walk.least):
-                _cell(layer, cell, separator.decode("latin-1"), mine, walk)
+                walk_cell(layer, cell, separator.decode("latin-1"), mine, walk)
             elif walk.net is None and index >= len(hits):
                 return
 
 
-def _cell(layer: Layer, cell: Cell, separator: str, hits: Sequence[Hit], walk: Walk) -> None:
+def walk_cell(layer: Layer, cell: Cell, separator: str, hits: Sequence[Hit], walk: Walk) -> None:
     """One cell; all of it is written anew when a surrogate in it is rendered, for the sake of guard and quotes."""
     first, last = cell[:2]
     if len(hits) == 1 and hits[0][:2] == (first, last) and _is_bare(layer.data, first, last):
         whole = walk.text(hits[0][2], wire=False)
         if whole is not None:
-            walk.edits.append(_written(cell, encode(whole, Context.CSV_CELL), separator, walk.charset))
+            walk.edits.append(written(cell, encode(whole, Context.CSV_CELL), separator, walk.charset))
         return  # nothing is left that the recognisers could look at
     inside = unescaped(layer, first, last, _DOUBLED, lambda _: b'"', Context.PLAIN)
     data = inside.data
@@ -125,8 +128,8 @@ def _cell(layer: Layer, cell: Cell, separator: str, hits: Sequence[Hit], walk: W
     if walk.net is not None:
         text = _netted(text, parts, walk)
     # The CRM's guard stays, whatever stands behind it now.
-    written = guarded(text[1:]) if kept else encode(text, Context.CSV_CELL)
-    walk.edits.append(_written(cell, written, separator, walk.charset))
+    whole_text = guarded(text[1:]) if kept else encode(text, Context.CSV_CELL)
+    walk.edits.append(written(cell, whole_text, separator, walk.charset))
 
 
 def _is_bare(data: bytes, first: int, last: int) -> bool:
@@ -146,7 +149,8 @@ def _netted(text: str, parts: list[str], walk: Walk) -> str:
     return "".join(out) + text[at:]
 
 
-def _written(cell: Cell, text: str, separator: str, charset: str) -> Edit:
+def written(cell: Cell, text: str, separator: str, charset: str) -> Edit:
+    """The edit that puts an encoded text into a cell, in quotes where it needs them."""
     first, last, quoted = cell
     needs = not quoted and (separator in text or _NEEDS_QUOTES.search(text) is not None or text != text.strip())
     if quoted or needs:
@@ -169,7 +173,7 @@ class CsvDocument:
     def encode(self) -> bytes:
         """The table with every changed cell written anew, in its own charset."""
         edits = [
-            _written(cell, leaf.new or "", self._separator, "utf-8")
+            written(cell, leaf.new or "", self._separator, "utf-8")
             for leaf, cell in zip(self.leaves, self._spans, strict=True)
             if changed(leaf)
         ]

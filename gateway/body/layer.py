@@ -8,8 +8,7 @@ and ends as bytes of the page. Everything that is not edited stays byte-identica
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from policies.decision import Form
 from privacy.render import Context, Shown, encode, narrow
@@ -33,8 +32,7 @@ class Thorough:
         return self._find(text)
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """What a hit needs to be rendered."""
 
     canonical: str

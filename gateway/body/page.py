@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from gateway.body import charset as charsets
-from gateway.body.csv import walk_csv
+from gateway.body.csv_quick import walk_table
 from gateway.body.html import splice_html, walk_html
 from gateway.body.json import walk_json
 from gateway.body.layer import Edit, Finder, Found, Hit, Layer, Net, Show, Spot, Thorough, Walk, splice
@@ -82,9 +82,7 @@ class TextualPage:
         data = self._data
         walk = Walk(show, net, self._codec, walk_inner)
         walk.edits = edits
-        hits = [
-            (hit.start, hit.end, Found(hit.canonical, hit.upper, b"%" in data[hit.start : hit.end])) for hit in found
-        ]
+        hits = _hits(data, found)
         walk.stops = self._stops
         self._walker(Layer(data), hits, walk)
         return walk.spliced(data)
@@ -170,7 +168,7 @@ def open_page(media: Media, body: bytes, charset: str, limits: Limits) -> Page:
         case Media.TEXT | Media.FORM:
             return TextualPage(body, charset, walk_text)
         case Media.CSV:
-            return TextualPage(body, charset, walk_csv)
+            return TextualPage(body, charset, walk_table)
         case Media.XML:
             return TextualPage(body, charset, walk_xml)
         case Media.VCARD:
@@ -183,6 +181,16 @@ def open_page(media: Media, body: bytes, charset: str, limits: Limits) -> Page:
             return ZipPage(body, limits, lambda entry: _entry(entry, limits))
         case _:
             return StillPage(body)
+
+
+def _hits(data: bytes, found: Sequence[Spot]) -> list[Hit]:
+    """What was found as walkers take it; long tables hold tens of thousands."""
+    percent = b"%" in data
+    hits: list[Hit] = []
+    for spot in found:
+        start, end = spot.start, spot.end
+        hits.append((start, end, Found(spot.canonical, spot.upper, percent and b"%" in data[start:end])))
+    return hits
 
 
 def _ready(canonical: str, shown: Shown | None) -> Ready | None:

@@ -6,7 +6,7 @@ always written as text, so that it cannot become a formula.
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import openpyxl
 from openpyxl.cell import WriteOnlyCell
@@ -16,7 +16,7 @@ from gateway.body.fault import BodyTooLarge, BodyUnreadable
 from gateway.body.layer import Finder, Found, Layer, Net, Show, Spot, Walk
 from gateway.body.limits import Limits
 from gateway.body.nested import walk_inner
-from gateway.body.xls_reader import SheetsUnread, Value, read_sheets
+from gateway.body.xls_reader import Sheets, SheetsUnread, Value, read_sheets
 from privacy.render import Context
 
 XLSX_TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
@@ -31,10 +31,10 @@ class XlsPage:
     media_type: str | None = XLSX_TYPE
     file_suffix: str | None = "xlsx"
 
-    def __init__(self, body: bytes, limits: Limits) -> None:
+    def __init__(self, body: bytes, limits: Limits, read: Callable[[bytes, int], Sheets] = read_sheets) -> None:
         self._found: dict[str, list[Spot]] = {}
         try:
-            self._sheets = read_sheets(body, limits.leaves)
+            self._sheets = read(body, limits.leaves)
         except SheetsUnread as unread:
             raise (BodyTooLarge("xls-cells") if unread.too_many else BodyUnreadable("xls")) from None
 

@@ -11,7 +11,7 @@ import json
 import resource
 import subprocess
 import sys
-from typing import Any
+from typing import Any, BinaryIO
 
 import python_calamine
 
@@ -42,9 +42,14 @@ def read_sheets(body: bytes, most_cells: int) -> Sheets:
         )
     except (subprocess.TimeoutExpired, OSError):
         raise SheetsUnread(too_many=False) from None
-    if done.returncode != 0:
-        raise SheetsUnread(too_many=done.returncode == TOO_MANY)
-    return [(name, [[_value(one) for one in row] for row in rows]) for name, rows in json.loads(done.stdout)]
+    return sheets_told(done.returncode, done.stdout)
+
+
+def sheets_told(code: int, told: bytes) -> Sheets:
+    """What `tell` wrote in another process, and the code with which that ended; raises SheetsUnread."""
+    if code != 0:
+        raise SheetsUnread(too_many=code == TOO_MANY)
+    return [(name, [[_value(one) for one in row] for row in rows]) for name, rows in json.loads(told)]
 
 
 def _value(told: Any) -> Value:
@@ -69,14 +74,18 @@ def _told(value: Value) -> Any:
     return {"delta": value.total_seconds()} if isinstance(value, datetime.timedelta) else value
 
 
-def main(most_cells: int) -> int:
-    """Reads the file on standard input; the exit code says what became of it."""
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+def limit(memory: int = MEMORY_BYTES) -> None:
+    """Bounds the memory (bytes) and the processor time of this process, from now on and for good."""
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def tell(body: bytes, most_cells: int, out: BinaryIO) -> int:
+    """Writes what a file holds; the code says what became of it."""
     sheets = []
     try:
-        with python_calamine.CalamineWorkbook.from_filelike(io.BytesIO(sys.stdin.buffer.read())) as book:
+        with python_calamine.CalamineWorkbook.from_filelike(io.BytesIO(body)) as book:
             for name in book.sheet_names:
                 rows = []
                 for row in book.get_sheet_by_name(name).to_python(skip_empty_area=False):
@@ -87,8 +96,14 @@ def main(most_cells: int) -> int:
                 sheets.append((name, rows))
     except Exception:
         return UNREADABLE  # whatever it was, there is nothing to show
-    sys.stdout.buffer.write(json.dumps(sheets, ensure_ascii=True).encode("ascii"))
+    out.write(json.dumps(sheets, ensure_ascii=True).encode("ascii"))
     return 0
+
+
+def main(most_cells: int) -> int:
+    """Reads the file on standard input; the exit code says what became of it."""
+    limit()
+    return tell(sys.stdin.buffer.read(), most_cells, sys.stdout.buffer)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from gateway.console.pages import answer_refused, answer_sign_in
 from gateway.console.people_pages import PeoplePages
 from gateway.console.permissions import ConsoleRefused, SignInNeeded, navigation
 from gateway.console.place_pages import PlacePages
+from gateway.console.reset_pages import ResetPages
 
 
 def make_console_app(deps: ConsoleDeps) -> Starlette:
@@ -49,7 +50,7 @@ def make_console_app(deps: ConsoleDeps) -> Starlette:
 def console_routes(deps: ConsoleDeps) -> list[BaseRoute]:
     """Every page of the console; a test asserts that each of them asks for a right."""
     activity, people, state, keys = ActivityPages(deps), PeoplePages(deps), HealthPages(deps), KeyPages(deps)
-    learn, places = LearnPages(deps), PlacePages(deps)
+    learn, places, resets = LearnPages(deps), PlacePages(deps), ResetPages(deps)
     return [
         Route("/", activity.overview, methods=["GET"]),
         Route("/now", activity.overview_now, methods=["GET"]),
@@ -65,6 +66,12 @@ def console_routes(deps: ConsoleDeps) -> list[BaseRoute]:
         Route("/users/new", people.create_user, methods=["POST"]),
         Route("/users/{user}", people.user, methods=["GET"]),
         Route("/users/{user}", people.change_user, methods=["POST"]),
+        Route("/users/{user}/reset", resets.ask_start, methods=["GET"]),
+        Route("/users/{user}/reset", resets.start, methods=["POST"]),
+        Route("/users/{user}/approve-reset", resets.ask_approve, methods=["GET"]),
+        Route("/users/{user}/approve-reset", resets.approve, methods=["POST"]),
+        Route("/users/{user}/withdraw-reset", resets.ask_withdraw, methods=["GET"]),
+        Route("/users/{user}/withdraw-reset", resets.withdraw, methods=["POST"]),
         Route("/users/{user}/networks", places.show, methods=["GET"]),
         Route("/users/{user}/networks", places.change, methods=["POST"]),
         Route("/users/{user}/{action}", people.ask_action, methods=["GET"]),

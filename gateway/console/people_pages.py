@@ -30,7 +30,7 @@ CAUSES = {
     "asked-for": N_("The person asked for it"),
     "clean-up": N_("Tidying up"),
 }
-ACTIONS = ("disable", "enable", "reset", "invite")
+ACTIONS = ("disable", "enable", "invite")
 
 
 class PeoplePages(ConsolePages):
@@ -138,7 +138,8 @@ class PeoplePages(ConsolePages):
             "crm_user": [user.crm_user],
             "language": [user.language],
         }
-        return self._form(request, principal, user, form, "")
+        waiting = await self._deps.access.resets.waiting(user)
+        return self._form(request, principal, user, form, "", waiting=waiting)
 
     async def change_user(self, request: Request) -> Response:
         """Change roles, name, CRM key or language."""
@@ -176,7 +177,7 @@ class PeoplePages(ConsolePages):
         return self._confirm(request, principal, user, action, "")
 
     async def act(self, request: Request) -> Response:
-        """Close, reopen, reset or invite."""
+        """Close, reopen or invite."""
         principal = await self._person(request, CHANGE_USER)
         user, action = await self._user(principal, request), request.path_params["action"]
         if user is None or action not in ACTIONS:
@@ -184,16 +185,16 @@ class PeoplePages(ConsolePages):
         if user.id == principal.id:
             return self._confirm(request, principal, user, action, "own-account")
         if action == "invite":
+            # The link sets new factors: for an account that has some it takes two people, in reset_pages.
+            if user.has_password or user.has_second_factor:
+                return self._confirm(request, principal, user, action, "has-factors")
             return await self._invite(request, principal, user)
         cause = (await read_form(request)).get("cause", "")
         if cause not in CAUSES:
             return self._confirm(request, principal, user, action, "cause-missing")
-        reason = {"disable": "user-disabled", "enable": "user-enabled", "reset": "user-reset"}[action]
+        reason = {"disable": "user-disabled", "enable": "user-enabled"}[action]
         await self._note(request, principal, CHANGE_USER, reason, 303, target=user.id, detail=cause)
         users = self._deps.access.users
-        if action == "reset":
-            token, expires = await users.reset(user, principal.id)
-            return self._invited(request, principal, user, token, expires)
         await (users.disable(user) if action == "disable" else users.enable(user))
         return RedirectResponse(f"/users?notice={reason}", 303)
 
@@ -238,7 +239,14 @@ class PeoplePages(ConsolePages):
         return read
 
     def _form(
-        self, request: Request, principal: Principal, user: AppUser | None, form: dict[str, list[str]], problem: str
+        self,
+        request: Request,
+        principal: Principal,
+        user: AppUser | None,
+        form: dict[str, list[str]],
+        problem: str,
+        *,
+        waiting: Any = None,
     ) -> Response:
         empty: dict[str, list[str]] = {name: [""] for name in ("login", "display_name", "crm_user", "language")}
         values = {
@@ -250,6 +258,8 @@ class PeoplePages(ConsolePages):
             "choices": LANGUAGES,
             "own": user is not None and user.id == principal.id,
             "may_change": self._may(principal, CHANGE_USER),
+            "waiting": waiting,
+            "notice": request.query_params.get("notice", ""),
         }
         return self._page(request, principal, "user.html", values, status=422 if problem else 200)
 

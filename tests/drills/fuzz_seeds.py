@@ -93,6 +93,7 @@ def seeds() -> Mapping[str, Sequence[bytes]]:
         "text": [f"call {CLEAR} or {NAME}".encode()],
         "xlsx": [_workbook()],
         "xls": [_old_workbook()],
+        "sheets": [_old_workbook()],
         "multipart": [_MULTIPART.encode()],
         "batch": [_BATCH.encode()],
         "address": [address.encode()],

@@ -21,8 +21,9 @@ from gateway.body.header import render_disposition
 from gateway.body.leaf import Container
 from gateway.body.limits import Limits
 from gateway.body.media import Media, charset_of, sniff, sniff_upload
-from gateway.body.page import open_page
+from gateway.body.page import Page, open_page
 from gateway.body.path import open_path
+from gateway.body.xls import XlsPage
 from gateway.headers import answer_fields
 from gateway.refusal import Refusal
 from policies.condition import Asked, Unreadable
@@ -33,6 +34,7 @@ from policies.query.parsed import QueryInvalid
 from policies.soap import called_in
 from policies.xml_document import XmlInvalid
 from privacy.render import Shown
+from tests.drills import fuzz_sheets
 
 CLEAR = "13800138000"
 NAME, PHONE, SECRET = "Zqabcdefghijklmn", "+88871234567890", "SECRETVALUE"
@@ -101,17 +103,21 @@ def request(
 
 def page(media: Media) -> Callable[[bytes], None]:
     """The target of an answer's page."""
+    return opened_page(lambda data: open_page(media, data, charset_of(None, media, data), LIMITS))
+
+
+def opened_page(opener: Callable[[bytes], Page]) -> Callable[[bytes], None]:
+    """The target of what opens a page."""
 
     def run(data: bytes) -> None:
         finder = Finder()
-        charset = charset_of(None, media, data)
-        opened = open_page(media, data, charset, LIMITS)
+        opened = opener(data)
         found = opened.surrogates(finder)
         if not found and opened.media_type is None:
             assert opened.render(lambda _: None, None) == data, "bytes changed"
         hidden = {one: Shown(Form.HIDDEN, one, "\u2022" * 6) for one in found}
         for show, net in ((hidden.get, None), (hidden.get, hide), (lambda _: None, hide)):
-            again = open_page(media, data, charset, LIMITS)
+            again = opener(data)
             again.surrogates(finder)
             _require_small(data, again.render(show, net))
 
@@ -269,6 +275,7 @@ TARGETS: Mapping[str, Callable[[bytes], None]] = {
     "page.xml": page(Media.XML),
     "page.vcard": page(Media.VCARD),
     "page.xls": page(Media.XLS),
+    "page.sheets": opened_page(lambda data: XlsPage(data, LIMITS, fuzz_sheets.read_sheets)),
     "page.xlsx": page(Media.XLSX),
     "page.zip": page(Media.ZIP),
 }

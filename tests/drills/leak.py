@@ -80,7 +80,7 @@ def seed(stack: Stack, people: list[Person], organisations: list[Organisation], 
         if isinstance(driver, BottleDriver):
             leak_bottle.enter_elsewhere(driver, told, record, number)
         seeded.records.append(("contact", record))
-        seeded.sought += _values(person, who, stranger)
+        seeded.sought += values_of(person, who, stranger)
     for organisation in organisations:
         record = drivers["manager"].add_organisation(organisation)
         seeded.records.append(("organisation", record))
@@ -95,7 +95,7 @@ def seed(stack: Stack, people: list[Person], organisations: list[Organisation], 
     return seeded
 
 
-def _values(person: Person, owner: str, stranger: str) -> Iterator[Sought]:
+def values_of(person: Person, owner: str, stranger: str) -> Iterator[Sought]:
     yield Sought(person.email, "e-mail", owner)
     yield Sought(person.phone, "phone", owner)
     yield Sought(person.id_card, "ID", owner)

@@ -64,6 +64,14 @@ def test_the_crm_sees_its_own_origin_and_no_claims_of_the_client(
     assert "10.9.8.7" not in seen.head
 
 
+@pytest.mark.parametrize("console", [False, True])
+def test_each_host_knows_its_public_address_and_so_offers_passkeys(stack: Stack, console: bool) -> None:
+    browser = newcomer(stack, "administrator", console=console)
+    page = browser.send("GET", "/.crmgate/account").expect(200)
+    assert "/.crmgate/account/passkeys/new" in page.text
+    assert browser.send("POST", "/.crmgate/sign-in/passkey/ask", headers={"origin": browser.base}).status == 404
+
+
 @pytest.mark.parametrize(
     ("source", "said", "told"),
     [

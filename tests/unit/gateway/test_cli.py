@@ -1,24 +1,30 @@
 """The command line from outside: exit codes, plain sentences, accounts end to end on the embedded database."""
 
+import asyncio
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyotp
 import pytest
 from typer.testing import CliRunner
 
+from gateway.access.resets import ResetRefused
+from gateway.access.users import Profile
+from gateway.accounts import open_accounts
 from gateway.cli import command_line
 from gateway.database import EmbeddedPostgres
-from gateway.opening import embedded_folder
+from gateway.opening import embedded_folder, open_database
 from gateway.settings_file import read_settings
 
 RUNNER = CliRunner()
+PASSWORD = "quiet lantern river 52"
 
 
-def run(*arguments: str) -> tuple[int, str]:
-    done = RUNNER.invoke(command_line(), list(arguments))
+def run(*arguments: str, typed: str | None = None) -> tuple[int, str]:
+    done = RUNNER.invoke(command_line(), list(arguments), input=typed)
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
     return done.exit_code, done.output
@@ -127,3 +133,57 @@ def test_evidence_says_of_every_part_what_is_seen_and_refutes_nothing_here(insta
     assert "proved" in rows["crmgate → its database"]
     assert "database of crmgate" in rows
     assert code == ("refuted" in said)
+
+
+async def enrolled(file: Path, *people: tuple[str, str, str]) -> None:
+    """Accounts (login, role, secret of the app) that can sign in."""
+    settings = read_settings(file)
+    database = await asyncio.to_thread(open_database, settings)
+    try:
+        async with open_accounts(settings, next(iter(settings.tenants)), database.dsn) as accounts:
+            for login, role, secret in people:
+                user = await accounts.users.create(accounts.tenant, login, Profile(roles=(role,)))
+                await accounts.users.provision(user, PASSWORD, secret)
+    finally:
+        await asyncio.to_thread(database.close)
+
+
+def test_a_reset_at_the_command_line_takes_two_administrators(installation: Path) -> None:
+    config = ("-c", str(installation))
+    secrets = {login: pyotp.random_base32() for login in ("fan.yi", "tan.er", "li.san")}
+    people = [(login, "sales" if login == "li.san" else "administrator", key) for login, key in secrets.items()]
+    asyncio.run(enrolled(installation, *people))
+
+    def step(command: str, by: str, password: str = PASSWORD) -> tuple[int, str]:
+        typed = f"{password}\n{pyotp.TOTP(secrets[by]).now()}\n"
+        return run("user", command, "li.san", "--by", by, *config, typed=typed)
+
+    code, said = run("user", "reset-code", "li.san", *config)
+    assert (code, "Two administrators" in said) == (1, True)
+    code, said = step("reset-code", "tan.er", "wrong")
+    assert (code, "not right" in said) == (1, True)
+    code, said = step("reset-code", "fan.yi")
+    assert (code, "set-up?token=" in said) == (0, False)
+    # The first person's next code would do, were it another person: nobody approves what they started themselves.
+    settings = read_settings(installation)
+    tenant = next(iter(settings.tenants))
+    assert asyncio.run(approval_by_the_first(installation, tenant)) == "reset-same"
+    code, said = step("approve-reset", "tan.er")
+    assert (code, "set-up?token=" in said) == (0, True), said
+    assert "not set up" in run("user", "list", *config)[1]
+
+
+async def approval_by_the_first(file: Path, tenant: str) -> str:
+    settings = read_settings(file)
+    database = await asyncio.to_thread(open_database, settings)
+    try:
+        async with open_accounts(settings, tenant, database.dsn) as accounts:
+            first = await accounts.users.by_login(tenant, "fan.yi")
+            user = await accounts.users.by_login(tenant, "li.san")
+            assert first is not None
+            assert user is not None
+            with pytest.raises(ResetRefused) as caught:
+                await accounts.resets.approve(user, first.id)
+            return caught.value.problem
+    finally:
+        await asyncio.to_thread(database.close)

@@ -5,9 +5,11 @@ from collections.abc import Mapping
 
 import pytest
 
+from gateway.body.csv import walk_csv
 from gateway.body.csv_rows import HEAD_BYTES
 from gateway.body.fault import BodyFault
 from gateway.body.limits import Limits
+from gateway.body.page import TextualPage
 from gateway.exchange import Exchange
 from gateway.outward import Outward
 from gateway.table_stream import TableStream
@@ -77,6 +79,25 @@ async def test_a_table_is_what_the_whole_would_be(creme: Glue, role: str, charse
     assert await streamed(creme, other, data, kind, seed=len(role)) == whole
     assert (other.shown, other.caught) == (one.shown, one.caught)
     assert (whole.count("13912345671".encode(codec)) > 0) is (role == "manager")
+
+
+@pytest.mark.parametrize("role", ["manager", "sales"])
+@pytest.mark.parametrize(("charset", "start"), [("utf-8", "\ufeff"), ("gbk", ""), ("utf-16-le", "\ufeff")])
+async def test_a_table_is_what_a_look_at_every_cell_would_make_of_it(
+    creme: Glue, role: str, charset: str, start: str
+) -> None:
+    held = await people(creme)
+    lines = [rows(held, line) for line in range(1500)]
+    one = held[0]
+    lines += [f'"{one["phone"]}",{one["last_name"][:-3]},"{one["first_name"]}",a@example.com\n', f'"{one["phone"]}\n']
+    data = (start + ",".join(PLAIN) + "\r\n" + "".join(lines)).encode(charset, "replace")
+    plainly, other = asked(creme, role), asked(creme, role)
+    page = TextualPage(data, charset, walk_csv)
+    plain, _ = await creme.reveal.render_page(plainly, page, creme.profile.mask_char)
+    kind = "text/csv" if charset.startswith("utf-16") else f"text/csv; charset={charset}"
+    assert await streamed(creme, other, data, kind, seed=5) == plain
+    assert (other.shown, other.caught) == (plainly.shown, plainly.caught)
+    assert plain != data
 
 
 @pytest.mark.parametrize("role", ["manager", "sales"])

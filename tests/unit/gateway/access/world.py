@@ -8,7 +8,12 @@ import pyotp
 from argon2 import PasswordHasher
 from psycopg_pool import AsyncConnectionPool
 
+from gateway.access.factor_store import FactorStore
+from gateway.access.passkeys import Passkeys
 from gateway.access.passwords import Passwords
+from gateway.access.recovery import Cost, RecoveryCodes
+from gateway.access.reset_store import ResetStore
+from gateway.access.resets import Resets
 from gateway.access.session_store import SessionStore
 from gateway.access.sessions import Sessions
 from gateway.access.sign_in import SignIn
@@ -21,6 +26,7 @@ PASSWORD = "quiet lantern river 52"
 ROLES = ("sales", "manager", "auditor", "dpo", "administrator")
 # For tests only: the cheapest Argon2id there is.
 CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1, hash_len=16, salt_len=8)
+CHEAP_CODES = Cost(passes=1, memory_kib=8, lanes=1)
 
 
 class Clock:
@@ -58,6 +64,9 @@ class Access:
     users: Users
     sign_in: SignIn
     clock: Clock
+    recovery: RecoveryCodes
+    passkeys: Passkeys
+    resets: Resets
 
     def code(self, secret: str, steps: int = 0) -> str:
         return pyotp.TOTP(secret).generate_otp(int(self.clock().timestamp()) // 30 + steps)
@@ -73,7 +82,17 @@ def build(pool: AsyncConnectionPool, clock: Clock) -> Access:
         "randomness": secrets.token_bytes,
     }
     users = Users(store, sessions, roles=ROLES, **common)
-    return Access(store, sessions, users, SignIn(store, sessions, **common), clock)
+    factors, random = FactorStore(pool), secrets.token_bytes
+    return Access(
+        store,
+        sessions,
+        users,
+        SignIn(store, sessions, **common),
+        clock,
+        RecoveryCodes(factors, clock=clock, randomness=random, cost=CHEAP_CODES),
+        Passkeys(factors, clock=clock, randomness=random),
+        Resets(ResetStore(pool), users, clock=clock, randomness=random),
+    )
 
 
 @dataclass

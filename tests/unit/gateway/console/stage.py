@@ -190,7 +190,12 @@ class Stage:
 
 
 async def make_stage(
-    pool: AsyncConnectionPool, dsn: str, folder: Path, clock: Clock, look: Look | None = None
+    pool: AsyncConnectionPool,
+    dsn: str,
+    folder: Path,
+    clock: Clock,
+    look: Look | None = None,
+    at: Mapping[str, str] | None = None,
 ) -> Stage:
     access = build(pool, clock)
     audit = AuditLog(dsn)
@@ -199,12 +204,16 @@ async def make_stage(
     bundle = Enforcer(FIELDS).load(DEFAULT_POLICY)
     shown = look or read_look()
     faults: dict[str, Exception] = {}
+    hosts = {AUDIENCE_CRM: CRM_HOST, AUDIENCE_CONSOLE: CONSOLE_HOST} | dict(at or {})
 
     def deps(audience: str) -> AccessDeps:
         return AccessDeps(
             sessions=access.sessions,
             users=access.users,
             sign_in=access.sign_in,
+            recovery=access.recovery,
+            passkeys=access.passkeys,
+            resets=access.resets,
             audit=audit,
             look=shown,
             clock=clock,
@@ -212,6 +221,7 @@ async def make_stage(
             audience=audience,
             tenant="t1",
             crm_cookies=lambda _tenant: (CRM_COOKIE,) if audience == AUDIENCE_CRM else (),
+            public_url=lambda _tenant: f"https://{hosts[audience]}",
         )
 
     def failing(name: str):  # type: ignore[no-untyped-def]

@@ -1,0 +1,289 @@
+"""`crmgate policy`: the bundles of rows that decide who may do what, from draft to publication, and why they decide so.
+
+Who drafts, proposes, publishes or rolls back identifies with login, password and a code of the authenticator app, typed
+at the terminal. Looking needs no account: whoever can read the settings can read the database.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from audit.log import AuditLog
+from gateway.access.sign_in import Attempt
+from gateway.access.store import UserStore
+from gateway.access.tokens import new_id
+from gateway.access.user import login_key
+from gateway.accounts import utc_now
+from gateway.bundles.bundle import StoredBundle
+from gateway.bundles.desk import BundleRefused, PolicyDesk
+from gateway.bundles.explaining import questions
+from gateway.bundles.installing import policy_text
+from gateway.bundles.store import BundleStore
+from gateway.cli_destroy import Login, credentials, said
+from gateway.cli_shell import (
+    PROBLEM,
+    UNUSABLE,
+    FileOption,
+    TenantOption,
+    out,
+    quit_with,
+    settings_of,
+    tenant_of,
+    told_plainly,
+)
+from gateway.database import Pool, open_pool
+from gateway.key_custody import sign_in_of
+from gateway.key_step import NotAllowed
+from gateway.opening import open_database, open_keyring
+from gateway.settings import Settings
+from policies.difference import difference
+from policies.enforcer import Enforcer
+from policies.profile import load_profile
+from policies.reasons import ruling
+
+app = typer.Typer(help="Policy bundles: draft, check, publish, roll back, explain.", no_args_is_help=True)
+
+Number = Annotated[int, typer.Argument(help="Number of the bundle; `list` shows them.")]
+Note = Annotated[str, typer.Option("--note", help="Why; no personal data.")]
+ChecksOption = Annotated[Path | None, typer.Option("--checks", help="Given/expect checks to keep with it (YAML).")]
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """What a command works with."""
+
+    desk: PolicyDesk
+    store: BundleStore
+    pool: Pool
+    tenant: str
+
+
+Work = Callable[[At], Awaitable[None]]
+
+
+@app.command("list")
+def list_all(tenant: TenantOption = "", config: FileOption = None) -> None:
+    """Show the bundles, the newest first."""
+
+    async def work(at: At) -> None:
+        for one in await at.store.every(at.tenant):
+            out.print(f"{one.number}  {one.state}  {one.version or 'malformed'}", markup=False)
+            for what, act in (("drafted", one.drafted), ("proposed", one.proposed), ("published", one.published)):
+                if act is not None:
+                    out.print(f"   {what} by {act.login} {act.at:%Y-%m-%d %H:%M}", markup=False)
+            if one.restores is not None:
+                out.print(f"   says what bundle {one.restores} said", markup=False)
+            if one.note:
+                out.print(f"   {one.note}", markup=False)
+
+    _run(config, tenant, work)
+
+
+@app.command("show")
+def show(number: Number, tenant: TenantOption = "", config: FileOption = None) -> None:
+    """Print the rows of a bundle, as `draft` takes them."""
+
+    async def work(at: At) -> None:
+        out.print((await _find(at, number)).rows, markup=False, end="")
+
+    _run(config, tenant, work)
+
+
+@app.command("diff")
+def diff(
+    number: Number,
+    other: Annotated[int, typer.Argument(help="The bundle to compare with; 0 is the one in force.")] = 0,
+    tenant: TenantOption = "",
+    config: FileOption = None,
+) -> None:
+    """Show the rows that would come (+) and go (-) with a bundle."""
+
+    async def work(at: At) -> None:
+        new = await _find(at, number)
+        old = (await _find(at, other)).rows if other else await at.desk.in_force()
+        found = difference(old, new.rows)
+        for sign, rows in (("+", found.added), ("-", found.removed)):
+            for row in rows:
+                out.print(f"{sign} {row}", markup=False)
+        if not found.added and not found.removed:
+            out.print("No row differs.")
+
+    _run(config, tenant, work)
+
+
+@app.command("draft")
+def draft(
+    file: Annotated[Path, typer.Argument(help="Rows (CSV).")],
+    login: Login,
+    checks: ChecksOption = None,
+    note: Note = "",
+    tenant: TenantOption = "",
+    config: FileOption = None,
+) -> None:
+    """Keep a file of rows as a draft; an edited draft is a new one."""
+    rows, expected = _text(file), "" if checks is None else _text(checks)
+    given = credentials(login)
+
+    async def work(at: At) -> None:
+        number = await at.desk.draft(given, rows, expected, note)
+        out.print(f"Bundle {number} is a draft. Look at it with: crmgate policy diff {number}", markup=False)
+        out.print(f"Then: crmgate policy check {number}; crmgate policy propose {number}", markup=False)
+
+    _run(config, tenant, work)
+
+
+@app.command("check")
+def check(number: Number, tenant: TenantOption = "", config: FileOption = None) -> None:
+    """Say whether a bundle may come into force; exit code 1 and every reason when not."""
+
+    async def work(at: At) -> None:
+        found = await _find(at, number)
+        version = await at.desk.judge(found.rows, found.checks)
+        out.print(f"Bundle {number} may come into force; its version is {version}.", markup=False)
+
+    _run(config, tenant, work)
+
+
+@app.command("propose")
+def propose(number: Number, login: Login, tenant: TenantOption = "", config: FileOption = None) -> None:
+    """Propose a draft for publication."""
+    given = credentials(login)
+
+    async def work(at: At) -> None:
+        found = await at.desk.propose(given, number)
+        out.print(f"Bundle {number} is proposed. Somebody other than {found.drafted.login} publishes it:", markup=False)
+        out.print(f"  crmgate policy publish {number}", markup=False)
+
+    _run(config, tenant, work)
+
+
+@app.command("publish")
+def publish(number: Number, login: Login, tenant: TenantOption = "", config: FileOption = None) -> None:
+    """Put a bundle that somebody else drafted into force on every node."""
+    given = credentials(login)
+
+    async def work(at: At) -> None:
+        found = await at.desk.publish(given, number)
+        out.print(f"Bundle {number} (version {found.version}) is published.", markup=False)
+
+    _run(config, tenant, work)
+
+
+@app.command("rollback")
+def rollback(
+    number: Number, login: Login, note: Note = "", tenant: TenantOption = "", config: FileOption = None
+) -> None:
+    """Propose an earlier bundle anew; somebody else publishes it."""
+    given = credentials(login)
+
+    async def work(at: At) -> None:
+        made = await at.desk.restore(given, number, note)
+        out.print(f"Bundle {made} says what bundle {number} said and is proposed. Somebody else:", markup=False)
+        out.print(f"  crmgate policy publish {made}", markup=False)
+
+    _run(config, tenant, work)
+
+
+@app.command("explain")
+def explain(
+    who: Annotated[str, typer.Argument(help="A login, or roles with commas between.")],
+    what: Annotated[str, typer.Argument(help="field:ENTITY.FIELD, kind:KIND or op:ID; field: may be left out.")],
+    action: Annotated[str, typer.Option("--action", help="Of an operation.")] = "read",
+    number: Annotated[int, typer.Option("--bundle", help="Ask this bundle instead of the one in force.")] = 0,
+    tenant: TenantOption = "",
+    config: FileOption = None,
+) -> None:
+    """Show a decision and the rows, with their lines and inheritances, that made it."""
+
+    async def work(at: At) -> None:
+        rows = (await _find(at, number)).rows if number else await at.desk.in_force()
+        profile = at.desk.profile
+        bundle = Enforcer(profile.field_specs, profile.operation_ids).load(rows)
+        roles = await _roles(at, who, bundle.roles)
+        asked = questions(what, action, profile.field_specs, profile.operation_ids)
+        if not asked:
+            raise quit_with(UNUSABLE, f"There is no {what} in the profile {profile.name} or the console.")
+        out.print(f"{who}: {', '.join(roles) or 'no role'}", markup=False)
+        for one in asked:
+            told = ruling(bundle, rows, at.tenant, roles, one.obj, one.right, one.scope)
+            out.print(f"{one}: {'yes' if told.allowed else 'no'}", markup=False)
+            if not told.reasons:
+                out.print("  no row allows it", markup=False)
+            for reason in told.reasons:
+                out.print(f"  line {reason.line}: {reason.text}", markup=False)
+                if reason.links:
+                    lines = ", ".join(map(str, reason.links))
+                    out.print(f"    by {' > '.join(reason.through)} (line {lines})", markup=False)
+
+    _run(config, tenant, work)
+
+
+async def _roles(at: At, who: str, known: frozenset[str]) -> tuple[str, ...]:
+    factors = await UserStore(at.pool).factors(at.tenant, key=login_key(who))
+    if factors is not None:
+        return factors.user.roles
+    roles = tuple(name.strip() for name in who.split(","))
+    if not set(roles) <= known:
+        raise quit_with(UNUSABLE, f"There is no login and no role {who}; roles: {', '.join(sorted(known))}")
+    return roles
+
+
+async def _find(at: At, number: int) -> StoredBundle:
+    found = await at.store.find(at.tenant, number)
+    if found is None:
+        raise quit_with(PROBLEM, f"There is no bundle {number}.")
+    return found
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise quit_with(UNUSABLE, f"{file} is not UTF-8.") from None
+    except OSError as fault:
+        raise quit_with(UNUSABLE, f"{file} cannot be read: {fault.strerror}.") from None
+
+
+def _run(config: Path | None, tenant: str, work: Work) -> None:
+    with told_plainly():
+        settings = settings_of(config)
+        name = tenant_of(settings, tenant)
+        database = open_database(settings)
+        try:
+            asyncio.run(_with_desk(settings, name, database.dsn, work))
+        except Attempt as attempt:
+            raise quit_with(PROBLEM, said(attempt)) from None
+        except (BundleRefused, NotAllowed) as refused:
+            raise quit_with(PROBLEM, f"Not done: {refused}.") from None
+        finally:
+            database.close()
+
+
+async def _with_desk(settings: Settings, tenant: str, dsn: str, work: Work) -> None:
+    async with AsyncExitStack() as stack:
+        pool = await open_pool(dsn, max_size=4)
+        stack.push_async_callback(pool.close)
+        keyring = open_keyring(settings, pool)
+        stack.push_async_callback(keyring.close)
+        log = AuditLog(dsn)
+        stack.push_async_callback(log.close)
+        await log.start()
+        store = BundleStore(pool)
+        desk = PolicyDesk(
+            tenant,
+            store,
+            sign_in_of(settings, pool, keyring),
+            log,
+            partial(policy_text, store, tenant, settings.tenants[tenant].policy),
+            load_profile(settings.tenants[tenant].profile),
+            utc_now,
+            partial(new_id, "a", secrets.token_bytes),
+        )
+        await work(At(desk, store, pool, tenant))
