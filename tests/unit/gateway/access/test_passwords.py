@@ -23,7 +23,7 @@ from tests.unit.gateway.access.world import CHEAP
         ("QwertyUiop123", "too-common"),
         ("qwertyuiop12", "too-common"),
         ("aaaaaaaaaaaaaaaa", "too-common"),
-        ("abcabcabcabcabcabc-abcabcabc", "too-guessable"),
+        ("monkeymonkeydragon", "too-guessable"),
         ("li.wei.li.wei", "too-close"),
         ("crmgatecrmgate1", "too-close"),
     ],
