@@ -28,6 +28,7 @@ from gateway.access.users import Users
 from gateway.bundles.installing import policy_in_force
 from gateway.database import Pool, open_pool
 from gateway.opening import open_keyring, sealing_of
+from gateway.password_words import breach_file_of, context_of
 from gateway.sealing import KeyringSealer
 from gateway.settings import Settings
 from kms.keyring import Keyring
@@ -108,6 +109,8 @@ async def open_accounts(settings: Settings, tenant: str, dsn: str) -> AsyncItera
             randomness=secrets.token_bytes,
             roles=sorted(policy.roles),
             issuer=settings.access.issuer,
+            context_words=context_of(settings),
+            breached=breach_file_of(settings),
         )
         sign_in = SignIn(
             store, sessions, passwords=passwords, sealer=sealer, clock=utc_now, randomness=secrets.token_bytes
