@@ -420,6 +420,7 @@ def access_deps(
         recovery=accounts.recovery,
         passkeys=accounts.passkeys,
         resets=accounts.resets,
+        gate=accounts.gate,
         audit=audit,
         look=look,
         clock=utc_now,
@@ -429,7 +430,6 @@ def access_deps(
         leaving=identities.leave,
         crm_logins=frozenset(identities.stored),
         public_url=lambda tenant: settings.tenants[tenant].public_url if tenant in settings.tenants else "",
-        gate=accounts.gate,
     )
 
 
@@ -464,6 +464,7 @@ def console_deps(
             recovery=access.recovery,
             passkeys=access.passkeys,
             resets=access.resets,
+            gate=access.gate,
             audit=access.audit,
             look=access.look,
             clock=access.clock,
@@ -472,7 +473,6 @@ def console_deps(
             tenant=first,
             count_refusal=access.count_refusal,
             public_url=lambda _tenant: settings.console.public_url,
-            gate=access.gate,
         ),
         pool=database,
         trail=trail,

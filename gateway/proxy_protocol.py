@@ -15,6 +15,7 @@ V2_HEAD = 16
 V2_MOST = 1024  # bytes of addresses and TLVs that are read at most
 _V1 = b"PROXY "
 _INET, _INET6, _UNSPEC = 0x11, 0x21, 0x00
+NOBODY = str(IPv4Address(0))  # a client the proxy cannot name: in no list, and no proxy whose other claims count
 
 
 class ProxyInvalid(Exception):  # noqa: N818 - a state of a connection, which ends with it
@@ -25,7 +26,8 @@ class ProxyInvalid(Exception):  # noqa: N818 - a state of a connection, which en
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a connection comes from. address: canonical text, None where the proxy speaks for itself; port."""
+    """Where a connection comes from. address: canonical text, NOBODY where the proxy names none,
+    None where it speaks for itself; port."""
 
     address: str | None
     port: int
@@ -66,7 +68,7 @@ def _version_1(line: bytes) -> Origin:
     except UnicodeDecodeError:
         raise ProxyInvalid from None
     if parts[1] == "UNKNOWN":  # what follows is to be ignored
-        return Origin(None, 0)
+        return Origin(NOBODY, 0)
     if len(parts) != 6 or parts[1] not in ("TCP4", "TCP6"):
         raise ProxyInvalid
     kind = IPv4Address if parts[1] == "TCP4" else IPv6Address
@@ -92,7 +94,7 @@ def _version_2(header: bytes) -> Origin:
         return Origin(None, 0)
     block = header[V2_HEAD:]
     if family == _UNSPEC:
-        return Origin(None, 0)
+        return Origin(NOBODY, 0)
     if family == _INET and len(block) >= 12:
         _tlvs(block[12:])
         return Origin(_text(IPv4Address(block[:4])), struct.unpack_from("!H", block, 8)[0])

@@ -76,6 +76,7 @@ class AccessDeps:
     recovery: RecoveryCodes
     passkeys: Passkeys
     resets: Resets
+    gate: Gate
     audit: Trail
     look: Look
     clock: Callable[[], datetime]
@@ -89,7 +90,6 @@ class AccessDeps:
     leaving: Callable[[Principal, str], Awaitable[None]] = nothing_carried
     crm_logins: frozenset[str] = frozenset()
     public_url: Callable[[str], str] = no_origin
-    gate: Gate | None = None
 
     def tenant_of(self, scope: Mapping[str, Any]) -> str:
         """The tenant of a request, told by the listener."""

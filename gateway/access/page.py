@@ -40,7 +40,7 @@ async def current(
         )
     except (NoSession, SessionExpired):
         return None
-    if not anywhere and deps.gate is not None:
+    if not anywhere:
         deps.gate.check(principal, deps.audience, client_of(request.scope), deps.clock())
     return principal
 

@@ -81,8 +81,8 @@ class SignIn:
         sealer: Sealer,
         clock: Callable[[], datetime],
         randomness: Randomness,
+        gate: Gate,
         brakes: Brakes | None = None,
-        gate: Gate | None = None,
     ) -> None:
         self._store = store
         self._sessions = sessions
@@ -211,11 +211,10 @@ class SignIn:
     async def _open(self, user: AppUser, client: str, next_path: str, audience: str, *, counted: int) -> SignedIn:
         """Open the session and give back the attempts this sign-in was counted with."""
         now = self._clock()
-        if self._gate is not None:
-            try:
-                await self._gate.admit(user, audience, client, now)
-            except NotAdmitted as outcome:
-                raise Attempt(outcome, user) from outcome
+        try:
+            await self._gate.admit(user, audience, client, now)
+        except NotAdmitted as outcome:
+            raise Attempt(outcome, user) from outcome
         try:
             token = await self._sessions.open(user, client, now, audience=audience)
         except NoSession as fault:

@@ -67,7 +67,7 @@ async def say(port: int, data: bytes) -> bytes:
 async def test_the_named_client_is_the_client() -> None:
     async with serving(HERE) as (port, counted):
         assert (await say(port, HEADER + ASK)).endswith(b"\r\n\r\n203.0.113.9")
-        assert (await say(port, b"PROXY UNKNOWN\r\n" + ASK)).endswith(b"\r\n\r\n127.0.0.1")
+        assert (await say(port, b"PROXY UNKNOWN\r\n" + ASK)).endswith(b"\r\n\r\n0.0.0.0")
         assert counted == []
 
 

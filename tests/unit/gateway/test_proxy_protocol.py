@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.proxy_protocol import SIGNATURE, V2_MOST, Origin, ProxyInvalid, more, parse
+from gateway.proxy_protocol import NOBODY, SIGNATURE, V2_MOST, Origin, ProxyInvalid, more, parse
 
 FULL6 = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"
 
@@ -33,8 +33,8 @@ def read_all(stream: bytes) -> tuple[Origin, bytes]:
     [
         ("PROXY TCP4 255.255.255.255 255.255.255.255 65535 65535\r\n", 56, Origin("255.255.255.255", 65535)),
         (f"PROXY TCP6 {FULL6} {FULL6} 65535 65535\r\n", 104, Origin(FULL6, 65535)),
-        ("PROXY UNKNOWN\r\n", 15, Origin(None, 0)),
-        (f"PROXY UNKNOWN {FULL6} {FULL6} 65535 65535\r\n", 107, Origin(None, 0)),
+        ("PROXY UNKNOWN\r\n", 15, Origin(NOBODY, 0)),
+        (f"PROXY UNKNOWN {FULL6} {FULL6} 65535 65535\r\n", 107, Origin(NOBODY, 0)),
         ("PROXY TCP4 192.168.0.1 192.168.0.11 56324 443\r\n", 47, Origin("192.168.0.1", 56324)),
     ],
 )
@@ -79,7 +79,10 @@ def test_what_is_no_header_of_version_2_is_refused(header: bytes) -> None:
 def test_a_proxy_that_speaks_for_itself_names_nobody() -> None:
     assert read_all(v2(0, 0x00, b"") + b"x") == (Origin(None, 0), b"x")
     assert read_all(v2(0, 0x11, b"\x01\x02\x03\x04" * 3)) == (Origin(None, 0), b"")
-    assert read_all(v2(1, 0x00, b"whatever"))[0] == Origin(None, 0)
+
+
+def test_a_client_that_is_not_named_is_nobody_and_not_the_proxy() -> None:
+    assert read_all(v2(1, 0x00, b"whatever"))[0] == Origin(NOBODY, 0)
 
 
 @given(st.ip_addresses(), st.integers(0, 65535), st.binary(max_size=50), st.booleans())
