@@ -14,7 +14,9 @@ from functools import partial
 from audit.entry import AuditEntry
 from audit.log import AuditLog
 from gateway.access.factor_store import FactorStore
+from gateway.access.gate import Gate
 from gateway.access.passwords import Passwords
+from gateway.access.place_store import PlaceStore
 from gateway.access.recovery import RecoveryCodes
 from gateway.access.reset_store import ResetStore
 from gateway.access.resets import Resets
@@ -27,7 +29,9 @@ from gateway.access.user import AppUser
 from gateway.access.users import Users
 from gateway.bundles.installing import policy_in_force
 from gateway.database import Pool, open_pool
+from gateway.entry_config import entries_of
 from gateway.opening import open_keyring, sealing_of
+from gateway.password_words import breach_file_of, context_of
 from gateway.sealing import KeyringSealer
 from gateway.settings import Settings
 from kms.keyring import Keyring
@@ -108,9 +112,17 @@ async def open_accounts(settings: Settings, tenant: str, dsn: str) -> AsyncItera
             randomness=secrets.token_bytes,
             roles=sorted(policy.roles),
             issuer=settings.access.issuer,
+            context_words=context_of(settings),
+            breached=breach_file_of(settings),
         )
         sign_in = SignIn(
-            store, sessions, passwords=passwords, sealer=sealer, clock=utc_now, randomness=secrets.token_bytes
+            store,
+            sessions,
+            passwords=passwords,
+            sealer=sealer,
+            clock=utc_now,
+            randomness=secrets.token_bytes,
+            gate=Gate(PlaceStore(pool), entries_of(settings.tenant_entry)),
         )
         recovery = RecoveryCodes(FactorStore(pool), clock=utc_now, randomness=secrets.token_bytes)
         resets = Resets(ResetStore(pool), users, clock=utc_now, randomness=secrets.token_bytes)

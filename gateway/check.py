@@ -20,6 +20,7 @@ import psycopg
 
 from gateway.certificate import read_certificate
 from gateway.check_egress import check_egress
+from gateway.check_entry import check_entry
 from gateway.check_shared import check_shared
 from gateway.finding import Finding, Weight, finding, reason_of
 from gateway.opening import embedded_folder, open_keys, own_dsn, public_hosts
@@ -67,6 +68,7 @@ async def check(settings: Settings, now: datetime) -> list[Finding]:
     found += await asyncio.to_thread(_database, settings)
     found += await check_shared(settings)
     found += await asyncio.to_thread(lambda: list(check_egress(settings)))
+    found += await asyncio.to_thread(lambda: list(check_entry(settings, now)))
     found += await _keys(settings)
     found += await _persons(settings)
     found += _legacy(settings)

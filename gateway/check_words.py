@@ -30,6 +30,22 @@ SENTENCES: Mapping[str, tuple[str, str]] = MappingProxyType(
             'There is no CRM profile "{profile}". Name a shipped one or the path of your own.',
             "没有名为“{profile}”的 CRM 配置档。请写内置配置档的名称或您自己的文件路径。",
         ),
+        "entry-role-unknown": (
+            'The policy has no role "{role}", so this rule binds nobody. Is it spelled right?',
+            "策略中没有名为“{role}”的角色，此规则不约束任何人。请检查拼写。",
+        ),
+        "entry-role-locked-out": (
+            "Nobody of the role {role} can come in: its networks or hours and those of the CRM have nothing in common.",
+            "角色 {role} 无人能够进入：其网络或时段与该 CRM 的网络或时段没有交集。",
+        ),
+        "entry-locks-out-all": (
+            "Nobody can come in: networks or hours of every role and those of the CRM have nothing in common.",
+            "所有人都无法进入：每个角色的网络或时段与该 CRM 的网络或时段都没有交集。",
+        ),
+        "breached-unusable": (
+            "{file} is not a file of SHA-1 digests in order, so no new password is accepted.",
+            "{file} 不是按顺序排列的 SHA-1 摘要文件，因此不接受任何新密码。",
+        ),
         "file-missing": ("The file {file} is not there.", "文件 {file} 不存在。"),
         "upstream-name": (
             "The name {host} of the CRM is not known to DNS on this machine.",

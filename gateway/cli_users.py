@@ -17,6 +17,7 @@ from rich.table import Table
 from gateway.access import totp
 from gateway.access.account_pages import SET_UP_PATH
 from gateway.access.passwords import PasswordRefused
+from gateway.access.place_store import PlaceStore
 from gateway.access.resets import ResetRefused
 from gateway.access.sign_in import Attempt
 from gateway.access.store import LoginTaken
@@ -26,6 +27,7 @@ from gateway.access.users import AccountRefused, Profile
 from gateway.accounts import Accounts, open_accounts, utc_now
 from gateway.cli_shell import PROBLEM, FileOption, TenantOption, out, quit_with, settings_of, tenant_of, told_plainly
 from gateway.composition_identity import logins_of
+from gateway.entry import ListInvalid, written
 from gateway.identity.config import IdentityMode
 from gateway.identity.crm_login import CrmLoginInvalid, checked
 from gateway.opening import open_database
@@ -117,6 +119,36 @@ def roles(
         await accounts.users.change(user, Profile(user.display_name, tuple(role), key, user.language))
         await accounts.record("user.roles", user.id, ",".join(sorted(set(role))))
         out.print(f"{user.login}: {', '.join(sorted(set(role)))}", markup=False)
+
+    _run(config, tenant, work)
+
+
+@app.command()
+def networks(
+    login: Login,
+    network: Annotated[
+        list[str] | None, typer.Option("--network", help="Where the person may come from; repeat for several.")
+    ] = None,
+    anywhere: Annotated[bool, typer.Option("--anywhere", help="Take the list away.")] = False,
+    tenant: TenantOption = "",
+    config: FileOption = None,
+) -> None:
+    """Show or set from which networks a person may come in; open sessions follow at once."""
+    try:
+        wanted = written(network or ())
+    except ListInvalid as invalid:
+        raise quit_with(PROBLEM, f"This is no list of networks: {invalid.entry or 'too many'}") from None
+    if wanted and anywhere:
+        raise quit_with(PROBLEM, "Name networks or say --anywhere, not both.")
+
+    async def work(accounts: Accounts, _: Settings) -> None:
+        user, store = await _find(accounts, login), PlaceStore(accounts.pool)
+        before = await store.networks(accounts.tenant, user.id) or ""
+        if wanted or anywhere:
+            await accounts.record("user.networks", user.id, f"{before or 'any'} -> {wanted or 'any'}")
+            await store.set_networks(accounts.tenant, user.id, wanted)
+            before = wanted
+        out.print(f"{user.login}: {before.replace(' ', ', ') or 'from anywhere'}", markup=False)
 
     _run(config, tenant, work)
 

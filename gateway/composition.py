@@ -22,8 +22,10 @@ from audit.note import ensure_signer
 from gateway.access.app import make_sign_in_app
 from gateway.access.deps import AccessDeps
 from gateway.access.factor_store import FactorStore
+from gateway.access.gate import Gate
 from gateway.access.passkeys import Passkeys
 from gateway.access.passwords import Passwords
+from gateway.access.place_store import PlaceStore
 from gateway.access.recovery import RecoveryCodes
 from gateway.access.reset_store import ResetStore
 from gateway.access.resets import Resets
@@ -57,6 +59,8 @@ from gateway.database import open_pool
 from gateway.digit_sight import DigitSight
 from gateway.digits import DigitFields, means_something
 from gateway.egress.store import EgressStore
+from gateway.entry import Entry
+from gateway.entry_config import entries_of
 from gateway.files import Files
 from gateway.guess_store import GuessStore
 from gateway.guesses import Budgets, Guesses
@@ -72,6 +76,7 @@ from gateway.opening import open_keyring, sealing_of
 from gateway.origin import Origins
 from gateway.orphans import OrphanSweep
 from gateway.outward import Outward
+from gateway.password_words import breach_file_of, context_of
 from gateway.person_keys import open_persons
 from gateway.placed import Placed
 from gateway.protect.migrated import Migrated, parts_of
@@ -122,6 +127,8 @@ class Accounts:
     recovery: RecoveryCodes
     passkeys: Passkeys
     resets: Resets
+    gate: Gate
+    entries: Mapping[str, Entry]
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -138,7 +145,7 @@ def limits_of(settings: Settings) -> Limits:
     return Limits(body=limits.body, upload=limits.upload, answer=limits.answer, bodies=bodies)
 
 
-def tenant_of(name: str, settings: TenantSettings, installation: Installation) -> Tenant:
+def tenant_of(name: str, settings: TenantSettings, installation: Installation, entry: Entry | None = None) -> Tenant:
     """One CRM behind the gateway with its connection pool; raises SettingInvalid for files of its TLS."""
     tls = None
     if settings.upstream.startswith("https:"):
@@ -158,6 +165,7 @@ def tenant_of(name: str, settings: TenantSettings, installation: Installation) -
         pool=pool,
         allowlist=Allowlist(settings.allow_networks),
         forward_client=settings.forward_client_address,
+        entry=entry,
     )
 
 
@@ -177,7 +185,11 @@ def accounts_of(settings: Settings, database: Database, keyring: Keyring, roles:
         randomness=secrets.token_bytes,
         roles=roles,
         issuer=access.issuer,
+        context_words=context_of(settings),
+        breached=breach_file_of(settings),
     )
+    entries = entries_of(settings.tenant_entry)
+    gate = Gate(PlaceStore(database), entries)
     sign_in = SignIn(
         store,
         sessions,
@@ -185,6 +197,7 @@ def accounts_of(settings: Settings, database: Database, keyring: Keyring, roles:
         sealer=sealer,
         clock=utc_now,
         randomness=secrets.token_bytes,
+        gate=gate,
     )
     factors = FactorStore(database)
     return Accounts(
@@ -194,6 +207,8 @@ def accounts_of(settings: Settings, database: Database, keyring: Keyring, roles:
         RecoveryCodes(factors, clock=utc_now, randomness=secrets.token_bytes),
         Passkeys(factors, clock=utc_now, randomness=secrets.token_bytes, product=access.issuer),
         Resets(ResetStore(database), users, clock=utc_now, randomness=secrets.token_bytes),
+        gate,
+        entries,
     )
 
 
@@ -248,7 +263,10 @@ async def _assemble(
 ) -> App:
     limits = limits_of(settings)
     records = Records(RecordStore(database), max_age=OWNER_MAX_AGE)
-    tenants = {one.host: tenant_of(name, one, installations[name]) for name, one in settings.tenants.items()}
+    tenants = {
+        one.host: tenant_of(name, one, installations[name], accounts.entries.get(name))
+        for name, one in settings.tenants.items()
+    }
     for tenant in tenants.values():
         stack.push_async_callback(tenant.pool.close)
     identities = identities_of(
@@ -402,6 +420,7 @@ def access_deps(
         recovery=accounts.recovery,
         passkeys=accounts.passkeys,
         resets=accounts.resets,
+        gate=accounts.gate,
         audit=audit,
         look=look,
         clock=utc_now,
@@ -445,6 +464,7 @@ def console_deps(
             recovery=access.recovery,
             passkeys=access.passkeys,
             resets=access.resets,
+            gate=access.gate,
             audit=access.audit,
             look=access.look,
             clock=access.clock,

@@ -11,7 +11,9 @@ from pathlib import Path
 
 from audit.log import AuditLog
 from audit.note import ensure_signer
+from gateway.access.gate import Gate
 from gateway.access.passwords import Passwords
+from gateway.access.place_store import PlaceStore
 from gateway.access.session_store import SessionStore
 from gateway.access.sessions import Sessions, Timeouts
 from gateway.access.sign_in import SignIn
@@ -20,6 +22,7 @@ from gateway.access.tokens import new_id
 from gateway.accounts import utc_now
 from gateway.database import Pool, open_pool
 from gateway.destroying import Destroying
+from gateway.entry_config import entries_of
 from gateway.opening import open_keyring, open_keys, open_transit, sealing_of
 from gateway.sealing import KeyringSealer
 from gateway.settings import KeyStore, Settings
@@ -72,6 +75,7 @@ def sign_in_of(settings: Settings, pool: Pool, keyring: Keyring) -> SignIn:
         sealer=KeyringSealer(keyring, secrets.token_bytes, partial(sealing_of, settings)),
         clock=utc_now,
         randomness=secrets.token_bytes,
+        gate=Gate(PlaceStore(pool), entries_of(settings.tenant_entry)),
     )
 
 

@@ -9,7 +9,7 @@ other versions, heads that are too large or too slow. `httptools.parse_url` is n
 import asyncio
 import hashlib
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 from urllib.parse import unquote
 
@@ -22,6 +22,8 @@ from gateway.block import Memory
 from gateway.collaborators import Application
 from gateway.cycle import CUT_OFF_LINGER_S, Cycle, ListenerLimits
 from gateway.headers import CERTIFICATE, MEMORY, RESPOND, TARGET
+from gateway.network import Allowlist, IPNetwork
+from gateway.proxied_server import ProxiedServer
 from gateway.refusal import (
     AMBIGUOUS_FRAMING,
     CLIENT_SLOW,
@@ -52,7 +54,7 @@ class StrictProtocol(HttpToolsProtocol):
 
     __slots__ = (
         "_asgi", "_broken", "_certificate", "_chunk_bytes", "_drained", "_framing", "_head_bytes", "_head_timer",
-        "_idle_since", "_in_head", "_memory", "_reason",
+        "_idle_since", "_in_head", "_memory", "_reason", "behind",
     )  # fmt: skip
     bounds = ListenerLimits()
     count_refusal: CountRefusal = staticmethod(lambda _client, _reason: None)
@@ -74,11 +76,14 @@ class StrictProtocol(HttpToolsProtocol):
         self._memory = Memory()
         self._certificate = ""
         self._idle_since = 0.0
+        self.behind: tuple[str, int] | None = None  # the client a PROXY header named
 
     # Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(cast("asyncio.Transport", transport))  # uvloop's is one by shape only
+        if self.behind is not None:
+            self.client = self.behind
         self._certificate = _shown(transport)
         self._head_timer = self.loop.call_later(self.bounds.head_s, self._head_late)
         if len(self.connections) > self.bounds.connections:
@@ -333,8 +338,12 @@ def make_server(
     limits: ListenerLimits,
     count: CountRefusal,
     context: ssl.SSLContext | None = None,
+    proxies: Sequence[IPNetwork] = (),
 ) -> uvicorn.Server:
-    """A server for the data plane; TLS when it is given a context. `await server.serve()` runs it."""
+    """A server for the data plane; TLS when it is given a context. `await server.serve()` runs it.
+
+    proxies: peers that begin each connection with a PROXY header.
+    """
     tls: dict[str, Any] = {}
     if context is not None:
         tls = {"ssl_context_factory": lambda _config, _default: context}
@@ -355,4 +364,6 @@ def make_server(
         timeout_keep_alive=int(limits.idle_s),
         **tls,
     )
+    if proxies:
+        return ProxiedServer(config, Allowlist(proxies), count, limits.head_s, limits.connections)
     return uvicorn.Server(config)

@@ -140,6 +140,14 @@ _TEXTS: dict[str, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
         ),
         ("连接已关闭", "在响应完成之前，您的一端关闭了连接。", "请重新打开。"),
     ),
+    "proxy-header-invalid": (
+        (
+            "The load balancer did not say who you are",
+            "A connection from a load balancer did not begin with a PROXY header that can be read.",
+            _ADMIN_EN,
+        ),
+        ("负载均衡未说明来源", "来自负载均衡的连接未以可读取的 PROXY 头开始。", _ADMIN_ZH),
+    ),
     "overloaded": (
         ("Too busy at the moment", "More people are connected than the gateway can serve.", _AGAIN_EN),
         ("系统繁忙", "当前连接数已超过网关的处理能力。", _AGAIN_ZH),
@@ -151,6 +159,26 @@ _TEXTS: dict[str, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
             "Connect through your company's network or VPN.",
         ),
         ("不允许从此网络访问", "您所在的网络不允许使用 CRM。", "请通过公司网络或 VPN 连接。"),
+    ),
+    "place-not-allowed": (
+        (
+            "Not from this place",
+            "You or your role may use this only from certain networks, and you are not in one of them.",
+            "Connect from one of those networks (the office, the VPN). Your administrator can add this one.",
+        ),
+        (
+            "不允许从此处访问",
+            "您本人或您的角色只能从指定网络使用本系统，您当前不在其中。",
+            "请从指定网络（如办公室或 VPN）连接；如需开通此网络，请联系管理员。",
+        ),
+    ),
+    "hour-not-allowed": (
+        (
+            "Not at this hour",
+            "The CRM or your role is closed at this time of the week.",
+            "Come back within the hours; your administrator knows them and can change them.",
+        ),
+        ("当前时段不允许访问", "该 CRM 或您的角色在当前时段关闭。", "请在允许的时段内访问；时段由管理员设定。"),
     ),
     "sign-in-required": (
         ("Please sign in", "This page is only for people who are signed in.", "Sign in and open it again."),

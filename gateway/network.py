@@ -15,6 +15,7 @@ from gateway.refusal import ADDRESS_NOT_ALLOWED, CROSS_SITE_REFUSED, HOST_UNKNOW
 
 if TYPE_CHECKING:
     from gateway.collaborators import ProfileReader
+    from gateway.entry import Entry
     from gateway.guesses import Guesses
     from gateway.identity.face import Identity
     from gateway.origin import Origins
@@ -29,9 +30,9 @@ VERDICT_CACHE = 8192  # addresses
 class Allowlist:
     """Networks people may come from; empty means any."""
 
-    def __init__(self, networks: Sequence[IPNetwork] = ()) -> None:
+    def __init__(self, networks: Sequence[IPNetwork] = (), *, cache: int = VERDICT_CACHE) -> None:
         self._networks = tuple(networks)
-        self.permits = lru_cache(maxsize=VERDICT_CACHE)(self._permits)
+        self.permits = lru_cache(maxsize=cache)(self._permits)
 
     def _permits(self, address: str) -> bool:
         if not self._networks:
@@ -45,7 +46,8 @@ class Tenant:
     """One CRM behind the gateway: everything that hangs on the host a client asked for.
 
     forward_client: tell the CRM the client's address in X-Forwarded-* (profiles that need it). identity: None where the
-    CRM's own sign-in passes through. guesses: budgets of what people learn about values they do not see.
+    CRM's own sign-in passes through. guesses: budgets of what people learn about values they do not see. entry: hours,
+    and networks of roles; None where nothing is set.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Tenant:
     forward_client: bool = False
     identity: "Identity | None" = None
     guesses: "Guesses | None" = None
+    entry: "Entry | None" = None
 
 
 class Network:

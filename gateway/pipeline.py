@@ -19,6 +19,7 @@ from gateway.body.media import essence
 from gateway.carried import require_live
 from gateway.collaborators import Gateway, Message, Outgoing, Receive, Scope, Send
 from gateway.delivery import deliver
+from gateway.entry import require_own
 from gateway.exchange import Exchange, Head, Principal
 from gateway.faults import reason_for
 from gateway.guesses import Guesses
@@ -132,6 +133,7 @@ async def _admit(passage: Passage, tenant: Tenant) -> None:
     token = headers.session_token(pairs)
     if tenant.identity is not None and (given := tenant.identity.client_token(exchange.head)):
         await _admit_program(passage, tenant.identity, given, token)
+        _require_entry(exchange, tenant)
         return
     if not token:
         raise Refusal(SIGN_IN_REQUIRED)
@@ -143,6 +145,7 @@ async def _admit(passage: Passage, tenant: Tenant) -> None:
     if not isinstance(principal, Principal) or principal.tenant != tenant.name:
         raise Nonsense("sessions")
     exchange.principal, exchange.crm_user, exchange.language = principal, principal.crm_user, principal.language
+    _require_entry(exchange, tenant)
     profile = tenant.profile
     credentials = headers.crm_tokens(profile.session_cookies, exchange.head, pairs, profile.credential_headers)
     if "authorization" in credentials and CLIENT_PREFIX in (exchange.head.first("authorization") or ""):
@@ -162,6 +165,16 @@ async def _admit(passage: Passage, tenant: Tenant) -> None:
                 raise Refusal(CRM_TOKEN_ENDED)
             passage.withheld |= {place}  # a browser keeps sending it: the CRM shall ask for its own sign-in again
         turn.rest("access")
+
+
+def _require_entry(exchange: Exchange, tenant: Tenant) -> None:
+    """Raise Refusal PLACE_NOT_ALLOWED or HOUR_NOT_ALLOWED unless whoever asks may be here now."""
+    principal = exchange.principal
+    assert principal is not None
+    if tenant.entry is not None:
+        tenant.entry.require(principal, exchange.client_address, exchange.received_at)
+    elif principal.networks:
+        require_own(principal.networks, exchange.client_address)
 
 
 async def _admit_program(passage: Passage, identity: Identity, given: str, token: str | None) -> None:

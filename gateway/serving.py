@@ -95,6 +95,7 @@ def _server(
         limits=ListenerLimits(head=limits.head_kb * 1024, idle_s=limits.idle_client_s, connections=limits.clients),
         count=count,
         context=context,
+        proxies=settings.network.proxy_protocol,
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gateway.egress.config import EgressSettings
+from gateway.entry_config import EntrySettings
 from gateway.identity.config import IdentitySettings
 from gateway.tls import CIPHERS, TlsFloor
 from gateway.toml_tree import Address, Network, setting
@@ -141,6 +142,9 @@ class NetworkSettings:
     """[network]: who stands between the clients and crmgate."""
 
     trusted_proxies: tuple[Network, ...] = setting((), "front proxies whose X-Forwarded-For is believed")
+    proxy_protocol: tuple[Network, ...] = setting(
+        (), "load balancers that begin each connection with a PROXY header (v1 or v2); it is required from them"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +224,9 @@ class AccessSettings:
     idle_minutes: int = setting(30, "a session ends after this time without use", least=1)
     absolute_hours: int = setting(12, "a session ends after this time in any case", least=1)
     issuer: str = setting("crmgate", "name shown in the authenticator app")
+    breached_passwords: Path | None = setting(
+        None, "file of breached passwords: SHA-1 in hexadecimal, one a line, in order, as public corpora have them"
+    )
     uniqueness_per_hour: int = setting(
         30, "answers that a value is taken already, for each person who does not see the value", least=1
     )
@@ -278,6 +285,7 @@ class Settings:
     keys: KeySettings = field(default_factory=KeySettings)
     tenant_keys: Mapping[str, KeySettings] = field(default_factory=lambda: MappingProxyType({}))
     tenant_identity: Mapping[str, IdentitySettings] = field(default_factory=lambda: MappingProxyType({}))
+    tenant_entry: Mapping[str, EntrySettings] = field(default_factory=lambda: MappingProxyType({}))
     persons: PersonSettings = field(default_factory=PersonSettings)
     access: AccessSettings = field(default_factory=AccessSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)

@@ -12,6 +12,7 @@ from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
 from gateway.egress.config import read_egress
+from gateway.entry_config import read_entry
 from gateway.identity.config import read_identity
 from gateway.settings import (
     SECTIONS,
@@ -28,7 +29,7 @@ from gateway.tls import require_ciphers
 from gateway.toml_tree import SettingInvalid, read_section, setting
 
 EGRESS = "egress"  # sections of its own: gateway.egress.config
-_WITHIN = ("keys", "identity")  # sections inside [tenant.NAME]
+_WITHIN = ("keys", "identity", "entry")  # sections inside [tenant.NAME]
 
 
 def read_settings(file: Path) -> Settings:
@@ -75,12 +76,18 @@ def build_settings(raw: Mapping[str, Any], file: Path) -> Settings:
         for name, value in tenants_raw.items()
         if "identity" in value
     }
+    tenant_entry = {
+        name: read_entry(value["entry"], f"tenant.{name}.entry", folder)
+        for name, value in tenants_raw.items()
+        if "entry" in value
+    }
     settings = Settings(
         file=file,
         state=(folder / top.state).absolute(),
         tenants=MappingProxyType(tenants),
         tenant_keys=MappingProxyType(tenant_keys),
         tenant_identity=MappingProxyType(tenant_identity),
+        tenant_entry=MappingProxyType(tenant_entry),
         egress=read_egress(raw.get(EGRESS, {}), folder, tenants),
         **parts,
     )

@@ -12,7 +12,9 @@ from starlette.routing import BaseRoute, Route
 from audit.log import AuditUnavailable
 from gateway.access.account_pages import SET_UP_PATH, AccountPages
 from gateway.access.deps import AccessDeps
+from gateway.access.events import OPERATION_ENTRY, note
 from gateway.access.factor_pages import FactorPages
+from gateway.access.gate import NotAdmitted
 from gateway.access.pages import (
     ACCOUNT_PATH,
     CODE_PATH,
@@ -83,6 +85,12 @@ def fault_handlers(deps: AccessDeps) -> dict[int | type[Exception], Handler]:
     async def internal(request: Request, _fault: Exception) -> Response:
         return message_page(deps, request, "internal-fault", 500)
 
+    async def not_admitted(request: Request, fault: Exception) -> Response:
+        assert isinstance(fault, NotAdmitted)
+        reason = fault.reason
+        await note(deps, request.scope, reason.id, reason.status, user=fault.who, operation=OPERATION_ENTRY)
+        return message_page(deps, request, reason.id, reason.status)
+
     async def refused(request: Request, fault: Exception) -> Response:
         status = fault.status_code if isinstance(fault, HTTPException) else 500
         what = {404: "not-found", 405: "method-refused", 413: "body-too-large"}.get(status, "malformed-request")
@@ -90,6 +98,7 @@ def fault_handlers(deps: AccessDeps) -> dict[int | type[Exception], Handler]:
 
     return {
         HTTPException: refused,
+        NotAdmitted: not_admitted,
         StoreUnavailable: unavailable,
         KeysUnavailable: unavailable,
         AuditUnavailable: unavailable,

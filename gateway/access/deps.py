@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from starlette.requests import Request
 
 from audit.entry import AuditEntry
+from gateway.access.gate import Gate
 from gateway.access.passkeys import Passkeys, Site, site_of
 from gateway.access.recovery import RecoveryCodes
 from gateway.access.resets import Resets
@@ -66,6 +67,7 @@ class AccessDeps:
     home: where to go without a wish. navigation: the console's pages this person may open. leaving: ends what hangs on
     a session that ends, for a client address. crm_logins: tenants whose people have their CRM login kept here.
     public_url: tenant → public address of this host, which passkeys are bound to.
+    gate: whether a session may be used from here and now.
     """
 
     sessions: Sessions
@@ -74,6 +76,7 @@ class AccessDeps:
     recovery: RecoveryCodes
     passkeys: Passkeys
     resets: Resets
+    gate: Gate
     audit: Trail
     look: Look
     clock: Callable[[], datetime]

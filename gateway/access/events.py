@@ -14,6 +14,7 @@ from gateway.exchange import Principal
 
 OPERATION_SIGN_IN = "access.sign_in"
 OPERATION_ACCOUNT = "access.account"
+OPERATION_ENTRY = "access.entry"
 OPERATION_SET_UP = "access.set_up"
 
 

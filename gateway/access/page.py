@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from gateway.access.cookies import SESSION_COOKIES, read_cookie
-from gateway.access.deps import AccessDeps
+from gateway.access.deps import AccessDeps, client_of
 from gateway.access.sessions import NoSession, SessionExpired
 from gateway.console.language import LANGUAGE_COOKIE, LANGUAGE_COOKIE_S, Language, choose
 from gateway.exchange import Principal
@@ -24,17 +24,25 @@ def session_token(deps: AccessDeps, request: Request) -> str:
     return read_cookie(request.scope["headers"], SESSION_COOKIES[deps.audience])
 
 
-async def current(deps: AccessDeps, request: Request, *, active: bool = True) -> Principal | None:
-    """Who is signed in on this host, None for nobody. Raises StoreUnavailable."""
+async def current(
+    deps: AccessDeps, request: Request, *, active: bool = True, anywhere: bool = False
+) -> Principal | None:
+    """Who is signed in on this host, None for nobody. Raises StoreUnavailable, NotAdmitted.
+
+    anywhere: also from where and when the person may not be here; for signing out only.
+    """
     token = session_token(deps, request)
     if not token:
         return None
     try:
-        return await deps.sessions.principal(
+        principal = await deps.sessions.principal(
             token, deps.clock(), tenant=deps.tenant_of(request.scope), audience=deps.audience, active=active
         )
     except (NoSession, SessionExpired):
         return None
+    if not anywhere:
+        deps.gate.check(principal, deps.audience, client_of(request.scope), deps.clock())
+    return principal
 
 
 def language_of(deps: AccessDeps, request: Request, principal: Principal | None) -> Language:

@@ -15,6 +15,7 @@ from gateway.access import cookies
 from gateway.access.cookies import SESSION_COOKIES, STEP_COOKIES, read_cookie
 from gateway.access.deps import AccessDeps, client_of
 from gateway.access.events import note
+from gateway.access.gate import NotAdmitted
 from gateway.access.next_path import safe_next
 from gateway.access.page import current, language_of, read_form, render, session_token
 from gateway.access.passkeys import CREDENTIAL_LIMIT_CHARS, PasskeyCounterBack, PasskeyWrong
@@ -51,6 +52,12 @@ REASONS = {
 }
 
 
+def reason_of(attempt: Attempt) -> str:
+    """Reason id of a failed attempt."""
+    outcome = attempt.outcome
+    return outcome.reason.id if isinstance(outcome, NotAdmitted) else REASONS[type(outcome)]
+
+
 class SignInPages:
     """Handlers over the dependencies of one host."""
 
@@ -85,7 +92,7 @@ class SignInPages:
             )
         except Attempt as attempt:
             status = await self._failed(request, attempt)
-            problem = REASONS[type(attempt.outcome)]
+            problem = reason_of(attempt)
             values = {"next": target, "notice": "", "problem": problem, "login": form.get("login", "")[:200]}
             return _wait(render(deps, request, "sign_in.html", values, status=status), attempt)
         await note(deps, request.scope, "password-accepted", 303, user=half.user, path_shape=SIGN_IN_PATH)
@@ -114,7 +121,9 @@ class SignInPages:
             return await self._expired(request)
         except Attempt as attempt:
             status = await self._failed(request, attempt)
-            return _wait(await self._code(request, REASONS[type(attempt.outcome)], status), attempt)
+            if isinstance(attempt.outcome, NotAdmitted):
+                return self._not_admitted(request, attempt, status)
+            return _wait(await self._code(request, reason_of(attempt), status), attempt)
         return await self._done(request, done)
 
     async def ask_recovery(self, request: Request) -> Response:
@@ -134,7 +143,9 @@ class SignInPages:
             return await self._expired(request)
         except Attempt as attempt:
             status = await self._failed(request, attempt)
-            problem = REASONS[type(attempt.outcome)]
+            if isinstance(attempt.outcome, NotAdmitted):
+                return self._not_admitted(request, attempt, status)
+            problem = reason_of(attempt)
             return _wait(render(deps, request, "recovery.html", {"problem": problem}, status=status), attempt)
         await note(deps, request.scope, "recovery-code-used", 303, user=done.user, path_shape=RECOVERY_PATH)
         told = urlencode({"notice": "recovery-code-used", "next": done.next_path})
@@ -159,7 +170,9 @@ class SignInPages:
             return await self._expired(request)
         except Attempt as attempt:
             status = await self._failed(request, attempt)
-            return _wait(await self._code(request, REASONS[type(attempt.outcome)], status), attempt)
+            if isinstance(attempt.outcome, NotAdmitted):
+                return self._not_admitted(request, attempt, status)
+            return _wait(await self._code(request, reason_of(attempt), status), attempt)
         return await self._done(request, done, factor="passkey")
 
     async def _other_step(self, request: Request, check: OtherFactor) -> SignedIn:
@@ -175,6 +188,12 @@ class SignInPages:
             deps.tenant_of(request.scope), half_open, deps.audience, deps.site(request)
         )
         return render(deps, request, "code.html", {"problem": problem, "passkey": offered}, status=status)
+
+    def _not_admitted(self, request: Request, attempt: Attempt, status: int) -> Response:
+        """Both factors were right, but not from here or not now: the half-open sign-in is used up."""
+        refused = message_page(self._deps, request, reason_of(attempt), status)
+        cookies.clear_cookie(refused, STEP_COOKIES[self._deps.audience])
+        return refused
 
     async def _expired(self, request: Request) -> Response:
         deps = self._deps
@@ -206,7 +225,9 @@ class SignInPages:
         except Attempt as attempt:
             status = await self._failed(request, attempt)
             # One answer for every failure: a program that tries passwords learns nothing from the second factor.
-            return _wait(_problem("locked" if status == 429 else "sign-in-failed", status), attempt)
+            # Where and when is told: both factors were right by then.
+            told = {429: "locked", 403: reason_of(attempt)}.get(status, "sign-in-failed")
+            return _wait(_problem(told, status), attempt)
         response = JSONResponse({"expires": done.expires_at.isoformat()})
         await self._opened(request, response, done)
         return response
@@ -215,7 +236,7 @@ class SignInPages:
         """End the session and its CRM tokens, take all cookies back."""
         deps = self._deps
         names = deps.crm_cookies(deps.tenant_of(request.scope))
-        principal = await current(deps, request)
+        principal = await current(deps, request, anywhere=True)
         if principal is not None:
             presented = [read_cookie(request.scope["headers"], name) for name in names]
             tokens = [hashlib.sha256(value.encode("latin-1")).hexdigest() for value in presented if value]
@@ -248,7 +269,9 @@ class SignInPages:
     async def _failed(self, request: Request, attempt: Attempt) -> int:
         """Audit a failed attempt; the status of its answer."""
         status = 429 if isinstance(attempt.outcome, Locked) else 401
-        reason = REASONS[type(attempt.outcome)]
+        if isinstance(attempt.outcome, NotAdmitted):
+            status = attempt.outcome.reason.status
+        reason = reason_of(attempt)
         await note(self._deps, request.scope, reason, status, user=attempt.user, path_shape=request.url.path)
         return status
 

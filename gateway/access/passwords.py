@@ -1,8 +1,8 @@
 """Passwords: what is accepted as one, how it is kept, how it is verified.
 
 Kept as Argon2id (RFC 9106) and verified exactly as typed: no trimming, no truncation, no case folding, no Unicode
-normalisation (ASVS 6.2.8). No composition rules and no forced change (6.2.5, 6.2.10); instead length, a guessing
-estimate that knows common and breached passwords, and words of the person's own context (6.2.4, 6.2.11).
+normalisation (ASVS 6.2.8). No composition rules and no forced change (6.2.5, 6.2.10); instead length, common and
+breached passwords checked offline (6.2.4, 6.2.12), a guessing estimate, and words of the context (6.2.11).
 `verify` returns nothing or raises, and costs the same when there is nobody to verify.
 """
 
@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
 from zxcvbn import zxcvbn
+
+from gateway.access.breached import BreachFile, BreachFileUnusable, is_common
 
 PASSWORD_MIN_CHARS = 12
 PASSWORD_MAX_CHARS = 256
@@ -31,7 +33,11 @@ class PasswordWrong(Exception):  # noqa: N818 - an outcome of verification, name
 
 
 class PasswordRefused(Exception):  # noqa: N818
-    """A new password breaks a rule; `problem` is `too-short`, `too-long` or `too-guessable`."""
+    """A new password breaks a rule; `problem` is the id of the rule.
+
+    `too-short`, `too-long`, `too-common` (listed), `too-close` (little but words of the context), `too-guessable`, or
+    `not-checked` (the file of breached passwords cannot be read: nothing is accepted unchecked).
+    """
 
     permanent = True
 
@@ -40,17 +46,25 @@ class PasswordRefused(Exception):  # noqa: N818
         self.problem = problem
 
 
-def check_new_password(password: str, context: Sequence[str]) -> None:
+def check_new_password(password: str, context: Sequence[str], breached: BreachFile | None = None) -> None:
     """Raise PasswordRefused unless this may become a password.
 
     password: as typed. context: words that must not carry it (login, display name, name of the product or company).
+    breached: a file of known ones beside the packaged list.
     """
     if len(password) < PASSWORD_MIN_CHARS:
         raise PasswordRefused("too-short")
     if len(password) > PASSWORD_MAX_CHARS:
         raise PasswordRefused("too-long")
+    try:
+        if is_common(password) or (breached is not None and breached.has(password)):
+            raise PasswordRefused("too-common")
+    except BreachFileUnusable as fault:
+        raise PasswordRefused("not-checked") from fault
     words = [part for entry in context for part in (entry, *entry.replace("@", " ").replace(".", " ").split()) if part]
-    if zxcvbn(password[:SCORED_CHARS], user_inputs=words)["score"] < PASSWORD_MIN_SCORE or _leans_on(password, words):
+    if _leans_on(password, words):
+        raise PasswordRefused("too-close")
+    if zxcvbn(password[:SCORED_CHARS], user_inputs=words)["score"] < PASSWORD_MIN_SCORE:
         raise PasswordRefused("too-guessable")
 
 

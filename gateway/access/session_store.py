@@ -34,10 +34,12 @@ class SessionRow:
     opened_at: datetime
     seen_at: datetime
     expires_at: datetime
+    networks: str = ""
 
 
 _COLUMNS = """s.tenant, s.id, s.user_id, u.login, u.display_name, u.roles, u.language, s.audience, s.client,
-    coalesce(s.crm_login, ''), coalesce(u.crm_user, s.crm_user, ''), s.opened_at, s.seen_at, s.expires_at"""
+    coalesce(s.crm_login, ''), coalesce(u.crm_user, s.crm_user, ''), s.opened_at, s.seen_at, s.expires_at,
+    u.networks"""
 _LIVE = "s.ended_at IS NULL AND NOT u.disabled"
 
 

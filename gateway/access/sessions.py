@@ -308,4 +308,5 @@ def _principal(row: SessionRow) -> Principal:
         language=row.language,
         crm_user=row.crm_user or None,
         crm_login=row.crm_login,
+        networks=row.networks,
     )

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from gateway.access import throttle, totp
 from gateway.access.factor import FactorWrong
+from gateway.access.gate import Gate, NotAdmitted
 from gateway.access.passwords import Passwords, PasswordWrong
 from gateway.access.sealer import Sealer, totp_context
 from gateway.access.sessions import AUDIENCE_CRM, NoSession, Sessions
@@ -80,6 +81,7 @@ class SignIn:
         sealer: Sealer,
         clock: Callable[[], datetime],
         randomness: Randomness,
+        gate: Gate,
         brakes: Brakes | None = None,
     ) -> None:
         self._store = store
@@ -89,6 +91,7 @@ class SignIn:
         self._clock = clock
         self._randomness = randomness
         self._brakes = brakes or Brakes()
+        self._gate = gate
 
     async def password_step(
         self, tenant: str, login: str, password: str, client: str, *, next_path: str = "/", audience: str = AUDIENCE_CRM
@@ -110,7 +113,8 @@ class SignIn:
     ) -> SignedIn:
         """Verify the code of a half-open sign-in and open the session.
 
-        Raises HalfOpenExpired; Attempt around Locked, CodeWrong or CodeReplayed; KeysUnavailable; StoreUnavailable.
+        Raises HalfOpenExpired; Attempt around Locked, CodeWrong, CodeReplayed or NotAdmitted; KeysUnavailable;
+        StoreUnavailable.
         """
         return await self._second_step(tenant, half_open, client, audience, lambda held: self._check_code(held, code))
 
@@ -207,6 +211,10 @@ class SignIn:
     async def _open(self, user: AppUser, client: str, next_path: str, audience: str, *, counted: int) -> SignedIn:
         """Open the session and give back the attempts this sign-in was counted with."""
         now = self._clock()
+        try:
+            await self._gate.admit(user, audience, client, now)
+        except NotAdmitted as outcome:
+            raise Attempt(outcome, user) from outcome
         try:
             token = await self._sessions.open(user, client, now, audience=audience)
         except NoSession as fault:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from gateway.access import totp
+from gateway.access.breached import BreachFile
 from gateway.access.passwords import Passwords, PasswordWrong, check_new_password
 from gateway.access.sealer import Sealer, totp_context
 from gateway.access.sessions import Sessions
@@ -61,7 +62,7 @@ class Users:
     """Accounts of one installation.
 
     roles: ids of the roles there are; issuer: name shown in the authenticator app; context_words: words a password must
-    not lean on (product and company name).
+    not lean on (product and company name). breached: file of passwords that are known to others.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Users:
         roles: Collection[str],
         issuer: str = "crmgate",
         context_words: Sequence[str] = ("crmgate",),
+        breached: BreachFile | None = None,
     ) -> None:
         self._store = store
         self._sessions = sessions
@@ -86,6 +88,7 @@ class Users:
         self.roles = tuple(roles)
         self.issuer = issuer
         self._context_words = tuple(context_words)
+        self._breached = breached
 
     async def list(self, tenant: str) -> Sequence[AppUser]:
         """Every account, open ones first, by login."""
@@ -202,7 +205,7 @@ class Users:
         """
         invitation = await self.invitation(tenant, token)
         user, now = invitation.user, self._clock()
-        check_new_password(password, self._words(user))
+        check_new_password(password, self._words(user), self._breached)
         step = totp.match(invitation.secret, code, now)
         password_hash = await self._passwords.hash(password)
         sealed = await self._sealer.seal(tenant, invitation.secret.encode("ascii"), totp_context(user.id))
@@ -223,7 +226,7 @@ class Users:
         if factors is None or factors.user.disabled:
             raise PasswordWrong
         await self._passwords.verify(factors.password_hash, current)
-        check_new_password(new, self._words(factors.user))
+        check_new_password(new, self._words(factors.user), self._breached)
         await self._store.set_password(tenant, user_id, await self._passwords.hash(new), self._clock())
         await self._sessions.end_all(user_id, "password-changed", keep=keep_session)
 

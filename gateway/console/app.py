@@ -20,6 +20,7 @@ from gateway.console.learn_pages import LearnPages
 from gateway.console.pages import answer_refused, answer_sign_in
 from gateway.console.people_pages import PeoplePages
 from gateway.console.permissions import ConsoleRefused, SignInNeeded, navigation
+from gateway.console.place_pages import PlacePages
 from gateway.console.reset_pages import ResetPages
 
 
@@ -49,7 +50,7 @@ def make_console_app(deps: ConsoleDeps) -> Starlette:
 def console_routes(deps: ConsoleDeps) -> list[BaseRoute]:
     """Every page of the console; a test asserts that each of them asks for a right."""
     activity, people, state, keys = ActivityPages(deps), PeoplePages(deps), HealthPages(deps), KeyPages(deps)
-    learn, resets = LearnPages(deps), ResetPages(deps)
+    learn, places, resets = LearnPages(deps), PlacePages(deps), ResetPages(deps)
     return [
         Route("/", activity.overview, methods=["GET"]),
         Route("/now", activity.overview_now, methods=["GET"]),
@@ -71,6 +72,8 @@ def console_routes(deps: ConsoleDeps) -> list[BaseRoute]:
         Route("/users/{user}/approve-reset", resets.approve, methods=["POST"]),
         Route("/users/{user}/withdraw-reset", resets.ask_withdraw, methods=["GET"]),
         Route("/users/{user}/withdraw-reset", resets.withdraw, methods=["POST"]),
+        Route("/users/{user}/networks", places.show, methods=["GET"]),
+        Route("/users/{user}/networks", places.change, methods=["POST"]),
         Route("/users/{user}/{action}", people.ask_action, methods=["GET"]),
         Route("/users/{user}/{action}", people.act, methods=["POST"]),
         Route("/roles", people.roles, methods=["GET"]),

@@ -9,8 +9,10 @@ from argon2 import PasswordHasher
 from psycopg_pool import AsyncConnectionPool
 
 from gateway.access.factor_store import FactorStore
+from gateway.access.gate import Gate
 from gateway.access.passkeys import Passkeys
 from gateway.access.passwords import Passwords
+from gateway.access.place_store import PlaceStore
 from gateway.access.recovery import Cost, RecoveryCodes
 from gateway.access.reset_store import ResetStore
 from gateway.access.resets import Resets
@@ -67,6 +69,7 @@ class Access:
     recovery: RecoveryCodes
     passkeys: Passkeys
     resets: Resets
+    gate: Gate
 
     def code(self, secret: str, steps: int = 0) -> str:
         return pyotp.TOTP(secret).generate_otp(int(self.clock().timestamp()) // 30 + steps)
@@ -82,16 +85,18 @@ def build(pool: AsyncConnectionPool, clock: Clock) -> Access:
         "randomness": secrets.token_bytes,
     }
     users = Users(store, sessions, roles=ROLES, **common)
+    gate = Gate(PlaceStore(pool), {})
     factors, random = FactorStore(pool), secrets.token_bytes
     return Access(
         store,
         sessions,
         users,
-        SignIn(store, sessions, **common),
+        SignIn(store, sessions, gate=gate, **common),
         clock,
         RecoveryCodes(factors, clock=clock, randomness=random, cost=CHEAP_CODES),
         Passkeys(factors, clock=clock, randomness=random),
         Resets(ResetStore(pool), users, clock=clock, randomness=random),
+        gate,
     )
 
 

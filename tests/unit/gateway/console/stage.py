@@ -214,6 +214,7 @@ async def make_stage(
             recovery=access.recovery,
             passkeys=access.passkeys,
             resets=access.resets,
+            gate=access.gate,
             audit=audit,
             look=shown,
             clock=clock,
