@@ -17,7 +17,7 @@ export PIP_CACHE_DIR := $(CACHE)/pip
 # Else each of the processes that tests and benchmarks start would compile every module of ours again: a second each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help venv web demo test lock lint types unit system check leak leak-generic hostile fidelity oracle crossing roundtrip transfer fuzz outage bench bench-kms bench-policy twin rotation-drill shred-drill edits edits-real evidence-real egress protect-drill unprotected onboarding clean
+.PHONY: help venv web demo test asvs lock lint types unit system check leak leak-generic hostile fidelity oracle crossing roundtrip transfer fuzz outage bench bench-kms bench-policy twin rotation-drill shred-drill edits edits-real evidence-real egress protect-drill unprotected onboarding clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +73,9 @@ test: system .venv/.dev $(VENDOR)/.fetched lint ## everything: lint, types, impo
 
 check: .venv/.dev lint ## lint and the quick tests only
 	@$(BIN)/python -m pytest -q tests/unit
+
+asvs: system .venv/.dev $(VENDOR)/.fetched ## OWASP ASVS 5.0: each requirement, the tests that show it, and what they said just now
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.asvs
 
 leak: system .venv/.dev $(VENDOR)/.fetched ## seeded values sought on every page, in the database and files: the figure is 0
 	@$(BIN)/python -m tests.drills.leak

@@ -15,7 +15,13 @@ from tests.asvs.evidence import Finding, Recorder, State, judge, markdown, total
 from tests.asvs.requirement import ROOT, read
 
 OUT = ROOT / "build" / "asvs.md"
-COLOURS = {State.SHOWN: "green", State.FAILED: "bold red", State.NOT_RUN: "red", State.OPEN: "yellow", State.ABSENT: "dim"}
+COLOURS = {
+    State.SHOWN: "green",
+    State.FAILED: "bold red",
+    State.NOT_RUN: "red",
+    State.OPEN: "yellow",
+    State.ABSENT: "dim",
+}
 
 
 def main() -> int:

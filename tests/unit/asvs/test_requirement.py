@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tests.asvs.requirement import Requirement, missing_tests, read
 
-# Levels of the requirements of each section, in their order (OWASP ASVS 5.0.0): all up to level 2, of V7 and V8 level 3 too.
+# Levels of each section's requirements in their order (ASVS 5.0.0): up to level 2, of V7 and V8 up to level 3.
 LEVELS = {
     "3.3": [1, 2, 2, 2],
     "3.4": [1, 1, 2, 2, 2, 2],
@@ -51,4 +51,7 @@ def test_nothing_is_claimed_without_a_test() -> None:
 def test_a_test_that_does_not_exist_is_told(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text("async def test_there():\n    pass\n", "utf-8")
     named = ("test_it.py::test_there", "test_it.py::test_gone", "none.py::test_there")
-    assert missing_tests((Requirement("1.1.1", 1, "", named),), tmp_path) == ["none.py::test_there", "test_it.py::test_gone"]
+    assert missing_tests((Requirement("1.1.1", 1, "", named),), tmp_path) == [
+        "none.py::test_there",
+        "test_it.py::test_gone",
+    ]

@@ -5,8 +5,9 @@ from datetime import timedelta
 from pathlib import Path
 
 from gateway import cli_clients
-from gateway.access import app, sign_in, throttle, users
+from gateway.access import app, passwords, sign_in, throttle, users
 from gateway.access.sessions import Timeouts
+from gateway.password_words import PRODUCT
 from gateway.settings import AccessSettings
 
 TEXT = (Path(app.__file__).parent / "DECIDED.md").read_text("utf-8")
@@ -31,13 +32,34 @@ def test_every_way_in_is_documented_and_no_other() -> None:
     assert documented == ways
 
 
+def test_the_words_of_the_context_are_said() -> None:
+    assert f"{passwords.PASSWORD_MIN_CHARS} to {passwords.PASSWORD_MAX_CHARS} characters of any kind" in WORDS
+    for word in (
+        "login",
+        "name",
+        f"`{PRODUCT}`",
+        "host of the console",
+        "of each CRM its name",
+        "its host and its profile",
+    ):
+        assert word in " ".join(_section("Passwords").split())
+
+
+def test_other_systems_sessions_are_said() -> None:
+    said = _section("Sessions of other systems")
+    for system in ("**The CRM's.**", "**CRMs that use crmgate as OpenID provider.**"):
+        assert system in said
+
+
 def test_the_brakes_are_those_of_the_code() -> None:
     usual = throttle.Brakes()
     rows = [
         (brake.free, f"{brake.base_s} s", f"{brake.max_s} s", f"{brake.window_s // 3600} h")
         for brake in (usual.pair, usual.source, usual.login)
     ]
-    table = [line.split(" | ")[1:] for line in _section("Brakes against guessing").splitlines() if line.startswith("| one")]
+    table = [
+        line.split(" | ")[1:] for line in _section("Brakes against guessing").splitlines() if line.startswith("| one")
+    ]
     assert [(int(free), first, most, window.rstrip(" |")) for free, first, most, window in table] == rows
     assert f"for {throttle.KNOWN_SOURCE_DAYS} days after a sign-in" in WORDS
     minutes = sign_in.HALF_OPEN_LIFETIME // timedelta(minutes=1)
@@ -59,4 +81,5 @@ def test_what_of_the_surroundings_counts_is_said_with_what_follows() -> None:
     assert len(rows) >= 6
     for row in rows:
         what, where, follows = (part.strip() for part in row.strip("|").split("|"))
-        assert what and where and follows in {"refused", "waiting", "ends"}
+        assert all((what, where))
+        assert follows in {"refused", "waiting", "ends"}

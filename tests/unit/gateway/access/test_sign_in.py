@@ -26,6 +26,14 @@ async def test_both_factors_open_a_session(access, li) -> None:
     assert (await access.sessions.principal(done.token, access.clock())).id == li.user.id
 
 
+async def test_a_password_of_years_ago_opens_a_session_as_before(access, li) -> None:
+    """Nothing ends by the calendar unless the settings ask for it (ASVS 6.2.10)."""
+    access.clock.advance(days=3650)
+    half = await access.sign_in.password_step("t1", "li.wei", li.password, HOME)
+    done = await access.sign_in.code_step("t1", half.token, access.code(li.secret), HOME)
+    assert (await access.sessions.principal(done.token, access.clock())).id == li.user.id
+
+
 async def test_logins_are_compared_however_they_are_spelled(access, li) -> None:
     await access.sign_in.password_step("t1", "  ＬＩ.Wei ", li.password, HOME)
 

@@ -25,7 +25,7 @@ FORMS = sorted(path.name for path in TEMPLATES.glob("*.html") if "<input" in pat
 
 def test_the_forms_with_secrets_are_among_those_looked_at() -> None:
     found = {entry.get("name") for name in FORMS for entry in _inputs(name)}
-    assert SECRETS <= found
+    assert found >= SECRETS
 
 
 @pytest.mark.parametrize("form", FORMS)
