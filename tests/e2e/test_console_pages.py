@@ -196,6 +196,8 @@ def pages_of(served: Served) -> dict[str, str]:
         "user": f"/users/{user}",
         "user_disable": f"/users/{user}/disable",
         "roles": "/roles",
+        "programs": "/programs",
+        "networks": f"/users/{user}/networks",
         "keys": "/keys",
         "learning": "/learning",
         "health": "/health",
