@@ -1,4 +1,4 @@
-"""A new password instead of an expired one, in the sign-in that needs it: both factors are right, nothing is open yet."""
+"""A new password for an expired one, in the sign-in that needs it: both factors are right, nothing is open yet."""
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
