@@ -31,7 +31,7 @@ from gateway.bundles.installing import policy_in_force
 from gateway.database import Pool, open_pool
 from gateway.entry_config import entries_of
 from gateway.opening import open_keyring, sealing_of
-from gateway.password_words import breach_file_of, context_of
+from gateway.password_words import breach_file_of, context_of, rules_of
 from gateway.sealing import KeyringSealer
 from gateway.settings import Settings
 from kms.keyring import Keyring
@@ -114,6 +114,7 @@ async def open_accounts(settings: Settings, tenant: str, dsn: str) -> AsyncItera
             issuer=settings.access.issuer,
             context_words=context_of(settings),
             breached=breach_file_of(settings),
+            rules=rules_of(settings),
         )
         sign_in = SignIn(
             store,
@@ -123,6 +124,7 @@ async def open_accounts(settings: Settings, tenant: str, dsn: str) -> AsyncItera
             clock=utc_now,
             randomness=secrets.token_bytes,
             gate=Gate(PlaceStore(pool), entries_of(settings.tenant_entry)),
+            rules=rules_of(settings),
         )
         recovery = RecoveryCodes(FactorStore(pool), clock=utc_now, randomness=secrets.token_bytes)
         resets = Resets(ResetStore(pool), users, clock=utc_now, randomness=secrets.token_bytes)

@@ -21,6 +21,7 @@ import psycopg
 from gateway.certificate import read_certificate
 from gateway.check_egress import check_egress
 from gateway.check_entry import check_entry
+from gateway.check_passwords import check_passwords
 from gateway.check_shared import check_shared
 from gateway.finding import Finding, Weight, finding, reason_of
 from gateway.opening import embedded_folder, open_keys, own_dsn, public_hosts
@@ -69,6 +70,7 @@ async def check(settings: Settings, now: datetime) -> list[Finding]:
     found += await check_shared(settings)
     found += await asyncio.to_thread(lambda: list(check_egress(settings)))
     found += await asyncio.to_thread(lambda: list(check_entry(settings, now)))
+    found += check_passwords(settings)
     found += await _keys(settings)
     found += await _persons(settings)
     found += _legacy(settings)

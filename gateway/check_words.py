@@ -46,6 +46,10 @@ SENTENCES: Mapping[str, tuple[str, str]] = MappingProxyType(
             "{file} is not a file of SHA-1 digests in order, so no new password is accepted.",
             "{file} 不是按顺序排列的 SHA-1 摘要文件，因此不接受任何新密码。",
         ),
+        "passwords-mlps": (
+            "Passwords follow the preset for MLPS: composition costs ASVS 6.2.5, a change every {days} days 6.2.10.",
+            "密码采用等保预设：字符组成规则不符合 ASVS 6.2.5，每 {days} 天强制更换不符合 ASVS 6.2.10。",
+        ),
         "file-missing": ("The file {file} is not there.", "文件 {file} 不存在。"),
         "upstream-name": (
             "The name {host} of the CRM is not known to DNS on this machine.",

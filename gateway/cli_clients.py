@@ -28,9 +28,9 @@ from gateway.cli_shell import (
     told_plainly,
 )
 from gateway.composition_identity import logins_of
-from gateway.identity.api_client import FIELD, ApiClients, ClientInvalid, Wish, check_wish
+from gateway.identity.api_client import FIELD, ApiClients, Change, ClientInvalid, Wish, check_wish
 from gateway.identity.crm_login import CrmLoginInvalid, checked
-from gateway.identity.store import IdentityStore, NameTaken
+from gateway.identity.store import ClientRow, IdentityStore, NameTaken
 from gateway.opening import open_database
 from gateway.settings import Settings
 
@@ -89,15 +89,76 @@ def list_clients(tenant: TenantOption = "", config: FileOption = None) -> None:
 
     async def work(accounts: Accounts, settings: Settings) -> None:
         now = utc_now()
-        table = Table("name", "id", "roles", "networks", "certificate", "until", "state", box=None)
+        table = Table("name", "id", "roles", "networks", "certificate", "until", "last used", "state", box=None)
         for row in await _clients(accounts, settings).list(accounts.tenant):
             state = "revoked" if row.revoked_at else "ended" if row.expires_at <= now else "good"
             shown = f"{row.certificate[:12]}…" if row.certificate else ""
             until = f"{row.expires_at:%Y-%m-%d}"
-            table.add_row(row.name, row.id, ", ".join(row.roles), ", ".join(row.networks), shown, until, state)
+            used = f"{row.last_used_at:%Y-%m-%d %H:%M} {row.last_used_from}" if row.last_used_at else "never"
+            table.add_row(row.name, row.id, ", ".join(row.roles), ", ".join(row.networks), shown, until, used, state)
         out.print(table)
 
     _run(config, tenant, work)
+
+
+@app.command("set")
+def change(
+    name: Name,
+    role: Annotated[list[str] | None, typer.Option("--role", help="Its roles from now on; repeat for several.")] = None,
+    network: Annotated[
+        list[str] | None, typer.Option("--network", help="Where it comes from from now on; repeat for several.")
+    ] = None,
+    anywhere: Annotated[
+        bool, typer.Option("--anywhere", help="Take its networks away; it needs a certificate.")
+    ] = False,
+    certificate: Annotated[
+        str | None, typer.Option(help='SHA-256 of the certificate it has to show from now on; "" for none.')
+    ] = None,
+    days: Annotated[int | None, typer.Option(min=1, help="Days from now until it ends.")] = None,
+    tenant: TenantOption = "",
+    config: FileOption = None,
+) -> None:
+    """Change what a program may do, from where and until when; its token stays, running gateways know in seconds."""
+    try:
+        networks = tuple(ip_network(one) for one in network or ())
+    except ValueError as fault:
+        raise quit_with(UNUSABLE, f"--network: {fault}") from None
+    if networks and anywhere:
+        raise quit_with(UNUSABLE, "Name networks or say --anywhere, not both.")
+
+    async def work(accounts: Accounts, settings: Settings) -> None:
+        now, clients, known = utc_now(), _clients(accounts, settings), accounts.users.roles
+        if certificate and settings.gateway.client_ca is None:
+            raise quit_with(UNUSABLE, "No certificate can be shown before [gateway] client_ca names its CA.")
+        wanted = Change(
+            roles=tuple(role) if role else None,
+            networks=networks if networks or anywhere else None,
+            certificate=None if certificate is None else certificate.replace(":", "").lower(),
+            expires_at=None if days is None else now + timedelta(days=days),
+        )
+        if wanted == Change():
+            raise quit_with(UNUSABLE, "Say what is to change: --role, --network, --anywhere, --certificate or --days.")
+        planned = await clients.changed(accounts.tenant, name, wanted, known, now)
+        if planned is not None:
+            await accounts.record("client.set", name, "; ".join(_differences(*planned)))
+            planned = await clients.change(accounts.tenant, name, wanted, known, now)
+        if planned is None:
+            raise quit_with(PROBLEM, f"There is no program {name} with a good credential.")
+        for line in _differences(*planned) or ("nothing is different",):
+            out.print(f"{name}: {line}", markup=False)
+
+    _run(config, tenant, work)
+
+
+def _differences(before: ClientRow, after: ClientRow) -> tuple[str, ...]:
+    """What a change makes different, as the trail has it."""
+    pairs = (
+        ("roles", ", ".join(before.roles), ", ".join(after.roles)),
+        ("networks", ", ".join(before.networks), ", ".join(after.networks)),
+        ("certificate", before.certificate[:12], after.certificate[:12]),
+        ("until", f"{before.expires_at:%Y-%m-%d %H:%M}", f"{after.expires_at:%Y-%m-%d %H:%M}"),
+    )
+    return tuple(f"{name} {old or 'none'} -> {new or 'none'}" for name, old, new in pairs if old != new)
 
 
 @app.command()
@@ -133,7 +194,7 @@ def _run(config: Path | None, tenant: str, work: Callable[[Accounts, Settings], 
         except NameTaken:
             raise quit_with(PROBLEM, "There is a program with this name already; revoke it first.") from None
         except ClientInvalid as invalid:
-            raise quit_with(UNUSABLE, f"The program cannot be added: {invalid}") from None
+            raise quit_with(UNUSABLE, f"The program cannot be made like this: {invalid}") from None
         except CrmLoginInvalid as invalid:
             raise quit_with(UNUSABLE, f"This CRM login cannot be stored: {invalid.problem}") from None
         finally:

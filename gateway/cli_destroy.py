@@ -14,7 +14,7 @@ import typer
 from rich.table import Table
 
 from audit.note import NoteInvalid, read_signer
-from gateway.access.sign_in import Attempt
+from gateway.access.sign_in import Attempt, PasswordExpired
 from gateway.access.throttle import Locked
 from gateway.accounts import utc_now
 from gateway.cli_shell import PROBLEM, FileOption, TenantOption, out, quit_with, settings_of, tenant_of, told_plainly
@@ -195,6 +195,8 @@ def said(attempt: Attempt) -> str:
     """Why somebody was not admitted, in words."""
     if isinstance(attempt.outcome, Locked):
         return f"Too many attempts; wait {attempt.outcome.wait_s} s."
+    if isinstance(attempt.outcome, PasswordExpired):
+        return "This password has expired. Sign in with a browser and choose a new one."
     return "Login, password or code is not right, or no authenticator app is set up."
 
 

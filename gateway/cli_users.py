@@ -19,7 +19,7 @@ from gateway.access.account_pages import SET_UP_PATH
 from gateway.access.passwords import PasswordRefused
 from gateway.access.place_store import PlaceStore
 from gateway.access.resets import ResetRefused
-from gateway.access.sign_in import Attempt
+from gateway.access.sign_in import Attempt, PasswordExpired
 from gateway.access.store import LoginTaken
 from gateway.access.totp import CodeWrong
 from gateway.access.user import AppUser
@@ -245,6 +245,8 @@ async def _proven(accounts: Accounts, login: str) -> AppUser:
         admin = await accounts.sign_in.prove(accounts.tenant, login, password, code, "command-line")
     except Attempt as attempt:
         await accounts.record("user.reset_refused", "" if attempt.user is None else attempt.user.id)
+        if isinstance(attempt.outcome, PasswordExpired):
+            raise quit_with(PROBLEM, "Not done: this password has expired; sign in and choose a new one.") from None
         raise quit_with(PROBLEM, "Not done: login, password or code is not right, or too many attempts.") from None
     if not accounts.may_change(admin):
         await accounts.record("user.reset_refused", admin.id, by=admin)

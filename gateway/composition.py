@@ -76,7 +76,7 @@ from gateway.opening import open_keyring, sealing_of
 from gateway.origin import Origins
 from gateway.orphans import OrphanSweep
 from gateway.outward import Outward
-from gateway.password_words import breach_file_of, context_of
+from gateway.password_words import breach_file_of, context_of, rules_of
 from gateway.person_keys import open_persons
 from gateway.placed import Placed
 from gateway.protect.migrated import Migrated, parts_of
@@ -187,6 +187,7 @@ def accounts_of(settings: Settings, database: Database, keyring: Keyring, roles:
         issuer=access.issuer,
         context_words=context_of(settings),
         breached=breach_file_of(settings),
+        rules=rules_of(settings),
     )
     entries = entries_of(settings.tenant_entry)
     gate = Gate(PlaceStore(database), entries)
@@ -198,6 +199,7 @@ def accounts_of(settings: Settings, database: Database, keyring: Keyring, roles:
         clock=utc_now,
         randomness=secrets.token_bytes,
         gate=gate,
+        rules=rules_of(settings),
     )
     factors = FactorStore(database)
     return Accounts(
@@ -366,6 +368,7 @@ async def _assemble(
         ),
         lookouts=(
             partial(bundles.follow, dsn),
+            *([identities.follow_uses] if identities.uses else []),
             *lookouts_of(
                 ArrivalNeeds(settings, database, vault, keyring, audit, scanners, records, beside, cells, digits),
                 installations,

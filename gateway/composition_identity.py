@@ -1,5 +1,7 @@
 """Identity towards each CRM, built from the settings: what the pipeline asks, and what the pages reach."""
 
+import asyncio
+import contextlib
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -30,13 +32,16 @@ from gateway.opening import sealing_of
 from gateway.settings import Settings
 from gateway.toml_tree import SettingInvalid
 from kms.keyring import Keyring
+from kms.store import StoreUnavailable
 
+USES_S = 5.0
 _SIGNING = frozenset({IdentityMode.JWT, IdentityMode.OIDC})
 
 
 @dataclass(frozen=True, slots=True)
 class Identities:
-    """Of all tenants. faces: those whose identity is not passed through; sweeps, closing: of a server."""
+    """Of all tenants. faces: those whose identity is not passed through; sweeps, closing: of a server. uses: write down
+    when programs came in last."""
 
     faces: Mapping[str, Identity]
     logins: CrmLogins
@@ -45,10 +50,25 @@ class Identities:
     keys: Mapping[str, SigningKeys]
     sweeps: Sequence[Callable[[datetime], Awaitable[None]]]
     closing: Sequence[Callable[[], Awaitable[None]]]
+    uses: Sequence[Callable[[], Awaitable[None]]] = ()
 
     def of(self, tenant: Tenant) -> Tenant:
         """The tenant with its identity."""
         return replace(tenant, identity=self.faces.get(tenant.name))
+
+    async def follow_uses(self) -> None:
+        """Write down when programs came in last, every few seconds and at the end."""
+        try:
+            while True:
+                await asyncio.sleep(USES_S)
+                await self._note_uses()
+        finally:
+            await self._note_uses()
+
+    async def _note_uses(self) -> None:
+        for note in self.uses:
+            with contextlib.suppress(StoreUnavailable):  # it stays in memory until the next time
+                await note()
 
     async def leave(self, principal: Principal, client: str) -> None:
         """End what is carried for a gateway session that ends; raises AuditUnavailable."""
@@ -83,6 +103,7 @@ def identities_of(
     faces: dict[str, Identity] = {}
     stored: dict[str, CarriedSessions] = {}
     carried: list[CarriedSessions] = []
+    uses: list[Callable[[], Awaitable[None]]] = []
     keys: dict[str, SigningKeys] = {}
     for tenant in tenants:
         name, wanted = tenant.name, settings.identity_of(tenant.name)
@@ -106,16 +127,19 @@ def identities_of(
             known = KnownLogins(name, wanted.login, logins, utc_now)
             public = settings.tenants[name].public_url.rstrip("/")
             asserted = Asserted(wanted, public, known, keys.get(name), utc_now)
+        admission = Admission(name, store, logins, utc_now) if wanted.api_clients else None
+        if admission is not None:
+            uses.append(admission.note_uses)
         faces[name] = Identity(
             private=frozenset({"authorization", *installations[name].session_cookies}),
             asserted=asserted,
             carried=one,
             people=people,
-            admission=Admission(name, store, logins, utc_now) if wanted.api_clients else None,
+            admission=admission,
             ends=sessions.end,
         )
     return Identities(
-        faces, logins, trail, stored, keys, [one.sweep for one in carried], [one.close for one in carried]
+        faces, logins, trail, stored, keys, [one.sweep for one in carried], [one.close for one in carried], uses
     )
 
 

@@ -24,6 +24,7 @@ from gateway.database import Pool, open_pool
 from gateway.destroying import Destroying
 from gateway.entry_config import entries_of
 from gateway.opening import open_keyring, open_keys, open_transit, sealing_of
+from gateway.password_words import rules_of
 from gateway.sealing import KeyringSealer
 from gateway.settings import KeyStore, Settings
 from kms.custody import KeyCustody
@@ -76,6 +77,7 @@ def sign_in_of(settings: Settings, pool: Pool, keyring: Keyring) -> SignIn:
         clock=utc_now,
         randomness=secrets.token_bytes,
         gate=Gate(PlaceStore(pool), entries_of(settings.tenant_entry)),
+        rules=rules_of(settings),
     )
 
 

@@ -233,6 +233,25 @@ class AccessSettings:
     searches_per_hour: int = setting(1000, "searches for values that a person does not see, for each person", least=1)
 
 
+class PasswordPreset(StrEnum):
+    """Whose idea of a good password holds."""
+
+    ASVS = "asvs"
+    MLPS = "mlps"
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordSettings:
+    """[passwords]: what is asked of passwords beside length, lists of known ones and guessing."""
+
+    preset: PasswordPreset = setting(
+        PasswordPreset.ASVS, "asvs (no composition, no end) or mlps (等保: three kinds of characters, and what follows)"
+    )
+    least_chars: int = setting(12, "mlps: characters at least", least=12)
+    expire_days: int = setting(90, "mlps: days after which a new one has to be chosen at sign-in", least=1)
+    remember: int = setting(5, "mlps: earlier passwords, beside the one in use, that are not taken again", least=1)
+
+
 @dataclass(frozen=True, slots=True)
 class LimitSettings:
     """[limits]: what is refused for its size."""
@@ -288,6 +307,7 @@ class Settings:
     tenant_entry: Mapping[str, EntrySettings] = field(default_factory=lambda: MappingProxyType({}))
     persons: PersonSettings = field(default_factory=PersonSettings)
     access: AccessSettings = field(default_factory=AccessSettings)
+    passwords: PasswordSettings = field(default_factory=PasswordSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
     audit: AuditSettings = field(default_factory=AuditSettings)
     egress: EgressSettings = field(default_factory=EgressSettings)
@@ -346,6 +366,7 @@ SECTIONS: Mapping[str, type[Any]] = MappingProxyType(
         "keys": KeySettings,
         "persons": PersonSettings,
         "access": AccessSettings,
+        "passwords": PasswordSettings,
         "limits": LimitSettings,
         "audit": AuditSettings,
     }

@@ -15,9 +15,9 @@ from gateway.access.cookies import read_cookie
 from gateway.access.deps import AccessDeps, client_of
 from gateway.access.events import OPERATION_ACCOUNT, OPERATION_SET_UP, note
 from gateway.access.next_path import safe_next
-from gateway.access.page import current, read_form, render
+from gateway.access.page import current, password_limits, read_form, render
 from gateway.access.pages import ACCOUNT_PATH, SIGN_IN_PATH, message_page, remembered_language, sign_in_address
-from gateway.access.passwords import PASSWORD_MAX_CHARS, PASSWORD_MIN_CHARS, PasswordRefused, PasswordWrong
+from gateway.access.passwords import PasswordRefused, PasswordWrong
 from gateway.access.sessions import AUDIENCE_CRM
 from gateway.access.throttle import Locked
 from gateway.access.totp import CodeWrong
@@ -27,7 +27,6 @@ from gateway.exchange import Principal
 SET_UP_PATH = "/.crmgate/set-up"
 INVITATION_COOKIE = "__Host-crmgate-invitation"
 INVITATION_COOKIE_S = 3_600
-PASSWORD_LIMITS = {"password_min": PASSWORD_MIN_CHARS, "password_max": PASSWORD_MAX_CHARS}
 
 
 class AccountPages:
@@ -159,7 +158,7 @@ class AccountPages:
             "user": await deps.users.get(principal.tenant, principal.id),
             "crm_login": principal.tenant in deps.crm_logins and deps.audience == AUDIENCE_CRM,
             "sessions": await deps.sessions.list(principal.tenant, deps.clock(), principal.id),
-            **PASSWORD_LIMITS,
+            **password_limits(deps),
         }
         return render(deps, request, "account.html", values, principal=principal, status=status)
 
@@ -176,7 +175,7 @@ class AccountPages:
             "user": invitation.user,
             "secret": totp.grouped(invitation.secret),
             "qr": totp.qr_data_uri(uri),
-            **PASSWORD_LIMITS,
+            **password_limits(deps),
         }
         return render(deps, request, "set_up.html", values, status=status)
 

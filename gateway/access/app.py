@@ -20,10 +20,12 @@ from gateway.access.pages import (
     CODE_PATH,
     PASSKEY_PATH,
     RECOVERY_PATH,
+    RENEWAL_PATH,
     SIGN_IN_PATH,
     SignInPages,
     message_page,
 )
+from gateway.access.renewal_pages import RenewalPages
 from gateway.console.guard import Guard
 from kms.provider import KeysUnavailable
 from kms.store import StoreUnavailable
@@ -45,6 +47,7 @@ def make_sign_in_app(deps: AccessDeps, more: Sequence[BaseRoute] = ()) -> Starle
 def sign_in_routes(deps: AccessDeps) -> list[BaseRoute]:
     """The routes, for a host that has more pages than these."""
     pages, account, factors = SignInPages(deps), AccountPages(deps), FactorPages(deps)
+    renewal = RenewalPages(deps)
     return [
         Route(SIGN_IN_PATH, pages.sign_in, methods=["GET"]),
         Route(SIGN_IN_PATH, pages.check_password, methods=["POST"]),
@@ -54,6 +57,8 @@ def sign_in_routes(deps: AccessDeps) -> list[BaseRoute]:
         Route(RECOVERY_PATH, pages.check_recovery, methods=["POST"]),
         Route(f"{PASSKEY_PATH}/ask", pages.ask_passkey, methods=["POST"]),
         Route(PASSKEY_PATH, pages.check_passkey, methods=["POST"]),
+        Route(RENEWAL_PATH, renewal.ask, methods=["GET"]),
+        Route(RENEWAL_PATH, renewal.choose, methods=["POST"]),
         Route("/.crmgate/sign-out", pages.sign_out, methods=["POST"]),
         Route("/.crmgate/api/sign-in", pages.sign_in_at_once, methods=["POST"]),
         Route("/.crmgate/api/sign-out", pages.sign_out, methods=["POST"]),

@@ -11,6 +11,7 @@ from starlette.responses import HTMLResponse, Response
 
 from gateway.access.cookies import SESSION_COOKIES, read_cookie
 from gateway.access.deps import AccessDeps, client_of
+from gateway.access.passwords import PASSWORD_MAX_CHARS
 from gateway.access.sessions import NoSession, SessionExpired
 from gateway.console.language import LANGUAGE_COOKIE, LANGUAGE_COOKIE_S, Language, choose
 from gateway.exchange import Principal
@@ -43,6 +44,17 @@ async def current(
     if not anywhere:
         deps.gate.check(principal, deps.audience, client_of(request.scope), deps.clock())
     return principal
+
+
+def password_limits(deps: AccessDeps) -> dict[str, int]:
+    """What the forms say about a new password."""
+    rules = deps.users.rules
+    return {
+        "password_min": rules.least,
+        "password_max": PASSWORD_MAX_CHARS,
+        "password_classes": rules.classes,
+        "password_kept": rules.kept,
+    }
 
 
 def language_of(deps: AccessDeps, request: Request, principal: Principal | None) -> Language:

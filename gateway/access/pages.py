@@ -23,9 +23,11 @@ from gateway.access.passwords import PasswordWrong
 from gateway.access.recovery import RecoveryCodeWrong
 from gateway.access.sign_in import (
     HALF_OPEN_LIFETIME,
+    RENEWAL_LIFETIME,
     Attempt,
     HalfOpenExpired,
     OtherFactor,
+    PasswordExpired,
     SecondFactorMissing,
     SignedIn,
 )
@@ -36,6 +38,7 @@ SIGN_IN_PATH = "/.crmgate/sign-in"
 CODE_PATH = "/.crmgate/sign-in/code"
 RECOVERY_PATH = "/.crmgate/sign-in/recovery"
 PASSKEY_PATH = "/.crmgate/sign-in/passkey"
+RENEWAL_PATH = "/.crmgate/sign-in/password"
 ACCOUNT_PATH = "/.crmgate/account"
 STATIC_AGE = "public, max-age=31536000, immutable"
 API_BODY_LIMIT_BYTES = 16 * 1024
@@ -46,6 +49,7 @@ REASONS = {
     CodeWrong: "code-wrong",
     CodeReplayed: "code-replayed",
     Locked: "locked",
+    PasswordExpired: "password-expired",
     RecoveryCodeWrong: RecoveryCodeWrong.reason,
     PasskeyWrong: PasskeyWrong.reason,
     PasskeyCounterBack: PasskeyCounterBack.reason,
@@ -121,8 +125,8 @@ class SignInPages:
             return await self._expired(request)
         except Attempt as attempt:
             status = await self._failed(request, attempt)
-            if isinstance(attempt.outcome, NotAdmitted):
-                return self._not_admitted(request, attempt, status)
+            if (stopped := self._stopped(request, attempt, status)) is not None:
+                return stopped
             return _wait(await self._code(request, reason_of(attempt), status), attempt)
         return await self._done(request, done)
 
@@ -143,8 +147,11 @@ class SignInPages:
             return await self._expired(request)
         except Attempt as attempt:
             status = await self._failed(request, attempt)
-            if isinstance(attempt.outcome, NotAdmitted):
-                return self._not_admitted(request, attempt, status)
+            if (stopped := self._stopped(request, attempt, status)) is not None:
+                await note(
+                    deps, request.scope, "recovery-code-used", status, user=attempt.user, path_shape=RECOVERY_PATH
+                )
+                return stopped
             problem = reason_of(attempt)
             return _wait(render(deps, request, "recovery.html", {"problem": problem}, status=status), attempt)
         await note(deps, request.scope, "recovery-code-used", 303, user=done.user, path_shape=RECOVERY_PATH)
@@ -170,8 +177,8 @@ class SignInPages:
             return await self._expired(request)
         except Attempt as attempt:
             status = await self._failed(request, attempt)
-            if isinstance(attempt.outcome, NotAdmitted):
-                return self._not_admitted(request, attempt, status)
+            if (stopped := self._stopped(request, attempt, status)) is not None:
+                return stopped
             return _wait(await self._code(request, reason_of(attempt), status), attempt)
         return await self._done(request, done, factor="passkey")
 
@@ -189,11 +196,18 @@ class SignInPages:
         )
         return render(deps, request, "code.html", {"problem": problem, "passkey": offered}, status=status)
 
-    def _not_admitted(self, request: Request, attempt: Attempt, status: int) -> Response:
-        """Both factors were right, but not from here or not now: the half-open sign-in is used up."""
-        refused = message_page(self._deps, request, reason_of(attempt), status)
-        cookies.clear_cookie(refused, STEP_COOKIES[self._deps.audience])
-        return refused
+    def _stopped(self, request: Request, attempt: Attempt, status: int) -> Response | None:
+        """Both factors were right, but not here, not now, or with an expired password; None for all else."""
+        step, outcome = STEP_COOKIES[self._deps.audience], attempt.outcome
+        if isinstance(outcome, PasswordExpired):
+            onward = RedirectResponse(RENEWAL_PATH, 303)
+            cookies.set_cookie(onward, step, outcome.token, max_age_s=int(RENEWAL_LIFETIME.total_seconds()))
+            return onward
+        if isinstance(outcome, NotAdmitted):  # the half-open sign-in is used up
+            refused = message_page(self._deps, request, reason_of(attempt), status)
+            cookies.clear_cookie(refused, step)
+            return refused
+        return None
 
     async def _expired(self, request: Request) -> Response:
         deps = self._deps
@@ -225,7 +239,7 @@ class SignInPages:
         except Attempt as attempt:
             status = await self._failed(request, attempt)
             # One answer for every failure: a program that tries passwords learns nothing from the second factor.
-            # Where and when is told: both factors were right by then.
+            # Where, when and the age of the password are told: both factors were right by then.
             told = {429: "locked", 403: reason_of(attempt)}.get(status, "sign-in-failed")
             return _wait(_problem(told, status), attempt)
         response = JSONResponse({"expires": done.expires_at.isoformat()})
@@ -271,6 +285,8 @@ class SignInPages:
         status = 429 if isinstance(attempt.outcome, Locked) else 401
         if isinstance(attempt.outcome, NotAdmitted):
             status = attempt.outcome.reason.status
+        elif isinstance(attempt.outcome, PasswordExpired):
+            status = 403
         reason = reason_of(attempt)
         await note(self._deps, request.scope, reason, status, user=attempt.user, path_shape=request.url.path)
         return status

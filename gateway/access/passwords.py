@@ -1,8 +1,9 @@
 """Passwords: what is accepted as one, how it is kept, how it is verified.
 
 Kept as Argon2id (RFC 9106) and verified exactly as typed: no trimming, no truncation, no case folding, no Unicode
-normalisation (ASVS 6.2.8). No composition rules and no forced change (6.2.5, 6.2.10); instead length, common and
-breached passwords checked offline (6.2.4, 6.2.12), a guessing estimate, and words of the context (6.2.11).
+normalisation (ASVS 6.2.8). No composition rules and no forced change (6.2.5, 6.2.10) unless the settings ask for them
+(password_rules); instead length, common and breached passwords checked offline (6.2.4, 6.2.12), a guessing estimate,
+and words of the context (6.2.11).
 `verify` returns nothing or raises, and costs the same when there is nobody to verify.
 """
 
@@ -14,8 +15,9 @@ from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatc
 from zxcvbn import zxcvbn
 
 from gateway.access.breached import BreachFile, BreachFileUnusable, is_common
+from gateway.access.password_rules import LEAST_CHARS, USUAL, PasswordRules
 
-PASSWORD_MIN_CHARS = 12
+PASSWORD_MIN_CHARS = LEAST_CHARS
 PASSWORD_MAX_CHARS = 256
 # zxcvbn scale 0..4; 3 = "safely unguessable, moderate protection from offline guessing" (over 10^8 guesses).
 PASSWORD_MIN_SCORE = 3
@@ -35,8 +37,9 @@ class PasswordWrong(Exception):  # noqa: N818 - an outcome of verification, name
 class PasswordRefused(Exception):  # noqa: N818
     """A new password breaks a rule; `problem` is the id of the rule.
 
-    `too-short`, `too-long`, `too-common` (listed), `too-close` (little but words of the context), `too-guessable`, or
-    `not-checked` (the file of breached passwords cannot be read: nothing is accepted unchecked).
+    `too-short`, `too-long`, `too-few-classes`, `used-before`, `too-common` (listed), `too-close` (little but words of
+    the context), `too-guessable`, or `not-checked` (the file of breached passwords cannot be read: nothing is accepted
+    unchecked).
     """
 
     permanent = True
@@ -46,16 +49,23 @@ class PasswordRefused(Exception):  # noqa: N818
         self.problem = problem
 
 
-def check_new_password(password: str, context: Sequence[str], breached: BreachFile | None = None) -> None:
+def check_new_password(
+    password: str,
+    context: Sequence[str],
+    breached: BreachFile | None = None,
+    rules: PasswordRules = USUAL,
+) -> None:
     """Raise PasswordRefused unless this may become a password.
 
     password: as typed. context: words that must not carry it (login, display name, name of the product or company).
-    breached: a file of known ones beside the packaged list.
+    breached: a file of known ones beside the packaged list. rules: what the installation asks for.
     """
-    if len(password) < PASSWORD_MIN_CHARS:
+    if len(password) < rules.least:
         raise PasswordRefused("too-short")
     if len(password) > PASSWORD_MAX_CHARS:
         raise PasswordRefused("too-long")
+    if not rules.composed(password):
+        raise PasswordRefused("too-few-classes")
     try:
         if is_common(password) or (breached is not None and breached.has(password)):
             raise PasswordRefused("too-common")

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from gateway.access import throttle, totp
 from gateway.access.factor import FactorWrong
 from gateway.access.gate import Gate, NotAdmitted
+from gateway.access.password_rules import USUAL, PasswordRules
 from gateway.access.passwords import Passwords, PasswordWrong
 from gateway.access.sealer import Sealer, totp_context
 from gateway.access.sessions import AUDIENCE_CRM, NoSession, Sessions
@@ -23,9 +24,13 @@ from gateway.access.user import AppUser, Factors, login_key
 
 HALF_OPEN_LIFETIME = timedelta(minutes=5)
 HALF_OPEN_ATTEMPTS = 5
+RENEWAL_LIFETIME = timedelta(minutes=10)
+RENEWAL_ATTEMPTS = 20  # each costs hashes; somebody who reads what is asked for needs two or three
 
 # Verifies another second factor than the app's code and uses it up; raises FactorWrong.
 OtherFactor = Callable[[AppUser], Awaitable[None]]
+# Judges and hashes the password this person chose, given the hash of the one in use; raises PasswordRefused.
+NewPassword = Callable[[AppUser, str | None], Awaitable[str]]
 
 
 class SecondFactorMissing(Exception):  # noqa: N818 - an outcome the page explains
@@ -38,6 +43,19 @@ class HalfOpenExpired(Exception):  # noqa: N818
     """The half-open sign-in has expired, was used, or its attempts are used up: start with the password again."""
 
     permanent = True
+
+
+class PasswordExpired(Exception):  # noqa: N818
+    """Both factors are right, but the password is too old: nothing opens before another one is chosen.
+
+    token: of the half-open sign-in that takes the new password, "" where none was made.
+    """
+
+    permanent = True
+
+    def __init__(self, token: str = "") -> None:
+        super().__init__("password-expired")
+        self.token = token
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +101,7 @@ class SignIn:
         randomness: Randomness,
         gate: Gate,
         brakes: Brakes | None = None,
+        rules: PasswordRules = USUAL,
     ) -> None:
         self._store = store
         self._sessions = sessions
@@ -92,6 +111,7 @@ class SignIn:
         self._randomness = randomness
         self._brakes = brakes or Brakes()
         self._gate = gate
+        self._rules = rules
 
     async def password_step(
         self, tenant: str, login: str, password: str, client: str, *, next_path: str = "/", audience: str = AUDIENCE_CRM
@@ -113,8 +133,8 @@ class SignIn:
     ) -> SignedIn:
         """Verify the code of a half-open sign-in and open the session.
 
-        Raises HalfOpenExpired; Attempt around Locked, CodeWrong, CodeReplayed or NotAdmitted; KeysUnavailable;
-        StoreUnavailable.
+        Raises HalfOpenExpired; Attempt around Locked, CodeWrong, CodeReplayed, NotAdmitted or PasswordExpired;
+        KeysUnavailable; StoreUnavailable.
         """
         return await self._second_step(tenant, half_open, client, audience, lambda held: self._check_code(held, code))
 
@@ -144,17 +164,57 @@ class SignIn:
         await check(factors)
         if not await self._store.take_sign_in(tenant, token_hash):
             raise HalfOpenExpired
+        if self._rules.expired(factors.password_changed_at, now):
+            await self._admit(factors.user, client, audience)
+            raise Attempt(PasswordExpired(await self._renewal(factors.user, audience, found[1])), factors.user)
         return await self._open(factors.user, client, found[1], audience, counted=2)
+
+    async def renewal_step(
+        self, tenant: str, token: str, choose: NewPassword, client: str, *, audience: str = AUDIENCE_CRM
+    ) -> SignedIn:
+        """Take a new password from whoever passed both factors with an expired one, and only then open the session.
+
+        Raises HalfOpenExpired; PasswordRefused (it may be tried again); Attempt around NotAdmitted; StoreUnavailable.
+        """
+        now, token_hash = self._clock(), digest(token)
+        found = (
+            await self._store.attempt_sign_in(tenant, token_hash, audience, now, RENEWAL_ATTEMPTS, renews=True)
+            if well_formed(token)
+            else None
+        )
+        factors = None if found is None else await self._store.factors(tenant, user_id=found[0])
+        if found is None or factors is None or factors.user.disabled or factors.totp_secret is None:
+            raise HalfOpenExpired
+        if not self._rules.expired(factors.password_changed_at, now):  # changed since: this sign-in knew the old one
+            raise HalfOpenExpired
+        await self._admit(factors.user, client, audience)
+        hashed = await choose(factors.user, factors.password_hash)
+        if not await self._store.take_sign_in(tenant, token_hash):
+            raise HalfOpenExpired
+        await self._store.set_password(tenant, factors.user.id, hashed, now, kept=self._rules.kept)
+        await self._store.drop_sign_ins(tenant, factors.user.id)
+        await self._sessions.end_all(factors.user.id, "password-changed")
+        return await self._open(factors.user, client, found[1], audience, counted=2)
+
+    async def _renewal(self, user: AppUser, audience: str, next_path: str) -> str:
+        token, now = new_token(self._randomness), self._clock()
+        await self._store.insert_sign_in(
+            user.tenant, digest(token), user.id, audience, next_path, now, now + RENEWAL_LIFETIME, renews=True
+        )
+        return token
 
     async def at_once(
         self, tenant: str, login: str, password: str, code: str, client: str, *, audience: str = AUDIENCE_CRM
     ) -> SignedIn:
         """Both factors in one call, for API clients; the same brakes and rules.
 
-        Raises Attempt around Locked, PasswordWrong, SecondFactorMissing, CodeWrong or CodeReplayed.
+        Raises Attempt around Locked, PasswordWrong, SecondFactorMissing, CodeWrong, CodeReplayed, NotAdmitted or
+        PasswordExpired.
         """
         factors = await self._check_password(tenant, login, password, client)
         await self._check_code(factors, code)
+        await self._admit(factors.user, client, audience)
+        self._require_fresh(factors)
         return await self._open(factors.user, client, "/", audience, counted=1)
 
     async def prove(
@@ -167,6 +227,7 @@ class SignIn:
         """
         factors = await self._check_password(tenant, login, password, client)
         await (self._check_code(factors, code) if other is None else _other(factors.user, other))
+        self._require_fresh(factors)
         await self._forgive(factors.user, client, self._clock(), counted=1)
         return factors.user
 
@@ -193,7 +254,7 @@ class SignIn:
         if factors.totp_secret is None:
             raise Attempt(SecondFactorMissing(), factors.user)
         if stored is not None and self._passwords.outdated(stored):
-            await self._store.set_password(tenant, factors.user.id, await self._passwords.hash(password), self._clock())
+            await self._store.renew_hash(tenant, factors.user.id, stored, await self._passwords.hash(password))
         return factors
 
     async def _check_code(self, factors: Factors, code: str) -> None:
@@ -211,16 +272,23 @@ class SignIn:
     async def _open(self, user: AppUser, client: str, next_path: str, audience: str, *, counted: int) -> SignedIn:
         """Open the session and give back the attempts this sign-in was counted with."""
         now = self._clock()
-        try:
-            await self._gate.admit(user, audience, client, now)
-        except NotAdmitted as outcome:
-            raise Attempt(outcome, user) from outcome
+        await self._admit(user, client, audience)
         try:
             token = await self._sessions.open(user, client, now, audience=audience)
         except NoSession as fault:
             raise HalfOpenExpired from fault
         await self._forgive(user, client, now, counted=counted)
         return SignedIn(token, user, next_path, now + self._sessions.timeouts.absolute)
+
+    async def _admit(self, user: AppUser, client: str, audience: str) -> None:
+        try:
+            await self._gate.admit(user, audience, client, self._clock())
+        except NotAdmitted as outcome:
+            raise Attempt(outcome, user) from outcome
+
+    def _require_fresh(self, factors: Factors) -> None:
+        if self._rules.expired(factors.password_changed_at, self._clock()):
+            raise Attempt(PasswordExpired(), factors.user)
 
     async def _forgive(self, user: AppUser, client: str, now: datetime, *, counted: int) -> None:
         """Give back the attempts a success was counted with."""

@@ -94,12 +94,12 @@ class UserStore:
         """User with both stored factors, by login key or by id."""
         async with connection(self._pool) as db:
             cursor = await db.execute(
-                f"""SELECT {USER_COLUMNS}, password_hash, totp_secret FROM app_user
+                f"""SELECT {USER_COLUMNS}, password_hash, totp_secret, password_changed_at FROM app_user
                     WHERE tenant = %s AND ((login_key = %s AND login_key <> '') OR id = %s)""",  # noqa: S608
                 (tenant, key, user_id),
             )
             row = await cursor.fetchone()
-            return None if row is None else Factors(_user(row), row[11], row[12])
+            return None if row is None else Factors(_user(row), row[11], row[12], row[13])
 
     async def update_profile(
         self, tenant: str, user_id: str, *, display_name: str, roles: Sequence[str], crm_user: str, language: str
@@ -126,19 +126,46 @@ class UserStore:
                 "UPDATE app_user SET disabled = %s WHERE tenant = %s AND id = %s", (disabled, tenant, user_id)
             )
 
-    async def set_password(self, tenant: str, user_id: str, password_hash: str, now: datetime) -> None:
-        """Store a new password hash."""
+    async def earlier_hashes(self, tenant: str, user_id: str) -> list[str]:
+        """Hashes of earlier passwords that are kept, the latest first."""
         async with connection(self._pool) as db:
+            cursor = await db.execute(
+                "SELECT password_hash FROM app_password_history WHERE tenant = %s AND user_id = %s ORDER BY seq DESC",
+                (tenant, user_id),
+            )
+            return [row[0] for row in await cursor.fetchall()]
+
+    async def renew_hash(self, tenant: str, user_id: str, before: str, password_hash: str) -> None:
+        """The same password, hashed anew; nothing when it was changed since."""
+        async with connection(self._pool) as db:
+            await db.execute(
+                "UPDATE app_user SET password_hash = %s WHERE tenant = %s AND id = %s AND password_hash = %s",
+                (password_hash, tenant, user_id, before),
+            )
+
+    async def set_password(self, tenant: str, user_id: str, password_hash: str, now: datetime, *, kept: int) -> None:
+        """Store a new password hash. kept: earlier ones that stay."""
+        async with connection(self._pool) as db:
+            await _retire(db, tenant, user_id, now, kept)
             await db.execute(
                 "UPDATE app_user SET password_hash = %s, password_changed_at = %s WHERE tenant = %s AND id = %s",
                 (password_hash, now, tenant, user_id),
             )
 
     async def set_factors(
-        self, tenant: str, user_id: str, *, password_hash: str, totp_secret: bytes, last_totp_step: int, now: datetime
+        self,
+        tenant: str,
+        user_id: str,
+        *,
+        password_hash: str,
+        totp_secret: bytes,
+        last_totp_step: int,
+        now: datetime,
+        kept: int,
     ) -> None:
         """Store both factors of a user at once; recovery codes and passkeys of before are gone."""
         async with connection(self._pool) as db:
+            await _retire(db, tenant, user_id, now, kept)
             await _drop_other_factors(db, tenant, user_id)
             await db.execute(
                 """UPDATE app_user
@@ -147,9 +174,10 @@ class UserStore:
                 (password_hash, totp_secret, last_totp_step, now, tenant, user_id),
             )
 
-    async def clear_factors(self, tenant: str, user_id: str) -> None:
-        """Forget every factor: only a new invitation lets the person in again."""
+    async def clear_factors(self, tenant: str, user_id: str, now: datetime, *, kept: int) -> None:
+        """Forget every factor: only a new invitation lets the person in again. kept: earlier passwords that stay."""
         async with connection(self._pool) as db:
+            await _retire(db, tenant, user_id, now, kept)
             await _drop_other_factors(db, tenant, user_id)
             await db.execute(
                 "UPDATE app_user SET password_hash = NULL, totp_secret = NULL WHERE tenant = %s AND id = %s",
@@ -177,26 +205,30 @@ class UserStore:
         next_path: str,
         now: datetime,
         expires: datetime,
+        *,
+        renews: bool = False,
     ) -> None:
-        """Remember a right password; sweeps away what expired."""
+        """Remember a right password (renews: both factors, of which the password has expired); sweeps what expired."""
         async with connection(self._pool) as db:
             await db.execute("DELETE FROM app_sign_in WHERE expires_at < %s", (now,))
             await db.execute(
-                """INSERT INTO app_sign_in (tenant, token_hash, user_id, audience, next_path, created_at, expires_at)
-                   VALUES (%s, %s, %s, %s, %s, %s, %s)""",
-                (tenant, token_hash, user_id, audience, next_path, now, expires),
+                """INSERT INTO app_sign_in
+                     (tenant, token_hash, user_id, audience, next_path, created_at, expires_at, renews)
+                   VALUES (%s, %s, %s, %s, %s, %s, %s, %s)""",
+                (tenant, token_hash, user_id, audience, next_path, now, expires, renews),
             )
 
     async def attempt_sign_in(
-        self, tenant: str, token_hash: bytes, audience: str, now: datetime, max_attempts: int
+        self, tenant: str, token_hash: bytes, audience: str, now: datetime, max_attempts: int, *, renews: bool = False
     ) -> tuple[str, str] | None:
-        """Count one code attempt and give (user id, next path); None when expired, unknown or used up."""
+        """Count one attempt at its next step and give (user id, next path); None when expired, unknown or used up."""
         async with connection(self._pool) as db:
             cursor = await db.execute(
                 """UPDATE app_sign_in SET attempts = attempts + 1
                    WHERE tenant = %s AND token_hash = %s AND audience = %s AND expires_at > %s AND attempts < %s
+                     AND renews = %s
                    RETURNING user_id, next_path""",
-                (tenant, token_hash, audience, now, max_attempts),
+                (tenant, token_hash, audience, now, max_attempts, renews),
             )
             row = await cursor.fetchone()
             return None if row is None else (row[0], row[1])
@@ -344,6 +376,23 @@ class UserStore:
             await db.execute("DELETE FROM app_invitation WHERE expires_at < %s", (now,))
             await db.execute("DELETE FROM app_throttle WHERE last_at < %s", (now - timedelta(days=2),))
             await db.execute("DELETE FROM app_known_source WHERE last_at < %s", (now - timedelta(days=400),))
+
+
+async def _retire(db: AsyncConnection[Any], tenant: str, user_id: str, now: datetime, kept: int) -> None:
+    """The password in use becomes an earlier one, of which `kept` stay."""
+    if kept:
+        await db.execute(
+            """INSERT INTO app_password_history (tenant, user_id, password_hash, retired_at)
+               SELECT tenant, id, password_hash, %s FROM app_user
+               WHERE tenant = %s AND id = %s AND password_hash IS NOT NULL""",
+            (now, tenant, user_id),
+        )
+    await db.execute(
+        """DELETE FROM app_password_history WHERE tenant = %(tenant)s AND user_id = %(user)s AND seq NOT IN
+             (SELECT seq FROM app_password_history WHERE tenant = %(tenant)s AND user_id = %(user)s
+              ORDER BY seq DESC LIMIT %(kept)s)""",
+        {"tenant": tenant, "user": user_id, "kept": kept},
+    )
 
 
 async def _drop_other_factors(db: AsyncConnection[Any], tenant: str, user_id: str) -> None:

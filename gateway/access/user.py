@@ -45,6 +45,7 @@ class Factors:
     user: AppUser
     password_hash: str | None
     totp_secret: bytes | None
+    password_changed_at: datetime | None
 
 
 def login_key(login: str) -> str:

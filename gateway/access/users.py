@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 
 from gateway.access import totp
 from gateway.access.breached import BreachFile
-from gateway.access.passwords import Passwords, PasswordWrong, check_new_password
+from gateway.access.password_rules import USUAL, PasswordRules
+from gateway.access.passwords import PasswordRefused, Passwords, PasswordWrong, check_new_password
 from gateway.access.sealer import Sealer, totp_context
 from gateway.access.sessions import Sessions
 from gateway.access.store import LoginTaken, UserStore
@@ -62,7 +63,8 @@ class Users:
     """Accounts of one installation.
 
     roles: ids of the roles there are; issuer: name shown in the authenticator app; context_words: words a password must
-    not lean on (product and company name). breached: file of passwords that are known to others.
+    not lean on (product and company name). breached: file of passwords that are known to others; rules: what else is
+    asked of new ones.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Users:
         issuer: str = "crmgate",
         context_words: Sequence[str] = ("crmgate",),
         breached: BreachFile | None = None,
+        rules: PasswordRules = USUAL,
     ) -> None:
         self._store = store
         self._sessions = sessions
@@ -89,6 +92,7 @@ class Users:
         self.issuer = issuer
         self._context_words = tuple(context_words)
         self._breached = breached
+        self.rules = rules
 
     async def list(self, tenant: str) -> Sequence[AppUser]:
         """Every account, open ones first, by login."""
@@ -184,7 +188,7 @@ class Users:
 
     async def reset(self, user: AppUser, invited_by: str) -> tuple[str, datetime]:
         """Forget both factors, end every session, and give an invitation: for a lost phone or a leaked password."""
-        await self._store.clear_factors(user.tenant, user.id)
+        await self._store.clear_factors(user.tenant, user.id, self._clock(), kept=self.rules.kept)
         await self._store.drop_sign_ins(user.tenant, user.id)
         await self._sessions.end_all(user.id, "factors-reset")
         return await self.invite(user, invited_by)
@@ -205,14 +209,21 @@ class Users:
         """
         invitation = await self.invitation(tenant, token)
         user, now = invitation.user, self._clock()
-        check_new_password(password, self._words(user), self._breached)
+        self._check_password(user, password)
         step = totp.match(invitation.secret, code, now)
-        password_hash = await self._passwords.hash(password)
+        factors = await self._store.factors(tenant, user_id=user.id)
+        password_hash = await self.accepted(user, password, None if factors is None else factors.password_hash)
         sealed = await self._sealer.seal(tenant, invitation.secret.encode("ascii"), totp_context(user.id))
         if not await self._store.take_invitation(tenant, digest(token), now):
             raise InvitationInvalid
         await self._store.set_factors(
-            tenant, user.id, password_hash=password_hash, totp_secret=sealed, last_totp_step=step, now=now
+            tenant,
+            user.id,
+            password_hash=password_hash,
+            totp_secret=sealed,
+            last_totp_step=step,
+            now=now,
+            kept=self.rules.kept,
         )
         await self._sessions.end_all(user.id, "factors-changed")
         return user
@@ -226,8 +237,8 @@ class Users:
         if factors is None or factors.user.disabled:
             raise PasswordWrong
         await self._passwords.verify(factors.password_hash, current)
-        check_new_password(new, self._words(factors.user), self._breached)
-        await self._store.set_password(tenant, user_id, await self._passwords.hash(new), self._clock())
+        hashed = await self.accepted(factors.user, new, factors.password_hash)
+        await self._store.set_password(tenant, user_id, hashed, self._clock(), kept=self.rules.kept)
         await self._sessions.end_all(user_id, "password-changed", keep=keep_session)
 
     async def provision(self, user: AppUser, password: str, secret: str) -> None:
@@ -240,7 +251,23 @@ class Users:
             totp_secret=sealed,
             last_totp_step=0,
             now=self._clock(),
+            kept=self.rules.kept,
         )
+
+    async def accepted(self, user: AppUser, password: str, stored: str | None) -> str:
+        """The hash of a new password this person may use; raises PasswordRefused. stored: that of the one in use."""
+        self._check_password(user, password)
+        if self.rules.kept:
+            for hashed in filter(None, (stored, *await self._store.earlier_hashes(user.tenant, user.id))):
+                try:
+                    await self._passwords.verify(hashed, password)
+                except PasswordWrong:
+                    continue
+                raise PasswordRefused("used-before")
+        return await self._passwords.hash(password)
+
+    def _check_password(self, user: AppUser, password: str) -> None:
+        check_new_password(password, self._words(user), self._breached, self.rules)
 
     def _check(self, profile: Profile) -> None:
         if any(role not in self.roles for role in profile.roles):

@@ -21,6 +21,7 @@ from gateway.console.pages import answer_refused, answer_sign_in
 from gateway.console.people_pages import PeoplePages
 from gateway.console.permissions import ConsoleRefused, SignInNeeded, navigation
 from gateway.console.place_pages import PlacePages
+from gateway.console.program_pages import ProgramPages
 from gateway.console.reset_pages import ResetPages
 
 
@@ -51,6 +52,7 @@ def console_routes(deps: ConsoleDeps) -> list[BaseRoute]:
     """Every page of the console; a test asserts that each of them asks for a right."""
     activity, people, state, keys = ActivityPages(deps), PeoplePages(deps), HealthPages(deps), KeyPages(deps)
     learn, places, resets = LearnPages(deps), PlacePages(deps), ResetPages(deps)
+    programs = ProgramPages(deps)
     return [
         Route("/", activity.overview, methods=["GET"]),
         Route("/now", activity.overview_now, methods=["GET"]),
@@ -77,6 +79,7 @@ def console_routes(deps: ConsoleDeps) -> list[BaseRoute]:
         Route("/users/{user}/{action}", people.ask_action, methods=["GET"]),
         Route("/users/{user}/{action}", people.act, methods=["POST"]),
         Route("/roles", people.roles, methods=["GET"]),
+        Route("/programs", programs.programs, methods=["GET"]),
         Route("/keys", keys.keys, methods=["GET"]),
         Route("/keys/rotations", keys.rotations, methods=["GET"]),
         Route("/keys/rotations/{job}", keys.steer, methods=["POST"]),

@@ -126,6 +126,7 @@ REASONS: Mapping[str, str] = {
     "invitation-used": N_("Account set up by invitation"),
     "invitation-invalid": N_("Invitation link not valid"),
     "password-changed": N_("Own password changed"),
+    "password-expired": N_("Password expired, a new one asked for"),
     "language-changed": N_("Own language changed"),
     "other-sessions-ended": N_("Own other sessions ended"),
     "recovery-codes-made": N_("Own recovery codes made anew"),

@@ -8,7 +8,7 @@ own. What is remembered of a client is believed for seconds only.
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from ipaddress import ip_network
 
@@ -23,6 +23,7 @@ from gateway.toml_tree import Network
 PREFIX = "crmgate_"
 FIELD = "x-crmgate-client"
 TTL = timedelta(seconds=3)
+USE_PAUSE = timedelta(minutes=1)  # between two times that the last use of a client is written down
 MOST = 10_000
 LONGEST = timedelta(days=400)
 _TOKEN = re.compile(r"crmgate_[A-Za-z0-9_-]{43}")
@@ -45,6 +46,16 @@ class Wish:
     networks: tuple[Network, ...]
     certificate: str
     expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What becomes different about a client; None stays as it is."""
+
+    roles: tuple[str, ...] | None = None
+    networks: tuple[Network, ...] | None = None
+    certificate: str | None = None
+    expires_at: datetime | None = None
 
 
 class ApiClients:
@@ -83,6 +94,39 @@ class ApiClients:
     async def list(self, tenant: str) -> Sequence[ClientRow]:
         """Every client, the newest first."""
         return await self._store.clients(tenant)
+
+    async def change(
+        self, tenant: str, name: str, change: Change, known: Sequence[str], now: datetime
+    ) -> tuple[ClientRow, ClientRow] | None:
+        """Change a good client of this name, which keeps its token; what it was and is. None where there is none.
+
+        Running gateways know within seconds. Raises ClientInvalid, StoreUnavailable.
+        """
+        before, after = await self.changed(tenant, name, change, known, now) or (None, None)
+        if before is None or after is None or not await self._store.change_client(after):
+            return None
+        return before, after
+
+    async def changed(
+        self, tenant: str, name: str, change: Change, known: Sequence[str], now: datetime
+    ) -> tuple[ClientRow, ClientRow] | None:
+        """What `change` would do, and nothing done; raises as it does."""
+        before = next(
+            (one for one in await self._store.clients(tenant) if one.name == name and not one.revoked_at), None
+        )
+        if before is None:
+            return None
+        networks = tuple(str(one) for one in change.networks) if change.networks is not None else before.networks
+        after = replace(
+            before,
+            roles=before.roles if change.roles is None else tuple(sorted(set(change.roles))),
+            networks=networks,
+            certificate=before.certificate if change.certificate is None else change.certificate,
+            expires_at=change.expires_at or before.expires_at,
+        )
+        asked = tuple(ip_network(one) for one in after.networks)
+        check_wish(Wish(after.name, after.roles, asked, after.certificate, after.expires_at), known, now)
+        return before, after
 
     async def revoke(self, tenant: str, name: str, now: datetime) -> ClientRow | None:
         """End the client of this name; None where none is good."""
@@ -139,6 +183,8 @@ class Admission:
         self._logins = logins
         self._clock = clock
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
+        self._used: dict[str, tuple[datetime, str]] = {}  # of clients that came in since it was last written down
+        self._written: dict[str, datetime] = {}
 
     async def principal(self, token: str, exchange: Exchange, certificate: str) -> Principal:
         """Who presents this token.
@@ -158,7 +204,22 @@ class Admission:
             raise Refusal(CLIENT_NOT_HERE)
         if held.row.certificate and held.row.certificate != certificate:
             raise Refusal(CLIENT_NOT_HERE)
+        self._used[held.row.id] = now, exchange.client_address
         return held.principal
+
+    async def note_uses(self) -> None:
+        """Write down who came in last and when, each client at most once in USE_PAUSE; raises StoreUnavailable.
+
+        Called in the background: a request only leaves its time in memory.
+        """
+        for client_id, (at, address) in list(self._used.items()):
+            written = self._written.get(client_id)
+            if written is not None and at - written < USE_PAUSE:
+                continue
+            await self._store.note_used(self._tenant, client_id, at, address, USE_PAUSE)
+            self._written[client_id] = at
+            if self._used.get(client_id) == (at, address):
+                del self._used[client_id]
 
     async def _read(self, key: bytes, now: datetime) -> _Known:
         row = await self._store.client_by_token(self._tenant, key)

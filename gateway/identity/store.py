@@ -5,7 +5,7 @@ Any fault of PostgreSQL becomes StoreUnavailable.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from psycopg.errors import UniqueViolation
@@ -45,6 +45,8 @@ class ClientRow:
     made_at: datetime
     expires_at: datetime
     revoked_at: datetime | None = None
+    last_used_at: datetime | None = None
+    last_used_from: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,9 @@ class KeyRow:
     made_at: datetime
 
 
-_CLIENT = "tenant, id, name, roles, networks, certificate, made_at, expires_at, revoked_at"
+_CLIENT = (
+    "tenant, id, name, roles, networks, certificate, made_at, expires_at, revoked_at, last_used_at, last_used_from"
+)
 
 
 class IdentityStore:
@@ -149,6 +153,33 @@ class IdentityStore:
                 (tenant,),
             )
             return [_client(row) for row in await cursor.fetchall()]
+
+    async def change_client(self, client: ClientRow) -> bool:
+        """Set where a client comes from, what it may do and until when; False where it is no longer good."""
+        async with connection(self._pool) as db:
+            cursor = await db.execute(
+                """UPDATE api_client SET roles = %s, networks = %s, certificate = %s, expires_at = %s
+                   WHERE tenant = %s AND id = %s AND revoked_at IS NULL""",
+                (
+                    list(client.roles),
+                    list(client.networks),
+                    client.certificate,
+                    client.expires_at,
+                    client.tenant,
+                    client.id,
+                ),
+            )
+            return cursor.rowcount > 0
+
+    async def note_used(self, tenant: str, client_id: str, at: datetime, address: str, pause: timedelta) -> None:
+        """When and from where a client came in last; nothing where that was written less than `pause` before."""
+        async with connection(self._pool) as db:
+            await db.execute(
+                """UPDATE api_client SET last_used_at = %(at)s, last_used_from = %(address)s
+                   WHERE tenant = %(tenant)s AND id = %(id)s
+                     AND (last_used_at IS NULL OR last_used_at <= %(at)s - %(pause)s)""",
+                {"at": at, "address": address, "tenant": tenant, "id": client_id, "pause": pause},
+            )
 
     async def revoke_client(self, tenant: str, client_id: str, now: datetime) -> bool:
         """End a client for good; whether it was still good."""

@@ -200,6 +200,8 @@ def pages_of(served: Served) -> dict[str, str]:
         "user_reset_approve": f"/users/{user}/approve-reset",
         "user_reset_withdraw": f"/users/{user}/withdraw-reset",
         "roles": "/roles",
+        "programs": "/programs",
+        "networks": f"/users/{user}/networks",
         "keys": "/keys",
         "learning": "/learning",
         "health": "/health",

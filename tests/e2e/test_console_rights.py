@@ -24,6 +24,8 @@ PAGES = {
     "/users/u-nobody": USERS,
     "/users/u-nobody/disable": CHANGE_USERS,
     "/roles": USERS,
+    "/programs": CHANGE_USERS,
+    "/users/u-nobody/networks": CHANGE_USERS,
     "/keys": KEYS,
     "/keys/rotations": KEYS,
     "/keys/destroyed/d-nobody": KEYS,

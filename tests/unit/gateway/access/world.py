@@ -11,6 +11,7 @@ from psycopg_pool import AsyncConnectionPool
 from gateway.access.factor_store import FactorStore
 from gateway.access.gate import Gate
 from gateway.access.passkeys import Passkeys
+from gateway.access.password_rules import USUAL, PasswordRules
 from gateway.access.passwords import Passwords
 from gateway.access.place_store import PlaceStore
 from gateway.access.recovery import Cost, RecoveryCodes
@@ -75,7 +76,7 @@ class Access:
         return pyotp.TOTP(secret).generate_otp(int(self.clock().timestamp()) // 30 + steps)
 
 
-def build(pool: AsyncConnectionPool, clock: Clock) -> Access:
+def build(pool: AsyncConnectionPool, clock: Clock, rules: PasswordRules = USUAL) -> Access:
     store = UserStore(pool)
     sessions = Sessions(SessionStore(pool), clock=clock, randomness=secrets.token_bytes)
     common = {
@@ -84,14 +85,14 @@ def build(pool: AsyncConnectionPool, clock: Clock) -> Access:
         "clock": clock,
         "randomness": secrets.token_bytes,
     }
-    users = Users(store, sessions, roles=ROLES, **common)
+    users = Users(store, sessions, roles=ROLES, rules=rules, **common)
     gate = Gate(PlaceStore(pool), {})
     factors, random = FactorStore(pool), secrets.token_bytes
     return Access(
         store,
         sessions,
         users,
-        SignIn(store, sessions, gate=gate, **common),
+        SignIn(store, sessions, gate=gate, rules=rules, **common),
         clock,
         RecoveryCodes(factors, clock=clock, randomness=random, cost=CHEAP_CODES),
         Passkeys(factors, clock=clock, randomness=random),

@@ -13,7 +13,8 @@ from gateway.guess_store import Count, GuessStore
 from kms.provider import KeysUnavailable
 from tests.unit.gateway.console.stage import Stage
 
-PAGES = ["/", "/activity", "/sessions", "/users", "/users/new", "/roles", "/keys", "/health", "/.crmgate/account"]
+PAGES = ["/", "/activity", "/sessions", "/users", "/users/new", "/roles", "/programs", "/keys", "/health"]
+PAGES += ["/.crmgate/account"]
 
 
 async def append(stage: Stage, **values: object) -> int:
