@@ -8,7 +8,7 @@ import getpass
 import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 
 from audit.entry import AuditEntry
@@ -21,7 +21,7 @@ from gateway.access.recovery import RecoveryCodes
 from gateway.access.reset_store import ResetStore
 from gateway.access.resets import Resets
 from gateway.access.session_store import SessionStore
-from gateway.access.sessions import Sessions, Timeouts
+from gateway.access.sessions import Sessions
 from gateway.access.sign_in import SignIn
 from gateway.access.store import UserStore
 from gateway.access.tokens import new_id
@@ -33,6 +33,7 @@ from gateway.entry_config import entries_of
 from gateway.opening import open_keyring, sealing_of
 from gateway.password_words import breach_file_of, context_of, rules_of
 from gateway.sealing import KeyringSealer
+from gateway.session_settings import timeouts_of
 from gateway.settings import Settings
 from kms.keyring import Keyring
 from policies.enforcer import Bundle
@@ -95,10 +96,7 @@ async def open_accounts(settings: Settings, tenant: str, dsn: str) -> AsyncItera
     log = AuditLog(dsn)
     try:
         await log.start()
-        timeouts = Timeouts(
-            idle=timedelta(minutes=settings.access.idle_minutes),
-            absolute=timedelta(hours=settings.access.absolute_hours),
-        )
+        timeouts = timeouts_of(settings.access)
         sessions = Sessions(SessionStore(pool), clock=utc_now, randomness=secrets.token_bytes, timeouts=timeouts)
         policy = await policy_in_force(pool, tenant, settings.tenants[tenant].policy)
         store, passwords = UserStore(pool), Passwords()

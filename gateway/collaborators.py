@@ -13,6 +13,7 @@ from audit.entry import AuditEntry
 from gateway.body.limits import Limits as BodyLimits
 from gateway.exchange import Exchange, Principal
 from policies.decision import Decision
+from policies.polling import Polling
 from policies.profile import Operation
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Limits:
     body: requests that have to be read; upload: streamed ones; answer: answers that have to be read, also after
     decompression; bodies: how far an answer may inflate; own_body: requests to our own pages; collaborator_s: one call
     of the store, keys or audit; body_pause_s: silence of a client inside its body; upstream_s: backstop over
-    the CRM's own limits.
+    the CRM's own limits; proof_s: how old a proof of a factor may be where the policy asks for a fresh one.
     """
 
     body: int = 8 * 1024 * 1024
@@ -53,6 +54,7 @@ class Limits:
     collaborator_s: float = 10.0
     body_pause_s: float = 30.0
     upstream_s: float = 330.0
+    proof_s: float = 600.0
 
 
 class Spool(Protocol):
@@ -114,6 +116,11 @@ class ProfileReader(Protocol):
         """Operation id → members of its body that hold one."""
         ...
 
+    @property
+    def polling(self) -> Polling | None:
+        """Addresses that are asked again and again by themselves."""
+        ...
+
     def needs_body(self, method: str, path: str) -> bool:
         """Whether `classify` needs the body."""
         ...
@@ -134,12 +141,12 @@ class Enforcer(Protocol):
 class Sessions(Protocol):
     """gateway.access.sessions.Sessions."""
 
-    def cached(self, cookie_token: str, now: datetime, *, tenant: str) -> Principal | None:
+    def cached(self, cookie_token: str, now: datetime, *, tenant: str, active: bool = True) -> Principal | None:
         """The principal, when the short-lived cache knows the token."""
         ...
 
-    async def principal(self, cookie_token: str, now: datetime, *, tenant: str) -> Principal:
-        """The principal; raises NoSession or SessionExpired."""
+    async def principal(self, cookie_token: str, now: datetime, *, tenant: str, active: bool = True) -> Principal:
+        """The principal; raises NoSession, SessionExpired or SessionLocked."""
         ...
 
     async def crm_token_allowed(self, token_hash: str, session_id: str) -> bool:

@@ -30,7 +30,7 @@ from gateway.access.recovery import RecoveryCodes
 from gateway.access.reset_store import ResetStore
 from gateway.access.resets import Resets
 from gateway.access.session_store import SessionStore
-from gateway.access.sessions import AUDIENCE_CONSOLE, Sessions, Timeouts
+from gateway.access.sessions import AUDIENCE_CONSOLE, Sessions
 from gateway.access.sign_in import SignIn
 from gateway.access.store import UserStore
 from gateway.access.tokens import new_id
@@ -87,6 +87,7 @@ from gateway.row_records import RowRecords
 from gateway.scanners import Scanners
 from gateway.sealing import KeyringSealer
 from gateway.search import Search
+from gateway.session_settings import room_of, timeouts_of
 from gateway.settings import Posture, Settings, TenantSettings
 from gateway.shredding import kept_erased
 from gateway.sight import Sight
@@ -142,7 +143,8 @@ def limits_of(settings: Settings) -> Limits:
         leaves=limits.leaves,
         upload=limits.upload,
     )
-    return Limits(body=limits.body, upload=limits.upload, answer=limits.answer, bodies=bodies)
+    proof_s = settings.access.proof_minutes * 60.0
+    return Limits(body=limits.body, upload=limits.upload, answer=limits.answer, bodies=bodies, proof_s=proof_s)
 
 
 def tenant_of(name: str, settings: TenantSettings, installation: Installation, entry: Entry | None = None) -> Tenant:
@@ -172,8 +174,13 @@ def tenant_of(name: str, settings: TenantSettings, installation: Installation, e
 def accounts_of(settings: Settings, database: Database, keyring: Keyring, roles: list[str]) -> Accounts:
     """Users, sessions and sign-in over one database."""
     access = settings.access
-    timeouts = Timeouts(idle=timedelta(minutes=access.idle_minutes), absolute=timedelta(hours=access.absolute_hours))
-    sessions = Sessions(SessionStore(database), clock=utc_now, randomness=secrets.token_bytes, timeouts=timeouts)
+    sessions = Sessions(
+        SessionStore(database),
+        clock=utc_now,
+        randomness=secrets.token_bytes,
+        timeouts=timeouts_of(access),
+        room=room_of(access),
+    )
     store, passwords = UserStore(database), Passwords()
     sealer = KeyringSealer(keyring, secrets.token_bytes, partial(sealing_of, settings))
     users = Users(
@@ -318,6 +325,7 @@ async def _assemble(
     covered = Covered(clear, placed, scanners.__getitem__, lambda tenant: installations[tenant].current)
     watch = Watch()
     stack.callback(watch.stop)
+    accounts.sessions.answers = watch
     learner = await learner_of(stack, database, scanners, installations)
     return App(
         tenants=MappingProxyType(tenants),
@@ -433,6 +441,8 @@ def access_deps(
         leaving=identities.leave,
         crm_logins=frozenset(identities.stored),
         public_url=lambda tenant: settings.tenants[tenant].public_url if tenant in settings.tenants else "",
+        proof_age=timedelta(minutes=settings.access.proof_minutes),
+        unlock_password=settings.access.unlock_password,
     )
 
 
@@ -476,6 +486,8 @@ def console_deps(
             tenant=first,
             count_refusal=access.count_refusal,
             public_url=lambda _tenant: settings.console.public_url,
+            proof_age=access.proof_age,
+            unlock_password=access.unlock_password,
         ),
         pool=database,
         trail=trail,

@@ -68,7 +68,8 @@ class Principal:
     id: stable user id; login: the name typed at sign-in (staff account, not customer data); crm_user: the CRM's own key
     for this person where the profile or the administrator tells it, compared with record owners; crm_login: the name
     this session signed in to the CRM with, "" before that or where the profile does not tell. networks: the person's
-    own list, parted by spaces, "" for any.
+    own list, parted by spaces, "" for any. proved_at: when a second factor was last verified in this session; None for
+    programs with a credential, who have none.
     """
 
     id: str
@@ -80,6 +81,7 @@ class Principal:
     crm_user: str | None = None
     crm_login: str = ""
     networks: str = ""
+    proved_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,13 @@
 Unknown means INTERNAL_FAULT, never "pass". The class name of a fault is all that may be logged of it.
 """
 
+import asyncio
 from dataclasses import dataclass
 
 import psycopg
 
 from audit.log import AuditUnavailable
-from gateway.access.sessions import NoSession, SessionExpired
+from gateway.access.sessions import NoSession, SessionExpired, SessionLocked
 from gateway.answer import AnswerTooLarge, UpstreamCutOff, UpstreamDown, UpstreamNonsense, UpstreamSlow
 from gateway.body import fault as body
 from gateway.collaborators import ClientGone
@@ -29,11 +30,13 @@ from gateway.refusal import (
     INTERNAL_FAULT,
     KEYS_UNAVAILABLE,
     SESSION_ENDED,
+    SESSION_LOCKED,
     SIGN_IN_REQUIRED,
     STORE_UNAVAILABLE,
     Reason,
     Refusal,
 )
+from gateway.watch import ENDED
 from kms.provider import KeysUnavailable
 from kms.store import StoreUnavailable
 from kms.stream import StreamInvalid
@@ -59,6 +62,7 @@ _BY_CLASS: tuple[tuple[type[Exception], Reason], ...] = (
     (ClientGone, CLIENT_GONE),
     (NoSession, SIGN_IN_REQUIRED),
     (SessionExpired, SESSION_ENDED),
+    (SessionLocked, SESSION_LOCKED),
     (KeysUnavailable, KEYS_UNAVAILABLE),
     (StoreUnavailable, STORE_UNAVAILABLE),
     (DatabaseUnavailable, STORE_UNAVAILABLE),
@@ -90,6 +94,8 @@ def reason_for(fault: BaseException, stage: str) -> Ending:
     """How this fault, raised in this stage, ends the exchange."""
     if isinstance(fault, Refusal):
         return Ending(fault)
+    if stage == ENDED and isinstance(fault, asyncio.CancelledError):
+        return Ending(Refusal(SESSION_ENDED))
     name = type(fault).__name__
     if isinstance(fault, BaseExceptionGroup):
         return Ending(Refusal(INTERNAL_FAULT), name)
@@ -100,7 +106,7 @@ def reason_for(fault: BaseException, stage: str) -> Ending:
         return Ending(Refusal(_find(fault, table) or INTERNAL_FAULT, detail=fault.problem))
     known = _find(fault, _BY_CLASS)
     if known is not None:
-        quiet = known in (SIGN_IN_REQUIRED, SESSION_ENDED, CLIENT_GONE)
+        quiet = known in (SIGN_IN_REQUIRED, SESSION_ENDED, SESSION_LOCKED, CLIENT_GONE)
         return Ending(Refusal(known), "" if quiet else name)
     return Ending(Refusal(INTERNAL_FAULT), name)
 

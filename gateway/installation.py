@@ -6,6 +6,7 @@ the CRM gave to the pages the profile names, and only ever add to the profile.
 
 from collections.abc import Mapping
 
+from policies.polling import Polling
 from policies.profile import Operation, Profile
 
 PLAIN_LIMIT, PLAIN_CHARS = 4096, 256
@@ -36,6 +37,11 @@ class Installation:
     def credential_headers(self) -> frozenset[str]:
         """Header fields beside Authorization that hold a credential of the CRM."""
         return self.current.credential_headers
+
+    @property
+    def polling(self) -> Polling | None:
+        """Addresses that are asked again and again by themselves."""
+        return self.current.polling
 
     @property
     def credential_bodies(self) -> Mapping[str, tuple[str, ...]]:

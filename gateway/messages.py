@@ -31,6 +31,8 @@ class Frame:
     home: str
     sign_in: str
     account: str
+    unlock: str
+    prove: str
 
 
 FRAMES: Mapping[str, Frame] = MappingProxyType(
@@ -43,6 +45,8 @@ FRAMES: Mapping[str, Frame] = MappingProxyType(
             "To the start page",
             "Sign in",
             "Your account and signing out",
+            "Unlock",
+            "Show that it is you",
         ),
         "zh": Frame(
             "zh-Hans",
@@ -52,6 +56,8 @@ FRAMES: Mapping[str, Frame] = MappingProxyType(
             "返回首页",
             "登录",
             "您的账户与退出登录",
+            "解锁",
+            "验证身份",
         ),
     }
 )
@@ -191,6 +197,22 @@ _TEXTS: dict[str, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
             "Sign in again to go on.",
         ),
         ("会话已结束", "由于长时间未操作或管理员操作，您已退出登录。", "请重新登录后继续。"),
+    ),
+    "session-locked": (
+        (
+            "Your session is locked",
+            "What you sent did not reach the CRM: the session had been locked.",
+            "Unlock it, go back, and send it again.",
+        ),
+        ("会话已锁定", "会话已被锁定，您提交的内容未送达 CRM。", "请解锁后返回并重新提交。"),
+    ),
+    "step-up-needed": (
+        (
+            "Show that it is you first",
+            "This export needs a fresh code of your app or a passkey. It has not been started.",
+            "Show that it is you, then ask for the export again.",
+        ),
+        ("请先验证身份", "此导出需要重新输入动态验证码或使用通行密钥。导出尚未开始。", "请验证身份后重新导出。"),
     ),
     "cross-site-refused": (
         (

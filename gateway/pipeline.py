@@ -9,9 +9,12 @@ before it is answered.
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 
 from gateway import graphql, headers, stream
+from gateway.access.step_up import needs_proof
+from gateway.activity import is_activity
 from gateway.answer import Answer
 from gateway.batch import Batch, take_apart
 from gateway.body.coding import decode_stream
@@ -39,6 +42,7 @@ from gateway.refusal import (
     CRM_TOKEN_ENDED,
     NOT_ALLOWED,
     SIGN_IN_REQUIRED,
+    STEP_UP_NEEDED,
     UPGRADE_REFUSED,
     Refusal,
 )
@@ -137,13 +141,15 @@ async def _admit(passage: Passage, tenant: Tenant) -> None:
         return
     if not token:
         raise Refusal(SIGN_IN_REQUIRED)
-    principal = gw.sessions.cached(token, exchange.received_at, tenant=tenant.name)
+    active = is_activity(exchange.head, tenant.profile.polling)
+    principal = gw.sessions.cached(token, exchange.received_at, tenant=tenant.name, active=active)
     if principal is None:
         turn.enter("access", gw.limits.collaborator_s)
-        principal = await gw.sessions.principal(token, exchange.received_at, tenant=tenant.name)
+        principal = await gw.sessions.principal(token, exchange.received_at, tenant=tenant.name, active=active)
         turn.rest("access")
     if not isinstance(principal, Principal) or principal.tenant != tenant.name:
         raise Nonsense("sessions")
+    turn.session = principal.session_id
     exchange.principal, exchange.crm_user, exchange.language = principal, principal.crm_user, principal.language
     _require_entry(exchange, tenant)
     profile = tenant.profile
@@ -260,6 +266,16 @@ def _decide_parts(passage: Passage, batch: Batch) -> None:
         if decision.allowed is not True:
             exchange.decision = decision
             raise Refusal(BY_DECISION.get(decision.reason, NOT_ALLOWED))
+        _require_proof(passage, inner.principal, decision)
+
+
+def _require_proof(passage: Passage, principal: Principal, decision: Decision) -> None:
+    """Where the policy asks for one, a second factor was proved in this session lately; raises STEP_UP_NEEDED."""
+    if decision.proof:
+        exchange = passage.exchange
+        if needs_proof(principal, timedelta(seconds=passage.gw.limits.proof_s), exchange.received_at):
+            exchange.decision = decision
+            raise Refusal(STEP_UP_NEEDED)
 
 
 def _decide(passage: Passage, body: bytes | None) -> Decision:
@@ -275,6 +291,7 @@ def _decide(passage: Passage, body: bytes | None) -> Decision:
         exchange.decision = decision
         stream.require_whole(exchange.head.first("content-type") or "", body, passage.gw.limits)
         raise Refusal(BY_DECISION.get(decision.reason, NOT_ALLOWED))
+    _require_proof(passage, principal, decision)
     if exchange.batch is not None:
         _decide_parts(passage, exchange.batch)
     return decision
@@ -346,6 +363,7 @@ async def _record_decision(passage: Passage, outgoing: Outgoing) -> None:
             await outgoing.body.close()
         raise
     passage.decided = True
+    passage.turn.session = ""  # the CRM does it or does not: its answer is awaited, whatever becomes of the session
 
 
 async def _forward(passage: Passage, tenant: Tenant, outgoing: Outgoing, rest: AsyncIterator[bytes] | None) -> Answer:

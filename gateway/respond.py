@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterable
 from html import escape
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import orjson
 
@@ -22,16 +22,21 @@ from gateway.refusal import (
     CRM_TOKEN_ENDED,
     NOT_ALLOWED,
     SESSION_ENDED,
+    SESSION_LOCKED,
     SIGN_IN_REQUIRED,
+    STEP_UP_NEEDED,
     Refusal,
 )
 
 LANGUAGE_COOKIE = "__Host-crmgate-language"  # set by the sign-in pages, see gateway.console.language
 OWN_PREFIX = "/.crmgate/"
 SIGN_IN_PATH = "/.crmgate/sign-in"
+LOCK_PATH = "/.crmgate/lock"
+STEP_UP_PATH = "/.crmgate/step-up"
 ACCOUNT_PATH = "/.crmgate/account"
 CRM_LOGIN_PATH = "/.crmgate/account/crm"
 RETRY_AFTER_S = 5
+_PROOFS = {SESSION_LOCKED: LOCK_PATH, STEP_UP_NEEDED: STEP_UP_PATH}
 NEXT_LIMIT_CHARS = 2000
 
 _STYLE = """
@@ -132,14 +137,17 @@ def problem(refusal: Refusal, exchange: str, language: str) -> bytes:
     return orjson.dumps(document)
 
 
-def page(refusal: Refusal, exchange: str, language: str) -> bytes:
-    """The page of a refusal."""
+def page(refusal: Refusal, exchange: str, language: str, back: str = "/") -> bytes:
+    """The page of a refusal. back: where a proof of a factor goes on to."""
     reason, words, frame = refusal.reason, message(refusal.reason.id, language), FRAMES[language]
     fields = "".join(f"<li><code>{escape(name)}</code></li>" for name in refusal.fields)
     listed = f'<p class="soft">{frame.fields}:</p><ul>{fields}</ul>' if fields else ""
     kept = "" if reason.id in UNCERTAIN or reason.status == 401 else f'<p class="soft">{frame.nothing_kept}</p>'
     links = f'<a href="/">{frame.home}</a>'
-    if reason.status == 401:
+    if (place := _PROOFS.get(reason)) is not None:
+        label = frame.unlock if reason is SESSION_LOCKED else frame.prove
+        links = f'<a class="main" href="{place}?next={quote(back, safe="/")}">{label}</a>' + links
+    elif reason.status == 401:
         links = f'<a class="main" href="{SIGN_IN_PATH}">{frame.sign_in}</a>' + links
     elif refusal.reason is NOT_ALLOWED:  # a role without the CRM has no other page here to sign out from
         links += f'<a href="{ACCOUNT_PATH}">{frame.account}</a>'
@@ -153,6 +161,12 @@ def page(refusal: Refusal, exchange: str, language: str) -> bytes:
         "</footer>"
         "</main></body></html>"
     ).encode()
+
+
+def _came_from(fields: Iterable[tuple[str, str]]) -> str:
+    """The page of this host that a form was sent from, "/" where the browser does not tell."""
+    parts = urlsplit(dict(fields).get("referer", ""))
+    return safe_next(parts.path + (f"?{parts.query}" if parts.query else "")) or "/"
 
 
 async def send_refusal(scope: Scope, send: Send, refusal: Refusal, exchange: str, *, secure: bool = True) -> int:
@@ -171,8 +185,13 @@ async def send_refusal(scope: Scope, send: Send, refusal: Refusal, exchange: str
         place = f"{CRM_LOGIN_PATH}?problem={refusal.reason.id}&next={quote(onward, safe='/')}"
         await _send(send, 303, [(b"location", place.encode("ascii"))], b"", secure=secure)
         return 303
+    if as_page and scope["method"] in ("GET", "HEAD") and refusal.reason in _PROOFS:
+        onward = safe_next(target) or "/"
+        place = f"{_PROOFS[refusal.reason]}?next={quote(onward, safe='/')}"
+        await _send(send, 303, [(b"location", place.encode("ascii"))], b"", secure=secure)
+        return 303
     status = refusal.reason.status
-    body = page(refusal, exchange, language) if as_page else problem(refusal, exchange, language)
+    body = page(refusal, exchange, language, _came_from(fields)) if as_page else problem(refusal, exchange, language)
     headers = [
         (b"content-type", b"text/html; charset=utf-8" if as_page else b"application/problem+json"),
         (b"content-language", FRAMES[language].html_lang.encode()),
@@ -181,7 +200,7 @@ async def send_refusal(scope: Scope, send: Send, refusal: Refusal, exchange: str
     ]
     if refusal.reason.retry:
         headers.append((b"retry-after", str(RETRY_AFTER_S).encode()))
-    if refusal.reason in (SIGN_IN_REQUIRED, SESSION_ENDED, CRM_TOKEN_ENDED):
+    if refusal.reason in (SIGN_IN_REQUIRED, SESSION_ENDED, SESSION_LOCKED, STEP_UP_NEEDED, CRM_TOKEN_ENDED):
         headers.append((b"www-authenticate", b'Session realm="crmgate"'))  # RFC 9110 §15.5.2 asks for a challenge
     await _send(send, status, headers, body, secure=secure)
     return status

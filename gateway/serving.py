@@ -120,7 +120,7 @@ def _in_background(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> No
 
 
 async def _follow_sessions(sessions: Sessions, dsn: str) -> None:
-    await sessions.listen(dsn)
+    await sessions.follow(dsn)
 
 
 async def _sweep(app: App) -> None:

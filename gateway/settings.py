@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
+from gateway.access.session_rules import WhenFull
 from gateway.egress.config import EgressSettings
 from gateway.entry_config import EntrySettings
 from gateway.identity.config import IdentitySettings
@@ -223,6 +224,19 @@ class AccessSettings:
 
     idle_minutes: int = setting(30, "a session ends after this time without use", least=1)
     absolute_hours: int = setting(12, "a session ends after this time in any case", least=1)
+    lock_minutes: int = setting(
+        0,
+        "a session is locked after this time without use, until its person proves a factor; 0: only on demand",
+        least=0,
+    )
+    unlock_password: bool = setting(False, "true asks for the password as well before a locked session opens")
+    proof_minutes: int = setting(
+        10, "how old a proof of a factor may be for sensitive pages of the console, and for exports by policy", least=1
+    )
+    sessions_most: int = setting(50, "sessions that one account may have at a time", least=1)
+    sessions_full: WhenFull = setting(
+        WhenFull.END_OLDEST, "one more sign-in than that: end-oldest (session) or refuse (the sign-in)"
+    )
     issuer: str = setting("crmgate", "name shown in the authenticator app")
     breached_passwords: Path | None = setting(
         None, "file of breached passwords: SHA-1 in hexadecimal, one a line, in order, as public corpora have them"

@@ -6,15 +6,21 @@ into the stage's own refusal. Precision is one tick.
 """
 
 import asyncio
+from collections.abc import Collection
 
 TICK_S = 0.25
 NEVER = float("inf")
+ENDED = "session"
+"""Why an exchange ends whose session did."""
 
 
 class Turn:
-    """The watched part of one exchange: which stage it is in and until when."""
+    """The watched part of one exchange: which stage it is in and until when.
 
-    __slots__ = ("_loop", "_open", "_task", "allowance", "deadline", "expired", "stage")
+    session: the session that ends it too, when that ends; "" where the exchange has to come to its own end.
+    """
+
+    __slots__ = ("_loop", "_open", "_task", "allowance", "deadline", "expired", "session", "stage")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[object], opened: "set[Turn]") -> None:
         self._loop = loop
@@ -23,6 +29,7 @@ class Turn:
         self.stage = ""
         self.allowance = self.deadline = NEVER
         self.expired = ""
+        self.session = ""
 
     def enter(self, stage: str, seconds: float) -> None:
         """From now on the exchange is in this stage and may take so long."""
@@ -35,9 +42,9 @@ class Turn:
         self.stage = stage
         self.allowance = self.deadline = NEVER
 
-    def expire(self) -> None:
-        """Cancel the task; the stage is remembered in `expired`."""
-        self.expired = self.stage
+    def expire(self, why: str = "") -> None:
+        """Cancel the task; the stage, or why else, is remembered in `expired`."""
+        self.expired = why or self.stage
         self.deadline = NEVER
         self._task.cancel()
 
@@ -72,6 +79,18 @@ class Watch:
         turn = Turn(loop, task, self._open)
         self._open.add(turn)
         return turn
+
+    def sessions(self) -> Collection[str]:
+        """The sessions of open exchanges that end with them."""
+        return {turn.session for turn in self._open if turn.session}
+
+    def end_sessions(self, gone: Collection[str]) -> None:
+        """End the open exchanges of these sessions, but for those that end anyway."""
+        if not gone:
+            return
+        for turn in [turn for turn in self._open if turn.session in gone]:
+            if not turn.expired and turn.stage != "refuse":
+                turn.expire(ENDED)
 
     def stop(self) -> None:
         """Let the timer go."""

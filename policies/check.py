@@ -155,6 +155,7 @@ def check_policy(text: str, profiles: Iterable[Profile]) -> list[str]:
     installed = list(profiles)
     fields = {(spec.entity, spec.name): spec for profile in installed for spec in profile.field_specs.values()}
     operations = {name for profile in installed for name in profile.operation_ids} | set(CONSOLE_OPERATIONS)
+    operations |= {f"proof.{name}" for name in operations if not name.startswith("console.")}
     problems = []
     for row in rows:
         problem = _doubt(row, fields, operations)

@@ -68,11 +68,15 @@ class FieldView:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Outcome for one exchange; it has no truth value, because an object without one is always true."""
+    """Outcome for one exchange; it has no truth value, because an object without one is always true.
+
+    proof: allowed only with a fresh proof of a factor.
+    """
 
     allowed: bool
     reason: str
     view: FieldView
+    proof: bool = False
 
     def __bool__(self) -> NoReturn:
         raise TypeError("a Decision has no truth value: read .allowed")

@@ -13,7 +13,7 @@ from typing import Any
 import casbin
 
 from policies.decision import Decision, FieldRule, FieldView, Form
-from policies.operation import FieldSpec, Operation
+from policies.operation import Action, FieldSpec, Operation
 from policies.rows import NAME, Grant, Inheritance, parse_rows
 from policies.taxonomy import Kind
 
@@ -22,6 +22,8 @@ DEFAULT_POLICY = Path(__file__).with_name("default.csv")
 ALLOWED, NOT_ALLOWED, WRITE_NOT_GRANTED = "allowed", "not-allowed", "write-not-granted"
 # Compiled sets of roles that are kept; there are few in practice, the bound is against nonsense.
 COMPILED_LIMIT = 512
+APART = ("console.", "proof.")
+"""Names under which only a grant counts that has them: `op:*` is every operation of the CRM, and of no proof."""
 _FOR_ALL_TENANTS = "*"
 _CLOSED = FieldView(policy_version="none", rules={}, by_kind={})
 
@@ -30,14 +32,14 @@ def covers(asked: str, granted: str) -> bool:
     """Whether a granted object takes in the asked one.
 
     asked: `op:ID`, `kind:K`, or `field:ENTITY.FIELD#K` with a concrete kind; granted: the same with wild cards. Pages
-    of the console are only taken in by a grant that names them: `op:*` is every operation of the CRM.
+    of the console, and proofs, are only taken in by a grant that names them: `op:*` is every operation of the CRM.
     """
     if asked == granted:
         return True
     family, _, name = granted.partition(":")
     asked_family, _, asked_name = asked.partition(":")
     if family == "op":
-        if asked_name.startswith("console.") and not name.startswith("console."):
+        if any(asked_name.startswith(apart) and not name.startswith(apart) for apart in APART):
             return False
         return asked_family == "op" and granted.endswith("*") and asked_name.startswith(name[:-1])
     if asked_family not in ("field", "kind"):
@@ -234,7 +236,8 @@ class Bundle:
         decision = compiled.decisions.get(key)
         if decision is None:
             allowed = self._allowed(compiled, operation.id, operation.action.value)
-            decision = Decision(allowed, ALLOWED if allowed else NOT_ALLOWED, compiled.view)
+            proof = allowed and operation.action is Action.EXPORT and self._needs_proof(compiled, operation)
+            decision = Decision(allowed, ALLOWED if allowed else NOT_ALLOWED, compiled.view, proof)
             if operation.id in self._known_operations:
                 compiled.decisions[key] = decision
         return decision
@@ -242,6 +245,10 @@ class Bundle:
     def may(self, tenant: str, roles: Collection[str], operation_id: str, action: str = "read") -> bool:
         """Whether the roles have an operation that is no CRM exchange, such as `console.live`."""
         return self._allowed(self._lookup(tenant, roles), operation_id, action)
+
+    def _needs_proof(self, compiled: _Compiled, operation: Operation) -> bool:
+        """Whether the roles were told to prove a factor before this export (`op:proof.OPERATION`)."""
+        return self._allowed(compiled, f"proof.{operation.id}", operation.action.value)
 
     def _allowed(self, compiled: _Compiled, operation_id: str, action: str) -> bool:
         key = (operation_id, action)

@@ -48,6 +48,7 @@ from policies.operation import (
 )
 from policies.owner import POSTED, OwnedThrough
 from policies.places import Places
+from policies.polling import Polling
 from policies.query.table import Tables
 from policies.record_id import RecordIds
 from policies.requests import BULK_LIMIT, names_field, record_ids, type_id
@@ -227,6 +228,7 @@ class Profile:
     credential_bodies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     derived: Mapping[str, str] = field(default_factory=dict)
     carried: Carried | None = None
+    polling: Polling | None = None
     shown_rules: tuple[ShownRule, ...] = ()
     places: Places = field(default_factory=Places)
     tables: Tables = field(default_factory=Tables)

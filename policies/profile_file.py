@@ -42,6 +42,7 @@ from policies.operation import (
 )
 from policies.owner import OwnerRule, read_posted, read_through
 from policies.places import compile_places, with_columns
+from policies.polling import compile_polling
 from policies.profile import Profile, ProfileInvalid, ReadBack, Template, Whoami, label_key
 from policies.query.table import compile_tables
 from policies.record_id import RecordIds
@@ -190,6 +191,7 @@ class _Compiler:
             credential_headers=credential.header_names(source.get("credentials", ())),
             credential_bodies=credential.bodies(source.get("credentials", ())),
             carried=carried if "carried" in source else None,
+            polling=compile_polling(source.get("polling", ())),
             shown_rules=shown,
             places=places,
             tables=tables,

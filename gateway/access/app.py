@@ -26,6 +26,8 @@ from gateway.access.pages import (
     message_page,
 )
 from gateway.access.renewal_pages import RenewalPages
+from gateway.access.proof_pages import LOCK_PATH, STEP_UP_PATH, ProofPages, StepUpNeeded, answer_proof
+from gateway.access.sessions import SessionLocked
 from gateway.console.guard import Guard
 from kms.provider import KeysUnavailable
 from kms.store import StoreUnavailable
@@ -75,7 +77,26 @@ def sign_in_routes(deps: AccessDeps) -> list[BaseRoute]:
         Route(f"{ACCOUNT_PATH}/passkeys/{{passkey}}/remove", factors.remove_passkey, methods=["POST"]),
         Route(SET_UP_PATH, account.set_up, methods=["GET"]),
         Route(SET_UP_PATH, account.accept, methods=["POST"]),
+        *proof_routes(deps),
         Route("/.crmgate/static/{name:path}", pages.static, methods=["GET"]),
+    ]
+
+
+def proof_routes(deps: AccessDeps) -> list[BaseRoute]:
+    """Locking, unlocking, step-up."""
+    proofs = ProofPages(deps)
+    return [
+        Route(LOCK_PATH, proofs.lock_page, methods=["GET"]),
+        Route(LOCK_PATH, proofs.lock, methods=["POST"]),
+        Route(f"{LOCK_PATH}/code", proofs.unlock, methods=["POST"]),
+        Route(f"{LOCK_PATH}/passkey/ask", proofs.ask_passkey, methods=["POST"]),
+        Route(f"{LOCK_PATH}/passkey", proofs.unlock_by_passkey, methods=["POST"]),
+        Route(STEP_UP_PATH, proofs.step_up_page, methods=["GET"]),
+        Route(f"{STEP_UP_PATH}/code", proofs.step_up, methods=["POST"]),
+        Route(f"{STEP_UP_PATH}/passkey/ask", proofs.ask_passkey, methods=["POST"]),
+        Route(f"{STEP_UP_PATH}/passkey", proofs.step_up_by_passkey, methods=["POST"]),
+        Route("/.crmgate/api/unlock", proofs.unlock_at_once, methods=["POST"]),
+        Route("/.crmgate/api/step-up", proofs.step_up_at_once, methods=["POST"]),
     ]
 
 
@@ -101,9 +122,17 @@ def fault_handlers(deps: AccessDeps) -> dict[int | type[Exception], Handler]:
         what = {404: "not-found", 405: "method-refused", 413: "body-too-large"}.get(status, "malformed-request")
         return message_page(deps, request, what, status)
 
+    async def locked(request: Request, _fault: Exception) -> Response:
+        return await answer_proof(deps, request, LOCK_PATH)
+
+    async def unproved(request: Request, _fault: Exception) -> Response:
+        return await answer_proof(deps, request, STEP_UP_PATH)
+
     return {
         HTTPException: refused,
         NotAdmitted: not_admitted,
+        SessionLocked: locked,
+        StepUpNeeded: unproved,
         StoreUnavailable: unavailable,
         KeysUnavailable: unavailable,
         AuditUnavailable: unavailable,

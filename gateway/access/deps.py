@@ -5,7 +5,7 @@ Two of them exist in one process: one for the CRM's host, one for the console's;
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from starlette.requests import Request
@@ -67,7 +67,8 @@ class AccessDeps:
     home: where to go without a wish. navigation: the console's pages this person may open. leaving: ends what hangs on
     a session that ends, for a client address. crm_logins: tenants whose people have their CRM login kept here.
     public_url: tenant → public address of this host, which passkeys are bound to.
-    gate: whether a session may be used from here and now.
+    gate: whether a session may be used from here and now. proof_age: how old a proof of a factor may be where a fresh
+    one is asked for. unlock_password: whether a locked session asks for the password, too.
     """
 
     sessions: Sessions
@@ -90,6 +91,8 @@ class AccessDeps:
     leaving: Callable[[Principal, str], Awaitable[None]] = nothing_carried
     crm_logins: frozenset[str] = frozenset()
     public_url: Callable[[str], str] = no_origin
+    proof_age: timedelta = timedelta(minutes=10)
+    unlock_password: bool = False
 
     def tenant_of(self, scope: Mapping[str, Any]) -> str:
         """The tenant of a request, told by the listener."""

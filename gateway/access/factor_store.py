@@ -15,6 +15,7 @@ from gateway.access.store import connection
 
 ENROL = "enrol"
 SIGN_IN = "sign-in"
+PROVE = "prove"
 
 
 @dataclass(frozen=True, slots=True)

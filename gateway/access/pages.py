@@ -6,6 +6,7 @@ login, a wrong password and a closed account. Account and set-up pages are in ac
 
 import hashlib
 import json
+from collections.abc import Sequence
 from urllib.parse import quote, urlencode
 
 from starlette.requests import ClientDisconnect, Request
@@ -21,6 +22,7 @@ from gateway.access.page import current, language_of, read_form, render, session
 from gateway.access.passkeys import CREDENTIAL_LIMIT_CHARS, PasskeyCounterBack, PasskeyWrong
 from gateway.access.passwords import PasswordWrong
 from gateway.access.recovery import RecoveryCodeWrong
+from gateway.access.sessions import SessionLocked, SessionsFull
 from gateway.access.sign_in import (
     HALF_OPEN_LIFETIME,
     RENEWAL_LIFETIME,
@@ -50,6 +52,7 @@ REASONS = {
     CodeReplayed: "code-replayed",
     Locked: "locked",
     PasswordExpired: "password-expired",
+    SessionsFull: "sessions-full",
     RecoveryCodeWrong: RecoveryCodeWrong.reason,
     PasskeyWrong: PasskeyWrong.reason,
     PasskeyCounterBack: PasskeyCounterBack.reason,
@@ -163,7 +166,7 @@ class SignInPages:
         deps = self._deps
         half_open = read_cookie(request.scope["headers"], STEP_COOKIES[deps.audience])
         options = await deps.passkeys.ask(deps.tenant_of(request.scope), half_open, deps.audience, deps.site(request))
-        return _problem("not-found", 404) if options is None else Response(options, media_type="application/json")
+        return problem_answer("not-found", 404) if options is None else Response(options, media_type="application/json")
 
     async def check_passkey(self, request: Request) -> Response:
         """Verify the authenticator's answer and open the session."""
@@ -226,22 +229,20 @@ class SignInPages:
     async def sign_in_at_once(self, request: Request) -> Response:
         """Both factors as JSON, for programs: {login, password, code} → Set-Cookie and {"expires": time}."""
         deps = self._deps
-        typed = await _read_json(request)
+        typed = await read_json(request, ("login", "password", "code"))
         if typed is None:
-            return _problem("body-malformed", 400)
+            return problem_answer("body-malformed", 400)
         tenant, client = deps.tenant_of(request.scope), client_of(request.scope)
         try:
             done = await deps.sign_in.at_once(
                 tenant, typed["login"], typed["password"], typed["code"], client, audience=deps.audience
             )
         except HalfOpenExpired:
-            return _problem("sign-in-failed", 401)
+            return problem_answer("sign-in-failed", 401)
         except Attempt as attempt:
             status = await self._failed(request, attempt)
             # One answer for every failure: a program that tries passwords learns nothing from the second factor.
-            # Where, when and the age of the password are told: both factors were right by then.
-            told = {429: "locked", 403: reason_of(attempt)}.get(status, "sign-in-failed")
-            return _wait(_problem(told, status), attempt)
+            return _wait(problem_answer(_told(attempt, status), status), attempt)
         response = JSONResponse({"expires": done.expires_at.isoformat()})
         await self._opened(request, response, done)
         return response
@@ -250,7 +251,10 @@ class SignInPages:
         """End the session and its CRM tokens, take all cookies back."""
         deps = self._deps
         names = deps.crm_cookies(deps.tenant_of(request.scope))
-        principal = await current(deps, request, anywhere=True)
+        try:
+            principal = await current(deps, request, anywhere=True)
+        except SessionLocked as locked:  # leaving is always allowed
+            principal = locked.principal
         if principal is not None:
             presented = [read_cookie(request.scope["headers"], name) for name in names]
             tokens = [hashlib.sha256(value.encode("latin-1")).hexdigest() for value in presented if value]
@@ -303,7 +307,7 @@ class SignInPages:
 def message_page(deps: AccessDeps, request: Request, what: str, status: int) -> Response:
     """A page that says one thing (`what`: `not-found`, `unavailable`, `internal-fault`…) and offers the way back."""
     if request.url.path.startswith("/.crmgate/api/"):
-        return _problem(what, status)
+        return problem_answer(what, status)
     return render(deps, request, "message.html", {"what": what}, status=status)
 
 
@@ -317,8 +321,8 @@ def remembered_language(deps: AccessDeps, request: Request) -> str:
     return language_of(deps, request, None).id
 
 
-async def _read_json(request: Request) -> dict[str, str] | None:
-    """The three texts of a JSON sign-in, None when the body is anything else."""
+async def read_json(request: Request, names: Sequence[str], maybe: Sequence[str] = ()) -> dict[str, str] | None:
+    """The named texts of a JSON body (those of `maybe` may be missing), None when the body is anything else."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         return None
     body = b""
@@ -332,13 +336,20 @@ async def _read_json(request: Request) -> dict[str, str] | None:
         return None
     if not isinstance(typed, dict):
         return None
-    values = {name: typed.get(name) for name in ("login", "password", "code")}
+    values = {name: typed.get(name) for name in names} | {name: typed[name] for name in maybe if name in typed}
     if not all(isinstance(value, str) for value in values.values()):
         return None
     return {name: str(value) for name, value in values.items()}
 
 
-def _problem(reason: str, status: int) -> Response:
+def _told(attempt: Attempt, status: int) -> str:
+    """What a program is told: what shows that both factors were right is told only where they were."""
+    if isinstance(attempt.outcome, SessionsFull):
+        return "sessions-full"
+    return {429: "locked", 403: reason_of(attempt)}.get(status, "sign-in-failed")
+
+
+def problem_answer(reason: str, status: int) -> Response:
     """RFC 9457 problem with our reason id."""
     body = {"type": f"urn:crmgate:reason:{reason}", "title": reason, "status": status, "reason": reason}
     return JSONResponse(body, status, media_type="application/problem+json")

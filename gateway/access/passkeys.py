@@ -25,7 +25,7 @@ from webauthn.helpers.structs import (
 )
 
 from gateway.access.factor import FactorWrong
-from gateway.access.factor_store import ENROL, SIGN_IN, Challenge, FactorStore, PasskeyRow
+from gateway.access.factor_store import ENROL, PROVE, SIGN_IN, Challenge, FactorStore, PasskeyRow
 from gateway.access.tokens import Randomness, digest, new_id, well_formed
 from gateway.access.user import AppUser, printable
 
@@ -174,22 +174,34 @@ class Passkeys:
         if not usable or site is None:
             return None
         challenge = await self._challenge(SIGN_IN, tenant, digest(half_open), usable[0][0], site)
-        options = webauthn.generate_authentication_options(
-            rp_id=site.rp_id,
-            challenge=challenge,
-            timeout=int(CHALLENGE_LIFETIME.total_seconds() * 1000),
-            allow_credentials=[_described(credential_id) for _, credential_id in usable],
-            user_verification=UserVerificationRequirement.REQUIRED,
-        )
-        return webauthn.options_to_json(options)
+        return _options(site, challenge, [credential_id for _, credential_id in usable])
+
+    async def usable_here(self, tenant: str, user_id: str, site: Site | None) -> bool:
+        """Whether a person has a passkey of this host."""
+        return site is not None and any(one.rp_id == site.rp_id for one in await self._store.passkeys(tenant, user_id))
+
+    async def ask_proof(self, tenant: str, user_id: str, session_id: str, site: Site | None) -> str | None:
+        """Options for a proof inside a session, None when there is no passkey to ask for."""
+        held = [] if site is None else await self._store.passkeys(tenant, user_id)
+        usable = [one.credential_id for one in held if site is not None and one.rp_id == site.rp_id]
+        if not usable or site is None:
+            return None
+        return _options(site, await self._challenge(PROVE, tenant, digest(session_id), user_id, site), usable)
+
+    async def use_proof(self, user: AppUser, session_id: str, credential: str, site: Site | None) -> None:
+        """Verify the answer to a session's challenge; raises as `use` does."""
+        await self._verify(user, PROVE, digest(session_id), credential, site)
 
     async def use(self, user: AppUser, half_open: str, credential: str, site: Site | None) -> None:
         """Verify the answer to a half-open sign-in's challenge.
 
         Raises PasskeyWrong, PasskeyCounterBack, StoreUnavailable.
         """
+        await self._verify(user, SIGN_IN, digest(half_open), credential, site)
+
+    async def _verify(self, user: AppUser, purpose: str, bound_to: bytes, credential: str, site: Site | None) -> None:
         now = self._clock()
-        asked = await self._store.take_challenge(user.tenant, SIGN_IN, digest(half_open), now)
+        asked = await self._store.take_challenge(user.tenant, purpose, bound_to, now)
         if site is None or asked is None or asked.user_id != user.id or asked.rp_id != site.rp_id:
             raise PasskeyWrong
         held = [one for one in await self._store.passkeys(user.tenant, user.id) if one.rp_id == site.rp_id]
@@ -227,6 +239,18 @@ class Passkeys:
         asked = Challenge(user_id, site.rp_id, value)
         await self._store.put_challenge(tenant, purpose, bound_to, asked, self._clock() + CHALLENGE_LIFETIME)
         return value
+
+
+def _options(site: Site, challenge: bytes, credential_ids: Sequence[bytes]) -> str:
+    """Options for `navigator.credentials.get` as JSON."""
+    options = webauthn.generate_authentication_options(
+        rp_id=site.rp_id,
+        challenge=challenge,
+        timeout=int(CHALLENGE_LIFETIME.total_seconds() * 1000),
+        allow_credentials=[_described(one) for one in credential_ids],
+        user_verification=UserVerificationRequirement.REQUIRED,
+    )
+    return webauthn.options_to_json(options)
 
 
 def _described(credential_id: bytes) -> PublicKeyCredentialDescriptor:

@@ -7,10 +7,13 @@ can see one without the others. Any fault of PostgreSQL becomes StoreUnavailable
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
+from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
+from gateway.access.session_rules import Room, SessionsFull, WhenFull
 from gateway.access.store import connection
 
 CHANNEL = "crmgate_sessions"
@@ -18,7 +21,10 @@ CHANNEL = "crmgate_sessions"
 
 @dataclass(frozen=True, slots=True)
 class SessionRow:
-    """One session with its user, as stored. crm_user: what the administrator says, else what the CRM login said."""
+    """One session with its user, as stored. crm_user: what the administrator says, else what the CRM login said.
+
+    proved_at: when a second factor was last verified in it.
+    """
 
     tenant: str
     id: str
@@ -34,12 +40,28 @@ class SessionRow:
     opened_at: datetime
     seen_at: datetime
     expires_at: datetime
-    networks: str = ""
+    locked_at: datetime | None
+    proved_at: datetime
+    networks: str
+
+    @property
+    def rights(self) -> tuple[object, ...]:
+        """Everything of it that its principal is made of."""
+        return (
+            self.user_id,
+            self.login,
+            self.roles,
+            self.language,
+            self.crm_login,
+            self.crm_user,
+            self.proved_at,
+            self.networks,
+        )
 
 
 _COLUMNS = """s.tenant, s.id, s.user_id, u.login, u.display_name, u.roles, u.language, s.audience, s.client,
     coalesce(s.crm_login, ''), coalesce(u.crm_user, s.crm_user, ''), s.opened_at, s.seen_at, s.expires_at,
-    u.networks"""
+    s.locked_at, s.proved_at, u.networks"""
 _LIVE = "s.ended_at IS NULL AND NOT u.disabled"
 
 
@@ -59,17 +81,29 @@ class SessionStore:
         client: str,
         now: datetime,
         expires: datetime,
-    ) -> bool:
-        """Open a session; False when the user is gone or disabled."""
+        *,
+        room: Room,
+        idle_since: datetime,
+    ) -> list[str] | None:
+        """Open a session; the ids of older ones that ended for it, None when the user is gone or disabled.
+
+        idle_since: sessions without activity since then take no room. Raises SessionsFull.
+        """
         async with connection(self._pool) as db:
+            # Sign-ins of one account follow each other, so that they cannot all find the last place free.
             cursor = await db.execute(
-                """INSERT INTO app_session
-                     (tenant, id, token_hash, user_id, audience, client, opened_at, seen_at, expires_at)
-                   SELECT tenant, %s, %s, id, %s, %s, %s, %s, %s FROM app_user
-                   WHERE tenant = %s AND id = %s AND NOT disabled FOR SHARE""",
-                (session_id, token_hash, audience, client, now, now, expires, tenant, user_id),
+                "SELECT 1 FROM app_user WHERE tenant = %s AND id = %s AND NOT disabled FOR UPDATE", (tenant, user_id)
             )
-            return cursor.rowcount == 1
+            if await cursor.fetchone() is None:
+                return None
+            ended = await _make_room(db, tenant, user_id, now, idle_since, room)
+            await db.execute(
+                """INSERT INTO app_session
+                     (tenant, id, token_hash, user_id, audience, client, opened_at, seen_at, expires_at, proved_at)
+                   VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)""",
+                (tenant, session_id, token_hash, user_id, audience, client, now, now, expires, now),
+            )
+            return ended
 
     async def by_token(self, token_hash: bytes) -> SessionRow | None:
         """The live session with this token; its tenant is the caller's to compare."""
@@ -81,6 +115,44 @@ class SessionStore:
             )
             row = await cursor.fetchone()
             return None if row is None else _session(row)
+
+    async def by_ids(self, session_ids: Sequence[str]) -> dict[str, tuple[bytes, SessionRow]]:
+        """Those of these sessions that are live, each with the digest of its token, in one statement."""
+        async with connection(self._pool) as db:
+            cursor = await db.execute(
+                f"""SELECT s.token_hash, {_COLUMNS}
+                    FROM app_session s JOIN app_user u ON u.tenant = s.tenant AND u.id = s.user_id
+                    WHERE s.id = ANY(%s) AND {_LIVE}""",  # noqa: S608
+                (list(session_ids),),
+            )
+            rows = [(bytes(row[0]), _session(row[1:])) for row in await cursor.fetchall()]
+            return {row.id: (token_hash, row) for token_hash, row in rows}
+
+    async def lock(self, session_id: str, now: datetime) -> bool:
+        """Lock a live session; whether it was open. Every process is told."""
+        async with connection(self._pool) as db:
+            cursor = await db.execute(
+                "UPDATE app_session SET locked_at = %s WHERE id = %s AND ended_at IS NULL AND locked_at IS NULL",
+                (now, session_id),
+            )
+            await db.execute("SELECT pg_notify(%s, %s)", (CHANNEL, session_id))
+            return cursor.rowcount == 1
+
+    async def renew(
+        self, session_id: str, token_hash: bytes, new_hash: bytes, now: datetime, idle_since: datetime
+    ) -> bool:
+        """After a factor was proved: new token, open, proof of now; False when it ended or has another token by now."""
+        async with connection(self._pool) as db:
+            cursor = await db.execute(
+                f"""UPDATE app_session s SET token_hash = %(new)s, locked_at = NULL, proved_at = %(now)s,
+                      seen_at = greatest(s.seen_at, %(now)s)
+                    FROM app_user u
+                    WHERE s.id = %(id)s AND s.token_hash = %(old)s AND u.tenant = s.tenant AND u.id = s.user_id
+                      AND {_LIVE} AND s.expires_at > %(now)s AND s.seen_at > %(idle)s""",  # noqa: S608
+                {"new": new_hash, "old": token_hash, "id": session_id, "now": now, "idle": idle_since},
+            )
+            await db.execute("SELECT pg_notify(%s, %s)", (CHANNEL, session_id))
+            return cursor.rowcount == 1
 
     async def live(
         self, tenant: str, now: datetime, idle_since: datetime, user_id: str | None = None
@@ -133,13 +205,9 @@ class SessionStore:
                 {"now": now, "reason": reason, "session": session_id, "user": user_id, "keep": keep},
             )
             ended = [row[0] for row in await cursor.fetchall()]
-            if ended:
-                await db.execute(
-                    "UPDATE app_crm_token SET ended_at = %s WHERE session_id = ANY(%s) AND ended_at IS NULL",
-                    (now, ended),
-                )
-            for payload in (*ended, *([] if user_id is None else [user_id])):
-                await db.execute("SELECT pg_notify(%s, %s)", (CHANNEL, payload))
+            await _follow_up(db, ended, now)
+            if user_id is not None:
+                await db.execute("SELECT pg_notify(%s, %s)", (CHANNEL, user_id))
             return ended
 
     async def notify(self, payload: str) -> None:
@@ -179,6 +247,19 @@ class SessionStore:
             )
             return await cursor.fetchone() is not None
 
+    async def live_crm_tokens(self, pairs: Sequence[tuple[str, str]], now: datetime) -> set[tuple[str, str]]:
+        """Those of these (CRM token, session id) that may be used; one not noted for a day has to be claimed anew."""
+        async with connection(self._pool) as db:
+            cursor = await db.execute(
+                """SELECT asked.token, asked.session
+                   FROM unnest(%s::text[], %s::text[]) AS asked (token, session)
+                   JOIN app_session s ON s.id = asked.session
+                   JOIN app_crm_token t ON t.tenant = s.tenant AND t.token_hash = asked.token AND t.user_id = s.user_id
+                   WHERE t.ended_at IS NULL AND s.ended_at IS NULL AND t.last_seen > %s""",
+                ([token for token, _ in pairs], [session for _, session in pairs], now - timedelta(days=1)),
+            )
+            return {(row[0], row[1]) for row in await cursor.fetchall()}
+
     async def end_crm_tokens(self, session_id: str, token_hashes: Sequence[str], now: datetime) -> None:
         """End CRM tokens that a browser presented while signing out, whichever session of the user saw them first."""
         async with connection(self._pool) as db:
@@ -195,6 +276,38 @@ class SessionStore:
             old = now - timedelta(days=30)
             await db.execute("DELETE FROM app_session WHERE expires_at < %s OR ended_at < %s", (old, old))
             await db.execute("DELETE FROM app_crm_token WHERE last_seen < %s", (now - timedelta(days=400),))
+
+
+async def _make_room(
+    db: AsyncConnection[Any], tenant: str, user_id: str, now: datetime, idle_since: datetime, room: Room
+) -> list[str]:
+    """End the oldest sessions beyond what leaves room for one more; raises SessionsFull where that is the rule."""
+    cursor = await db.execute(
+        """SELECT id FROM app_session
+           WHERE tenant = %s AND user_id = %s AND ended_at IS NULL AND expires_at > %s AND seen_at >= %s
+           ORDER BY opened_at DESC, id OFFSET %s""",
+        (tenant, user_id, now, idle_since, room.most - 1),
+    )
+    over = [row[0] for row in await cursor.fetchall()]
+    if over and room.when_full is WhenFull.REFUSE:
+        raise SessionsFull
+    if over:
+        await db.execute(
+            "UPDATE app_session SET ended_at = %s, ended_reason = 'too-many' WHERE id = ANY(%s) AND ended_at IS NULL",
+            (now, over),
+        )
+        await _follow_up(db, over, now)
+    return over
+
+
+async def _follow_up(db: AsyncConnection[Any], ended: Sequence[str], now: datetime) -> None:
+    """What belongs to the end of sessions: their CRM tokens end, and every process is told."""
+    if ended:
+        await db.execute(
+            "UPDATE app_crm_token SET ended_at = %s WHERE session_id = ANY(%s) AND ended_at IS NULL",
+            (now, list(ended)),
+        )
+        await db.execute("SELECT pg_notify(%s, id) FROM unnest(%s::text[]) AS id", (CHANNEL, list(ended)))
 
 
 def _session(row: TupleRow) -> SessionRow:

@@ -1,35 +1,52 @@
 """Sessions of people who passed both factors, and the CRM tokens that live inside them.
 
-The cookie is an opaque 256-bit token, new at every authentication; the database knows its SHA-256. A session ends by
-sign-out, by an administrator, by closing the account, after `idle` without activity and after `absolute` in any case.
-Background polling (`active=False`) does not count as activity (ASVS 7.3.1). An end reaches every process by NOTIFY and,
-should that fail, within `ttl` (at most 5 s) because nothing cached is believed longer.
+The cookie is an opaque 256-bit token, new at every authentication and at every later proof of a factor; the database
+knows its SHA-256. A session ends by sign-out, by an administrator, by closing the account, after `idle` without
+activity, after `absolute` in any case, and as the oldest of too many. An end reaches every process by NOTIFY and,
+should that fail, within `ttl` (at most 1 s): what this process believes is in session_cache. Before its
+end a session can be locked: by the person or after `lock` without activity; then it opens nothing until a factor is
+proved.
 
 A CRM token (session cookie or bearer token of the CRM) belongs to the person in whose gateway session it was first
 seen: nobody else's session may use it, and after sign-out nobody's, even if the CRM would still take it.
 """
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime
+from typing import Protocol
 
 import structlog
 from psycopg import AsyncConnection
 from psycopg import Error as PostgresError
 from psycopg_pool import AsyncConnectionPool
 
+from gateway.access.session_cache import Held, SessionCache
+from gateway.access.session_rules import Room, SessionsFull, State, Timeouts
 from gateway.access.session_store import CHANNEL, SessionRow, SessionStore
 from gateway.access.tokens import TOKEN_CHARS, Randomness, digest, new_id, new_token, well_formed
 from gateway.access.user import AppUser
 from gateway.exchange import Principal
+from kms.store import StoreUnavailable
+
+__all__ = [
+    "AUDIENCE_CONSOLE",
+    "AUDIENCE_CRM",
+    "NoSession",
+    "SessionExpired",
+    "SessionLocked",
+    "Sessions",
+    "SessionsFull",
+    "Timeouts",
+    "sessions_on",
+]
 
 AUDIENCE_CRM = "crm"
 AUDIENCE_CONSOLE = "console"
-CACHE_LIMIT = 20_000
-CACHE_TTL_MAX = timedelta(seconds=5)
 RECONNECT_S = (0.5, 1.0, 2.0, 5.0)
+LOOKS_PER_TTL = 3
+UNSURE_LIMIT_S = 5.0
+"""Answers on their way end when nobody could be asked for so long whether their sessions still are."""
 
 log = structlog.get_logger(__name__)
 
@@ -50,33 +67,32 @@ class SessionExpired(Exception):  # noqa: N818
         self.by = by
 
 
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """idle: without activity; absolute: since sign-in; ttl: how long a cached session is believed (at most 5 s)."""
+class SessionLocked(Exception):  # noqa: N818
+    """The session is locked: it opens nothing until its person proves a factor."""
 
-    idle: timedelta = timedelta(minutes=30)
-    absolute: timedelta = timedelta(hours=12)
-    ttl: timedelta = timedelta(seconds=3)
+    permanent = True
 
-    def __post_init__(self) -> None:
-        if not timedelta(0) < self.ttl <= CACHE_TTL_MAX:
-            raise ValueError("session cache ttl must be over 0 and at most 5 s")
-        if not timedelta(0) < self.idle <= self.absolute:
-            raise ValueError("idle timeout must be over 0 and at most the absolute one")
-
-    @property
-    def touch(self) -> timedelta:
-        """How often activity is written down at most: a tenth of the idle timeout, at most every 30 s."""
-        return min(timedelta(seconds=30), self.idle / 10)
+    def __init__(self, principal: Principal) -> None:
+        super().__init__("locked")
+        self.principal = principal
 
 
-@dataclass(slots=True)
-class _Cached:
-    row: SessionRow
-    principal: Principal
-    read_at: datetime
-    seen_at: datetime
-    touched_at: datetime
+class OpenAnswers(Protocol):
+    """Answers on their way (gateway.watch.Watch)."""
+
+    def sessions(self) -> Collection[str]:
+        """Ids of the sessions they are for."""
+
+    def end_sessions(self, gone: Collection[str]) -> None:
+        """Break off those that are for these sessions."""
+
+
+class _NoAnswers:
+    def sessions(self) -> Collection[str]:
+        return ()
+
+    def end_sessions(self, gone: Collection[str]) -> None:
+        """Nothing is on its way."""
 
 
 class Sessions:
@@ -89,21 +105,28 @@ class Sessions:
         clock: Callable[[], datetime],
         randomness: Randomness,
         timeouts: Timeouts | None = None,
+        room: Room | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
         self._randomness = randomness
         self.timeouts = timeouts or Timeouts()
-        self._touch = self.timeouts.touch
-        self._cache: OrderedDict[bytes, _Cached] = OrderedDict()
-        self._crm_tokens: OrderedDict[tuple[str, str], datetime] = OrderedDict()
-        # Counts invalidations, so that a row read before one arrived is not cached after it.
-        self._generation = 0
+        self._room = room or Room()
+        # Asked for with every request: read once.
+        self._touch, self._quiet, self._ttl = self.timeouts.touch, self.timeouts.quiet, self.timeouts.ttl
+        self._cache = SessionCache()
+        self._held = self._cache.held
+        self._used = self._cache.used
+        self._noticed = asyncio.Event()
+        self.answers: OpenAnswers = _NoAnswers()
 
     async def open(self, user: AppUser, client: str, now: datetime, *, audience: str = AUDIENCE_CRM) -> str:
-        """Open a session after both factors; its cookie token. Raises NoSession when the account was closed since."""
+        """Open a session after both factors; its cookie token.
+
+        Raises NoSession when the account was closed since, SessionsFull.
+        """
         token = new_token(self._randomness)
-        opened = await self._store.insert(
+        ended = await self._store.insert(
             user.tenant,
             new_id("s", self._randomness),
             digest(token),
@@ -112,9 +135,12 @@ class Sessions:
             client,
             now,
             now + self.timeouts.absolute,
+            room=self._room,
+            idle_since=now - self.timeouts.idle,
         )
-        if not opened:
+        if ended is None:
             raise NoSession
+        self._gone(ended)
         return token
 
     def cached(
@@ -127,22 +153,24 @@ class Sessions:
         active: bool = True,
     ) -> Principal | None:
         """The principal without touching the database, or None: then `principal` must be asked."""
-        # Only well-formed tokens are ever kept; the length alone keeps junk from being hashed.
-        held = self._cache.get(digest(cookie_token)) if len(cookie_token) == TOKEN_CHARS else None
+        if len(cookie_token) != TOKEN_CHARS:  # only well-formed tokens are ever kept; this keeps junk from being hashed
+            return None
+        token_hash = digest(cookie_token)
+        held = self._held.get(token_hash)
         if held is None:
             return None
         moment = now or self._clock()
-        timeouts = self.timeouts
-        if moment - held.read_at >= timeouts.ttl or moment < held.read_at:
+        if moment - held.read_at >= self._ttl or moment < held.read_at:
             return None
         if (tenant is not None and held.row.tenant != tenant) or held.row.audience != audience:
             return None
-        if moment - held.seen_at >= timeouts.idle or moment >= held.row.expires_at:
+        if moment - held.seen_at >= self._quiet or moment >= held.row.expires_at:
             return None
         if active:
             if moment - held.touched_at >= self._touch:
                 return None
             held.seen_at = max(held.seen_at, moment)
+        self._used.add(token_hash)
         return held.principal
 
     async def principal(
@@ -154,7 +182,7 @@ class Sessions:
         audience: str = AUDIENCE_CRM,
         active: bool = True,
     ) -> Principal:
-        """Who holds this cookie token. Raises NoSession, SessionExpired, StoreUnavailable.
+        """Who holds this cookie token. Raises NoSession, SessionExpired, SessionLocked, StoreUnavailable.
 
         tenant: that of the host asked (None: any); audience: which host's cookie it is; active: False for background
         polling, which does not keep a session alive.
@@ -166,30 +194,52 @@ class Sessions:
         if not well_formed(cookie_token):
             raise NoSession
         token_hash = digest(cookie_token)
-        generation = self._generation
+        generation = self._cache.generation
         row = await self._store.by_token(token_hash)
         if row is None or row.audience != audience or (tenant is not None and row.tenant != tenant):
-            self._cache.pop(token_hash, None)
+            self._held.pop(token_hash, None)
             raise NoSession
-        held = self._cache.get(token_hash)
+        held = self._held.get(token_hash)
         seen_at = row.seen_at if held is None else max(row.seen_at, held.seen_at)
-        await self._expire(row, seen_at, moment)
+        await self._require_active(row, seen_at, moment)
         touched_at = row.seen_at
         if active:
             seen_at = moment
-            if moment - row.seen_at >= self.timeouts.touch:
+            if moment - row.seen_at >= self._touch:
                 await self._store.touch(row.id, moment)
                 touched_at = moment
         principal = _principal(row)
-        if generation == self._generation:
-            self._keep(token_hash, _Cached(row, principal, moment, seen_at, touched_at))
+        self._cache.keep(token_hash, Held(row, principal, moment, seen_at, touched_at), generation)
+        self._used.add(token_hash)
         return principal
 
-    async def _expire(self, row: SessionRow, seen_at: datetime, now: datetime) -> None:
-        by = "absolute" if now >= row.expires_at else "idle" if now - seen_at >= self.timeouts.idle else ""
-        if by:
-            self.forget(row.id)
-            raise SessionExpired(by)
+    async def _require_active(self, row: SessionRow, seen_at: datetime, now: datetime) -> None:
+        state = self.timeouts.state(now, seen_at, row.expires_at, row.locked_at)
+        if state is State.ACTIVE:
+            return
+        self.forget(row.id)
+        if state is not State.LOCKED:
+            raise SessionExpired(state.value)
+        if row.locked_at is None:  # written down, so that it stays locked whatever another process saw meanwhile
+            await self._store.lock(row.id, now)
+        raise SessionLocked(_principal(row))
+
+    async def lock(self, session_id: str) -> bool:
+        """Lock a session everywhere until its person proves a factor; whether it was open."""
+        locked = await self._store.lock(session_id, self._clock())
+        self._gone([session_id])
+        return locked
+
+    async def renew(self, session_id: str, cookie_token: str) -> str:
+        """After a factor was proved: the session is open and fresh, under a new cookie token (ASVS 7.2.4).
+
+        Raises NoSession when it has ended, or has another token by now.
+        """
+        token, now = new_token(self._randomness), self._clock()
+        if not await self._store.renew(session_id, digest(cookie_token), digest(token), now, now - self.timeouts.idle):
+            raise NoSession
+        self.forget(session_id)
+        return token
 
     async def end(self, session_id: str, reason: str = "signed-out", crm_tokens: Sequence[str] = ()) -> bool:
         """End one session and its CRM tokens everywhere; whether it was still live.
@@ -200,13 +250,14 @@ class Sessions:
         if crm_tokens:
             await self._store.end_crm_tokens(session_id, crm_tokens, now)
         ended = await self._store.end(now, reason, session_id=session_id)
-        self.forget(session_id)
+        self._gone([session_id])
         return bool(ended)
 
     async def end_all(self, user_id: str, reason: str = "ended-all", *, keep: str | None = None) -> int:
         """End every session of a user (except `keep`) with their CRM tokens; how many."""
         ended = await self._store.end(self._clock(), reason, user_id=user_id, keep=keep)
         self.forget(user_id)
+        self._gone(ended)
         return len(ended)
 
     async def end_token(self, cookie_token: str, reason: str) -> None:
@@ -246,49 +297,83 @@ class Sessions:
 
         token_hash: SHA-256 in hex of the CRM's session cookie or bearer token. Raises StoreUnavailable.
         """
-        now = self._clock()
-        until = self._crm_tokens.get((token_hash, session_id))
+        now, cache = self._clock(), self._cache
+        pair = (token_hash, session_id)
+        until = cache.crm_tokens.get(pair)
         if until is not None and now < until:
+            cache.used_tokens.add(pair)
             return True
-        generation = self._generation
+        generation = cache.generation
         allowed = await self._store.claim_crm_token(session_id, token_hash, now)
-        if allowed and generation == self._generation:
-            self._crm_tokens[(token_hash, session_id)] = now + self.timeouts.ttl
-            while len(self._crm_tokens) > CACHE_LIMIT:
-                self._crm_tokens.popitem(last=False)
+        if allowed:
+            cache.keep_crm_token(token_hash, session_id, now + self._ttl, generation)
+            cache.used_tokens.add(pair)
         return allowed
 
     def forget(self, payload: str) -> None:
-        """Drop what is cached about a session id or user id; "" drops everything."""
-        self._generation += 1
-        gone = [k for k, held in self._cache.items() if payload in ("", held.row.id, held.row.user_id)]
-        for key in gone:
-            del self._cache[key]
-        # A token may be cached under another session of the same person than the one that ended.
-        self._crm_tokens.clear()
+        """Drop what is believed about a session id or user id; "" drops everything."""
+        self._cache.forget(payload)
 
-    def _keep(self, token_hash: bytes, held: _Cached) -> None:
-        self._cache[token_hash] = held
-        self._cache.move_to_end(token_hash)
-        while len(self._cache) > CACHE_LIMIT:
-            self._cache.popitem(last=False)
+    def _gone(self, session_ids: Collection[str]) -> None:
+        """These sessions ended or were locked: nothing is believed of them, and nothing more goes out in them."""
+        for session_id in session_ids:
+            self.forget(session_id)
+        self.answers.end_sessions(session_ids)
+
+    async def confirm(self) -> None:
+        """One look at the sessions in use, and at those that answers are on their way for; raises StoreUnavailable."""
+        now, awaited = self._clock(), self.answers.sessions()
+        live = await self._cache.confirm(self._store, now, now + self._ttl, awaited)
+        self._gone([one for one in awaited if not self._stands(live.get(one), now)])
+
+    def _stands(self, row: SessionRow | None, now: datetime) -> bool:
+        # A long download is no activity, and need not be one.
+        return row is not None and row.locked_at is None and now < row.expires_at
+
+    async def follow(self, conninfo: str) -> None:
+        """Hear of ends made by other processes, and look after them, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.listen(conninfo))
+            group.create_task(self._look())
 
     async def listen(self, conninfo: str) -> None:
-        """Follow ends made by other processes until cancelled; a lost connection drops the cache and reconnects."""
+        """Hear of ends made by other processes; while the connection is lost, nothing is believed."""
         attempt = 0
         while True:
             try:
                 async with await AsyncConnection.connect(conninfo, autocommit=True) as db:
                     await db.execute(f"LISTEN {CHANNEL}")
                     self.forget("")
+                    self._cache.blind = False
                     attempt = 0
                     async for notice in db.notifies():
                         self.forget(notice.payload)
+                        self._noticed.set()
             except (PostgresError, OSError) as fault:
                 log.warning("session notices interrupted", error=type(fault).__name__)
+            self._cache.blind = True
             self.forget("")
             await asyncio.sleep(RECONNECT_S[min(attempt, len(RECONNECT_S) - 1)])
             attempt += 1
+
+    async def _look(self) -> None:
+        pause, sure = self._ttl.total_seconds() / LOOKS_PER_TTL, asyncio.get_running_loop().time()
+        while True:
+            try:
+                # One that hangs is given up; what it would have confirmed runs out and is looked up by its own request.
+                async with asyncio.timeout(UNSURE_LIMIT_S):
+                    await self.confirm()
+                sure = asyncio.get_running_loop().time()
+            except (StoreUnavailable, TimeoutError) as fault:
+                log.warning("sessions not confirmed", error=type(fault).__name__)
+                if asyncio.get_running_loop().time() - sure >= UNSURE_LIMIT_S:
+                    self.answers.end_sessions(self.answers.sessions())
+            try:
+                async with asyncio.timeout(pause):
+                    await self._noticed.wait()
+            except TimeoutError:
+                pass
+            self._noticed.clear()
 
 
 def sessions_on(
@@ -309,4 +394,5 @@ def _principal(row: SessionRow) -> Principal:
         crm_user=row.crm_user or None,
         crm_login=row.crm_login,
         networks=row.networks,
+        proved_at=row.proved_at,
     )

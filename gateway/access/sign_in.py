@@ -16,7 +16,7 @@ from gateway.access.gate import Gate, NotAdmitted
 from gateway.access.password_rules import USUAL, PasswordRules
 from gateway.access.passwords import Passwords, PasswordWrong
 from gateway.access.sealer import Sealer, totp_context
-from gateway.access.sessions import AUDIENCE_CRM, NoSession, Sessions
+from gateway.access.sessions import AUDIENCE_CRM, NoSession, Sessions, SessionsFull
 from gateway.access.store import UserStore
 from gateway.access.throttle import Brakes, Locked
 from gateway.access.tokens import Randomness, digest, new_token, well_formed
@@ -231,6 +231,34 @@ class SignIn:
         await self._forgive(factors.user, client, self._clock(), counted=1)
         return factors.user
 
+    async def prove_factor(
+        self,
+        tenant: str,
+        user_id: str,
+        code: str,
+        client: str,
+        *,
+        other: OtherFactor | None = None,
+        password: str | None = None,
+    ) -> AppUser:
+        """A second factor of somebody who has a session, with the password too where it is given; the same brakes.
+
+        Raises HalfOpenExpired for an account that is closed or gone; Attempt as `at_once` does, or around what `other`
+        raises; StoreUnavailable.
+        """
+        factors = await self._store.factors(tenant, user_id=user_id)
+        if factors is None or factors.user.disabled:
+            raise HalfOpenExpired
+        await self._brake(tenant, login_key(factors.user.login), client, factors.user)
+        if password is not None:
+            try:
+                await self._passwords.verify(factors.password_hash, password)
+            except PasswordWrong as outcome:
+                raise Attempt(outcome, factors.user) from outcome
+        await (self._check_code(factors, code) if other is None else _other(factors.user, other))
+        await self._forgive(factors.user, client, self._clock(), counted=1)
+        return factors.user
+
     async def brake(self, tenant: str, login: str, client: str) -> None:
         """Count an attempt at a secret of a signed-in person (own password); raises Locked."""
         try:
@@ -277,6 +305,8 @@ class SignIn:
             token = await self._sessions.open(user, client, now, audience=audience)
         except NoSession as fault:
             raise HalfOpenExpired from fault
+        except SessionsFull as full:
+            raise Attempt(full, user) from full
         await self._forgive(user, client, now, counted=counted)
         return SignedIn(token, user, next_path, now + self._sessions.timeouts.absolute)
 

@@ -97,7 +97,7 @@ class KeyPages(ConsolePages):
 
     async def steer(self, request: Request) -> Response:
         """Pause or resume a rotation."""
-        principal = await self._person(request, CHANGE_KEYS)
+        principal = await self._person(request, CHANGE_KEYS, proof=True)
         step = (await read_form(request)).get("step", "")
         jobs = JobStore(self._deps.pool)
         job = await jobs.get(request.path_params["job"])

@@ -9,6 +9,8 @@ from starlette.responses import RedirectResponse, Response
 from gateway.access.events import note
 from gateway.access.page import current, render
 from gateway.access.pages import sign_in_address
+from gateway.access.proof_pages import StepUpNeeded
+from gateway.access.step_up import needs_proof
 from gateway.console.deps import ConsoleDeps
 from gateway.console.permissions import ConsoleRefused, Right, SignInNeeded, holds, require
 from gateway.exchange import Principal
@@ -20,12 +22,18 @@ class ConsolePages:
     def __init__(self, deps: ConsoleDeps) -> None:
         self._deps = deps
 
-    async def _person(self, request: Request, right: Right, *, active: bool = True) -> Principal:
-        """Who asks, allowed to; raises SignInNeeded, ConsoleRefused."""
+    async def _person(self, request: Request, right: Right, *, active: bool = True, proof: bool = False) -> Principal:
+        """Who asks, allowed to; raises SignInNeeded, ConsoleRefused, StepUpNeeded.
+
+        proof: whether it needs a fresh proof of a factor.
+        """
         principal = await current(self._deps.access, request, active=active)
         if principal is None:
             raise SignInNeeded
         require(self._deps.policy(principal.tenant), principal, right)
+        access = self._deps.access
+        if proof and needs_proof(principal, access.proof_age, access.clock()):
+            raise StepUpNeeded
         return principal
 
     def _may(self, principal: Principal, right: Right) -> bool:

@@ -108,12 +108,12 @@ class PeoplePages(ConsolePages):
 
     async def new_user(self, request: Request) -> Response:
         """The form for a new account."""
-        principal = await self._person(request, CHANGE_USER)
+        principal = await self._person(request, CHANGE_USER, proof=True)
         return self._form(request, principal, None, {}, "")
 
     async def create_user(self, request: Request) -> Response:
         """Add an account and issue its invitation."""
-        principal = await self._person(request, CHANGE_USER)
+        principal = await self._person(request, CHANGE_USER, proof=True)
         form = await self._read(request)
         try:
             profile = _profile(form)
@@ -143,7 +143,7 @@ class PeoplePages(ConsolePages):
 
     async def change_user(self, request: Request) -> Response:
         """Change roles, name, CRM key or language."""
-        principal = await self._person(request, CHANGE_USER)
+        principal = await self._person(request, CHANGE_USER, proof=True)
         user = await self._user(principal, request)
         if user is None:
             return message_page(self._deps.access, request, "not-found", 404)
@@ -170,7 +170,7 @@ class PeoplePages(ConsolePages):
 
     async def ask_action(self, request: Request) -> Response:
         """Ask before something that hurts."""
-        principal = await self._person(request, CHANGE_USER)
+        principal = await self._person(request, CHANGE_USER, proof=True)
         user, action = await self._user(principal, request), request.path_params["action"]
         if user is None or action not in ACTIONS:
             return message_page(self._deps.access, request, "not-found", 404)
@@ -178,7 +178,7 @@ class PeoplePages(ConsolePages):
 
     async def act(self, request: Request) -> Response:
         """Close, reopen or invite."""
-        principal = await self._person(request, CHANGE_USER)
+        principal = await self._person(request, CHANGE_USER, proof=True)
         user, action = await self._user(principal, request), request.path_params["action"]
         if user is None or action not in ACTIONS:
             return message_page(self._deps.access, request, "not-found", 404)

@@ -31,7 +31,7 @@ class ResetPages(PeoplePages):
 
     async def start(self, request: Request) -> Response:
         """The first administrator starts it."""
-        principal = await self._person(request, CHANGE_USER)
+        principal = await self._person(request, CHANGE_USER, proof=True)
         user, resets = await self._user(principal, request), self._deps.access.resets
         if user is None:
             return message_page(self._deps.access, request, "not-found", 404)
@@ -48,7 +48,7 @@ class ResetPages(PeoplePages):
 
     async def approve(self, request: Request) -> Response:
         """A second administrator approves it and gets the invitation link."""
-        principal = await self._person(request, CHANGE_USER)
+        principal = await self._person(request, CHANGE_USER, proof=True)
         user, resets = await self._user(principal, request), self._deps.access.resets
         if user is None:
             return message_page(self._deps.access, request, "not-found", 404)
@@ -64,7 +64,7 @@ class ResetPages(PeoplePages):
 
     async def withdraw(self, request: Request) -> Response:
         """Any administrator takes it back before it is approved."""
-        principal = await self._person(request, CHANGE_USER)
+        principal = await self._person(request, CHANGE_USER, proof=True)
         user, resets = await self._user(principal, request), self._deps.access.resets
         if user is None:
             return message_page(self._deps.access, request, "not-found", 404)
@@ -76,7 +76,7 @@ class ResetPages(PeoplePages):
         return RedirectResponse(f"/users/{user.id}?notice=reset-withdrawn", 303)
 
     async def _ask(self, request: Request, action: str) -> Response:
-        principal = await self._person(request, CHANGE_USER)
+        principal = await self._person(request, CHANGE_USER, proof=True)
         user = await self._user(principal, request)
         if user is None:
             return message_page(self._deps.access, request, "not-found", 404)

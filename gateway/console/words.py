@@ -34,6 +34,12 @@ REASONS: Mapping[str, str] = {
     "hour-not-allowed": N_("Outside the hours of the CRM or the role"),
     "sign-in-required": N_("Not signed in"),
     "session-ended": N_("Session had ended"),
+    "session-locked": N_("Session was locked"),
+    "step-up-needed": N_("Fresh proof of a factor needed"),
+    "session-locked-by-owner": N_("Session locked"),
+    "session-unlocked": N_("Session unlocked"),
+    "factor-proved": N_("Factor proved anew"),
+    "sessions-full": N_("Account has as many sessions as it may have"),
     "cross-site-refused": N_("Came from another website"),
     "crm-token-ended": N_("CRM sign-in of an ended session"),
     # identity towards the CRM

@@ -76,6 +76,7 @@ class FakeProfile:
     operation: Any = Operation("contact.read", "contact", Action.READ, "17")
     bodies: list[bytes | None]
     blank_record = "0"
+    polling = None
     credentials: tuple[str, ...] = ()
 
     def __init__(self) -> None:
@@ -99,11 +100,11 @@ class FakeSessions:
     found: Any = ANNA
     allowed: Any = True
 
-    def cached(self, token: str, _now: datetime, *, tenant: str) -> Any:
+    def cached(self, token: str, _now: datetime, *, tenant: str, active: bool = True) -> Any:
         assert tenant == "main"
         return self.hit if token == "tok" else None
 
-    async def principal(self, token: str, _now: datetime, *, tenant: str) -> Any:
+    async def principal(self, token: str, _now: datetime, *, tenant: str, active: bool = True) -> Any:
         if token != "tok":
             raise NoSession
         return self.found

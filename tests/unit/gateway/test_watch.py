@@ -53,3 +53,20 @@ def test_only_tasks_can_be_watched() -> None:
         assert await failed
 
     asyncio.run(inner())
+
+
+async def test_what_is_open_for_an_ended_session_is_ended_and_nothing_else() -> None:
+    watch = Watch(0.01)
+    turn = watch.begin()
+    turn.session = "s-1"
+    assert set(watch.sessions()) == {"s-1"}
+    watch.end_sessions({"s-2"})
+    await asyncio.sleep(0)
+    watch.end_sessions({"s-1"})
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.sleep(5)
+    assert turn.expired == "session"
+    assert turn.absorb()
+    turn.end()
+    assert not watch.sessions()
+    watch.stop()

@@ -1,0 +1,23 @@
+"""What the settings say about sessions, as the sessions take it."""
+
+from datetime import timedelta
+
+from gateway.access.session_rules import Room, Timeouts
+from gateway.settings import AccessSettings
+from gateway.toml_tree import SettingInvalid
+
+
+def timeouts_of(access: AccessSettings) -> Timeouts:
+    """Timeouts of sessions; raises SettingInvalid where they contradict each other."""
+    idle, absolute = timedelta(minutes=access.idle_minutes), timedelta(hours=access.absolute_hours)
+    lock = timedelta(minutes=access.lock_minutes)
+    if idle > absolute:
+        raise SettingInvalid("access.idle_minutes", "must not be longer than absolute_hours")
+    if lock >= idle:
+        raise SettingInvalid("access.lock_minutes", "must be shorter than idle_minutes")
+    return Timeouts(idle=idle, absolute=absolute, lock=lock)
+
+
+def room_of(access: AccessSettings) -> Room:
+    """How many sessions an account may have."""
+    return Room(access.sessions_most, access.sessions_full)
