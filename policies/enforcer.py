@@ -152,8 +152,9 @@ class Bundle:
         self._links = tuple(links)
         self._fields = {(spec.entity, spec.name): spec.kind for spec in self._specs}
         self._known_operations = frozenset(self._operations)
-        self.boundaries = sorted({at for row in (*self._rows, *self._links) for at in row.window.boundaries})
-        text = "\n".join(f"{row!r}{row.window}" for row in (*self._rows, *self._links))
+        every: tuple[Grant | Inheritance, ...] = (*self._rows, *self._links)
+        self.boundaries = sorted({at for row in every for at in row.window.boundaries})
+        text = "\n".join(f"{row!r}{row.window}" for row in every)
         self.version = hashlib.sha256(text.encode()).hexdigest()[:16]
         self.named = frozenset(row.role for row in self._rows) | frozenset(link.role for link in self._links)
         self.roles = frozenset(roles_alone(self.named))
