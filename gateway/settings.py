@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
+from gateway.disclosure.config import RevealSettings
 from gateway.egress.config import EgressSettings
 from gateway.identity.config import IdentitySettings
 from gateway.tls import CIPHERS, TlsFloor
@@ -278,6 +279,7 @@ class Settings:
     keys: KeySettings = field(default_factory=KeySettings)
     tenant_keys: Mapping[str, KeySettings] = field(default_factory=lambda: MappingProxyType({}))
     tenant_identity: Mapping[str, IdentitySettings] = field(default_factory=lambda: MappingProxyType({}))
+    tenant_reveal: Mapping[str, RevealSettings] = field(default_factory=lambda: MappingProxyType({}))
     persons: PersonSettings = field(default_factory=PersonSettings)
     access: AccessSettings = field(default_factory=AccessSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
+from gateway.disclosure.config import read_reveal
 from gateway.egress.config import read_egress
 from gateway.identity.config import read_identity
 from gateway.settings import (
@@ -28,7 +29,7 @@ from gateway.tls import require_ciphers
 from gateway.toml_tree import SettingInvalid, read_section, setting
 
 EGRESS = "egress"  # sections of its own: gateway.egress.config
-_WITHIN = ("keys", "identity")  # sections inside [tenant.NAME]
+_WITHIN = ("keys", "identity", "reveal")  # sections inside [tenant.NAME]
 
 
 def read_settings(file: Path) -> Settings:
@@ -75,12 +76,18 @@ def build_settings(raw: Mapping[str, Any], file: Path) -> Settings:
         for name, value in tenants_raw.items()
         if "identity" in value
     }
+    tenant_reveal = {
+        name: read_reveal(value["reveal"], f"tenant.{name}.reveal", folder)
+        for name, value in tenants_raw.items()
+        if "reveal" in value
+    }
     settings = Settings(
         file=file,
         state=(folder / top.state).absolute(),
         tenants=MappingProxyType(tenants),
         tenant_keys=MappingProxyType(tenant_keys),
         tenant_identity=MappingProxyType(tenant_identity),
+        tenant_reveal=MappingProxyType(tenant_reveal),
         egress=read_egress(raw.get(EGRESS, {}), folder, tenants),
         **parts,
     )

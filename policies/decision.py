@@ -23,13 +23,16 @@ class FieldRule:
     """Rights of one set of roles over one (entity, field).
 
     own: form for records the principal owns; other: for everybody else's known records;
-    writable: whether a new value may be written; searchable: whether an equality look-up by clear value is allowed.
+    writable: whether a new value may be written; searchable: whether an equality look-up by clear value is allowed;
+    revealable_own, revealable_other: whether what is shown masked may be revealed for a reason.
     """
 
     own: Form = Form.HIDDEN
     other: Form = Form.HIDDEN
     writable: bool = False
     searchable: bool = False
+    revealable_own: bool = False
+    revealable_other: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,13 @@ class FieldView:
             return self.by_kind.get(kind, self._nothing).other
         rule = self.rule(entity, field_name, kind)
         return rule.own if owned else rule.other
+
+    def revealable(self, entity: str, field_name: str, kind: str, *, bound: bool, owned: bool) -> bool:
+        """Whether one origin, shown masked, may be revealed for a reason; bound and owned as for `form`."""
+        if not bound:
+            return self.by_kind.get(kind, self._nothing).revealable_other
+        rule = self.rule(entity, field_name, kind)
+        return rule.revealable_own if owned else rule.revealable_other
 
 
 @dataclass(frozen=True, slots=True)

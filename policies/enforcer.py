@@ -59,7 +59,9 @@ def grants(asked: str, granted: str, effect: str) -> bool:
     """Whether a right takes in the asked one: clear allows masked too; denying masked denies clear too."""
     if granted in ("*", asked):
         return True
-    return (asked, granted) == (("masked", "clear") if effect == "allow" else ("clear", "masked"))
+    if effect == "allow":
+        return (asked, granted) == ("masked", "clear")
+    return granted == "masked" and asked in ("clear", "reveal")
 
 
 class _Compiled:
@@ -258,11 +260,14 @@ class Bundle:
 
 
 def _rule(ask: Callable[[str, str, str], bool], obj: str) -> FieldRule:
+    own, other = form_of(ask, obj, "own"), form_of(ask, obj, "other")
     return FieldRule(
-        own=form_of(ask, obj, "own"),
-        other=form_of(ask, obj, "other"),
+        own=own,
+        other=other,
         writable=ask(obj, "write", "any"),
         searchable=ask(obj, "search", "any"),
+        revealable_own=own is Form.MASKED and ask(obj, "reveal", "own"),
+        revealable_other=other is Form.MASKED and ask(obj, "reveal", "other"),
     )
 
 

@@ -20,7 +20,7 @@ _OPERATION = re.compile(r"op:(?:[a-z0-9_]+\.)*[a-z0-9_]*\*?\Z")
 _KINDS = frozenset({"*", *(kind.value for kind in Kind)})
 
 SEEING = ("masked", "clear")
-FIELD_RIGHTS = frozenset({*SEEING, "write", "search"})
+FIELD_RIGHTS = frozenset({*SEEING, "reveal", "write", "search"})
 OPERATION_RIGHTS = frozenset({"*", *(action.value for action in Action)})
 SCOPES = frozenset({"own", "other", "any"})
 EFFECTS = frozenset({"allow", "deny"})

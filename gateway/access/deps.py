@@ -51,6 +51,11 @@ def no_origin(_tenant: str) -> str:
     return ""
 
 
+async def nothing_revealed(_tenant: str, _user: str) -> Sequence[Any]:
+    """Where nothing can be revealed."""
+    return ()
+
+
 def no_navigation(_principal: Principal, _translate: Callable[[str], str]) -> Sequence[NavigationItem]:
     """For hosts without a console."""
     return ()
@@ -65,7 +70,8 @@ class AccessDeps:
     crm_cookies: tenant → names of the CRM's own session cookies, expired at sign-out. new_id: id of an audit entry.
     home: where to go without a wish. navigation: the console's pages this person may open. leaving: ends what hangs on
     a session that ends, for a client address. crm_logins: tenants whose people have their CRM login kept here.
-    public_url: tenant → public address of this host, which passkeys are bound to.
+    public_url: tenant → public address of this host, which passkeys are bound to. reveals: tenant and user id → what
+    that person had revealed lately (gateway.disclosure.desk.LedgerLine).
     """
 
     sessions: Sessions
@@ -87,6 +93,7 @@ class AccessDeps:
     leaving: Callable[[Principal, str], Awaitable[None]] = nothing_carried
     crm_logins: frozenset[str] = frozenset()
     public_url: Callable[[str], str] = no_origin
+    reveals: Callable[[str, str], Awaitable[Sequence[Any]]] = nothing_revealed
 
     def tenant_of(self, scope: Mapping[str, Any]) -> str:
         """The tenant of a request, told by the listener."""
