@@ -344,7 +344,7 @@ async def _assemble(
             ],
         ),
         learner=learner,
-        console_app=beside(make_console_app(console), make_frame_app(reveals.frame)),
+        console_app=with_frame(make_console_app(console), make_frame_app(reveals.frame)),
         sweeps=(
             UserStore(database).sweep,
             FactorStore(database).sweep,

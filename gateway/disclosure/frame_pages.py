@@ -291,7 +291,7 @@ def policy(public: str | None) -> str:
     )
 
 
-def beside(console: ASGIApp, frame: ASGIApp) -> ASGIApp:
+def with_frame(console: ASGIApp, frame: ASGIApp) -> ASGIApp:
     """The console, with the frame's pages beside it under their own guard."""
 
     async def handle(scope: Scope, receive: Receive, send: Send) -> None:
