@@ -58,7 +58,7 @@ from gateway.database import open_pool
 from gateway.digit_sight import DigitSight
 from gateway.digits import DigitFields, means_something
 from gateway.disclosure.crm_pages import reveal_routes
-from gateway.disclosure.frame_pages import make_frame_app
+from gateway.disclosure.frame_pages import make_frame_app, with_frame
 from gateway.egress.store import EgressStore
 from gateway.files import Files
 from gateway.guess_store import GuessStore

@@ -100,7 +100,7 @@ async def open_room(pool: Pool, keyring_path: Path, settings: RevealSettings | N
     records = Records(RecordStore(pool), max_age=clock.now - clock.now.replace(year=clock.now.year - 1))
     existing = await access.store.factors("t1", key="li.wei")
     li = await enrol_in(access, "li.wei", "sales") if existing is None else Enrolled(existing.user, "", "")
-    surrogate, email = await vault.tokenise(
+    surrogate, _ = await vault.tokenise(
         "t1",
         [
             NewValue("phone", PHONE, Origin("contact", "phone", "7")),
