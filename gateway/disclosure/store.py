@@ -5,8 +5,9 @@ is gone once a value was opened with it, each in one statement, so that of paral
 Any fault of PostgreSQL becomes StoreUnavailable.
 """
 
+import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 from psycopg_pool import AsyncConnectionPool
@@ -24,7 +25,7 @@ class Sitting:
     tenant: str
     session_id: str
     user_id: str
-    handle: str = field(repr=False)
+    handle: str = dataclasses.field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class LedgerRow:
     door: str
     step_up: bool
     outcome: str
-    reason: bytes = field(repr=False)
+    reason: bytes = dataclasses.field(repr=False)
 
 
 _COLUMNS = "id, at, actor, login, entity, field, record, kind, door, step_up, outcome, reason"
