@@ -114,7 +114,12 @@ class Marker:
         operation = exchange.operation
         here = (operation.entity, operation.record) if operation is not None else ("", None)
 
-        def rank(one: Origin) -> tuple[bool, bool]:
-            return (one.entity, one.record) != here, (one.entity, one.field, one.record or "") != counted[:3]
+        texts = exchange.decision.view.in_text
+
+        def rank(one: Origin) -> tuple[bool, bool, bool]:
+            """The record of the page, a field of this kind before a text with such a value in it, the one counted."""
+            in_text = (one.entity, one.field, entry.kind) in texts
+            counts = (one.entity, one.field, one.record or "") == counted[:3]
+            return (one.entity, one.record) != here, in_text, not counts
 
         return min(allowed, key=rank, default=None)
