@@ -114,11 +114,11 @@ class Marker:
         operation = exchange.operation
         here = (operation.entity, operation.record) if operation is not None else ("", None)
 
-        texts = exchange.decision.view.in_text
+        declared = exchange.decision.view.rules
 
         def rank(one: Origin) -> tuple[bool, bool, bool]:
             """The record of the page, a field of this kind before a text with such a value in it, the one counted."""
-            in_text = (one.entity, one.field, entry.kind) in texts
+            in_text = (one.entity, one.field) not in declared
             counts = (one.entity, one.field, one.record or "") == counted[:3]
             return (one.entity, one.record) != here, in_text, not counts
 
