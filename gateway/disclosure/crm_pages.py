@@ -133,7 +133,7 @@ class RevealPages:
         deps.desk.settings_of(principal.tenant)
         named = _read(await request.body())
         entity, name, record = named["entity"], named["field"], named["record"]
-        if not await deps.seen.seen(principal, entity, name, record):
+        if not await deps.seen.seen(principal, entity, record):
             raise Refusal(REVEAL_NOT_SHOWN)
         wanted = await deps.desk.find(principal.tenant, entity, name, record)
         if wanted is None:
