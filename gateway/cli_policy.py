@@ -206,7 +206,7 @@ def explain(
         rows = (await _find(at, number)).rows if number else await at.desk.in_force()
         profile = at.desk.profile
         bundle = Enforcer(profile.field_specs, profile.operation_ids).load(rows)
-        roles = await _roles(at, who, bundle.roles)
+        roles = await _roles(at, who, bundle.named)
         asked = questions(what, action, profile.field_specs, profile.operation_ids)
         if not asked:
             raise quit_with(UNUSABLE, f"There is no {what} in the profile {profile.name} or the console.")

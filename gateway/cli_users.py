@@ -24,12 +24,23 @@ from gateway.access.totp import CodeWrong
 from gateway.access.user import AppUser
 from gateway.access.users import AccountRefused, Profile
 from gateway.accounts import Accounts, open_accounts, utc_now
-from gateway.cli_shell import PROBLEM, FileOption, TenantOption, out, quit_with, settings_of, tenant_of, told_plainly
+from gateway.cli_shell import (
+    PROBLEM,
+    UNUSABLE,
+    FileOption,
+    TenantOption,
+    out,
+    quit_with,
+    settings_of,
+    tenant_of,
+    told_plainly,
+)
 from gateway.composition_identity import logins_of
 from gateway.identity.config import IdentityMode
 from gateway.identity.crm_login import CrmLoginInvalid, checked
 from gateway.opening import open_database
 from gateway.settings import Settings
+from policies.placement import DEPARTMENT, POSITION, PlacementInvalid, placement
 
 app = typer.Typer(help="People who may sign in.", no_args_is_help=True)
 
@@ -117,6 +128,35 @@ def roles(
         await accounts.users.change(user, Profile(user.display_name, tuple(role), key, user.language))
         await accounts.record("user.roles", user.id, ",".join(sorted(set(role))))
         out.print(f"{user.login}: {', '.join(sorted(set(role)))}", markup=False)
+
+    _run(config, tenant, work)
+
+
+@app.command()
+def place(
+    login: Login,
+    department: Annotated[list[str], typer.Option("--department", help="Repeat for several.")] = [],  # noqa: B006
+    position: Annotated[list[str], typer.Option("--position", help="Repeat for several.")] = [],  # noqa: B006
+    tenant: TenantOption = "",
+    config: FileOption = None,
+) -> None:
+    """Set departments and positions of a person (all of them; none without options); open sessions follow at once."""
+    given = [(DEPARTMENT, name) for name in department] + [(POSITION, name) for name in position]
+    try:
+        named = sorted({placement(kind, name) for kind, name in given})
+    except PlacementInvalid as fault:
+        raise quit_with(
+            UNUSABLE, f"{fault} can be no department or position: letters, digits, _ . and -, at most 64."
+        ) from None
+
+    async def work(accounts: Accounts, _: Settings) -> None:
+        user = await _find(accounts, login)
+        await accounts.record("user.place", user.id, ",".join(named))
+        await accounts.users.place(user, named)
+        out.print(f"{user.login}: {', '.join(named) or 'no department and no position'}", markup=False)
+        for name in named:
+            if name not in accounts.policy.named:
+                out.print(f"The policy in force says nothing of {name}: nothing follows from it.", markup=False)
 
     _run(config, tenant, work)
 

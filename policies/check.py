@@ -15,6 +15,7 @@ from policies.opaque import STANDARD, told
 from policies.operation import CONSOLE_OPERATIONS, Action, FieldSpec, Operation, StorageForm, Where
 from policies.part import part_operations
 from policies.placeholder import DAYS, placeholder
+from policies.placement import is_placement
 from policies.profile import Profile
 from policies.query.explain import columns_of, path_operands
 from policies.query.table import Tables
@@ -185,6 +186,8 @@ def _roles(bundle: Bundle, rows: Iterable[Grant], links: Iterable[Inheritance]) 
     for row in rows:
         tenants.setdefault(row.role, set()).add(row.tenant)
     for role, named in sorted(tenants.items()):
+        if is_placement(role):
+            continue
         tenant = sorted(named)[0]
         tenant = "any" if tenant == "*" else tenant
         if role not in inherited and not any(row.role == role and row.obj.startswith("op:") for row in rows):

@@ -42,6 +42,7 @@ class FieldView:
     rules: (entity, field) → rule, exact names only; a pair that is not in it falls back to `by_kind`, then to hidden.
     by_kind: rights over a kind in the whole tenant, which alone open values whose origin is unknown or unbound.
     in_text: (entity, field or "*", kind) → rule for values of a kind inside free text or a field of another kind.
+    Operations of the action `export` have a view of their own, which shows no more than that of pages.
     """
 
     policy_version: str

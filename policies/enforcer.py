@@ -6,15 +6,20 @@ compiled once per (tenant, set of roles). An unknown role, an empty bundle or an
 """
 
 import hashlib
+import time
+from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
 import casbin
 
 from policies.decision import Decision, FieldRule, FieldView, Form
-from policies.operation import FieldSpec, Operation
-from policies.rows import NAME, Grant, Inheritance, parse_rows
+from policies.operation import Action, FieldSpec, Operation
+from policies.placement import roles_alone
+from policies.rows import Grant, Inheritance, is_role, parse_rows
 from policies.taxonomy import Kind
 
 MODEL = Path(__file__).with_name("model.conf")
@@ -56,16 +61,16 @@ def covers(asked: str, granted: str) -> bool:
 
 
 def grants(asked: str, granted: str, effect: str) -> bool:
-    """Whether a right takes in the asked one: clear allows masked too; denying masked denies clear too."""
+    """Whether a right takes in the asked one: clear allows masked and export too; denying masked denies all sight."""
     if granted in ("*", asked):
         return True
     if effect == "allow":
-        return (asked, granted) == ("masked", "clear")
-    return granted == "masked" and asked in ("clear", "reveal")
+        return granted == "clear" and asked in ("masked", "export")
+    return granted == "masked" and asked in ("clear", "export", "reveal")
 
 
 class _Compiled:
-    """What one set of roles may do in one tenant, with the Casbin enforcers that say so.
+    """What one set of roles may do in one tenant, with the Casbin enforcers that say so, until a row begins or ends.
 
     Each question is put to an enforcer over the rows whose objects take in the asked one: with ten thousand rows that
     is a thousand times less work, and the others could not match. `enforce` asks over all rows; tests compare them.
@@ -80,7 +85,9 @@ class _Compiled:
         self._roles = roles
         self._tenant = tenant
         self._whole: Any = None
+        self.until = inf
         self.view = _CLOSED
+        self.export_view = _CLOSED
         self.operations: dict[tuple[str, str], bool] = {}
         self.decisions: dict[tuple[str, str], Decision] = {}
 
@@ -111,7 +118,7 @@ class _Compiled:
         for link in self._links:
             engine.add_grouping_policy(link.role, link.parent, self._tenant)
         for role in sorted(self._roles):
-            if NAME.match(role):
+            if is_role(role):
                 engine.add_grouping_policy(self._who, role, self._tenant)
         return engine
 
@@ -126,7 +133,8 @@ def _ask(engine: Any, who: str, tenant: str, obj: str, right: str, scope: str) -
 class Bundle:
     """An immutable set of rows, compiled for the fields and operations of the installed profiles.
 
-    version: first 16 hex digits of SHA-256 over the rows, written to the audit trail with each decision.
+    version: first 16 hex digits of SHA-256 over the rows, written to the audit trail with each decision. clock: seconds
+    since 1970, asked only where a row begins or ends some day; rows and inheritances hold by it, with no publication.
     """
 
     def __init__(
@@ -135,25 +143,50 @@ class Bundle:
         links: Iterable[Inheritance],
         fields: Iterable[FieldSpec],
         operations: Iterable[str],
+        clock: Callable[[], float] = time.time,
     ) -> None:
+        self._clock = clock
+        self._operations = tuple(operations)
+        self._specs = tuple(fields)
         self._rows = tuple(rows)
         self._links = tuple(links)
-        self._fields = {(spec.entity, spec.name): spec.kind for spec in fields}
-        self._known_operations = frozenset(operations)
-        text = "\n".join(map(repr, (*self._rows, *self._links)))
+        self._fields = {(spec.entity, spec.name): spec.kind for spec in self._specs}
+        self._known_operations = frozenset(self._operations)
+        self.boundaries = sorted({at for row in (*self._rows, *self._links) for at in row.window.boundaries})
+        text = "\n".join(f"{row!r}{row.window}" for row in (*self._rows, *self._links))
         self.version = hashlib.sha256(text.encode()).hexdigest()[:16]
-        self.roles = frozenset(row.role for row in self._rows) | frozenset(link.role for link in self._links)
+        self.named = frozenset(row.role for row in self._rows) | frozenset(link.role for link in self._links)
+        self.roles = frozenset(roles_alone(self.named))
         self._compiled: dict[tuple[str, frozenset[str]], _Compiled] = {}
         self._by_tuple: dict[tuple[str, tuple[str, ...]], _Compiled] = {}  # the same, by roles as sessions hold them
+
+    def at(self, moment: float) -> "Bundle":
+        """The same rows as they hold at one moment; itself where none begins or ends."""
+        if not self.boundaries:
+            return self
+        return Bundle(self._rows, self._links, self._specs, self._operations, lambda: moment)
+
+    def now(self) -> float:
+        """The moment by this bundle's clock, in seconds since 1970."""
+        return self._clock()
+
+    def about(self, obj: str) -> "Bundle":
+        """The rows whose objects take in this one, with every inheritance: all that one question needs."""
+        rows = [row for row in self._rows if covers(obj, row.obj)]
+        return Bundle(rows, self._links, (), (), self._clock)
 
     # -- compilation -----------------------------------------------------------------------------------------
 
     def _lookup(self, tenant: str, roles: Collection[str]) -> _Compiled:
-        if isinstance(roles, tuple) and (known := self._by_tuple.get((tenant, roles))) is not None:
+        if (
+            isinstance(roles, tuple)
+            and (known := self._by_tuple.get((tenant, roles))) is not None
+            and (known.until == inf or self._clock() < known.until)
+        ):
             return known
         key = (tenant, roles if isinstance(roles, frozenset) else frozenset(roles))
         found = self._compiled.get(key)
-        if found is None:
+        if found is None or (found.until != inf and self._clock() >= found.until):
             if len(self._compiled) >= COMPILED_LIMIT:
                 self._compiled.clear()
             found = self._compiled[key] = self._compile(*key)
@@ -165,22 +198,35 @@ class Bundle:
 
     def _compile(self, tenant: str, roles: frozenset[str]) -> _Compiled:
         who = "+".join(sorted(roles)) + "@"  # "@" cannot stand in a role name
-        rows, links = self._reachable(tenant, roles)
-        compiled = _Compiled(rows, links, who, roles & self.roles, tenant)
-        compiled.view = self._view(compiled.asking, frozenset(row.obj for row in rows if not row.obj.startswith("op:")))
+        now = self._clock() if self.boundaries else 0.0
+        rows, links = self._reachable(tenant, roles, now)
+        compiled = _Compiled(rows, links, who, roles & self.named, tenant)
+        later = bisect_right(self.boundaries, now)
+        compiled.until = self.boundaries[later] if later < len(self.boundaries) else inf
+        granted = frozenset(row.obj for row in rows if not row.obj.startswith("op:"))
+        compiled.view = compiled.export_view = self._view(compiled.asking, granted, _rule)
+        if any(row.right == "export" and row.effect == "deny" for row in rows if not row.obj.startswith("op:")):
+            compiled.export_view = self._view(compiled.asking, granted, _export_rule)
         return compiled
 
-    def _reachable(self, tenant: str, roles: frozenset[str]) -> tuple[list[Grant], list[Inheritance]]:
-        """Rows and inheritances that these roles can reach in this tenant."""
-        links = [link for link in self._links if link.tenant in (_FOR_ALL_TENANTS, tenant)]
-        reach = set(roles & self.roles)
+    def _reachable(self, tenant: str, roles: frozenset[str], now: float) -> tuple[list[Grant], list[Inheritance]]:
+        """Rows and inheritances that these roles can reach in this tenant and that hold now."""
+        links = [link for link in self._links if link.tenant in (_FOR_ALL_TENANTS, tenant) and link.window.holds(now)]
+        reach = set(roles & self.named)
         for _ in range(len(links) + 1):
             reach |= {link.parent for link in links if link.role in reach}
-        rows = [row for row in self._rows if row.role in reach and row.tenant in (_FOR_ALL_TENANTS, tenant)]
+        rows = [
+            row
+            for row in self._rows
+            if row.role in reach and row.tenant in (_FOR_ALL_TENANTS, tenant) and row.window.holds(now)
+        ]
         return rows, [link for link in links if link.role in reach]
 
     def _view(
-        self, asking: Callable[[Collection[str]], Callable[[str, str, str], bool]], granted: frozenset[str]
+        self,
+        asking: Callable[[Collection[str]], Callable[[str, str, str], bool]],
+        granted: frozenset[str],
+        rule_of: Callable[[Callable[[str, str, str], bool], str], FieldRule],
     ) -> FieldView:
         known: dict[frozenset[str], FieldRule] = {}
 
@@ -189,7 +235,7 @@ class Bundle:
             covering = frozenset(name for name in granted if covers(obj, name))
             found = known.get(covering)
             if found is None:
-                found = known[covering] = _rule(asking(covering), obj)
+                found = known[covering] = rule_of(asking(covering), obj)
             return found
 
         by_kind = {kind.value: rule(f"kind:{kind.value}") for kind in Kind}
@@ -231,12 +277,12 @@ class Bundle:
         """Allow or refuse an operation for a set of roles; the reason ids are those of the refusals, or "allowed"."""
         compiled = self._lookup(tenant, roles)
         if not operation.granted_write:
-            return Decision(False, operation.extra.get("refused", WRITE_NOT_GRANTED), compiled.view)
+            return Decision(False, operation.extra.get("refused", WRITE_NOT_GRANTED), _view_for(compiled, operation))
         key = (operation.id, operation.action)
         decision = compiled.decisions.get(key)
         if decision is None:
             allowed = self._allowed(compiled, operation.id, operation.action.value)
-            decision = Decision(allowed, ALLOWED if allowed else NOT_ALLOWED, compiled.view)
+            decision = Decision(allowed, ALLOWED if allowed else NOT_ALLOWED, _view_for(compiled, operation))
             if operation.id in self._known_operations:
                 compiled.decisions[key] = decision
         return decision
@@ -259,6 +305,10 @@ class Bundle:
         return self._lookup(tenant, roles).enforce(obj, right, scope)
 
 
+def _view_for(compiled: _Compiled, operation: Operation) -> FieldView:
+    return compiled.export_view if operation.action is Action.EXPORT else compiled.view
+
+
 def _rule(ask: Callable[[str, str, str], bool], obj: str) -> FieldRule:
     own, other = form_of(ask, obj, "own"), form_of(ask, obj, "other")
     return FieldRule(
@@ -271,6 +321,11 @@ def _rule(ask: Callable[[str, str, str], bool], obj: str) -> FieldRule:
     )
 
 
+def _export_rule(ask: Callable[[str, str, str], bool], obj: str) -> FieldRule:
+    """The same in exports: what pages show clear and may not be exported is masked."""
+    return replace(_rule(ask, obj), own=export_form_of(ask, obj, "own"), other=export_form_of(ask, obj, "other"))
+
+
 def form_of(ask: Callable[[str, str, str], bool], obj: str, scope: str) -> Form:
     """The form in which a field or kind is seen. ask: whether an object, right and scope are granted."""
     if ask(obj, "clear", scope):
@@ -278,12 +333,22 @@ def form_of(ask: Callable[[str, str, str], bool], obj: str, scope: str) -> Form:
     return Form.MASKED if ask(obj, "masked", scope) else Form.HIDDEN
 
 
+def export_form_of(ask: Callable[[str, str, str], bool], obj: str, scope: str) -> Form:
+    """The form in which exports show a field or kind: never more than pages do."""
+    form = form_of(ask, obj, scope)
+    return form if form is not Form.CLEAR or ask(obj, "export", scope) else Form.MASKED
+
+
 class Enforcer:
     """Loads bundles for one set of installed fields; holds no state of its own beyond them."""
 
     def __init__(
-        self, fields: Iterable[FieldSpec] | Mapping[tuple[str, str], FieldSpec], operations: Iterable[str] = ()
+        self,
+        fields: Iterable[FieldSpec] | Mapping[tuple[str, str], FieldSpec],
+        operations: Iterable[str] = (),
+        clock: Callable[[], float] = time.time,
     ) -> None:
+        self._clock = clock
         self._fields = tuple(fields.values() if isinstance(fields, Mapping) else fields)
         self._operations = tuple(operations)
 
@@ -296,7 +361,7 @@ class Enforcer:
         """
         text = policy.read_text(encoding="utf-8") if isinstance(policy, Path) else policy
         rows, links = parse_rows(text)
-        bundle = Bundle(rows, links, self._fields, self._operations)
+        bundle = Bundle(rows, links, self._fields, self._operations, self._clock)
         for tenant, sets in (eager or {}).items():
             for roles in sets:
                 bundle.view(tenant, roles)

@@ -113,7 +113,7 @@ def _unmet(
     fields: Mapping[tuple[str, str], FieldSpec],
     operations: Collection[str],
 ) -> str:
-    unknown = sorted(set(one.roles) - bundle.roles)
+    unknown = sorted(set(one.roles) - bundle.named)
     if unknown:
         return f"the bundle has no role {unknown[0]}"
     roles = frozenset(one.roles)

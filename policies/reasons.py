@@ -30,9 +30,15 @@ def ruling(bundle: Bundle, rows: str, tenant: str, roles: Collection[str], obj: 
     """The decision of a bundle with its reasons; rows: the text it was loaded from; obj: with a concrete kind.
 
     Where a row denies, the denying rows are the reasons; else the allowing ones. Raises AssertionError should they not
-    say what Casbin says: no explanation is better than a wrong one.
+    say what Casbin says: no explanation is better than a wrong one. Rows that do not hold now are left out.
     """
-    lines = list(read_lines(rows))
+    now = bundle.now()
+    bundle = bundle.at(now)
+    lines = [
+        (number, text, row)
+        for number, text, row in read_lines(rows)
+        if not isinstance(row, str) and row.window.holds(now)
+    ]
     reached = _reached(lines, tenant, roles)
     matching = [
         Reason(number, text.strip(), row.effect, *reached[row.role])
@@ -52,7 +58,7 @@ def ruling(bundle: Bundle, rows: str, tenant: str, roles: Collection[str], obj: 
 
 
 def _reached(
-    lines: Collection[tuple[int, str, Grant | Inheritance | str]], tenant: str, roles: Collection[str]
+    lines: Collection[tuple[int, str, Grant | Inheritance]], tenant: str, roles: Collection[str]
 ) -> dict[str, tuple[tuple[str, ...], tuple[int, ...]]]:
     """Role → the shortest chain to it from one of these roles, and the lines of its inheritances."""
     found: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {role: ((role,), ()) for role in sorted(roles)}

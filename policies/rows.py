@@ -7,10 +7,12 @@ here. Nothing is repaired: a bundle with one malformed row is not loaded at all.
 import csv
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from policies.operation import Action
+from policies.placement import is_placement
 from policies.taxonomy import Kind
+from policies.window import ALWAYS, Window, read_window
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
 _PART = r"(?:\*|[a-z0-9_][a-z0-9_-]*)"
@@ -19,8 +21,7 @@ _KIND = re.compile(r"kind:(?P<kind>\*|[a-z_]+)\Z")
 _OPERATION = re.compile(r"op:(?:[a-z0-9_]+\.)*[a-z0-9_]*\*?\Z")
 _KINDS = frozenset({"*", *(kind.value for kind in Kind)})
 
-SEEING = ("masked", "clear")
-FIELD_RIGHTS = frozenset({*SEEING, "reveal", "write", "search"})
+FIELD_RIGHTS = frozenset({"masked", "clear", "export", "reveal", "write", "search"})
 OPERATION_RIGHTS = frozenset({"*", *(action.value for action in Action)})
 SCOPES = frozenset({"own", "other", "any"})
 EFFECTS = frozenset({"allow", "deny"})
@@ -41,7 +42,7 @@ class PolicyInvalid(ValueError):  # noqa: N818 - says what is wrong
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """One `p` row."""
+    """One `p` row. window: left out of its name, which versions of bundles are made of, as long as it always holds."""
 
     role: str
     tenant: str
@@ -49,6 +50,7 @@ class Grant:
     right: str
     scope: str
     effect: str
+    window: Window = field(default=ALWAYS, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ class Inheritance:
     role: str
     parent: str
     tenant: str
+    window: Window = field(default=ALWAYS, repr=False)
 
 
 def parse_rows(text: str) -> tuple[tuple[Grant, ...], tuple[Inheritance, ...]]:
@@ -96,18 +99,29 @@ def read_lines(text: str) -> Iterator[tuple[int, str, Grant | Inheritance | str]
 
 def _row(cells: list[str]) -> Grant | Inheritance | str:
     """The row, or what is wrong with it."""
-    if cells[0] == "p":
-        return _grant(cells[1:])
-    return _inheritance(cells[1:]) if cells[0] == "g" else "starts with neither p nor g"
+    if cells[0] not in ("p", "g"):
+        return "starts with neither p nor g"
+    last = len(cells)
+    while cells[last - 1].startswith(("from=", "until=")):
+        last -= 1
+    window = read_window(cells[last:])
+    if isinstance(window, str):
+        return window
+    return _grant(cells[1:last], window) if cells[0] == "p" else _inheritance(cells[1:last], window)
 
 
-def _grant(cells: list[str]) -> Grant | str:
+def is_role(name: str) -> bool:
+    """Whether a name can stand where roles stand: a role, a department or a position."""
+    return NAME.match(name) is not None or is_placement(name)
+
+
+def _grant(cells: list[str], window: Window) -> Grant | str:
     if len(cells) == 5:
         cells = [*cells, "allow"]
     if len(cells) != 6:
-        return "needs role, tenant, object, right, scope and at most an effect"
+        return "needs role, tenant, object, right, scope and at most an effect, from= and until="
     role, tenant, obj, right, scope, effect = cells
-    if not NAME.match(role):
+    if not is_role(role):
         return "the role has a name that is not allowed"
     if tenant != "*" and not NAME.match(tenant):
         return "the tenant has a name that is not allowed"
@@ -116,7 +130,7 @@ def _grant(cells: list[str]) -> Grant | str:
     if effect not in EFFECTS:
         return "the effect is neither allow nor deny"
     problem = _object_problem(obj, right, scope)
-    return problem or Grant(role, tenant, obj, right, scope, effect)
+    return problem or Grant(role, tenant, obj, right, scope, effect, window)
 
 
 def _object_problem(obj: str, right: str, scope: str) -> str | None:
@@ -137,15 +151,15 @@ def _object_problem(obj: str, right: str, scope: str) -> str | None:
     return "the object is none of field:…, kind:…, op:…"
 
 
-def _inheritance(cells: list[str]) -> Inheritance | str:
+def _inheritance(cells: list[str], window: Window) -> Inheritance | str:
     if len(cells) != 3:
-        return "needs role, inherited role and tenant"
+        return "needs role, inherited role, tenant and at most from= and until="
     role, parent, tenant = cells
-    if not NAME.match(role) or not NAME.match(parent):
+    if not is_role(role) or not is_role(parent):
         return "a role has a name that is not allowed"
     if tenant != "*" and not NAME.match(tenant):
         return "the tenant has a name that is not allowed"
-    return Inheritance(role, parent, tenant)
+    return Inheritance(role, parent, tenant, window)
 
 
 def _cycles(links: Iterable[Inheritance]) -> list[str]:

@@ -36,8 +36,8 @@ class SessionRow:
     expires_at: datetime
 
 
-_COLUMNS = """s.tenant, s.id, s.user_id, u.login, u.display_name, u.roles, u.language, s.audience, s.client,
-    coalesce(s.crm_login, ''), coalesce(u.crm_user, s.crm_user, ''), s.opened_at, s.seen_at, s.expires_at"""
+_COLUMNS = """s.tenant, s.id, s.user_id, u.login, u.display_name, u.roles || u.placements, u.language,
+    s.audience, s.client, coalesce(s.crm_login, ''), coalesce(u.crm_user, s.crm_user, ''), s.opened_at, s.seen_at, s.expires_at"""
 _LIVE = "s.ended_at IS NULL AND NOT u.disabled"
 
 

@@ -19,7 +19,7 @@ from gateway.access.throttle import Brake
 from gateway.access.user import AppUser, Factors, login_key
 from kms.store import StoreUnavailable
 
-USER_COLUMNS = """id, tenant, login, display_name, roles, coalesce(crm_user, ''), language, disabled,
+USER_COLUMNS = """id, tenant, login, display_name, roles || placements, coalesce(crm_user, ''), language, disabled,
     password_hash IS NOT NULL, totp_secret IS NOT NULL, created_at"""
 
 
@@ -110,6 +110,14 @@ class UserStore:
                 """UPDATE app_user SET display_name = %s, roles = %s, crm_user = nullif(%s, ''), language = %s
                    WHERE tenant = %s AND id = %s""",
                 (display_name, list(roles), crm_user, language, tenant, user_id),
+            )
+
+    async def set_placements(self, tenant: str, user_id: str, placements: Sequence[str]) -> None:
+        """Set the departments and positions of a user."""
+        async with connection(self._pool) as db:
+            await db.execute(
+                "UPDATE app_user SET placements = %s WHERE tenant = %s AND id = %s",
+                (list(placements), tenant, user_id),
             )
 
     async def set_language(self, tenant: str, user_id: str, language: str) -> None:

@@ -8,6 +8,8 @@ import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
 
+from policies.placement import placements, roles_alone
+
 LOGIN_MAX_CHARS = 200
 NAME_MAX_CHARS = 200
 
@@ -17,7 +19,8 @@ class AppUser:
     """One user. has_password and has_second_factor say what is set up, never what it is.
 
     crm_user: the CRM's own key of this person ("" when nobody told us), compared with record owners; language: `en`,
-    `zh_Hans` or "" for "as the browser says".
+    `zh_Hans` or "" for "as the browser says". roles: everything the policy knows the person by, departments
+    (`dept:…`) and positions (`position:…`) included; `assigned` are the roles alone.
     """
 
     id: str
@@ -31,6 +34,16 @@ class AppUser:
     has_password: bool
     has_second_factor: bool
     created_at: datetime
+
+    @property
+    def assigned(self) -> tuple[str, ...]:
+        """The roles, without departments and positions."""
+        return roles_alone(self.roles)
+
+    @property
+    def placements(self) -> tuple[str, ...]:
+        """Departments and positions."""
+        return placements(self.roles)
 
     @property
     def name(self) -> str:

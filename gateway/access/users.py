@@ -17,6 +17,7 @@ from gateway.access.sessions import Sessions
 from gateway.access.store import LoginTaken, UserStore
 from gateway.access.tokens import Randomness, digest, new_id, new_token, well_formed
 from gateway.access.user import LOGIN_MAX_CHARS, NAME_MAX_CHARS, AppUser, login_key, printable
+from policies.placement import is_placement
 
 INVITATION_LIFETIME = timedelta(hours=48)
 LANGUAGES = ("en", "zh_Hans")
@@ -143,6 +144,13 @@ class Users:
             crm_user=profile.crm_user.strip(),
             language=profile.language,
         )
+        await self._sessions.changed(user.id)
+
+    async def place(self, user: AppUser, placements: Collection[str]) -> None:
+        """Set departments and positions; open sessions follow at once. Raises AccountRefused."""
+        if not all(map(is_placement, placements)):
+            raise AccountRefused("placement-invalid")
+        await self._store.set_placements(user.tenant, user.id, sorted(set(placements)))
         await self._sessions.changed(user.id)
 
     async def choose_language(self, tenant: str, user_id: str, language: str) -> None:

@@ -61,7 +61,13 @@ class PolicyDesk:
         """The version of a bundle that may come into force. Raises PolicyInvalid."""
         profile = self.profile
         bundle = await asyncio.to_thread(
-            admitted, rows, checks, self.tenant, profile.field_specs, profile.operation_ids
+            admitted,
+            rows,
+            checks,
+            self.tenant,
+            profile.field_specs,
+            profile.operation_ids,
+            self.clock().timestamp(),
         )
         return bundle.version
 

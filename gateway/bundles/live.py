@@ -45,7 +45,9 @@ def loaded(stored: StoredBundle, profile: Profile, before: Bundle | None) -> Loa
     if stored.origin == INSTALLATION:  # a file of rows alone, as it always was: it opens what it says
         bundle = Enforcer(profile.field_specs, profile.operation_ids).load(stored.rows)
     else:
-        bundle = admitted(stored.rows, stored.checks, stored.tenant, profile.field_specs, profile.operation_ids)
+        assert stored.published is not None
+        at = stored.published.at.timestamp()
+        bundle = admitted(stored.rows, stored.checks, stored.tenant, profile.field_specs, profile.operation_ids, at)
     if before is not None:
         bundle.warm(before)
     return Loaded(Mark(stored.number, stored.digest), bundle)

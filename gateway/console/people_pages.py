@@ -134,7 +134,7 @@ class PeoplePages(ConsolePages):
         form = {
             "login": [user.login],
             "display_name": [user.display_name],
-            "roles": list(user.roles),
+            "roles": list(user.assigned),
             "crm_user": [user.crm_user],
             "language": [user.language],
         }
@@ -149,7 +149,7 @@ class PeoplePages(ConsolePages):
             return message_page(self._deps.access, request, "not-found", 404)
         form = await self._read(request)
         profile = _profile(form)
-        if user.id == principal.id and set(profile.roles) != set(user.roles):
+        if user.id == principal.id and set(profile.roles) != set(user.assigned):
             return self._form(request, principal, user, form, "own-roles")
         changed = _changed(user, profile)
         await self._note(
@@ -304,7 +304,7 @@ def _changed(user: AppUser, profile: Profile) -> list[str]:
     """Names of what differs, for the trail."""
     pairs = {
         "display_name": (user.display_name, profile.display_name.strip()),
-        "roles": (set(user.roles), set(profile.roles)),
+        "roles": (set(user.assigned), set(profile.roles)),
         "crm_user": (user.crm_user, profile.crm_user.strip()),
         "language": (user.language, profile.language),
     }

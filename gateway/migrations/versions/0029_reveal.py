@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "0029"
-down_revision = "0022"
+down_revision = "0028"
 branch_labels = None
 depends_on = None
 
@@ -42,7 +42,9 @@ def upgrade() -> None:
         );
         CREATE INDEX reveal_ledger_at ON reveal_ledger (tenant, at DESC, id);
         CREATE INDEX reveal_ledger_actor ON reveal_ledger (tenant, actor, at DESC);
-        CREATE INDEX reveal_ledger_record ON reveal_ledger (tenant, record, at DESC)
+        CREATE INDEX reveal_ledger_record ON reveal_ledger (tenant, record, at DESC);
+        CREATE TRIGGER reveal_ledger_sealed_now BEFORE INSERT OR UPDATE OF reason ON reveal_ledger
+            FOR EACH ROW EXECUTE FUNCTION crmgate_sealed_now('reason')
         """
     )
 

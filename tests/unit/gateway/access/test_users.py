@@ -178,3 +178,24 @@ async def test_sweeping_deletes_what_has_expired(pool, access, li) -> None:
     async with pool.connection() as db:
         for table in ("app_sign_in", "app_invitation", "app_throttle"):
             assert (await (await db.execute(f"SELECT count(*) FROM {table}")).fetchone())[0] == 0
+
+
+async def test_a_placement_counts_as_roles_do_and_survives_a_change_of_roles(access) -> None:
+    user = await access.users.create("t1", "zhou.min", Profile(roles=("sales",)))
+    await access.users.place(user, ["position:lead", "dept:销售部", "dept:销售部"])
+    placed = await access.users.get("t1", user.id)
+    assert placed.roles == ("sales", "dept:销售部", "position:lead")
+    assert (placed.assigned, placed.placements) == (("sales",), ("dept:销售部", "position:lead"))
+    await access.users.change(placed, Profile(roles=("manager",)))
+    assert (await access.users.get("t1", user.id)).roles == ("manager", "dept:销售部", "position:lead")
+    await access.users.place(placed, [])
+    assert (await access.users.get("t1", user.id)).roles == ("manager",)
+
+
+@pytest.mark.parametrize("name", ["sales", "dept:", "dept:a b", "team:a"])
+async def test_what_is_no_placement_is_refused(access, name: str) -> None:
+    user = await access.users.create("t1", "zhou.min", Profile())
+    with pytest.raises(AccountRefused, match="placement-invalid"):
+        await access.users.place(user, [name])
+    with pytest.raises(AccountRefused, match="role-unknown"):
+        await access.users.change(user, Profile(roles=("dept:north",)))
