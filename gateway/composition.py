@@ -49,6 +49,7 @@ from gateway.composition_identity import Identities, identities_of
 from gateway.composition_learn import learner_of
 from gateway.composition_oidc import oidc_of
 from gateway.composition_policy import live_bundles
+from gateway.composition_reveal import disclosures_of
 from gateway.console.app import make_console_app
 from gateway.console.deps import ConsoleDeps, Crm
 from gateway.console.look import Look, read_look
@@ -58,6 +59,8 @@ from gateway.database import Pool as Database
 from gateway.database import open_pool
 from gateway.digit_sight import DigitSight
 from gateway.digits import DigitFields, means_something
+from gateway.disclosure.crm_pages import reveal_routes
+from gateway.disclosure.frame_pages import make_frame_app, with_frame
 from gateway.egress.store import EgressStore
 from gateway.entry import Entry
 from gateway.entry_config import entries_of
@@ -319,7 +322,10 @@ async def _assemble(
     access = access_deps(settings, accounts, audit, look, refusals, installations, identities)
     openid = oidc_of(settings, database, access, identities, policies)
     trail = TrailReader(database, dsn, signer.verifier, settings.checkpoint_folder)
+    reveals = disclosures_of(settings, database, keyring, audit, access, look, vault, records, bundles)
+    access = replace(access, reveals=reveals.desk.own)
     console = console_deps(settings, access, database, trail, keyring, bundles, installations, keeper)
+    console = replace(console, ledger=reveals.desk)
     clear = Unprotected(scanners.__getitem__, migrated, limits.bodies)
     placed = Placed(beside, sight, RowRecords(vault, scanners.__getitem__), DigitSight(digits, sight))
     covered = Covered(clear, placed, scanners.__getitem__, lambda tenant: installations[tenant].current)
@@ -353,12 +359,20 @@ async def _assemble(
             placed,
             unprotected=clear,
             files=files,
+            marker=reveals.marker,
         ),
         files=files,
         keeper=keeper,
-        sign_in_app=make_sign_in_app(access, [*identity_routes(identities.deps(access)), *oidc_routes(openid)]),
+        sign_in_app=make_sign_in_app(
+            access,
+            [
+                *identity_routes(identities.deps(access)),
+                *oidc_routes(openid),
+                *reveal_routes(reveals.routes_deps(access, trail)),
+            ],
+        ),
         learner=learner,
-        console_app=make_console_app(console),
+        console_app=with_frame(make_console_app(console), make_frame_app(reveals.frame)),
         sweeps=(
             UserStore(database).sweep,
             FactorStore(database).sweep,
@@ -367,6 +381,7 @@ async def _assemble(
             openid.store.sweep,
             EgressStore(database).sweep,
             GuessStore(database).sweep,
+            reveals.sittings.sweep,
             OrphanSweep(
                 Orphans(VaultStore(database), persons, timedelta(days=settings.persons.backup_days)),
                 list(settings.tenants),
@@ -482,6 +497,7 @@ def console_deps(
             look=access.look,
             clock=access.clock,
             new_id=access.new_id,
+            reveals=access.reveals,
             audience=AUDIENCE_CONSOLE,
             tenant=first,
             count_refusal=access.count_refusal,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gateway.newest import Newest
     from gateway.showing import Showing
     from gateway.unprotected import Words
+    from gateway.verdict import Verdict
 
 
 class Head:
@@ -146,15 +147,16 @@ class Exchange:
     for an address in a merged answer → that address as JSON. unprotected: see gateway.unprotected.
     showing: what the CRM shows now of the record that is written, for roles that may not write everything. batch: the
     parts of a request that holds several. newest: asks which record a create has made, where the profile says how.
+    masked: what a page shows masked, gathered only where some of it may be revealed with a reason.
     bearing: whom the gateway says that the person is, None where the client says it.
     Every request makes one: a dataclass with that many default factories would take three times as long.
     """
 
     __slots__ = (
         "batch", "bearing", "body", "caught", "cells_at", "client_address", "columns", "crm_user", "decision",
-        "echoes", "files", "head", "held", "id", "kept", "language", "legs", "links", "narrowed", "newest", "numbers",
-        "operation", "own_words", "owner", "posted", "principal", "received_at", "restored", "retyped", "searched",
-        "several", "showing", "shown", "tenant", "typed", "unprotected", "written",
+        "echoes", "files", "head", "held", "id", "kept", "language", "legs", "links", "masked", "narrowed",
+        "newest", "numbers", "operation", "own_words", "owner", "posted", "principal", "received_at", "restored",
+        "retyped", "searched", "several", "showing", "shown", "tenant", "typed", "unprotected", "written",
     )  # fmt: skip
 
     def __init__(
@@ -199,3 +201,4 @@ class Exchange:
         self.newest: Newest | None = None
         self.columns: tuple[str, ...] = ()
         self.batch: Batch | None = None
+        self.masked: list[Verdict] | None = None

@@ -455,6 +455,102 @@ _TEXTS: dict[str, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
             "请下一个小时再试，或联系管理员。",
         ),
     ),
+    "reveal-off": (
+        (
+            "Revealing is switched off",
+            "Masked details cannot be revealed in this CRM.",
+            "If you need it for your work, ask your administrator.",
+        ),
+        ("未启用查看功能", "此 CRM 未启用查看已遮盖信息的功能。", "如工作需要，请联系管理员。"),
+    ),
+    "reveal-not-allowed": (
+        (
+            "You may not reveal this detail",
+            "Your role does not let you reveal this detail of this record. The attempt is on record.",
+            "If you need it for your work, ask your administrator.",
+        ),
+        (
+            "您不能查看此信息",
+            "您的角色无权查看该记录的此项信息。此次尝试已记录。",
+            "如工作需要，请联系管理员。",
+        ),
+    ),
+    "reveal-not-shown": (
+        (
+            "This record was not shown to you",
+            "A detail is revealed only after the CRM has shown its record in your present session.",
+            "Open the record first, then ask again.",
+        ),
+        (
+            "尚未打开该记录",
+            "只有在本次登录期间 CRM 向您显示过该记录后，才能查看其中的信息。",
+            "请先打开该记录，再重试。",
+        ),
+    ),
+    "reveal-nothing": (
+        (
+            "This detail is not there any more",
+            "It was changed or deleted since the page was shown.",
+            "Reload the page of the CRM and look again.",
+        ),
+        ("此信息已不存在", "页面显示之后，该信息已被更改或删除。", "请刷新 CRM 页面后再查看。"),
+    ),
+    "reveal-reason": (
+        (
+            "A reason is missing",
+            "Pick a reason. Where it is another one, write it in a few words of your own.",
+            "Give the reason and try again.",
+        ),
+        ("请填写原因", "请选择原因；选择“其他”时，请用自己的话简要说明。", "填写原因后再试。"),
+    ),
+    "reveal-code-wrong": (
+        (
+            "The code is not right",
+            "The code does not fit, or it was used before: each code works once, also the one you signed in with.",
+            "Wait for the next code of your app and enter that one.",
+        ),
+        (
+            "验证码不正确",
+            "验证码有误或已使用过。每个验证码只能使用一次，包括登录时用过的。",
+            "请等应用显示下一个验证码后再输入。",
+        ),
+    ),
+    "reveal-locked": (
+        (
+            "Too many wrong codes",
+            "For a while no code of yours is looked at.",
+            "Please wait some minutes and try again.",
+        ),
+        ("错误次数过多", "系统暂时不再受理您的验证码。", "请几分钟后再试。"),
+    ),
+    "reveal-budget": (
+        (
+            "You have revealed very many details",
+            "How many details one person can reveal in an hour is limited; yours are used up.",
+            "Wait until the next hour, or ask your administrator.",
+        ),
+        (
+            "查看次数已用完",
+            "每人每小时可查看的信息数量有限，您本小时的次数已用完。",
+            "请下一个小时再试，或联系管理员。",
+        ),
+    ),
+    "reveal-expired": (
+        (
+            "This page has been open too long",
+            "What it can reveal was used already, or is no longer on offer.",
+            "Reload the page of the CRM and open this again.",
+        ),
+        ("页面打开时间过长", "此处的查看机会已使用或已过期。", "请刷新 CRM 页面后重新打开。"),
+    ),
+    "reveal-by-program": (
+        (
+            "Not from a web page",
+            "This address is for programs. Pages of a browser cannot use it, so that no script reveals anything.",
+            "Use the button on the page of the CRM.",
+        ),
+        ("不能从网页调用", "此地址仅供程序使用。浏览器页面不能调用，以防脚本查看信息。", "请使用 CRM 页面上的按钮。"),
+    ),
     "search-not-merged": (
         (
             "This search cannot be answered as asked",

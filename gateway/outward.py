@@ -20,6 +20,7 @@ from gateway.body.multipart_http import is_batch
 from gateway.body.page import open_page
 from gateway.collaborators import Fields
 from gateway.derived import derive
+from gateway.disclosure.marker import Marker
 from gateway.echo import named_again, typed_again, widened_again
 from gateway.exchange import Exchange
 from gateway.files import Files
@@ -56,7 +57,9 @@ class Outward:
         placed: Placed | None = None,
         unprotected: Unprotected | None = None,
         files: Files | None = None,
+        marker: Marker | None = None,
     ) -> None:
+        self._marker = marker
         self._reveal = reveal
         self._unprotected = unprotected
         self._binding = binding
@@ -127,7 +130,13 @@ class Outward:
             if kind is not Media.ZIP:
                 raise
             return fields, body  # for somebody who sees everything: what the CRM keeps
+        marker = self._marker if kind is Media.HTML else None
+        if marker is not None and marker.wants(exchange, status):
+            exchange.masked = []
         rendered, _ = await self._reveal.render_page(exchange, page, profile.mask_char)
+        if marker is not None and exchange.masked:
+            charset = media.charset_of(content_type, kind, body)
+            fields, rendered = await marker.mark(exchange, fields, rendered, charset)
         if page.media_type is not None:
             fields = _converted(fields, page.media_type, page.file_suffix or "xlsx")
         return fields, rendered

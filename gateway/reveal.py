@@ -111,7 +111,10 @@ class Reveal:
         net = net_of(exchange, viewer.view, viewer.mask_char)
         if not entries and not cells and net is None and not exchange.own_words:
             return page.render(_unknown, None), bool(found)
-        show = self._show(exchange, viewer, await self._verdicts.of(viewer, entries))
+        table = await self._verdicts.of(viewer, entries)
+        if exchange.masked is not None:
+            exchange.masked += [one for one in table.values() if one.form is not Form.CLEAR]
+        show = self._show(exchange, viewer, table)
         rendered = page.render(_with_cells(exchange, cells, show) if cells else show, net)
         if exchange.own_words:
             rendered = in_links(rendered, exchange.own_words)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from gateway import sealing
 from gateway.access.tokens import Randomness
+from gateway.disclosure import sealing as disclosure
 from gateway.identity import crm_login, signing_key
 from gateway.identity import sealing as identity
 from gateway.protect import change, credential
@@ -76,6 +77,12 @@ COLUMNS = (
         identity.SCOPE,
         lambda t, row: identity.place_of(t, signing_key.TABLE, row[0]),
         identity.PAD_TO,
+    ),
+    SealedColumn(
+        Place("reveal_ledger", "reason", ("id",)),
+        disclosure.SCOPE,
+        lambda t, row: disclosure.of_reason(t, row[0]),
+        disclosure.PAD_TO,
     ),
 )
 

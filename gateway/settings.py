@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gateway.access.session_rules import WhenFull
+from gateway.disclosure.config import RevealSettings
 from gateway.egress.config import EgressSettings
 from gateway.entry_config import EntrySettings
 from gateway.identity.config import IdentitySettings
@@ -319,6 +320,7 @@ class Settings:
     tenant_keys: Mapping[str, KeySettings] = field(default_factory=lambda: MappingProxyType({}))
     tenant_identity: Mapping[str, IdentitySettings] = field(default_factory=lambda: MappingProxyType({}))
     tenant_entry: Mapping[str, EntrySettings] = field(default_factory=lambda: MappingProxyType({}))
+    tenant_reveal: Mapping[str, RevealSettings] = field(default_factory=lambda: MappingProxyType({}))
     persons: PersonSettings = field(default_factory=PersonSettings)
     access: AccessSettings = field(default_factory=AccessSettings)
     passwords: PasswordSettings = field(default_factory=PasswordSettings)

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
+from gateway.disclosure.config import read_reveal
 from gateway.egress.config import read_egress
 from gateway.entry_config import read_entry
 from gateway.identity.config import read_identity
@@ -29,7 +30,7 @@ from gateway.tls import require_ciphers
 from gateway.toml_tree import SettingInvalid, read_section, setting
 
 EGRESS = "egress"  # sections of its own: gateway.egress.config
-_WITHIN = ("keys", "identity", "entry")  # sections inside [tenant.NAME]
+_WITHIN = ("keys", "identity", "entry", "reveal")  # sections inside [tenant.NAME]
 
 
 def read_settings(file: Path) -> Settings:
@@ -81,6 +82,11 @@ def build_settings(raw: Mapping[str, Any], file: Path) -> Settings:
         for name, value in tenants_raw.items()
         if "entry" in value
     }
+    tenant_reveal = {
+        name: read_reveal(value["reveal"], f"tenant.{name}.reveal", folder)
+        for name, value in tenants_raw.items()
+        if "reveal" in value
+    }
     settings = Settings(
         file=file,
         state=(folder / top.state).absolute(),
@@ -88,6 +94,7 @@ def build_settings(raw: Mapping[str, Any], file: Path) -> Settings:
         tenant_keys=MappingProxyType(tenant_keys),
         tenant_identity=MappingProxyType(tenant_identity),
         tenant_entry=MappingProxyType(tenant_entry),
+        tenant_reveal=MappingProxyType(tenant_reveal),
         egress=read_egress(raw.get(EGRESS, {}), folder, tenants),
         **parts,
     )

@@ -157,6 +157,7 @@ class AccountPages:
             "problem": problem,
             "user": await deps.users.get(principal.tenant, principal.id),
             "crm_login": principal.tenant in deps.crm_logins and deps.audience == AUDIENCE_CRM,
+            "reveals": await deps.reveals(principal.tenant, principal.id),
             "sessions": await deps.sessions.list(principal.tenant, deps.clock(), principal.id),
             **password_limits(deps),
         }

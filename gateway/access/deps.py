@@ -52,6 +52,11 @@ def no_origin(_tenant: str) -> str:
     return ""
 
 
+async def nothing_revealed(_tenant: str, _user: str) -> Sequence[Any]:
+    """Where nothing can be revealed."""
+    return ()
+
+
 def no_navigation(_principal: Principal, _translate: Callable[[str], str]) -> Sequence[NavigationItem]:
     """For hosts without a console."""
     return ()
@@ -68,7 +73,8 @@ class AccessDeps:
     a session that ends, for a client address. crm_logins: tenants whose people have their CRM login kept here.
     public_url: tenant → public address of this host, which passkeys are bound to.
     gate: whether a session may be used from here and now. proof_age: how old a proof of a factor may be where a fresh
-    one is asked for. unlock_password: whether a locked session asks for the password, too.
+    one is asked for. unlock_password: whether a locked session asks for the password, too. reveals: tenant and user id
+    → what that person had revealed lately (gateway.disclosure.desk.LedgerLine).
     """
 
     sessions: Sessions
@@ -93,6 +99,7 @@ class AccessDeps:
     public_url: Callable[[str], str] = no_origin
     proof_age: timedelta = timedelta(minutes=10)
     unlock_password: bool = False
+    reveals: Callable[[str, str], Awaitable[Sequence[Any]]] = nothing_revealed
 
     def tenant_of(self, scope: Mapping[str, Any]) -> str:
         """The tenant of a request, told by the listener."""

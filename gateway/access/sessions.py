@@ -272,6 +272,16 @@ class Sessions:
         """Live sessions of a tenant or of one user, latest activity first (at most 500)."""
         return await self._store.live(tenant, now, now - self.timeouts.idle, user_id)
 
+    async def live_principal(self, tenant: str, session_id: str, user_id: str, now: datetime) -> Principal | None:
+        """Who a session of the CRM's host belongs to, read anew; None once it has ended. Raises StoreUnavailable.
+
+        For what is done outside that host on behalf of the session; it does not keep the session alive.
+        """
+        for row in await self.list(tenant, now, user_id):
+            if row.id == session_id and row.audience == AUDIENCE_CRM:
+                return _principal(row)
+        return None
+
     async def changed(self, user_id: str) -> None:
         """Tell every process that roles, language or CRM key of a user changed."""
         self.forget(user_id)

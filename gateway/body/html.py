@@ -195,6 +195,39 @@ def _script(layer: Layer, attributes: list[Attribute], at: int, end: int, pointe
         walk.place(inside, 0, len(content), hits, Context.UNCERTAIN, wire=True)
 
 
+def body_end(data: bytes) -> int | None:
+    """Where the last `</body>` of a whole document begins; None where nothing can be put before it.
+
+    Text that only looks like that tag (in scripts, comments, titles, attributes) does not count.
+    """
+    found: int | None = None
+    opened = False
+    at = 0
+    while (token := _TOKEN.search(data, at)) is not None:
+        at = token.end()
+        name = (token.group(4) or token.group(5) or b"").lower()
+        if name == b"body":
+            if token.group(3):
+                found = token.start() if opened else None
+            else:
+                opened = True
+        elif name == b"frameset":
+            return None
+        elif token.group(4) and not token.group(3) and name != b"option":
+            at = _content_end(data, name, at)
+    return found
+
+
+def _content_end(data: bytes, name: bytes, at: int) -> int:
+    """Where the content of an element that is no markup ends."""
+    if name == b"plaintext":
+        return len(data)
+    if name == b"script":
+        return _script_end(data, at)
+    match = _END_OF[name].search(data, at)
+    return match.start() if match else len(data)
+
+
 _UNSAFE_BEFORE = frozenset(b"=/%&?;#")
 _LINK_START = (b'"mailto:', b'"tel:', b"'mailto:", b"'tel:")
 _URL_SAFE = re.compile(rb"[A-Za-z0-9.+@_-]+")

@@ -17,6 +17,7 @@ from gateway.console.guard import Guard
 from gateway.console.health_pages import HealthPages
 from gateway.console.key_pages import KeyPages
 from gateway.console.learn_pages import LearnPages
+from gateway.console.ledger_pages import LedgerPages
 from gateway.console.pages import answer_refused, answer_sign_in
 from gateway.console.people_pages import PeoplePages
 from gateway.console.permissions import ConsoleRefused, SignInNeeded, navigation
@@ -52,13 +53,14 @@ def console_routes(deps: ConsoleDeps) -> list[BaseRoute]:
     """Every page of the console; a test asserts that each of them asks for a right."""
     activity, people, state, keys = ActivityPages(deps), PeoplePages(deps), HealthPages(deps), KeyPages(deps)
     learn, places, resets = LearnPages(deps), PlacePages(deps), ResetPages(deps)
-    programs = ProgramPages(deps)
+    programs, ledger = ProgramPages(deps), LedgerPages(deps)
     return [
         Route("/", activity.overview, methods=["GET"]),
         Route("/now", activity.overview_now, methods=["GET"]),
         Route("/activity", activity.activity, methods=["GET"]),
         Route("/activity/rows", activity.rows, methods=["GET"]),
         Route("/activity/{index}", activity.entry, methods=["GET"]),
+        Route("/reveals", ledger.ledger, methods=["GET"]),
         Route("/sessions", people.sessions, methods=["GET"]),
         Route("/sessions/rows", people.session_rows, methods=["GET"]),
         Route("/sessions/{session}/end", people.ask_end_session, methods=["GET"]),

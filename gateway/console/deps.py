@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from psycopg_pool import AsyncConnectionPool
 
@@ -14,6 +14,9 @@ from gateway.tls import Expiry
 from kms.keyring import KeyringStatus
 from policies.decision import FieldView
 from policies.operation import FieldSpec
+
+if TYPE_CHECKING:
+    from gateway.disclosure.desk import Desk
 
 
 class Policy(Protocol):
@@ -60,7 +63,7 @@ class ConsoleDeps:
     tenant → its CRM. crm_url: where an invitation link leads (the CRM host's sign-in pages). data_folder: whose disk is
     watched. invitation_url: tenant and roles → address of the host the person will sign in at. certificates: tenant →
     when each certificate of its TLS ends. budgets: what people may learn in an hour about values they do not see.
-    learnable: whether a tenant runs with the profile that declares nothing.
+    ledger: of reveals with a reason. learnable: whether a tenant runs with the profile that declares nothing.
     """
 
     access: AccessDeps
@@ -79,3 +82,4 @@ class ConsoleDeps:
     checkpoint_fault: Callable[[], str] = lambda: ""
     certificates: Callable[[str], Awaitable[Sequence[Expiry]]] = _no_certificates
     learnable: Callable[[str], bool] = lambda _tenant: False
+    ledger: "Desk | None" = None

@@ -89,6 +89,7 @@ class Look:
             role=lambda name: words.role_words(name, translate),
             purpose=lambda name: words.role_purpose(name, translate),
             data_kind=lambda name: words.data_kind_words(name, translate),
+            reveal_reason=lambda name: words.reveal_reason_words(name, translate),
             key_scope=lambda name: words.key_scope_words(name, translate),
             key_purpose=lambda name: words.key_purpose_words(name, translate),
             form=lambda name: words.form_words(name, translate),

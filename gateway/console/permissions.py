@@ -25,6 +25,7 @@ CHANGE_USER = Right("console.users", "update")
 KEYS = Right("console.keys")
 CHANGE_KEYS = Right("console.keys", "update")
 HEALTH = Right("console.health")
+AUDIT = Right("console.audit")
 LEARNING = Right("console.settings")
 CHANGE_LEARNING = Right("console.settings", "update")
 
@@ -62,6 +63,7 @@ def navigation(policy: Policy, principal: Principal, translate: Callable[[str], 
     pages = (
         ("/", N_("Overview"), "overview", LIVE),
         ("/activity", N_("Live activity"), "activity", LIVE),
+        ("/reveals", N_("Reveals"), "reveals", AUDIT),
         ("/sessions", N_("Who is on"), "sessions", SESSIONS),
         ("/users", N_("Users"), "users", USERS),
         ("/roles", N_("Roles and fields"), "roles", USERS),

@@ -81,6 +81,19 @@ REASONS: Mapping[str, str] = {
     "uniqueness-told": N_("Told that a value is taken"),
     "search-whole-only": N_("Masked field searched by a part"),
     "search-not-ready": N_("Search index not ready"),
+    # revealing with a reason
+    "reveal-asked": N_("Asked to reveal a masked value"),
+    "reveal-shown": N_("Masked value revealed"),
+    "reveal-off": N_("Revealing is switched off"),
+    "reveal-not-allowed": N_("Role may not reveal it"),
+    "reveal-not-shown": N_("Reveal of a record that was not shown before"),
+    "reveal-nothing": N_("Value to reveal is gone"),
+    "reveal-reason": N_("Reveal without a reason"),
+    "reveal-code-wrong": N_("Reveal with a wrong or used code"),
+    "reveal-locked": N_("Reveal after too many wrong codes"),
+    "reveal-budget": N_("Budget of reveals used up"),
+    "reveal-expired": N_("Reveal came too late"),
+    "reveal-by-program": N_("Reveal asked for by a page's script"),
     # bodies
     "body-too-large": N_("Content too large"),
     "body-malformed": N_("Content damaged"),
@@ -151,6 +164,7 @@ REASONS: Mapping[str, str] = {
     # console
     "console-refused": N_("Role does not allow this page"),
     "activity-viewed": N_("Activity viewed"),
+    "reveals-viewed": N_("Ledger of reveals viewed"),
     "entry-viewed": N_("Audit entry viewed"),
     "trail-verified": N_("Audit trail verified"),
     "trail-tampered": N_("Audit trail found changed"),
@@ -182,6 +196,7 @@ KINDS: Mapping[str, str] = {
     "identity": N_("Identity"),
     "console": N_("Console"),
     "guess": N_("Told about a hidden value"),
+    "reveal": N_("Reveal with a reason"),
     "alarm": N_("Alarm"),
     "refusal-count": N_("Refusals counted"),
     "checkpoint": N_("Checkpoint"),
@@ -195,6 +210,22 @@ ROLES: Mapping[str, tuple[str, str]] = {
     "dpo": (N_("Data protection officer"), N_("Handles people's requests; no access to the CRM.")),
     "administrator": (N_("Administrator"), N_("Runs the gateway and its accounts; sees no customer data.")),
 }
+
+REVEAL_REASONS: Mapping[str, str] = {
+    "contact": N_("To contact the customer"),
+    "order": N_("For an order or a delivery"),
+    "complaint": N_("For a complaint"),
+    "correction": N_("To check or correct the record"),
+    "other": N_("Another reason, in my own words"),
+}
+
+REVEAL_MARK = (
+    N_("Reveal a masked value"),
+    N_("Masked values on this page"),
+    N_("Open in a window of its own"),
+    N_("Close"),
+)
+"""What the element in a page of the CRM says: its button, its panel, and what is in the panel beside the frame."""
 
 DATA_KINDS: Mapping[str, str] = {
     "name": N_("Name"),
@@ -254,6 +285,7 @@ KEY_SCOPES: Mapping[str, str] = {
     "gateway.access": N_("Second factors"),
     "gateway.protect": N_("Protecting what the CRM holds"),
     "gateway.identity": N_("Identity towards the CRM"),
+    "gateway.reveal": N_("Reasons of reveals"),
     "egress": N_("Mail of the CRM"),
     "text": N_("Free text"),
 }
@@ -338,6 +370,12 @@ def data_kind_words(kind: str, translate: Translate) -> str:
     """Name of a kind of personal data."""
     found = DATA_KINDS.get(kind)
     return kind if found is None else translate(found)
+
+
+def reveal_reason_words(reason: str, translate: Translate) -> str:
+    """Words for a reason to reveal a value; reasons of the customer's own are words already."""
+    found = REVEAL_REASONS.get(reason)
+    return reason if found is None else translate(found)
 
 
 def key_scope_words(scope: str, translate: Translate) -> str:

@@ -301,6 +301,7 @@ NOT_SEALED = {
         ("vault_beside", "holder"), ("vault_beside", "wrapped"),
     },
     "digests without a field key, or that only confirm": {
+        ("reveal_sitting", "token_hash"),
         ("audit_entry", "body"), ("audit_entry", "leaf"), ("audit_checkpoint", "frontier"),
         ("app_invitation", "token_hash"), ("app_sign_in", "token_hash"), ("app_session", "token_hash"),
         ("app_throttle", "key"), ("egress_delivery", "digest"), ("api_client", "token_hash"),
@@ -336,7 +337,7 @@ CALLS = {
     "kms/tokens.py": 2, "kms/kind_keys.py": 3, "kms/upgrade.py": 1,
     "kms/blind.py": 4, "kms/rotation.py": 1, "kms/beside.py": 2, "kms/beside_rotation.py": 1, "kms/cells.py": 1,
     "kms/digits.py": 2,
-    "gateway/identity/sealing.py": 1, "gateway/sealing.py": 1,
+    "gateway/disclosure/sealing.py": 1, "gateway/identity/sealing.py": 1, "gateway/sealing.py": 1,
     "gateway/protect/credential.py": 1, "gateway/protect/change.py": 3, "gateway/files.py": 1,
     "gateway/composition_egress.py": 1, "gateway/rotation_sealed.py": 1,
 }  # fmt: skip
