@@ -68,6 +68,7 @@ def disclosures_of(
         records=records,
         sessions=access.sessions,
         sign_in=access.sign_in,
+        gate=access.gate,
         counts=GuessStore(database),
         trail=audit,
         ledger=LedgerStore(database),

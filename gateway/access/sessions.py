@@ -273,13 +273,15 @@ class Sessions:
         return await self._store.live(tenant, now, now - self.timeouts.idle, user_id)
 
     async def live_principal(self, tenant: str, session_id: str, user_id: str, now: datetime) -> Principal | None:
-        """Who a session of the CRM's host belongs to, read anew; None once it has ended. Raises StoreUnavailable.
+        """Who a session of the CRM's host belongs to, read anew; None once it has ended or is locked.
 
-        For what is done outside that host on behalf of the session; it does not keep the session alive.
+        For what is done outside that host on behalf of the session; it does not keep the session alive. Raises
+        StoreUnavailable.
         """
         for row in await self.list(tenant, now, user_id):
             if row.id == session_id and row.audience == AUDIENCE_CRM:
-                return _principal(row)
+                state = self.timeouts.state(now, row.seen_at, row.expires_at, row.locked_at)
+                return _principal(row) if state is State.ACTIVE else None
         return None
 
     async def changed(self, user_id: str) -> None:

@@ -163,7 +163,8 @@ async def _guesses(deps: ConsoleDeps, tenant: str) -> Check:
     name, budgets = N_("Questions about hidden values"), deps.budgets
     most = await GuessStore(deps.pool).most(tenant, deps.access.clock() - GUESSES_SHOWN)
     limits = {UNIQUENESS: budgets.uniqueness, SEARCH: budgets.searches}
-    used = {one.actor for one in most if one.times >= limits.get(one.sort, 1)}
+    # Reveals are counted in the same table under a sort of their own; their ledger tells of them.
+    used = {one.actor for one in most if one.sort in limits and one.times >= limits[one.sort]}
     values = {
         "people": len(used),
         "taken": max((one.times for one in most if one.sort == UNIQUENESS), default=0),

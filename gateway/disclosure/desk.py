@@ -11,7 +11,8 @@ from datetime import datetime
 from typing import Protocol
 
 from audit.entry import AuditEntry
-from gateway.access.sessions import Sessions
+from gateway.access.gate import Gate, NotAdmitted
+from gateway.access.sessions import AUDIENCE_CRM, Sessions
 from gateway.access.sign_in import Attempt, SignIn
 from gateway.access.throttle import Locked
 from gateway.disclosure.config import FREE, RevealSettings
@@ -123,6 +124,7 @@ class Desk:
     records: Records
     sessions: Sessions
     sign_in: SignIn
+    gate: Gate
     counts: Counts
     trail: Trail
     ledger: LedgerStore
@@ -137,11 +139,19 @@ class Desk:
             raise Refusal(REVEAL_OFF)
         return found
 
-    async def present(self, tenant: str, session_id: str, user_id: str) -> Principal:
-        """Whose CRM session this is, while it lives; raises Refusal SESSION_ENDED, StoreUnavailable."""
-        found = await self.sessions.live_principal(tenant, session_id, user_id, self.clock())
+    async def present(self, tenant: str, session_id: str, user_id: str, client: str) -> Principal:
+        """Whose CRM session this is, while it lives and may be used from this address at this hour.
+
+        Raises Refusal SESSION_ENDED (locked sessions, too), PLACE_NOT_ALLOWED or HOUR_NOT_ALLOWED; StoreUnavailable.
+        """
+        now = self.clock()
+        found = await self.sessions.live_principal(tenant, session_id, user_id, now)
         if found is None:
             raise Refusal(SESSION_ENDED)
+        try:
+            self.gate.check(found, AUDIENCE_CRM, client, now)
+        except NotAdmitted as refused:
+            raise Refusal(refused.reason) from refused
         return found
 
     async def listed(self, principal: Principal, shown: Sequence[Mask]) -> list[Listed]:

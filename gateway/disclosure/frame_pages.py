@@ -93,7 +93,9 @@ class FramePages:
         """Reveal one value."""
         deps, form = self._deps, await read_form(request)
         sitting = await self._sitting(request, form)
-        principal = await deps.desk.present(sitting.tenant, sitting.session_id, sitting.user_id)
+        principal = await deps.desk.present(
+            sitting.tenant, sitting.session_id, sitting.user_id, client_of(request.scope)
+        )
         settings = deps.desk.settings_of(sitting.tenant)
         number = form.get("mask", "")
         given = Given(
@@ -169,7 +171,7 @@ class FramePages:
     ) -> Response:
         desk = self._deps.desk
         settings = desk.settings_of(sitting.tenant)
-        principal = await desk.present(sitting.tenant, sitting.session_id, sitting.user_id)
+        principal = await desk.present(sitting.tenant, sitting.session_id, sitting.user_id, client_of(request.scope))
         listed: list[Listed] = await desk.listed(principal, await self._masks(sitting))
         values = {
             "what": "list",

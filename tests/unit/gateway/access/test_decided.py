@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gateway import cli_clients
 from gateway.access import app, passwords, sign_in, throttle, users
-from gateway.access.sessions import Timeouts
+from gateway.access.session_rules import Timeouts, WhenFull
 from gateway.password_words import PRODUCT
 from gateway.settings import AccessSettings
 
@@ -20,10 +20,11 @@ def _section(title: str) -> str:
 
 
 def _sign_in_addresses() -> set[str]:
-    """Addresses somebody without a session can send something to, but for signing out and the account."""
+    """Addresses somebody without a session can send something to; the others look for a session first."""
     routes = app.sign_in_routes(None)  # type: ignore[arg-type]  # the routes name the pages, nothing is called
     posted = {route.path for route in routes if "POST" in (route.methods or ())}  # type: ignore[attr-defined]
-    return {path for path in posted if not path.endswith("/sign-out") and not path.startswith("/.crmgate/account")}
+    inside = re.compile(r"/\.crmgate/(account|lock|step-up|api/unlock|api/step-up|(api/)?sign-out)(/|$)")
+    return {path for path in posted if not inside.match(path)}
 
 
 def test_every_way_in_is_documented_and_no_other() -> None:
@@ -64,6 +65,13 @@ def test_the_brakes_are_those_of_the_code() -> None:
     assert f"for {throttle.KNOWN_SOURCE_DAYS} days after a sign-in" in WORDS
     minutes = sign_in.HALF_OPEN_LIFETIME // timedelta(minutes=1)
     assert f"takes {sign_in.HALF_OPEN_ATTEMPTS} codes and lives {minutes} minutes" in WORDS
+
+
+def test_sessions_at_once_are_those_of_the_settings() -> None:
+    settings = AccessSettings()
+    assert f"An account has at most {settings.sessions_most} sessions" in WORDS
+    assert settings.sessions_full is WhenFull.END_OLDEST
+    assert "one more ends the oldest" in WORDS
 
 
 def test_the_timeouts_are_those_of_the_settings_and_the_code() -> None:

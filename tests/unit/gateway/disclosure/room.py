@@ -117,6 +117,7 @@ async def open_room(pool: Pool, keyring_path: Path, settings: RevealSettings | N
         records=records,
         sessions=access.sessions,
         sign_in=access.sign_in,
+        gate=access.gate,
         counts=GuessStore(pool),
         trail=trail,
         ledger=LedgerStore(pool),

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from audit.log import AuditUnavailable
+from gateway.access.place_store import PlaceStore
 from gateway.database import Pool
 from gateway.disclosure.config import RevealSettings
 from gateway.disclosure.desk import Given
@@ -123,14 +124,21 @@ async def test_an_ended_session_is_nobody(pool: Pool, keyring_path) -> None:
     async with open_room(pool, keyring_path) as room:
         await room.access.sessions.open(room.li.user, "192.0.2.7", room.clock())
         (row,) = await room.access.sessions.list("t1", room.clock())
-        assert (await room.desk.present("t1", row.id, room.li.user.id)).session_id == row.id
+        assert (await room.desk.present("t1", row.id, room.li.user.id, "192.0.2.7")).session_id == row.id
         for tenant, session, user in (
             ("t2", row.id, room.li.user.id),
             ("t1", "s-x", room.li.user.id),
             ("t1", row.id, "u-x"),
         ):
             with pytest.raises(Refusal, match="session-ended"):
-                await room.desk.present(tenant, session, user)
+                await room.desk.present(tenant, session, user, "192.0.2.7")
+        await PlaceStore(pool).set_networks("t1", room.li.user.id, "198.51.100.0/24")
+        with pytest.raises(Refusal, match="place-not-allowed"):
+            await room.desk.present("t1", row.id, room.li.user.id, "192.0.2.7")
+        assert (await room.desk.present("t1", row.id, room.li.user.id, "198.51.100.9")).session_id == row.id
+        assert await room.access.sessions.lock(row.id)
+        with pytest.raises(Refusal, match="session-ended"):
+            await room.desk.present("t1", row.id, room.li.user.id, "198.51.100.9")
         await room.access.sessions.end(row.id)
         with pytest.raises(Refusal, match="session-ended"):
-            await room.desk.present("t1", row.id, room.li.user.id)
+            await room.desk.present("t1", row.id, room.li.user.id, "192.0.2.7")
