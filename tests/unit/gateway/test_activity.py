@@ -5,6 +5,7 @@ import pytest
 from gateway.activity import is_activity
 from gateway.exchange import Head
 from policies.polling import compile_polling
+from policies.profile import load_profile
 
 POLLING = compile_polling(["/{db}/bus", "/ping.json"])
 
@@ -38,6 +39,12 @@ def head(path: str = "/contacts", method: str = "GET", **fields: str) -> Head:
 )
 def test_what_shows_a_person_at_work_counts_and_nothing_else(asked, counts) -> None:
     assert is_activity(asked, POLLING) is counts
+
+
+def test_the_bus_of_tryton_keeps_nobody_signed_in() -> None:
+    polling = load_profile("tryton").polling
+    assert not is_activity(head("/crm/bus", "POST", sec_fetch_dest="empty"), polling)
+    assert is_activity(head("/crm/", "POST", sec_fetch_dest="empty"), polling)
 
 
 def test_a_profile_without_polling_names_no_path() -> None:
