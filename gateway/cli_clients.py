@@ -89,13 +89,17 @@ def list_clients(tenant: TenantOption = "", config: FileOption = None) -> None:
 
     async def work(accounts: Accounts, settings: Settings) -> None:
         now = utc_now()
-        table = Table("name", "id", "roles", "networks", "certificate", "until", "last used", "state", box=None)
+        table = Table(box=None)
+        for title in ("name", "roles", "networks", "until", "last used", "state", "certificate", "id"):
+            # Nothing is cut short: a network or a date that lacks its end says something else.
+            table.add_column(title, overflow="fold", no_wrap=title in ("networks", "until"))
         for row in await _clients(accounts, settings).list(accounts.tenant):
             state = "revoked" if row.revoked_at else "ended" if row.expires_at <= now else "good"
             shown = f"{row.certificate[:12]}…" if row.certificate else ""
             until = f"{row.expires_at:%Y-%m-%d}"
             used = f"{row.last_used_at:%Y-%m-%d %H:%M} {row.last_used_from}" if row.last_used_at else "never"
-            table.add_row(row.name, row.id, ", ".join(row.roles), ", ".join(row.networks), shown, until, used, state)
+            roles, networks = "\n".join(row.roles), "\n".join(row.networks)
+            table.add_row(row.name, roles, networks, until, used, state, shown, row.id)
         out.print(table)
 
     _run(config, tenant, work)

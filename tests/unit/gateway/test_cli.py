@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -114,6 +115,54 @@ def test_accounts(installation: Path) -> None:
     assert code == 0
     assert "new values: 3des-cbc-hmac, each with a commitment to its key" in said
     assert "legacy_3des is on" in said
+
+
+def test_where_a_person_comes_from_and_stands(installation: Path) -> None:
+    config = ("-c", str(installation))
+    assert run("user", "add", "he.lin", "--role", "sales", *config)[0] == 0
+    code, said = run("user", "networks", "he.lin", *config)
+    assert (code, "he.lin: from anywhere" in said) == (0, True)
+    code, said = run("user", "networks", "he.lin", "--network", "10.1.0.0/16", "--network", "2001:db8::/48", *config)
+    assert (code, "he.lin: 10.1.0.0/16, 2001:db8::/48" in said) == (0, True)
+    code, said = run("user", "networks", "he.lin", "--network", "10.1.0.0/99", *config)
+    assert (code, "10.1.0.0/99" in said) == (1, True)
+    assert "10.1.0.0/16" in run("user", "networks", "he.lin", *config)[1]
+    assert "from anywhere" in run("user", "networks", "he.lin", "--anywhere", *config)[1]
+    code, said = run("user", "place", "he.lin", "--department", "销售部", "--position", "lead", *config)
+    assert (code, "he.lin: dept:销售部, position:lead" in said) == (0, True)
+    assert "The policy in force says nothing of position:lead" in said
+    code, said = run("user", "place", "he.lin", "--department", "a,b", *config)
+    assert (code, "can be no department or position" in said) == (2, True)
+    assert "sales" in run("user", "list", *config)[1]
+    assert "no department and no position" in run("user", "place", "he.lin", *config)[1]
+
+
+def test_a_program_is_made_changed_listed_and_revoked(installation: Path) -> None:
+    config = ("-c", str(installation))
+    typed = "sync\nsecret-of-the-crm\n"
+    code, said = run("client", "add", "sync", "--role", "sales", "--network", "10.1.0.0/16", *config, typed=typed)
+    assert code == 0, said
+    token = re.search(r"^  (\S+)$", said, re.MULTILINE)
+    assert token is not None
+    code, said = run("client", "list", *config)
+    assert code == 0
+    assert "10.1.0.0/16" in said
+    assert "never" in said
+    assert token.group(1) not in said
+    assert run("client", "set", "sync", *config)[0] == 2
+    assert run("client", "set", "sync", "--network", "nonsense", *config)[0] == 2
+    code, said = run("client", "set", "sync", "--role", "nonsense", *config)
+    assert (code, "nonsense" in said) == (2, True)
+    code, said = run("client", "set", "nobody", "--days", "7", *config)
+    assert (code != 0, "nobody" in said) == (True, True)
+    code, said = run("client", "set", "sync", "--role", "manager", "--network", "10.2.0.0/16", "--days", "7", *config)
+    assert code == 0, said
+    said = run("client", "list", *config)[1]
+    assert "10.2.0.0/16" in said
+    assert "10.1.0.0/16" not in said
+    assert "manager" in said
+    assert run("client", "revoke", "sync", *config)[0] == 0
+    assert "revoked" in run("client", "list", *config)[1]
 
 
 def test_help_without_an_installation(tmp_path: Path) -> None:
