@@ -11,7 +11,7 @@ SHA-256 digests of what was typed, existing login or not, so the answer tells no
 """
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 
 
@@ -28,21 +28,11 @@ class Brake:
 
 @dataclass(frozen=True, slots=True)
 class Brakes:
-    """The three dimensions; the defaults are those of the settings."""
+    """The three dimensions."""
 
     pair: Brake = Brake("pair", free=4, base_s=2, max_s=900, window_s=3_600)
     source: Brake = Brake("source", free=60, base_s=5, max_s=900, window_s=3_600)
     login: Brake = Brake("login", free=20, base_s=30, max_s=3_600, window_s=86_400)
-
-
-def brakes(failed_attempts: int, lock_s: int) -> Brakes:
-    """Brakes for `failed_attempts` mistakes of one login from one address and waits of up to `lock_s` seconds."""
-    usual = Brakes()
-    return Brakes(
-        pair=replace(usual.pair, free=failed_attempts - 1, max_s=lock_s),
-        source=replace(usual.source, max_s=lock_s),
-        login=replace(usual.login, free=max(usual.login.free, failed_attempts), max_s=max(lock_s, usual.login.max_s)),
-    )
 
 
 # An address counts as the owner's for so long after the last successful sign-in from it.

@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.access import throttle
-from gateway.access.throttle import Brakes, source_of
+from gateway.access.throttle import source_of
 
 
 @pytest.mark.parametrize(
@@ -27,9 +27,3 @@ def test_keys_differ_by_dimension_login_and_source_and_show_none_of_them() -> No
     assert throttle.keys("a", "bc")["pair"] != first["pair"]
     assert throttle.keys("ab", "d")["login"] == first["login"]
     assert all(len(value) == 32 for value in first.values())
-
-
-def test_settings_change_the_mistakes_that_are_free_and_the_longest_wait() -> None:
-    chosen = throttle.brakes(failed_attempts=3, lock_s=60)
-    assert (chosen.pair.free, chosen.pair.max_s, chosen.source.max_s) == (2, 60, 60)
-    assert chosen.login.free == Brakes().login.free
