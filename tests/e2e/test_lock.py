@@ -202,6 +202,10 @@ async def test_a_locked_session_shows_nothing_until_its_person_is_back(behind, b
         assert wrong_code in await page.inner_text("#problem")
         await desk.look("wrong_code")
         await desk.refused("/data", "session-locked")
+        for each in ("zh" if language == "en" else "en", language):  # the other language and back, still on the way
+            await page.click("footer nav a")
+            await page.wait_for_selector(f"html[lang^={each}]")
+            assert WORDS[each][0] in await page.inner_text("h1")
         assert behind.asked() == before
         await desk.type_code(desk.code())
         await desk.at(DESK)
