@@ -34,7 +34,7 @@ ROW = "p, sales, *, op:proof.page.export, export, any\n"
 LOCALES = {"en": "en-US", "zh": "zh-CN"}
 WORDS = {
     "en": ("Your session is locked", "did not reach the CRM", "The code is not right", "Show that it is you"),
-    "zh": ("会话已锁定", "未送达 CRM", "验证码", "验证"),
+    "zh": ("会话已锁定", "未送达 CRM", "验证码不正确", "验证"),
 }
 
 
@@ -113,7 +113,7 @@ class Desk:
 
     async def cookie(self) -> str:
         """The session's cookie."""
-        return next(one["value"] for one in await self.page.context.cookies() if one["name"] == COOKIE)  # type: ignore[typeddict-item]
+        return next(one["value"] for one in await self.page.context.cookies() if one["name"] == COOKIE)
 
     async def call(self, path: str, method: str = "GET", token: str = "") -> Answer:
         """The same session, or one of this token, used by a script of the CRM."""
