@@ -196,11 +196,14 @@ class ProofPages:
         target: str = "",
     ) -> Response:
         deps, site = self._deps, self._deps.site(request)
+        target, lost = target or self._next(request.query_params.get("next", "")), "lost" in request.query_params
+        here = onward(path, target, lost=lost)  # also after an attempt, whose own address cannot be asked for
         values = {
             "address": path,
             "locked": locked,
-            "next": target or self._next(request.query_params.get("next", "")),
-            "lost": "lost" in request.query_params,
+            "next": target,
+            "lost": lost,
+            "language_links": [(language, f"{here}&lang={name}") for name, language in deps.look.languages.items()],
             "passkey": await deps.passkeys.usable_here(principal.tenant, principal.id, site),
             "password": locked and deps.unlock_password,
             "login": principal.login,
