@@ -160,7 +160,8 @@ def test_a_session_ends_without_use(stack: Stack) -> None:
     browser = sign_in(stack, member)
     session = session_of(stack, member)
     move(stack, session, "seen_at = now() - interval '29 minutes'")
-    assert is_in(browser.get(CRM_PAGE, follow=False))  # and that was a use
+    page = {"accept": "text/html", "sec-fetch-dest": "document", "sec-fetch-mode": "navigate"}
+    assert is_in(browser.get(CRM_PAGE, follow=False, headers=page))  # and that was a use
     [(age,)] = sql(stack.settings, "SELECT extract(epoch FROM now() - seen_at) FROM app_session WHERE id = %s", session)
     assert age < 60
     move(stack, session, "seen_at = now() - interval '31 minutes'")
