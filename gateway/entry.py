@@ -100,6 +100,14 @@ class Entry:
                 raise Refusal(HOUR_NOT_ALLOWED)
 
 
+def require_entry(entry: Entry | None, who: Principal, address: str, now: datetime) -> None:
+    """Raise as `Entry.require` does, at a CRM that may have no rules; the list of the person holds anyway."""
+    if entry is not None:
+        entry.require(who, address, now)
+    else:
+        require_own(who.networks, address)
+
+
 def require_own(networks: str, address: str) -> None:
     """Raise Refusal PLACE_NOT_ALLOWED unless the list of a person ("" for none) has the address."""
     if networks and not _list_of(networks).permits(address):

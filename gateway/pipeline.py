@@ -22,7 +22,7 @@ from gateway.body.media import essence
 from gateway.carried import require_live
 from gateway.collaborators import Gateway, Message, Outgoing, Receive, Scope, Send
 from gateway.delivery import deliver
-from gateway.entry import require_own
+from gateway.entry import require_entry
 from gateway.exchange import Exchange, Head, Principal
 from gateway.faults import reason_for
 from gateway.guesses import Guesses
@@ -177,10 +177,7 @@ def _require_entry(exchange: Exchange, tenant: Tenant) -> None:
     """Raise Refusal PLACE_NOT_ALLOWED or HOUR_NOT_ALLOWED unless whoever asks may be here now."""
     principal = exchange.principal
     assert principal is not None
-    if tenant.entry is not None:
-        tenant.entry.require(principal, exchange.client_address, exchange.received_at)
-    elif principal.networks:
-        require_own(principal.networks, exchange.client_address)
+    require_entry(tenant.entry, principal, exchange.client_address, exchange.received_at)
 
 
 async def _admit_program(passage: Passage, identity: Identity, given: str, token: str | None) -> None:

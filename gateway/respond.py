@@ -9,10 +9,11 @@ import hashlib
 from collections.abc import Iterable
 from html import escape
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import orjson
 
+from gateway.access.step_up import LOCK_PATH, STEP_UP_PATH, path_of, proof_address
 from gateway.collaborators import Scope, Send
 from gateway.headers import HSTS, SESSION_COOKIE
 from gateway.messages import FRAMES, LANGUAGES, UNCERTAIN, message
@@ -31,8 +32,6 @@ from gateway.refusal import (
 LANGUAGE_COOKIE = "__Host-crmgate-language"  # set by the sign-in pages, see gateway.console.language
 OWN_PREFIX = "/.crmgate/"
 SIGN_IN_PATH = "/.crmgate/sign-in"
-LOCK_PATH = "/.crmgate/lock"
-STEP_UP_PATH = "/.crmgate/step-up"
 ACCOUNT_PATH = "/.crmgate/account"
 CRM_LOGIN_PATH = "/.crmgate/account/crm"
 RETRY_AFTER_S = 5
@@ -146,7 +145,7 @@ def page(refusal: Refusal, exchange: str, language: str, back: str = "/") -> byt
     links = f'<a href="/">{frame.home}</a>'
     if (place := _PROOFS.get(reason)) is not None:
         label = frame.unlock if reason is SESSION_LOCKED else frame.prove
-        links = f'<a class="main" href="{place}?next={quote(back, safe="/")}">{label}</a>' + links
+        links = f'<a class="main" href="{proof_address(place, back)}">{label}</a>' + links
     elif reason.status == 401:
         links = f'<a class="main" href="{SIGN_IN_PATH}">{frame.sign_in}</a>' + links
     elif refusal.reason is NOT_ALLOWED:  # a role without the CRM has no other page here to sign out from
@@ -165,8 +164,7 @@ def page(refusal: Refusal, exchange: str, language: str, back: str = "/") -> byt
 
 def _came_from(fields: Iterable[tuple[str, str]]) -> str:
     """The page of this host that a form was sent from, "/" where the browser does not tell."""
-    parts = urlsplit(dict(fields).get("referer", ""))
-    return safe_next(parts.path + (f"?{parts.query}" if parts.query else "")) or "/"
+    return safe_next(path_of(dict(fields).get("referer", ""))) or "/"
 
 
 async def send_refusal(scope: Scope, send: Send, refusal: Refusal, exchange: str, *, secure: bool = True) -> int:
@@ -186,8 +184,7 @@ async def send_refusal(scope: Scope, send: Send, refusal: Refusal, exchange: str
         await _send(send, 303, [(b"location", place.encode("ascii"))], b"", secure=secure)
         return 303
     if as_page and scope["method"] in ("GET", "HEAD") and refusal.reason in _PROOFS:
-        onward = safe_next(target) or "/"
-        place = f"{_PROOFS[refusal.reason]}?next={quote(onward, safe='/')}"
+        place = proof_address(_PROOFS[refusal.reason], safe_next(target) or "/")
         await _send(send, 303, [(b"location", place.encode("ascii"))], b"", secure=secure)
         return 303
     status = refusal.reason.status

@@ -13,7 +13,7 @@ from starlette.responses import RedirectResponse, Response
 from gateway.access import cookies, totp
 from gateway.access.cookies import read_cookie
 from gateway.access.deps import AccessDeps, client_of
-from gateway.access.events import OPERATION_ACCOUNT, OPERATION_SET_UP, note
+from gateway.access.events import OPERATION_SET_UP, note, note_account
 from gateway.access.next_path import safe_next
 from gateway.access.page import current, password_limits, read_form, render
 from gateway.access.pages import ACCOUNT_PATH, SIGN_IN_PATH, message_page, remembered_language, sign_in_address
@@ -189,12 +189,4 @@ class AccountPages:
         return response
 
     async def _note(self, request: Request, principal: Principal, reason: str, status: int) -> None:
-        await note(
-            self._deps,
-            request.scope,
-            reason,
-            status,
-            user=principal,
-            operation=OPERATION_ACCOUNT,
-            path_shape=request.url.path,
-        )
+        await note_account(self._deps, request.scope, principal, reason, status, request.url.path)

@@ -25,9 +25,10 @@ from gateway.access.pages import (
     SignInPages,
     message_page,
 )
-from gateway.access.proof_pages import LOCK_PATH, STEP_UP_PATH, ProofPages, StepUpNeeded, answer_proof
+from gateway.access.proof_pages import ProofPages, StepUpNeeded, answer_proof
 from gateway.access.renewal_pages import RenewalPages
 from gateway.access.sessions import SessionLocked
+from gateway.access.step_up import LOCK_PATH, STEP_UP_PATH
 from gateway.console.guard import Guard
 from kms.provider import KeysUnavailable
 from kms.store import StoreUnavailable

@@ -54,3 +54,18 @@ async def note(
             tenant=tenant,
         )
     )
+
+
+async def note_account(
+    deps: AccessDeps,
+    scope: Mapping[str, Any],
+    person: Principal,
+    reason: str,
+    status: int,
+    path_shape: str,
+    fields: Mapping[str, Any] | None = None,
+) -> None:
+    """Append what somebody signed in did to their own account; raises AuditUnavailable."""
+    await note(
+        deps, scope, reason, status, user=person, operation=OPERATION_ACCOUNT, fields=fields, path_shape=path_shape
+    )

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from gateway.access.deps import AccessDeps, client_of
-from gateway.access.events import OPERATION_ACCOUNT, note
+from gateway.access.events import note_account
 from gateway.access.page import current, read_form, render
 from gateway.access.pages import ACCOUNT_PATH, REASONS, message_page, sign_in_address
 from gateway.access.passkeys import CREDENTIAL_LIMIT_CHARS, NAME_LIMIT_CHARS, PasskeyRefused
@@ -165,16 +165,7 @@ class FactorPages:
     async def _note(
         self, request: Request, principal: Principal, reason: str, status: int, shape: str, **fields: str
     ) -> None:
-        await note(
-            self._deps,
-            request.scope,
-            reason,
-            status,
-            user=principal,
-            operation=OPERATION_ACCOUNT,
-            fields=fields,
-            path_shape=shape,
-        )
+        await note_account(self._deps, request.scope, principal, reason, status, shape, fields)
 
 
 def _sign_in() -> Response:

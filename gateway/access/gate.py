@@ -10,7 +10,7 @@ from datetime import datetime
 from gateway.access.place_store import PlaceStore
 from gateway.access.sessions import AUDIENCE_CRM
 from gateway.access.user import AppUser
-from gateway.entry import Entry, require_own
+from gateway.entry import Entry, require_entry, require_own
 from gateway.exchange import Principal
 from gateway.refusal import PLACE_NOT_ALLOWED, Reason, Refusal
 
@@ -53,8 +53,8 @@ class Gate:
 
     def _require(self, who: Principal, audience: str, client: str, now: datetime) -> None:
         entry = self._entries.get(who.tenant)
-        if entry is not None and audience == AUDIENCE_CRM:
-            entry.require(who, client, now)
+        if audience == AUDIENCE_CRM:
+            require_entry(entry, who, client, now)
             return
         if entry is not None:
             entry.require_roles(who.roles, client, now)

@@ -101,7 +101,7 @@ class SignInPages:
             status = await self._failed(request, attempt)
             problem = reason_of(attempt)
             values = {"next": target, "notice": "", "problem": problem, "login": form.get("login", "")[:200]}
-            return _wait(render(deps, request, "sign_in.html", values, status=status), attempt)
+            return waiting(render(deps, request, "sign_in.html", values, status=status), attempt)
         await note(deps, request.scope, "password-accepted", 303, user=half.user, path_shape=SIGN_IN_PATH)
         response = RedirectResponse(CODE_PATH, 303)
         cookies.set_cookie(
@@ -130,7 +130,7 @@ class SignInPages:
             status = await self._failed(request, attempt)
             if (stopped := self._stopped(request, attempt, status)) is not None:
                 return stopped
-            return _wait(await self._code(request, reason_of(attempt), status), attempt)
+            return waiting(await self._code(request, reason_of(attempt), status), attempt)
         return await self._done(request, done)
 
     async def ask_recovery(self, request: Request) -> Response:
@@ -156,7 +156,7 @@ class SignInPages:
                 )
                 return stopped
             problem = reason_of(attempt)
-            return _wait(render(deps, request, "recovery.html", {"problem": problem}, status=status), attempt)
+            return waiting(render(deps, request, "recovery.html", {"problem": problem}, status=status), attempt)
         await note(deps, request.scope, "recovery-code-used", 303, user=done.user, path_shape=RECOVERY_PATH)
         told = urlencode({"notice": "recovery-code-used", "next": done.next_path})
         return await self._done(request, done, f"{ACCOUNT_PATH}?{told}", "recovery-code")
@@ -182,7 +182,7 @@ class SignInPages:
             status = await self._failed(request, attempt)
             if (stopped := self._stopped(request, attempt, status)) is not None:
                 return stopped
-            return _wait(await self._code(request, reason_of(attempt), status), attempt)
+            return waiting(await self._code(request, reason_of(attempt), status), attempt)
         return await self._done(request, done, factor="passkey")
 
     async def _other_step(self, request: Request, check: OtherFactor) -> SignedIn:
@@ -242,7 +242,7 @@ class SignInPages:
         except Attempt as attempt:
             status = await self._failed(request, attempt)
             # One answer for every failure: a program that tries passwords learns nothing from the second factor.
-            return _wait(problem_answer(_told(attempt, status), status), attempt)
+            return waiting(problem_answer(_told(attempt, status), status), attempt)
         response = JSONResponse({"expires": done.expires_at.isoformat()})
         await self._opened(request, response, done)
         return response
@@ -355,7 +355,7 @@ def problem_answer(reason: str, status: int) -> Response:
     return JSONResponse(body, status, media_type="application/problem+json")
 
 
-def _wait(response: Response, attempt: Attempt) -> Response:
+def waiting(response: Response, attempt: Attempt) -> Response:
     """Say when to come back while a brake is on."""
     if isinstance(attempt.outcome, Locked):
         response.headers["retry-after"] = str(attempt.outcome.wait_s)

@@ -4,26 +4,23 @@ Both ask for the app's code or a passkey of this host; unlocking asks for the pa
 so. Attempts are counted by the same brakes as sign-ins, and audited before their answer leaves.
 """
 
-from urllib.parse import quote, urlsplit
-
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from gateway.access import cookies
 from gateway.access.cookies import SESSION_COOKIES
 from gateway.access.deps import AccessDeps, client_of
-from gateway.access.events import OPERATION_ACCOUNT, note
+from gateway.access.events import note_account
 from gateway.access.next_path import safe_next
 from gateway.access.page import current, read_form, render, session_token
-from gateway.access.pages import REASONS, SIGN_IN_PATH, problem_answer, read_json, sign_in_address
+from gateway.access.pages import REASONS, SIGN_IN_PATH, problem_answer, read_json, sign_in_address, waiting
 from gateway.access.passkeys import CREDENTIAL_LIMIT_CHARS
 from gateway.access.sessions import NoSession, SessionLocked
 from gateway.access.sign_in import Attempt, HalfOpenExpired, OtherFactor
+from gateway.access.step_up import LOCK_PATH, STEP_UP_PATH, path_of, proof_address
 from gateway.access.throttle import Locked
 from gateway.exchange import Principal
 
-LOCK_PATH = "/.crmgate/lock"
-STEP_UP_PATH = "/.crmgate/step-up"
 _DONE = {LOCK_PATH: "session-unlocked", STEP_UP_PATH: "factor-proved"}
 
 
@@ -55,7 +52,7 @@ class ProofPages:
         if not locked:
             await self._note(request, principal, "session-locked-by-owner", 303, LOCK_PATH)
             await self._deps.sessions.lock(principal.session_id)
-        return RedirectResponse(onward(LOCK_PATH, self._next(wanted)), 303)
+        return RedirectResponse(proof_address(LOCK_PATH, self._next(wanted)), 303)
 
     async def unlock(self, request: Request) -> Response:
         """Open a locked session with the app's code."""
@@ -113,7 +110,7 @@ class ProofPages:
         form = await read_form(request, limit_chars=CREDENTIAL_LIMIT_CHARS)
         target = self._next(form.get("next", ""))
         if locked and path == STEP_UP_PATH:
-            return RedirectResponse(onward(LOCK_PATH, target), 303)
+            return RedirectResponse(proof_address(LOCK_PATH, target), 303)
         try:
             token = await self._check(request, principal, path, form, passkey=passkey, locked=locked)
         except (HalfOpenExpired, NoSession):
@@ -155,9 +152,7 @@ class ProofPages:
         response = await self._page(
             request, principal, path, locked=locked, problem=reason, status=status, target=target
         )
-        if isinstance(attempt.outcome, Locked):
-            response.headers["retry-after"] = str(attempt.outcome.wait_s)
-        return response
+        return waiting(response, attempt)
 
     async def _at_once(self, request: Request, path: str) -> Response:
         deps = self._deps
@@ -176,10 +171,7 @@ class ProofPages:
         except Attempt as attempt:
             slow = isinstance(attempt.outcome, Locked)
             await self._note(request, principal, REASONS[type(attempt.outcome)], 429 if slow else 401, path)
-            answer = problem_answer("locked" if slow else "sign-in-failed", 429 if slow else 401)
-            if isinstance(attempt.outcome, Locked):
-                answer.headers["retry-after"] = str(attempt.outcome.wait_s)
-            return answer
+            return waiting(problem_answer("locked" if slow else "sign-in-failed", 429 if slow else 401), attempt)
         response = JSONResponse({"proved": deps.clock().isoformat()})
         cookies.set_cookie(response, SESSION_COOKIES[deps.audience], token)
         return response
@@ -197,7 +189,7 @@ class ProofPages:
     ) -> Response:
         deps, site = self._deps, self._deps.site(request)
         target, lost = target or self._next(request.query_params.get("next", "")), "lost" in request.query_params
-        here = onward(path, target, lost=lost)  # also after an attempt, whose own address cannot be asked for
+        here = proof_address(path, target, lost=lost)  # also after an attempt, whose own address cannot be asked for
         values = {
             "address": path,
             "locked": locked,
@@ -215,20 +207,7 @@ class ProofPages:
         return safe_next(wanted) if wanted else self._deps.home
 
     async def _note(self, request: Request, principal: Principal, reason: str, status: int, shape: str) -> None:
-        await note(
-            self._deps,
-            request.scope,
-            reason,
-            status,
-            user=principal,
-            operation=OPERATION_ACCOUNT,
-            path_shape=shape,
-        )
-
-
-def onward(path: str, target: str, *, lost: bool = False) -> str:
-    """Address of the lock or step-up page that goes on to a path of this host."""
-    return f"{path}?next={quote(target, safe='/')}" + ("&lost=1" if lost else "")
+        await note_account(self._deps, request.scope, principal, reason, status, shape)
 
 
 async def answer_proof(deps: AccessDeps, request: Request, path: str) -> Response:
@@ -236,9 +215,7 @@ async def answer_proof(deps: AccessDeps, request: Request, path: str) -> Respons
     if request.url.path.startswith("/.crmgate/api/"):
         return problem_answer("session-locked" if path == LOCK_PATH else "step-up-needed", 401)
     if "hx-request" in request.headers:
-        return Response(status_code=401, headers={"hx-redirect": onward(path, deps.home)})
+        return Response(status_code=401, headers={"hx-redirect": proof_address(path, deps.home)})
     safe = request.method in ("GET", "HEAD")
-    came_from = urlsplit(request.headers.get("referer", ""))
-    parts = (request.url.path, request.url.query) if safe else (came_from.path, came_from.query)
-    target = safe_next(parts[0] + (f"?{parts[1]}" if parts[1] else ""))
-    return RedirectResponse(onward(path, target, lost=not safe), 303)
+    came_from = str(request.url) if safe else request.headers.get("referer", "")
+    return RedirectResponse(proof_address(path, safe_next(path_of(came_from)), lost=not safe), 303)

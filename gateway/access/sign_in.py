@@ -259,18 +259,6 @@ class SignIn:
         await self._forgive(factors.user, client, self._clock(), counted=1)
         return factors.user
 
-    async def fresh_code(self, tenant: str, user_id: str, code: str, client: str) -> None:
-        """A code of somebody signed in, used up for one act of theirs; counted and braked as at sign-in.
-
-        Raises Attempt around Locked, SecondFactorMissing, CodeWrong or CodeReplayed; KeysUnavailable; StoreUnavailable.
-        """
-        factors = await self._store.factors(tenant, user_id=user_id)
-        if factors is None or factors.user.disabled:
-            raise Attempt(SecondFactorMissing(), None)
-        await self._brake(tenant, login_key(factors.user.login), client, factors.user)
-        await self._check_code(factors, code)
-        await self._forgive(factors.user, client, self._clock(), counted=1)
-
     async def brake(self, tenant: str, login: str, client: str) -> None:
         """Count an attempt at a secret of a signed-in person (own password); raises Locked."""
         try:

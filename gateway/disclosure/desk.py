@@ -13,7 +13,7 @@ from typing import Protocol
 from audit.entry import AuditEntry
 from gateway.access.gate import Gate, NotAdmitted
 from gateway.access.sessions import AUDIENCE_CRM, Sessions
-from gateway.access.sign_in import Attempt, SignIn
+from gateway.access.sign_in import Attempt, HalfOpenExpired, SignIn
 from gateway.access.throttle import Locked
 from gateway.disclosure.config import FREE, RevealSettings
 from gateway.disclosure.handle import Mask
@@ -240,9 +240,7 @@ class Desk:
         reason = "reveal-shown" if outcome == SHOWN else outcome
         await self._append(asking, wanted, row, reason, status)
 
-    async def _append(
-        self, asking: Asking, wanted: Mask, row: LedgerRow, reason: str, status: int, *, kind: str = KIND
-    ) -> None:
+    async def _append(self, asking: Asking, wanted: Mask, row: LedgerRow, reason: str, status: int) -> None:
         who = asking.principal
         fields: dict[str, object] = {
             "detail": [asking.door, "step-up" if asking.step_up else "no-step-up"],
@@ -264,7 +262,7 @@ class Desk:
                 exchange=asking.exchange,
                 fields=fields,
                 id=self.new_id("a"),
-                kind=kind,
+                kind=KIND,
                 operation=OPERATION,
                 policy=self.view(who.tenant, who.roles).policy_version,
                 reason=reason,
@@ -284,10 +282,12 @@ class Desk:
     async def _prove(self, asking: Asking, code: str) -> None:
         who = asking.principal
         try:
-            await self.sign_in.fresh_code(who.tenant, who.id, code[:CODE_LIMIT_CHARS], asking.client)
+            await self.sign_in.prove_factor(who.tenant, who.id, code[:CODE_LIMIT_CHARS], asking.client)
         except Attempt as attempt:
             locked = isinstance(attempt.outcome, Locked)
             raise Refusal(REVEAL_LOCKED if locked else REVEAL_CODE_WRONG) from attempt
+        except HalfOpenExpired as closed:  # the account was closed meanwhile
+            raise Refusal(REVEAL_CODE_WRONG) from closed
 
     async def _charge(self, asking: Asking, wanted: Mask, most: int) -> int:
         """Count the value against the hour before it is opened; how many are left. Raises Refusal REVEAL_BUDGET."""

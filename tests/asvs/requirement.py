@@ -25,11 +25,6 @@ class Requirement:
     open: str = ""
     absent: str = ""
 
-    @property
-    def key(self) -> tuple[int, ...]:
-        """The id as numbers, for the order of the standard."""
-        return tuple(int(part) for part in self.id.split("."))
-
 
 def read(file: Path = FILE) -> tuple[Requirement, ...]:
     """All requirements, in the order of the file; raises KeyError where one lacks level or topic."""
