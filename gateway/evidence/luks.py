@@ -40,10 +40,10 @@ class LuksProbe:
     def look(self) -> Sequence[Evidence]:
         """Ask the server where its files are, then follow the devices below."""
         try:
-            place = postgres_place(self.dsn)
+            with postgres_place(self.dsn) as place:
+                return [self.of_process(place.pid, place.folders, place.version)]
         except ServerSilent as fault:
             return [self._unseen(fault.problem)]
-        return [self.of_process(place.pid, place.folders, place.version)]
 
     def of_process(self, pid: int, folders: Sequence[str], version: str) -> Evidence:
         """What lies below the folders of a server process with this number."""

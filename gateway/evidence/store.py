@@ -6,7 +6,8 @@ so that no password shows in a process list; it needs PROCESS, and any right on 
 
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,20 +96,25 @@ class PostgresLeg:
     host: str
 
 
-def postgres_place(dsn: str) -> PostgresPlace:
-    """Ask a server where its files are; raises ServerSilent."""
-    try:
-        with psycopg.connect(dsn, connect_timeout=CONNECT_S, autocommit=True) as connection:
+@contextmanager
+def postgres_place(dsn: str) -> Iterator[PostgresPlace]:
+    """Ask a server where its files are; its process lives until the caller is done. Raises ServerSilent."""
+    # The process that serves us ends with the connection, and its number may go to another: whoever looks at it
+    # in /proc has to look while we are still connected.
+    with ExitStack() as open_until_done:
+        try:
+            connection = psycopg.connect(dsn, connect_timeout=CONNECT_S, autocommit=True)
+            open_until_done.callback(connection.close)
             row = connection.execute("SELECT pg_backend_pid(), current_setting('data_directory')").fetchone()
             spaces = connection.execute("SELECT pg_tablespace_location(oid) FROM pg_tablespace").fetchall()
             version = connection.info.parameter_status("server_version") or ""
-    except psycopg.errors.InsufficientPrivilege:
-        raise ServerSilent("this account may not read data_directory (grant pg_read_all_settings)") from None
-    except (psycopg.Error, OSError):
-        raise ServerSilent("the server does not answer") from None
-    if row is None:
-        raise ServerSilent("an answer of another shape")
-    return PostgresPlace(int(row[0]), (str(row[1]), *(str(one[0]) for one in spaces if one[0])), version)
+        except psycopg.errors.InsufficientPrivilege:
+            raise ServerSilent("this account may not read data_directory (grant pg_read_all_settings)") from None
+        except (psycopg.Error, OSError):
+            raise ServerSilent("the server does not answer") from None
+        if row is None:
+            raise ServerSilent("an answer of another shape")
+        yield PostgresPlace(int(row[0]), (str(row[1]), *(str(one[0]) for one in spaces if one[0])), version)
 
 
 def postgres_leg(dsn: str) -> PostgresLeg:
