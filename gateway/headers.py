@@ -12,6 +12,7 @@ from typing import Any
 
 from gateway.block import Block
 from gateway.exchange import Exchange, Head
+from gateway.frame_rule import OWN, frame_rule
 from gateway.identity.bearing import Bearing, flat
 from gateway.network import Tenant
 from gateway.refusal import AMBIGUOUS_FRAMING, METHOD_REFUSED, Refusal
@@ -71,6 +72,7 @@ _GUARDS = (
     ("x-content-type-options", "nosniff"),
     ("referrer-policy", "same-origin"),
     ("x-frame-options", "SAMEORIGIN"),
+    ("content-security-policy", OWN),
 )
 HSTS = "max-age=31536000"  # no preload, no subdomains: a gateway must not bind hosts it does not own
 _GUARDS_SECURE = (("strict-transport-security", HSTS), *_GUARDS)
@@ -357,8 +359,9 @@ def _guard(fields: list[tuple[str, str]], *, secure: bool) -> None:
         fields.append(("x-content-type-options", "nosniff"))
     if "referrer-policy" not in names:
         fields.append(("referrer-policy", "same-origin"))
-    if "x-frame-options" not in names and "content-security-policy" not in names:
-        fields.append(("x-frame-options", "SAMEORIGIN"))
+    rule = frame_rule(fields)
+    if rule is not None:
+        fields.append(("content-security-policy", rule))
 
 
 @lru_cache(maxsize=1024)

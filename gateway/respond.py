@@ -222,6 +222,8 @@ async def _send(send: Send, status: int, headers: list[tuple[bytes, bytes]], bod
         (b"referrer-policy", b"same-origin"),
         (b"x-frame-options", b"SAMEORIGIN"),
     ]
+    if all(name != b"content-security-policy" for name, _ in headers):
+        headers.append((b"content-security-policy", b"default-src 'none'; base-uri 'none'; frame-ancestors 'self'"))
     if secure:
         headers.append((b"strict-transport-security", HSTS.encode()))
     await send({"type": "http.response.start", "status": status, "headers": headers})

@@ -180,11 +180,25 @@ def test_odd_paths_reach_crmgate_as_they_were_written_and_are_refused(signed_in:
     assert json.loads(body)["reason"] == "ambiguous-path"
 
 
-def test_plain_http_is_sent_to_https(front: Front) -> None:
+def over_plain_http(front: Front, *options: str) -> str:
+    """Status and Location, as curl saw them, of a call to the port without TLS."""
     text = (front.folder / "nginx.conf").read_text()
     port = re.search(r"listen 127\.0\.0\.1:(\d+) default_server", text)
     assert port is not None
-    command = ["curl", "--silent", "--output", "/dev/null", "--write-out", "%{http_code} %{redirect_url}"]
+    command = ["curl", "--silent", "--output", "/dev/null", "--write-out", "%{http_code} %{redirect_url}", *options]
     command += ["--resolve", f"crm.localhost:{port[1]}:127.0.0.1", f"http://crm.localhost:{port[1]}/x?y=1"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
-    assert done.stdout == "308 https://crm.localhost/x?y=1"
+    return subprocess.run(command, capture_output=True, text=True, timeout=30).stdout
+
+
+def test_plain_http_is_sent_to_https(front: Front) -> None:
+    found = over_plain_http(front, "--header", "Accept: text/html,application/xhtml+xml")
+    assert found == "308 https://crm.localhost/x?y=1"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [(), ("--header", "Accept: application/json"), ("--header", "Accept: text/html", "--data", "a=1")],
+    ids=["curl", "json", "form"],
+)
+def test_a_program_on_plain_http_is_refused(front: Front, options: tuple[str, ...]) -> None:
+    assert over_plain_http(front, *options) == "403 "

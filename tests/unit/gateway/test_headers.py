@@ -311,3 +311,14 @@ class TestAnswerHead:
     def test_frame_rules_of_the_crm_stay(self) -> None:
         found = headers.looked_into([("x-frame-options", "DENY")], secure=True)
         assert [value for name, value in found if name == "x-frame-options"] == ["DENY"]
+        assert [value for name, value in found if name == "content-security-policy"] == ["frame-ancestors 'none'"]
+
+    def test_a_policy_without_a_frame_rule_gets_one_beside_it(self) -> None:
+        found = headers.looked_into([("content-security-policy", "img-src 'self'")], secure=True)
+        told = [value for name, value in found if name == "content-security-policy"]
+        assert told == ["img-src 'self'", "frame-ancestors 'self'"]
+
+    def test_every_answer_says_who_may_frame_it(self) -> None:
+        for fields in ([], [("referrer-policy", "origin")], [("x-content-type-options", "nosniff")]):
+            for made in (headers.looked_into(fields, secure=True), headers.streamed_past(fields, secure=False)):
+                assert ("content-security-policy", "frame-ancestors 'self'") in made
