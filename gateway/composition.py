@@ -50,6 +50,7 @@ from gateway.composition_learn import learner_of
 from gateway.composition_oidc import oidc_of
 from gateway.composition_policy import live_bundles
 from gateway.composition_reveal import disclosures_of
+from gateway.composition_siem import forwarders_of
 from gateway.console.app import make_console_app
 from gateway.console.deps import ConsoleDeps, Crm
 from gateway.console.look import Look, read_look
@@ -325,7 +326,11 @@ async def _assemble(
     reveals = disclosures_of(settings, database, keyring, audit, access, look, vault, records, bundles)
     access = replace(access, reveals=reveals.desk.own)
     console = console_deps(settings, access, database, trail, keyring, bundles, installations, keeper)
-    console = replace(console, ledger=reveals.desk)
+    forwarders = forwarders_of(settings, dsn)
+    for forwarder in forwarders:
+        await forwarder.start()
+        stack.push_async_callback(forwarder.close)
+    console = replace(console, ledger=reveals.desk, forwarding=[forwarder.state for forwarder in forwarders])
     clear = Unprotected(scanners.__getitem__, migrated, limits.bodies)
     placed = Placed(beside, sight, RowRecords(vault, scanners.__getitem__), DigitSight(digits, sight))
     covered = Covered(clear, placed, scanners.__getitem__, lambda tenant: installations[tenant].current)

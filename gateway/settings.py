@@ -19,6 +19,7 @@ from gateway.disclosure.config import RevealSettings
 from gateway.egress.config import EgressSettings
 from gateway.entry_config import EntrySettings
 from gateway.identity.config import IdentitySettings
+from gateway.siem_config import SiemSettings
 from gateway.tls import CIPHERS, TlsFloor
 from gateway.toml_tree import Address, Network, setting
 
@@ -327,6 +328,7 @@ class Settings:
     limits: LimitSettings = field(default_factory=LimitSettings)
     audit: AuditSettings = field(default_factory=AuditSettings)
     egress: EgressSettings = field(default_factory=EgressSettings)
+    siem: Mapping[str, SiemSettings] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def database_folder(self) -> Path:

@@ -26,10 +26,12 @@ from gateway.settings import (
     Settings,
     TenantSettings,
 )
+from gateway.siem_config import read_siem
 from gateway.tls import require_ciphers
 from gateway.toml_tree import SettingInvalid, read_section, setting
 
 EGRESS = "egress"  # sections of its own: gateway.egress.config
+SIEM = "siem"  # and gateway.siem_config
 _WITHIN = ("keys", "identity", "entry", "reveal")  # sections inside [tenant.NAME]
 
 
@@ -49,7 +51,7 @@ def read_settings(file: Path) -> Settings:
 def build_settings(raw: Mapping[str, Any], file: Path) -> Settings:
     """The tree from an already parsed file; `file` gives the folder that relative paths count from."""
     folder = file.parent
-    known = (*SECTIONS, EGRESS)
+    known = (*SECTIONS, EGRESS, SIEM)
     top = read_section(_Top, {name: value for name, value in raw.items() if name not in known}, "", folder, known)
     parts = {
         name: read_section(kind, raw.get(name, {}), name, folder) for name, kind in SECTIONS.items() if name != "tenant"
@@ -96,6 +98,7 @@ def build_settings(raw: Mapping[str, Any], file: Path) -> Settings:
         tenant_entry=MappingProxyType(tenant_entry),
         tenant_reveal=MappingProxyType(tenant_reveal),
         egress=read_egress(raw.get(EGRESS, {}), folder, tenants),
+        siem=read_siem(raw.get(SIEM, {}), folder, tenants),
         **parts,
     )
     _check(settings)

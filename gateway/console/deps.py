@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from psycopg_pool import AsyncConnectionPool
 
+from audit.siem.forwarder import ForwardState
 from gateway.access.deps import AccessDeps
 from gateway.console.trail import TrailReader
 from gateway.guesses import Budgets
@@ -80,6 +81,7 @@ class ConsoleDeps:
     version: str
     budgets: Budgets
     checkpoint_fault: Callable[[], str] = lambda: ""
+    forwarding: Sequence[ForwardState] = ()
     certificates: Callable[[str], Awaitable[Sequence[Expiry]]] = _no_certificates
     learnable: Callable[[str], bool] = lambda _tenant: False
     ledger: "Desk | None" = None

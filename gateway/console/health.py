@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from audit.siem.forwarder import ForwardState
+from audit.siem.position_store import positions
+from audit.store import size as audit_size
 from gateway.console.deps import ConsoleDeps
 from gateway.console.store import database_state
 from gateway.console.words import N_
@@ -25,6 +28,7 @@ CHECK_S = 5.0
 GUESSES_SHOWN = timedelta(hours=24)
 DISK_LOW_BYTES = 2 * 1024**3
 CHECKPOINT_LATE_S = 300
+SIEM_LATE_ENTRIES = 20_000
 
 GOOD, WARNING, BAD = "good", "warning", "bad"
 
@@ -47,6 +51,7 @@ async def read(deps: ConsoleDeps, tenant: str) -> list[Check]:
         _bounded("database", N_("Database"), _database(deps)),
         _bounded("keys", N_("Keys"), _keys(deps)),
         _bounded("audit", N_("Audit trail"), _audit(deps, tenant)),
+        *([_bounded("siem", N_("SIEM"), _siem(deps, tenant))] if any(_ways(deps, tenant)) else []),
         _bounded("crm", N_("CRM"), _crm(deps, tenant)),
         _bounded("drift", N_("Fit of the profile"), _drift(deps, tenant)),
         _bounded("guesses", N_("Questions about hidden values"), _guesses(deps, tenant)),
@@ -124,6 +129,38 @@ async def _audit(deps: ConsoleDeps, tenant: str) -> Check:
             values,
         )
     return Check("audit", N_("Audit trail"), GOOD, N_("%(entries)s entries, %(signed)s of them signed."), values)
+
+
+def _ways(deps: ConsoleDeps, tenant: str) -> list[ForwardState]:
+    return [one for one in deps.forwarding if one.tenant == tenant]
+
+
+async def _siem(deps: ConsoleDeps, tenant: str) -> Check:
+    """How far each way out is behind, whichever node is at it, and what this node was told last."""
+    ways = _ways(deps, tenant)
+    async with deps.pool.connection() as connection:
+        places = await positions(connection, tenant)
+        size = await audit_size(connection, tenant)
+    behind = {one.sink: size - places.get(one.sink, 0) for one in ways}
+    name, faults = N_("SIEM"), {one.sink: one.fault for one in ways if one.fault}
+    lacking = sum(one.missing + one.altered for one in ways)
+    values: dict[str, Any] = {
+        "ways": ", ".join(behind),
+        "behind": max(behind.values()),
+        "faults": ", ".join(f"{sink}: {fault}" for sink, fault in faults.items()),
+        "lacking": lacking,
+    }
+    if lacking:
+        fact = N_("%(lacking)s entries were missing or changed when they were to be sent.")
+        return Check("siem", name, BAD, fact, values, N_("Verify the trail now and keep a copy of the database."))
+    if faults:
+        fact = N_("Not taken (%(faults)s); %(behind)s entries wait and are sent later.")
+        return Check(
+            "siem", name, WARNING, fact, values, N_("Start the collector or check its address and certificate.")
+        )
+    if max(behind.values()) > SIEM_LATE_ENTRIES:
+        return Check("siem", name, WARNING, N_("%(ways)s: %(behind)s entries behind."), values)
+    return Check("siem", name, GOOD, N_("%(ways)s: %(behind)s entries behind."), values)
 
 
 async def _crm(deps: ConsoleDeps, tenant: str) -> Check:

@@ -1,0 +1,1 @@
+"""Handing the trail to a SIEM: four formats, three ways, at least once."""
