@@ -16,6 +16,7 @@ from rich.table import Table
 
 from gateway.access import totp
 from gateway.access.account_pages import SET_UP_PATH
+from gateway.access.elsewhere import Elsewhere, LinkTaken
 from gateway.access.passwords import PasswordRefused
 from gateway.access.place_store import PlaceStore
 from gateway.access.resets import ResetRefused
@@ -80,13 +81,18 @@ def add(
 def list_users(tenant: TenantOption = "", config: FileOption = None) -> None:
     """Show every account."""
 
-    async def work(accounts: Accounts, _: Settings) -> None:
+    async def work(accounts: Accounts, settings: Settings) -> None:
         invited = await accounts.users.invited(accounts.tenant)
-        table = Table("login", "name", "roles", "CRM user", "state", box=None)
+        names = {issuer: name for name, issuer in settings.sign_in.issuers.items()}
+        linked: dict[str, list[str]] = {}
+        for one in await accounts.links.links(accounts.tenant):
+            linked.setdefault(one.user_id, []).append(names.get(one.issuer, one.issuer))
+        table = Table("login", "name", "roles", "CRM user", "state", *(["signs in by"] if linked else []), box=None)
         for user in await accounts.users.list(accounts.tenant):
             state = "disabled" if user.disabled else "active" if user.has_second_factor else "not set up"
             state += ", invited" if user.id in invited else ""
-            table.add_row(user.login, user.display_name, ", ".join(user.roles), user.crm_user, state)
+            ways = [", ".join(linked.get(user.id, []))] if linked else []
+            table.add_row(user.login, user.display_name, ", ".join(user.roles), user.crm_user, state, *ways)
         out.print(table)
 
     _run(config, tenant, work)
@@ -191,6 +197,56 @@ def place(
                 out.print(f"The policy in force says nothing of {name}: nothing follows from it.", markup=False)
 
     _run(config, tenant, work)
+
+
+Provider = Annotated[str, typer.Option("--provider", help="Name of the provider in [[sign_in.provider]].")]
+
+
+@app.command()
+def link(
+    login: Login,
+    provider: Provider,
+    subject: Annotated[str, typer.Option("--subject", help="The person's stable id there (OpenID: sub).")],
+    tenant: TenantOption = "",
+    config: FileOption = None,
+) -> None:
+    """Let a person sign in through another provider; crmgate's own second factor follows."""
+
+    async def work(accounts: Accounts, settings: Settings) -> None:
+        issuer, user = _issuer(settings, provider), await _find(accounts, login)
+        identity = Elsewhere(issuer, subject)
+        await accounts.links.check_add(accounts.tenant, user.id, identity)
+        await accounts.record("user.link", user.id, provider)
+        await accounts.links.add(accounts.tenant, user.id, identity, utc_now())
+        out.print(f"{user.login} may sign in through {provider}.", markup=False)
+
+    _run(config, tenant, work)
+
+
+@app.command()
+def unlink(login: Login, provider: Provider, tenant: TenantOption = "", config: FileOption = None) -> None:
+    """Take a link to another provider away; the person's sessions end at once."""
+
+    async def work(accounts: Accounts, settings: Settings) -> None:
+        user = await _find(accounts, login)
+        # A provider that left the settings has no name any more: then its issuer is named.
+        issuer = settings.sign_in.issuers.get(provider, provider)
+        if not any(one.issuer == issuer for one in await accounts.links.links(accounts.tenant, user.id)):
+            raise quit_with(PROBLEM, f"{user.login} has no link to {provider}.")
+        await accounts.record("user.unlink", user.id, provider)
+        await accounts.links.remove(accounts.tenant, user.id, issuer)
+        await accounts.users.end_sessions(user, "unlinked")
+        out.print(f"{user.login} signs in through {provider} no more.", markup=False)
+
+    _run(config, tenant, work)
+
+
+def _issuer(settings: Settings, provider: str) -> str:
+    issuers = settings.sign_in.issuers
+    if provider not in issuers:
+        known = ", ".join(issuers) or "none"
+        raise quit_with(UNUSABLE, f"The settings name no provider {provider}; known: {known}.")
+    return issuers[provider]
 
 
 @app.command("crm-login")
@@ -346,6 +402,10 @@ def _run(config: Path | None, tenant: str, work: Callable[[Accounts, Settings], 
         database = open_database(settings)
         try:
             asyncio.run(_with_accounts(settings, name, database.dsn, work))
+        except LinkTaken:
+            raise quit_with(
+                PROBLEM, "Not linked: this identity is somebody's, or the account has one there, or is closed."
+            ) from None
         except LoginTaken:
             raise quit_with(PROBLEM, "There is an account with this login already.") from None
         except AccountRefused as refused:

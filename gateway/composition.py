@@ -23,6 +23,7 @@ from gateway.access.app import make_sign_in_app
 from gateway.access.deps import AccessDeps
 from gateway.access.factor_store import FactorStore
 from gateway.access.gate import Gate
+from gateway.access.link_store import LinkStore
 from gateway.access.passkeys import Passkeys
 from gateway.access.passwords import Passwords
 from gateway.access.place_store import PlaceStore
@@ -201,6 +202,7 @@ def accounts_of(settings: Settings, database: Database, keyring: Keyring, roles:
     )
     entries = entries_of(settings.tenant_entry)
     gate = Gate(PlaceStore(database), entries)
+    links = LinkStore(database)
     sign_in = SignIn(
         store,
         sessions,
@@ -209,6 +211,7 @@ def accounts_of(settings: Settings, database: Database, keyring: Keyring, roles:
         clock=utc_now,
         randomness=secrets.token_bytes,
         gate=gate,
+        links=links,
         rules=rules_of(settings),
     )
     factors = FactorStore(database)

@@ -12,6 +12,7 @@ from pathlib import Path
 from audit.log import AuditLog
 from audit.note import ensure_signer
 from gateway.access.gate import Gate
+from gateway.access.link_store import LinkStore
 from gateway.access.passwords import Passwords
 from gateway.access.place_store import PlaceStore
 from gateway.access.session_store import SessionStore
@@ -77,6 +78,7 @@ def sign_in_of(settings: Settings, pool: Pool, keyring: Keyring) -> SignIn:
         clock=utc_now,
         randomness=secrets.token_bytes,
         gate=Gate(PlaceStore(pool), entries_of(settings.tenant_entry)),
+        links=LinkStore(pool),
         rules=rules_of(settings),
     )
 

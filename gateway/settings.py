@@ -18,6 +18,7 @@ from gateway.access.session_rules import WhenFull
 from gateway.disclosure.config import RevealSettings
 from gateway.egress.config import EgressSettings
 from gateway.entry_config import EntrySettings
+from gateway.federation.config import SignInSettings
 from gateway.identity.config import IdentitySettings
 from gateway.tls import CIPHERS, TlsFloor
 from gateway.toml_tree import Address, Network, setting
@@ -327,6 +328,7 @@ class Settings:
     limits: LimitSettings = field(default_factory=LimitSettings)
     audit: AuditSettings = field(default_factory=AuditSettings)
     egress: EgressSettings = field(default_factory=EgressSettings)
+    sign_in: SignInSettings = field(default_factory=SignInSettings)
 
     @property
     def database_folder(self) -> Path:

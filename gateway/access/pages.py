@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from gateway.access import cookies
 from gateway.access.cookies import SESSION_COOKIES, STEP_COOKIES, read_cookie
 from gateway.access.deps import AccessDeps, client_of
+from gateway.access.elsewhere import NotLinked
 from gateway.access.events import note
 from gateway.access.gate import NotAdmitted
 from gateway.access.next_path import safe_next
@@ -47,6 +48,7 @@ API_BODY_LIMIT_BYTES = 16 * 1024
 # Outcome of an attempt → reason id in the trail.
 REASONS = {
     PasswordWrong: "password-wrong",
+    NotLinked: "not-linked",
     SecondFactorMissing: "second-factor-missing",
     CodeWrong: "code-wrong",
     CodeReplayed: "code-replayed",

@@ -3,7 +3,8 @@
 Nothing works after the password alone (ASVS 6.3.3, 6.3.4): the first step gives a half-open sign-in, a short-lived row
 with a token of its own that opens no page but the one asking for the code. The second step takes the code's time step
 in one SQL statement, so that a code succeeds once however many nodes and parallel requests try it (6.5.1), and only
-then a session is opened. Unknown login, wrong password, closed account: one outcome, one message, one cost.
+then a session is opened. Another provider's word stands in for the password and for nothing else. Unknown login, wrong
+password, closed account: one outcome, one message, one cost.
 """
 
 from collections.abc import Awaitable, Callable
@@ -11,8 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from gateway.access import throttle, totp
+from gateway.access.elsewhere import Elsewhere, NotLinked
 from gateway.access.factor import FactorWrong
 from gateway.access.gate import Gate, NotAdmitted
+from gateway.access.link_store import LinkStore
 from gateway.access.password_rules import USUAL, PasswordRules
 from gateway.access.passwords import Passwords, PasswordWrong
 from gateway.access.sealer import Sealer, totp_context
@@ -100,10 +103,12 @@ class SignIn:
         clock: Callable[[], datetime],
         randomness: Randomness,
         gate: Gate,
+        links: LinkStore,
         brakes: Brakes | None = None,
         rules: PasswordRules = USUAL,
     ) -> None:
         self._store = store
+        self._links = links
         self._sessions = sessions
         self._passwords = passwords
         self._sealer = sealer
@@ -127,6 +132,60 @@ class SignIn:
             tenant, digest(token), factors.user.id, audience, next_path, now, now + HALF_OPEN_LIFETIME
         )
         return HalfOpen(token, factors.user)
+
+    async def elsewhere_step(
+        self,
+        tenant: str,
+        identity: Elsewhere,
+        client: str,
+        *,
+        next_path: str = "/",
+        audience: str = AUDIENCE_CRM,
+        counted: bool = False,
+    ) -> HalfOpen:
+        """Open the second step for whoever another provider vouches for; its word replaces the password only.
+
+        The caller has verified that word. counted: the caller has counted this attempt before it asked the provider
+        (`brake`). Raises Attempt around Locked, NotLinked (unknown identity and closed account alike) or
+        SecondFactorMissing; StoreUnavailable.
+        """
+        factors = await self._check_elsewhere(tenant, identity, client, counted=counted)
+        token = new_token(self._randomness)
+        now = self._clock()
+        await self._store.insert_sign_in(
+            tenant,
+            digest(token),
+            factors.user.id,
+            audience,
+            next_path,
+            now,
+            now + HALF_OPEN_LIFETIME,
+            through=identity,
+        )
+        return HalfOpen(token, factors.user)
+
+    async def elsewhere_at_once(
+        self, tenant: str, identity: Elsewhere, client: str, *, next_path: str = "/", audience: str = AUDIENCE_CRM
+    ) -> SignedIn:
+        """Open the session at once, where the provider proved a second factor and the settings let that count.
+
+        Raises Attempt around Locked, NotLinked, SecondFactorMissing or NotAdmitted; HalfOpenExpired; StoreUnavailable.
+        """
+        factors = await self._check_elsewhere(tenant, identity, client, counted=False)
+        return await self._open(factors.user, client, next_path, audience, counted=1, through=identity)
+
+    async def _check_elsewhere(self, tenant: str, identity: Elsewhere, client: str, *, counted: bool) -> Factors:
+        owner = await self._links.owner(tenant, identity)
+        factors = None if owner is None else await self._store.factors(tenant, user_id=owner)
+        known = None if factors is None else factors.user
+        if not counted:
+            key = identity.brake_key if known is None else login_key(known.login)
+            await self._brake(tenant, key, client, known)
+        if factors is None or factors.user.disabled:
+            raise Attempt(NotLinked(), known)
+        if factors.totp_secret is None:
+            raise Attempt(SecondFactorMissing(), factors.user)
+        return factors
 
     async def code_step(
         self, tenant: str, half_open: str, code: str, client: str, *, audience: str = AUDIENCE_CRM
@@ -157,17 +216,18 @@ class SignIn:
             if well_formed(half_open)
             else None
         )
-        factors = None if found is None else await self._store.factors(tenant, user_id=found[0])
+        factors = None if found is None else await self._store.factors(tenant, user_id=found.user_id)
         if found is None or factors is None or factors.user.disabled:
             raise HalfOpenExpired
         await self._brake(tenant, login_key(factors.user.login), client, factors.user)
         await check(factors)
         if not await self._store.take_sign_in(tenant, token_hash):
             raise HalfOpenExpired
-        if self._rules.expired(factors.password_changed_at, now):
+        # Only where the password was used does its age matter.
+        if found.through is None and self._rules.expired(factors.password_changed_at, now):
             await self._admit(factors.user, client, audience)
-            raise Attempt(PasswordExpired(await self._renewal(factors.user, audience, found[1])), factors.user)
-        return await self._open(factors.user, client, found[1], audience, counted=2)
+            raise Attempt(PasswordExpired(await self._renewal(factors.user, audience, found.next_path)), factors.user)
+        return await self._open(factors.user, client, found.next_path, audience, counted=2, through=found.through)
 
     async def renewal_step(
         self, tenant: str, token: str, choose: NewPassword, client: str, *, audience: str = AUDIENCE_CRM
@@ -182,7 +242,7 @@ class SignIn:
             if well_formed(token)
             else None
         )
-        factors = None if found is None else await self._store.factors(tenant, user_id=found[0])
+        factors = None if found is None else await self._store.factors(tenant, user_id=found.user_id)
         if found is None or factors is None or factors.user.disabled or factors.totp_secret is None:
             raise HalfOpenExpired
         if not self._rules.expired(factors.password_changed_at, now):  # changed since: this sign-in knew the old one
@@ -194,7 +254,7 @@ class SignIn:
         await self._store.set_password(tenant, factors.user.id, hashed, now, kept=self._rules.kept)
         await self._store.drop_sign_ins(tenant, factors.user.id)
         await self._sessions.end_all(factors.user.id, "password-changed")
-        return await self._open(factors.user, client, found[1], audience, counted=2)
+        return await self._open(factors.user, client, found.next_path, audience, counted=2)
 
     async def _renewal(self, user: AppUser, audience: str, next_path: str) -> str:
         token, now = new_token(self._randomness), self._clock()
@@ -297,17 +357,28 @@ class SignIn:
         if not await self._store.use_totp_step(user.tenant, user.id, step):
             raise Attempt(totp.CodeReplayed(), user)
 
-    async def _open(self, user: AppUser, client: str, next_path: str, audience: str, *, counted: int) -> SignedIn:
+    async def _open(
+        self,
+        user: AppUser,
+        client: str,
+        next_path: str,
+        audience: str,
+        *,
+        counted: int,
+        through: Elsewhere | None = None,
+    ) -> SignedIn:
         """Open the session and give back the attempts this sign-in was counted with."""
         now = self._clock()
         await self._admit(user, client, audience)
         try:
-            token = await self._sessions.open(user, client, now, audience=audience)
+            token = await self._sessions.open(user, client, now, audience=audience, through=through)
         except NoSession as fault:
             raise HalfOpenExpired from fault
         except SessionsFull as full:
             raise Attempt(full, user) from full
         await self._forgive(user, client, now, counted=counted)
+        if through is not None:
+            await self._links.note_use(user.tenant, through, now)
         return SignedIn(token, user, next_path, now + self._sessions.timeouts.absolute)
 
     async def _admit(self, user: AppUser, client: str, audience: str) -> None:

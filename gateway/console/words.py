@@ -140,6 +140,8 @@ REASONS: Mapping[str, str] = {
     "code-wrong": N_("Wrong code"),
     "code-replayed": N_("Code used a second time"),
     "locked": N_("Too many attempts, paused"),
+    "not-linked": N_("Not linked to an account"),
+    "elsewhere-accepted": N_("Signed in elsewhere, code asked for"),
     "second-factor-missing": N_("No second factor set up"),
     "sign-in-expired": N_("Sign-in took too long"),
     "invitation-used": N_("Account set up by invitation"),
