@@ -30,6 +30,7 @@ from gateway.access.user import AppUser
 from gateway.access.users import Users
 from gateway.bundles.installing import policy_in_force
 from gateway.database import Pool, open_pool
+from gateway.directory.check import DirectoryCheck, open_directories
 from gateway.entry_config import entries_of
 from gateway.opening import open_keyring, sealing_of
 from gateway.password_words import breach_file_of, context_of, rules_of
@@ -126,6 +127,7 @@ async def open_accounts(settings: Settings, tenant: str, dsn: str) -> AsyncItera
             randomness=secrets.token_bytes,
             gate=Gate(PlaceStore(pool), entries_of(settings.tenant_entry)),
             links=links,
+            check=DirectoryCheck(open_directories(settings.sign_in.directories), passwords, links),
             rules=rules_of(settings),
         )
         recovery = RecoveryCodes(FactorStore(pool), clock=utc_now, randomness=secrets.token_bytes)

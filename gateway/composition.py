@@ -60,6 +60,7 @@ from gateway.database import Pool as Database
 from gateway.database import open_pool
 from gateway.digit_sight import DigitSight
 from gateway.digits import DigitFields, means_something
+from gateway.directory.check import DirectoryCheck, open_directories
 from gateway.disclosure.crm_pages import reveal_routes
 from gateway.disclosure.frame_pages import make_frame_app, with_frame
 from gateway.egress.store import EgressStore
@@ -202,7 +203,7 @@ def accounts_of(settings: Settings, database: Database, keyring: Keyring, roles:
     )
     entries = entries_of(settings.tenant_entry)
     gate = Gate(PlaceStore(database), entries)
-    links = LinkStore(database)
+    links, directories = LinkStore(database), open_directories(settings.sign_in.directories)
     sign_in = SignIn(
         store,
         sessions,
@@ -212,6 +213,7 @@ def accounts_of(settings: Settings, database: Database, keyring: Keyring, roles:
         randomness=secrets.token_bytes,
         gate=gate,
         links=links,
+        check=DirectoryCheck(directories, passwords, links),
         rules=rules_of(settings),
     )
     factors = FactorStore(database)
@@ -461,6 +463,7 @@ def access_deps(
         public_url=lambda tenant: settings.tenants[tenant].public_url if tenant in settings.tenants else "",
         proof_age=timedelta(minutes=settings.access.proof_minutes),
         unlock_password=settings.access.unlock_password,
+        password_urls={one.name: one.password_url for one in settings.sign_in.directories if one.password_url},
     )
 
 
@@ -507,6 +510,7 @@ def console_deps(
             public_url=lambda _tenant: settings.console.public_url,
             proof_age=access.proof_age,
             unlock_password=access.unlock_password,
+            password_urls=access.password_urls,
         ),
         pool=database,
         trail=trail,

@@ -147,15 +147,17 @@ class AccountPages:
     ) -> Response:
         deps = self._deps
         wanted, site = request.query_params.get("next", ""), deps.site(request)
+        user = await deps.users.get(principal.tenant, principal.id)
         values: dict[str, Any] = {
             "page": "account",
+            "password_url": "" if user is None else deps.password_urls.get(user.directory, ""),
             "home": safe_next(wanted) if wanted else deps.home,
             "recovery": await deps.recovery.state(principal.tenant, principal.id),
             "passkeys": await deps.passkeys.held(principal.tenant, principal.id),
             "here": "" if site is None else site.rp_id,
             "notice": notice,
             "problem": problem,
-            "user": await deps.users.get(principal.tenant, principal.id),
+            "user": user,
             "crm_login": principal.tenant in deps.crm_logins and deps.audience == AUDIENCE_CRM,
             "reveals": await deps.reveals(principal.tenant, principal.id),
             "sessions": await deps.sessions.list(principal.tenant, deps.clock(), principal.id),

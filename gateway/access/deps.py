@@ -4,8 +4,9 @@ Two of them exist in one process: one for the CRM's host, one for the console's;
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from starlette.requests import Request
@@ -74,7 +75,8 @@ class AccessDeps:
     public_url: tenant → public address of this host, which passkeys are bound to.
     gate: whether a session may be used from here and now. proof_age: how old a proof of a factor may be where a fresh
     one is asked for. unlock_password: whether a locked session asks for the password, too. reveals: tenant and user id
-    → what that person had revealed lately (gateway.disclosure.desk.LedgerLine).
+    → what that person had revealed lately (gateway.disclosure.desk.LedgerLine). password_urls: directory → where its
+    people change their password.
     """
 
     sessions: Sessions
@@ -100,6 +102,7 @@ class AccessDeps:
     proof_age: timedelta = timedelta(minutes=10)
     unlock_password: bool = False
     reveals: Callable[[str, str], Awaitable[Sequence[Any]]] = nothing_revealed
+    password_urls: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     def tenant_of(self, scope: Mapping[str, Any]) -> str:
         """The tenant of a request, told by the listener."""

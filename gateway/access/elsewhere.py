@@ -11,6 +11,8 @@ from gateway.access.user import printable
 ISSUER_MAX_CHARS = 300
 # OpenID Connect Core 1.0, section 2, says 255 for `sub`.
 SUBJECT_MAX_CHARS = 255
+# Issuer of an identity in a directory that checks passwords: this and the directory's name in the settings.
+DIRECTORY_ISSUER = "ldap:"
 
 
 @dataclass(frozen=True, slots=True)

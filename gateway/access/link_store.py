@@ -10,7 +10,7 @@ from datetime import datetime
 from psycopg.errors import UniqueViolation
 from psycopg_pool import AsyncConnectionPool
 
-from gateway.access.elsewhere import Elsewhere, LinkTaken
+from gateway.access.elsewhere import DIRECTORY_ISSUER, Elsewhere, LinkTaken
 from gateway.access.store import connection
 
 
@@ -45,7 +45,7 @@ class LinkStore:
     async def check_add(self, tenant: str, user_id: str, identity: Elsewhere) -> None:
         """Raise what `add` would raise for it as things stand, and change nothing."""
         owner = await self.owner(tenant, identity)
-        taken = any(link.issuer == identity.issuer for link in await self.links(tenant, user_id))
+        taken = any(_same_kind(link.issuer, identity.issuer) for link in await self.links(tenant, user_id))
         if not identity.usable or (owner is not None and owner != user_id) or (owner is None and taken):
             raise LinkTaken
 
@@ -94,6 +94,17 @@ class LinkStore:
             )
             return cursor.rowcount == 1
 
+    async def in_directory(self, tenant: str, user_id: str) -> Elsewhere | None:
+        """The identity of an account in the directory that checks its password; None unless there is exactly one."""
+        async with connection(self._pool) as db:
+            cursor = await db.execute(
+                """SELECT issuer, subject FROM app_account_link
+                   WHERE tenant = %s AND user_id = %s AND starts_with(issuer, %s)""",
+                (tenant, user_id, DIRECTORY_ISSUER),
+            )
+            rows = await cursor.fetchall()
+            return Elsewhere(*rows[0]) if len(rows) == 1 else None
+
     async def links(self, tenant: str, user_id: str = "") -> list[Link]:
         """Links of one account, or of every account of the tenant."""
         async with connection(self._pool) as db:
@@ -103,3 +114,8 @@ class LinkStore:
                 {"tenant": tenant, "user": user_id},
             )
             return [Link(*row) for row in await cursor.fetchall()]
+
+
+def _same_kind(one: str, other: str) -> bool:
+    """Whether an account has room for only one of these: the same issuer, or two directories for one password."""
+    return one == other or (one.startswith(DIRECTORY_ISSUER) and other.startswith(DIRECTORY_ISSUER))

@@ -21,6 +21,7 @@ from gateway.access.gate import NotAdmitted
 from gateway.access.next_path import safe_next
 from gateway.access.page import current, language_of, read_form, render, session_token
 from gateway.access.passkeys import CREDENTIAL_LIMIT_CHARS, PasskeyCounterBack, PasskeyWrong
+from gateway.access.password_check import PasswordCheckUnavailable, PasswordRefusedElsewhere
 from gateway.access.passwords import PasswordWrong
 from gateway.access.recovery import RecoveryCodeWrong
 from gateway.access.sessions import SessionLocked, SessionsFull
@@ -48,6 +49,8 @@ API_BODY_LIMIT_BYTES = 16 * 1024
 # Outcome of an attempt → reason id in the trail.
 REASONS = {
     PasswordWrong: "password-wrong",
+    PasswordRefusedElsewhere: "password-wrong",
+    PasswordCheckUnavailable: "directory-unavailable",
     NotLinked: "not-linked",
     SecondFactorMissing: "second-factor-missing",
     CodeWrong: "code-wrong",
@@ -65,6 +68,14 @@ def reason_of(attempt: Attempt) -> str:
     """Reason id of a failed attempt."""
     outcome = attempt.outcome
     return outcome.reason.id if isinstance(outcome, NotAdmitted) else REASONS[type(outcome)]
+
+
+def details_of(attempt: Attempt) -> dict[str, str]:
+    """What the trail keeps beside the reason: which directory did not take or check the password, and why."""
+    outcome = attempt.outcome
+    if isinstance(outcome, PasswordRefusedElsewhere | PasswordCheckUnavailable):
+        return {"directory": outcome.directory, "detail": outcome.reason}
+    return {}
 
 
 class SignInPages:
@@ -293,8 +304,12 @@ class SignInPages:
             status = attempt.outcome.reason.status
         elif isinstance(attempt.outcome, PasswordExpired):
             status = 403
-        reason = reason_of(attempt)
-        await note(self._deps, request.scope, reason, status, user=attempt.user, path_shape=request.url.path)
+        elif isinstance(attempt.outcome, PasswordCheckUnavailable):
+            status = 503
+        reason, shape = reason_of(attempt), request.url.path
+        await note(
+            self._deps, request.scope, reason, status, user=attempt.user, path_shape=shape, fields=details_of(attempt)
+        )
         return status
 
     async def _opened(self, request: Request, response: Response, done: SignedIn, factor: str = "") -> None:
@@ -348,7 +363,7 @@ def _told(attempt: Attempt, status: int) -> str:
     """What a program is told: what shows that both factors were right is told only where they were."""
     if isinstance(attempt.outcome, SessionsFull):
         return "sessions-full"
-    return {429: "locked", 403: reason_of(attempt)}.get(status, "sign-in-failed")
+    return {429: "locked", 403: reason_of(attempt), 503: reason_of(attempt)}.get(status, "sign-in-failed")
 
 
 def problem_answer(reason: str, status: int) -> Response:

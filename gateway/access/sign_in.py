@@ -16,6 +16,7 @@ from gateway.access.elsewhere import Elsewhere, NotLinked
 from gateway.access.factor import FactorWrong
 from gateway.access.gate import Gate, NotAdmitted
 from gateway.access.link_store import LinkStore
+from gateway.access.password_check import OwnPasswords, PasswordCheck, PasswordCheckUnavailable
 from gateway.access.password_rules import USUAL, PasswordRules
 from gateway.access.passwords import Passwords, PasswordWrong
 from gateway.access.sealer import Sealer, totp_context
@@ -106,6 +107,7 @@ class SignIn:
         links: LinkStore,
         brakes: Brakes | None = None,
         rules: PasswordRules = USUAL,
+        check: PasswordCheck | None = None,
     ) -> None:
         self._store = store
         self._links = links
@@ -117,19 +119,20 @@ class SignIn:
         self._brakes = brakes or Brakes()
         self._gate = gate
         self._rules = rules
+        self._check: PasswordCheck = check or OwnPasswords(passwords)
 
     async def password_step(
         self, tenant: str, login: str, password: str, client: str, *, next_path: str = "/", audience: str = AUDIENCE_CRM
     ) -> HalfOpen:
         """Verify the password and open the second step.
 
-        Raises Attempt around Locked, PasswordWrong or SecondFactorMissing; StoreUnavailable.
+        Raises Attempt around Locked, PasswordWrong, PasswordCheckUnavailable or SecondFactorMissing; StoreUnavailable.
         """
-        factors = await self._check_password(tenant, login, password, client)
+        factors, through = await self._check_password(tenant, login, password, client)
         token = new_token(self._randomness)
         now = self._clock()
         await self._store.insert_sign_in(
-            tenant, digest(token), factors.user.id, audience, next_path, now, now + HALF_OPEN_LIFETIME
+            tenant, digest(token), factors.user.id, audience, next_path, now, now + HALF_OPEN_LIFETIME, through=through
         )
         return HalfOpen(token, factors.user)
 
@@ -219,6 +222,8 @@ class SignIn:
         factors = None if found is None else await self._store.factors(tenant, user_id=found.user_id)
         if found is None or factors is None or factors.user.disabled:
             raise HalfOpenExpired
+        if factors.user.directory and found.through is None:  # linked since: this sign-in knew crmgate's own password
+            raise HalfOpenExpired
         await self._brake(tenant, login_key(factors.user.login), client, factors.user)
         await check(factors)
         if not await self._store.take_sign_in(tenant, token_hash):
@@ -268,14 +273,14 @@ class SignIn:
     ) -> SignedIn:
         """Both factors in one call, for API clients; the same brakes and rules.
 
-        Raises Attempt around Locked, PasswordWrong, SecondFactorMissing, CodeWrong, CodeReplayed, NotAdmitted or
-        PasswordExpired.
+        Raises Attempt around Locked, PasswordWrong, PasswordCheckUnavailable, SecondFactorMissing, CodeWrong,
+        CodeReplayed, NotAdmitted or PasswordExpired.
         """
-        factors = await self._check_password(tenant, login, password, client)
+        factors, through = await self._check_password(tenant, login, password, client)
         await self._check_code(factors, code)
         await self._admit(factors.user, client, audience)
-        self._require_fresh(factors)
-        return await self._open(factors.user, client, "/", audience, counted=1)
+        self._require_fresh(factors, through)
+        return await self._open(factors.user, client, "/", audience, counted=1, through=through)
 
     async def prove(
         self, tenant: str, login: str, password: str, code: str, client: str, other: OtherFactor | None = None
@@ -285,9 +290,9 @@ class SignIn:
         other: what verifies the second factor where it is not the app's code. Raises Attempt as `at_once` does, or
         around what `other` raises.
         """
-        factors = await self._check_password(tenant, login, password, client)
+        factors, through = await self._check_password(tenant, login, password, client)
         await (self._check_code(factors, code) if other is None else _other(factors.user, other))
-        self._require_fresh(factors)
+        self._require_fresh(factors, through)
         await self._forgive(factors.user, client, self._clock(), counted=1)
         return factors.user
 
@@ -312,8 +317,8 @@ class SignIn:
         await self._brake(tenant, login_key(factors.user.login), client, factors.user)
         if password is not None:
             try:
-                await self._passwords.verify(factors.password_hash, password)
-            except PasswordWrong as outcome:
+                await self._check.verify(tenant, factors.user, factors.password_hash, password)
+            except (PasswordWrong, PasswordCheckUnavailable) as outcome:
                 raise Attempt(outcome, factors.user) from outcome
         await (self._check_code(factors, code) if other is None else _other(factors.user, other))
         await self._forgive(factors.user, client, self._clock(), counted=1)
@@ -326,24 +331,27 @@ class SignIn:
         except Attempt as attempt:
             raise attempt.outcome from attempt
 
-    async def _check_password(self, tenant: str, login: str, password: str, client: str) -> Factors:
+    async def _check_password(
+        self, tenant: str, login: str, password: str, client: str
+    ) -> tuple[Factors, Elsewhere | None]:
+        """The account whose password this is, and the identity in a directory that stood in for it, if one did."""
         key = login_key(login)
         factors = await self._store.factors(tenant, key=key)
         known = None if factors is None else factors.user
         await self._brake(tenant, key or login[:256], client, known)
-        usable = factors is not None and not factors.user.disabled
-        stored = factors.password_hash if factors is not None and usable else None
+        usable = factors if factors is not None and not factors.user.disabled else None
+        user, stored = (None, None) if usable is None else (usable.user, usable.password_hash)
         try:
-            await self._passwords.verify(stored, password)
-        except PasswordWrong as outcome:
+            through = await self._check.verify(tenant, user, stored, password)
+        except (PasswordWrong, PasswordCheckUnavailable) as outcome:
             raise Attempt(outcome, known) from outcome
-        if factors is None:  # verify(None) has raised; this tells the type checker so, and fails closed
-            raise Attempt(PasswordWrong(), None)
-        if factors.totp_secret is None:
-            raise Attempt(SecondFactorMissing(), factors.user)
-        if stored is not None and self._passwords.outdated(stored):
-            await self._store.renew_hash(tenant, factors.user.id, stored, await self._passwords.hash(password))
-        return factors
+        if usable is None:  # the check of nobody has raised; this tells the type checker so, and fails closed
+            raise Attempt(PasswordWrong(), known)
+        if usable.totp_secret is None:
+            raise Attempt(SecondFactorMissing(), usable.user)
+        if through is None and stored is not None and self._passwords.outdated(stored):
+            await self._store.renew_hash(tenant, usable.user.id, stored, await self._passwords.hash(password))
+        return usable, through
 
     async def _check_code(self, factors: Factors, code: str) -> None:
         user = factors.user
@@ -387,8 +395,8 @@ class SignIn:
         except NotAdmitted as outcome:
             raise Attempt(outcome, user) from outcome
 
-    def _require_fresh(self, factors: Factors) -> None:
-        if self._rules.expired(factors.password_changed_at, self._clock()):
+    def _require_fresh(self, factors: Factors, through: Elsewhere | None) -> None:
+        if through is None and self._rules.expired(factors.password_changed_at, self._clock()):
             raise Attempt(PasswordExpired(), factors.user)
 
     async def _forgive(self, user: AppUser, client: str, now: datetime, *, counted: int) -> None:

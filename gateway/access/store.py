@@ -22,7 +22,10 @@ from gateway.access.user import AppUser, Factors, login_key
 from kms.store import StoreUnavailable
 
 USER_COLUMNS = """id, tenant, login, display_name, roles || placements, coalesce(crm_user, ''), language, disabled,
-    password_hash IS NOT NULL, totp_secret IS NOT NULL, created_at"""
+    password_hash IS NOT NULL, totp_secret IS NOT NULL, created_at,
+    coalesce((SELECT min(substr(link.issuer, 6)) FROM app_account_link AS link
+              WHERE link.tenant = app_user.tenant AND link.user_id = app_user.id
+                AND starts_with(link.issuer, 'ldap:')), '')"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +113,7 @@ class UserStore:
                 (tenant, key, user_id),
             )
             row = await cursor.fetchone()
-            return None if row is None else Factors(_user(row), row[11], row[12], row[13])
+            return None if row is None else Factors(_user(row), row[12], row[13], row[14])
 
     async def update_profile(
         self, tenant: str, user_id: str, *, display_name: str, roles: Sequence[str], crm_user: str, language: str
@@ -176,13 +179,16 @@ class UserStore:
         tenant: str,
         user_id: str,
         *,
-        password_hash: str,
+        password_hash: str | None,
         totp_secret: bytes,
         last_totp_step: int,
         now: datetime,
         kept: int,
     ) -> None:
-        """Store both factors of a user at once; recovery codes and passkeys of before are gone."""
+        """Store both factors of a user at once; recovery codes and passkeys of before are gone.
+
+        password_hash: None where a directory checks the password.
+        """
         async with connection(self._pool) as db:
             await _retire(db, tenant, user_id, now, kept)
             await _drop_other_factors(db, tenant, user_id)
@@ -196,15 +202,28 @@ class UserStore:
     async def clear_factors(self, tenant: str, user_id: str, now: datetime, *, kept: int) -> None:
         """Forget every factor, links to other providers too: only a new invitation lets the person in again.
 
-        kept: earlier passwords that stay.
+        A link to the directory that checks the password stays: it opens nothing by itself, and without it the password
+        would become crmgate's own. kept: earlier passwords that stay.
         """
         async with connection(self._pool) as db:
             await _retire(db, tenant, user_id, now, kept)
             await _drop_other_factors(db, tenant, user_id)
-            await db.execute("DELETE FROM app_account_link WHERE tenant = %s AND user_id = %s", (tenant, user_id))
+            await db.execute(
+                """DELETE FROM app_account_link
+                   WHERE tenant = %s AND user_id = %s AND NOT starts_with(issuer, 'ldap:')""",
+                (tenant, user_id),
+            )
             await db.execute(
                 "UPDATE app_user SET password_hash = NULL, totp_secret = NULL WHERE tenant = %s AND id = %s",
                 (tenant, user_id),
+            )
+
+    async def forget_password(self, tenant: str, user_id: str) -> None:
+        """Drop crmgate's own password of a user and the earlier ones: a directory checks it from now on."""
+        async with connection(self._pool) as db:
+            await db.execute("DELETE FROM app_password_history WHERE tenant = %s AND user_id = %s", (tenant, user_id))
+            await db.execute(
+                "UPDATE app_user SET password_hash = NULL WHERE tenant = %s AND id = %s", (tenant, user_id)
             )
 
     async def use_totp_step(self, tenant: str, user_id: str, step: int) -> bool:
@@ -312,7 +331,7 @@ class UserStore:
                 (tenant, token_hash, now, tenant),
             )
             row = await cursor.fetchone()
-            return None if row is None else (_user(row[:11]), row[11])
+            return None if row is None else (_user(row[:12]), row[12])
 
     async def invited(self, tenant: str, now: datetime) -> dict[str, datetime]:
         """User id → expiry of each live invitation."""
@@ -445,4 +464,5 @@ def _user(row: TupleRow) -> AppUser:
         has_password=row[8],
         has_second_factor=row[9],
         created_at=row[10],
+        directory=row[11],
     )

@@ -137,6 +137,7 @@ REASONS: Mapping[str, str] = {
     "signed-out": N_("Signed out"),
     "password-accepted": N_("Password accepted, code asked for"),
     "password-wrong": N_("Wrong login or password"),
+    "directory-unavailable": N_("Company directory not available"),
     "code-wrong": N_("Wrong code"),
     "code-replayed": N_("Code used a second time"),
     "locked": N_("Too many attempts, paused"),

@@ -12,6 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
+from gateway.access.elsewhere import DIRECTORY_ISSUER
 from gateway.directory.query import Template, TemplateInvalid
 from gateway.tls import TlsFloor
 from gateway.toml_tree import SettingInvalid, read_section, setting
@@ -53,7 +54,13 @@ class DirectorySettings:
     timeout_s: float = setting(5.0, "seconds one check may take, all in all", least=0.2)
     connect_timeout_s: float = setting(2.0, "seconds to reach one server, TLS included", least=0.1)
     at_a_time: int = setting(8, "checks at the same time, on each node", least=1)
+    password_url: str = setting("", "https address where its people change their password; their account page names it")
     clear_text_on_loopback: bool = setting(False, "for tests only: ldap:// to this machine itself, without TLS")
+
+    @property
+    def issuer(self) -> str:
+        """What stands in links as the issuer."""
+        return f"{DIRECTORY_ISSUER}{self.name}"
 
     def serves(self, tenant: str) -> bool:
         """Whether the people of this CRM may be linked to it."""
@@ -87,6 +94,8 @@ def _check(one: DirectorySettings, tenants: Collection[str]) -> None:
     for key in ("bind_dn", "base"):
         if not getattr(one, key).strip():
             raise SettingInvalid(f"{place}.{key}", "must not be empty: nobody is looked up without a name")
+    if one.password_url and not one.password_url.startswith("https://"):
+        raise SettingInvalid(f"{place}.password_url", f"must begin with https://, not {one.password_url!r}")
     try:
         Template(one.filter)
     except TemplateInvalid as fault:

@@ -1,4 +1,4 @@
-"""[[sign_in.provider]] of the settings: who else may vouch for a person.
+"""[[sign_in.provider]] of the settings: who else may vouch for a person; [[sign_in.directory]] is gateway.directory's.
 
 Plain values, read once by gateway.settings_file. Without the section people sign in with crmgate's password only.
 """
@@ -12,12 +12,14 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
+from gateway.directory.config import DirectorySettings, read_directories
 from gateway.toml_tree import SettingInvalid, read_section, setting
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _PLAIN = re.compile(r"[\x21-\x7e]{1,300}")
 LABEL_MAX_CHARS = 40
+_WITHIN = ("provider", "directory")
 
 
 class ProviderKind(StrEnum):
@@ -99,20 +101,21 @@ class SignInSettings:
     """[sign_in]."""
 
     providers: tuple[ProviderSettings, ...] = ()
+    directories: tuple[DirectorySettings, ...] = ()
 
     @property
     def issuers(self) -> Mapping[str, str]:
-        """Name of a provider → what stands in links as its issuer."""
-        return MappingProxyType({one.name: one.linked_issuer for one in self.providers})
+        """Name of a provider or directory → what stands in links as its issuer."""
+        listed = {one.name: one.linked_issuer for one in self.providers}
+        return MappingProxyType(listed | {one.name: one.issuer for one in self.directories})
 
 
 def read_sign_in(raw: object, folder: Path, tenants: Collection[str]) -> SignInSettings:
     """The section from its TOML table; raises SettingInvalid. tenants: names of the CRMs there are."""
     if not isinstance(raw, Mapping):
         raise SettingInvalid("sign_in", "must be a section: write [[sign_in.provider]]")
-    read_section(
-        _Top, {key: value for key, value in raw.items() if key != "provider"}, "sign_in", folder, ("provider",)
-    )
+    own = {key: value for key, value in raw.items() if key not in _WITHIN}
+    read_section(_Top, own, "sign_in", folder, _WITHIN)
     listed: Any = raw.get("provider", [])
     if not isinstance(listed, list):
         raise SettingInvalid("sign_in.provider", "write one [[sign_in.provider]] for each")
@@ -124,13 +127,14 @@ def read_sign_in(raw: object, folder: Path, tenants: Collection[str]) -> SignInS
         one = read_section(ProviderSettings, table, name, folder)
         _check(one, name, tenants)
         made.append(one)
+    directories = read_directories(raw.get("directory", []), folder, tenants)
     for what, values in (
-        ("names", [one.name for one in made]),
+        ("names", [*(one.name for one in made), *(one.name for one in directories)]),
         ("issuers", [one.linked_issuer for one in made]),
     ):
         if len(set(values)) != len(values):
             raise SettingInvalid("sign_in.provider", f"two providers have the same of these: {what}")
-    return SignInSettings(tuple(made))
+    return SignInSettings(tuple(made), directories)
 
 
 @dataclass(frozen=True, slots=True)
