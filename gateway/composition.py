@@ -46,6 +46,7 @@ from gateway.collaborators import Limits
 from gateway.composition_arrivals import ArrivalNeeds, lookouts_of
 from gateway.composition_durable import open_durable
 from gateway.composition_egress import EgressNeeds, egress_of
+from gateway.composition_federation import federation_of
 from gateway.composition_identity import Identities, identities_of
 from gateway.composition_learn import learner_of
 from gateway.composition_oidc import oidc_of
@@ -66,6 +67,8 @@ from gateway.disclosure.frame_pages import make_frame_app, with_frame
 from gateway.egress.store import EgressStore
 from gateway.entry import Entry
 from gateway.entry_config import entries_of
+from gateway.federation.config import Host
+from gateway.federation.pages import federation_routes
 from gateway.files import Files
 from gateway.guess_store import GuessStore
 from gateway.guesses import Budgets, Guesses
@@ -325,12 +328,14 @@ async def _assemble(
         bundles, frozenset(name for name, one in settings.tenants.items() if one.posture is Posture.DENY)
     )
     access = access_deps(settings, accounts, audit, look, refusals, installations, identities)
+    federation = federation_of(settings, database)
+    access = federation.known_to(access, Host.CRM)
     openid = oidc_of(settings, database, access, identities, policies)
     trail = TrailReader(database, dsn, signer.verifier, settings.checkpoint_folder)
     reveals = disclosures_of(settings, database, keyring, audit, access, look, vault, records, bundles)
     access = replace(access, reveals=reveals.desk.own)
     console = console_deps(settings, access, database, trail, keyring, bundles, installations, keeper)
-    console = replace(console, ledger=reveals.desk)
+    console = replace(console, ledger=reveals.desk, access=federation.known_to(console.access, Host.CONSOLE))
     clear = Unprotected(scanners.__getitem__, migrated, limits.bodies)
     placed = Placed(beside, sight, RowRecords(vault, scanners.__getitem__), DigitSight(digits, sight))
     covered = Covered(clear, placed, scanners.__getitem__, lambda tenant: installations[tenant].current)
@@ -373,17 +378,22 @@ async def _assemble(
             [
                 *identity_routes(identities.deps(access)),
                 *oidc_routes(openid),
+                *federation_routes(federation.deps(access, Host.CRM)),
                 *reveal_routes(reveals.routes_deps(access, trail)),
             ],
         ),
         learner=learner,
-        console_app=with_frame(make_console_app(console), make_frame_app(reveals.frame)),
+        console_app=with_frame(
+            make_console_app(console, federation_routes(federation.deps(console.access, Host.CONSOLE))),
+            make_frame_app(reveals.frame),
+        ),
         sweeps=(
             UserStore(database).sweep,
             FactorStore(database).sweep,
             SessionStore(database).sweep,
             *identities.sweeps,
             openid.store.sweep,
+            federation.store.sweep,
             EgressStore(database).sweep,
             GuessStore(database).sweep,
             reveals.sittings.sweep,

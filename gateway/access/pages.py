@@ -6,7 +6,8 @@ login, a wrong password and a closed account. Account and set-up pages are in ac
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 from urllib.parse import quote, urlencode
 
 from starlette.requests import ClientDisconnect, Request
@@ -29,6 +30,7 @@ from gateway.access.sign_in import (
     HALF_OPEN_LIFETIME,
     RENEWAL_LIFETIME,
     Attempt,
+    HalfOpen,
     HalfOpenExpired,
     OtherFactor,
     PasswordExpired,
@@ -93,7 +95,7 @@ class SignInPages:
         if principal is not None and "lang" not in request.query_params:
             return RedirectResponse(target, 303)
         notice = request.query_params.get("notice", "")
-        return render(deps, request, "sign_in.html", {"next": target, "notice": notice, "problem": "", "login": ""})
+        return render(deps, request, "sign_in.html", self._asked(request, target, notice=notice))
 
     async def check_password(self, request: Request) -> Response:
         """Verify the password and go on to the code."""
@@ -113,14 +115,28 @@ class SignInPages:
         except Attempt as attempt:
             status = await self._failed(request, attempt)
             problem = reason_of(attempt)
-            values = {"next": target, "notice": "", "problem": problem, "login": form.get("login", "")[:200]}
+            values = self._asked(request, target, problem=problem, login=form.get("login", "")[:200])
             return waiting(render(deps, request, "sign_in.html", values, status=status), attempt)
-        await note(deps, request.scope, "password-accepted", 303, user=half.user, path_shape=SIGN_IN_PATH)
+        return await self._half_open(request, half, "password-accepted", SIGN_IN_PATH)
+
+    async def _half_open(
+        self, request: Request, half: HalfOpen, reason: str, shape: str, fields: Mapping[str, Any] | None = None
+    ) -> Response:
+        """Audit a first step and go on to the second."""
+        deps = self._deps
+        await note(deps, request.scope, reason, 303, user=half.user, path_shape=shape, fields=fields)
         response = RedirectResponse(CODE_PATH, 303)
         cookies.set_cookie(
             response, STEP_COOKIES[deps.audience], half.token, max_age_s=int(HALF_OPEN_LIFETIME.total_seconds())
         )
         return response
+
+    def _asked(
+        self, request: Request, target: str, *, notice: str = "", problem: str = "", login: str = ""
+    ) -> dict[str, Any]:
+        """What the first page shows."""
+        doors = self._deps.doors(self._deps.tenant_of(request.scope))
+        return {"next": target, "notice": notice, "problem": problem, "login": login, "doors": doors}
 
     async def ask_code(self, request: Request) -> Response:
         """Ask for the code of the second factor."""
