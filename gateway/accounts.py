@@ -15,6 +15,7 @@ from audit.entry import AuditEntry
 from audit.log import AuditLog
 from gateway.access.factor_store import FactorStore
 from gateway.access.gate import Gate
+from gateway.access.link_store import LinkStore
 from gateway.access.passwords import Passwords
 from gateway.access.place_store import PlaceStore
 from gateway.access.recovery import RecoveryCodes
@@ -29,6 +30,7 @@ from gateway.access.user import AppUser
 from gateway.access.users import Users
 from gateway.bundles.installing import policy_in_force
 from gateway.database import Pool, open_pool
+from gateway.directory.check import DirectoryCheck, open_directories
 from gateway.entry_config import entries_of
 from gateway.opening import open_keyring, sealing_of
 from gateway.password_words import breach_file_of, context_of, rules_of
@@ -57,6 +59,7 @@ class Accounts:
     resets: Resets
     sign_in: SignIn
     policy: Bundle
+    links: LinkStore
 
     def may_change(self, user: AppUser) -> bool:
         """Whether this person may change other people's accounts."""
@@ -114,6 +117,7 @@ async def open_accounts(settings: Settings, tenant: str, dsn: str) -> AsyncItera
             breached=breach_file_of(settings),
             rules=rules_of(settings),
         )
+        links = LinkStore(pool)
         sign_in = SignIn(
             store,
             sessions,
@@ -122,11 +126,13 @@ async def open_accounts(settings: Settings, tenant: str, dsn: str) -> AsyncItera
             clock=utc_now,
             randomness=secrets.token_bytes,
             gate=Gate(PlaceStore(pool), entries_of(settings.tenant_entry)),
+            links=links,
+            check=DirectoryCheck(open_directories(settings.sign_in.directories), passwords, links),
             rules=rules_of(settings),
         )
         recovery = RecoveryCodes(FactorStore(pool), clock=utc_now, randomness=secrets.token_bytes)
         resets = Resets(ResetStore(pool), users, clock=utc_now, randomness=secrets.token_bytes)
-        yield Accounts(tenant, users, keyring, log, pool, recovery, resets, sign_in, policy)
+        yield Accounts(tenant, users, keyring, log, pool, recovery, resets, sign_in, policy, links)
     finally:
         await log.close()
         await keyring.close()

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from gateway.access import totp
 from gateway.access.account_pages import SET_UP_PATH
+from gateway.access.elsewhere import DIRECTORY_ISSUER, Elsewhere, LinkTaken
 from gateway.access.passwords import PasswordRefused
 from gateway.access.place_store import PlaceStore
 from gateway.access.resets import ResetRefused
@@ -25,6 +26,7 @@ from gateway.access.totp import CodeWrong
 from gateway.access.user import AppUser
 from gateway.access.users import AccountRefused, Profile
 from gateway.accounts import Accounts, open_accounts, utc_now
+from gateway.cli_directory import link_to_directory, look_up
 from gateway.cli_shell import (
     PROBLEM,
     UNUSABLE,
@@ -61,6 +63,9 @@ def add(
     role: Roles,
     name: Annotated[str, typer.Option(help="The person's name.")] = "",
     crm_user: CrmUser = "",
+    directory: Annotated[
+        str, typer.Option("--directory", help="Name of the [[sign_in.directory]] that checks the password.")
+    ] = "",
     here: Here = False,
     tenant: TenantOption = "",
     config: FileOption = None,
@@ -69,8 +74,16 @@ def add(
 
     async def work(accounts: Accounts, settings: Settings) -> None:
         profile = Profile(display_name=name, roles=tuple(role), crm_user=crm_user)
+        identity = None
+        if directory:
+            await accounts.users.check_new(accounts.tenant, login, profile)
+            identity = await look_up(settings, accounts.tenant, directory, login.strip())
+            if await accounts.links.owner(accounts.tenant, identity) is not None:
+                raise LinkTaken
         user = await accounts.users.create(accounts.tenant, login, profile)
         await accounts.record("user.add", user.id, ",".join(user.roles))
+        if identity is not None:
+            user = await link_to_directory(accounts, user, identity, directory)
         await _let_in(accounts, settings, user, here=here)
 
     _run(config, tenant, work)
@@ -80,13 +93,18 @@ def add(
 def list_users(tenant: TenantOption = "", config: FileOption = None) -> None:
     """Show every account."""
 
-    async def work(accounts: Accounts, _: Settings) -> None:
+    async def work(accounts: Accounts, settings: Settings) -> None:
         invited = await accounts.users.invited(accounts.tenant)
-        table = Table("login", "name", "roles", "CRM user", "state", box=None)
+        names = {issuer: name for name, issuer in settings.sign_in.issuers.items()}
+        linked: dict[str, list[str]] = {}
+        for one in await accounts.links.links(accounts.tenant):
+            linked.setdefault(one.user_id, []).append(names.get(one.issuer, one.issuer))
+        table = Table("login", "name", "roles", "CRM user", "state", *(["signs in by"] if linked else []), box=None)
         for user in await accounts.users.list(accounts.tenant):
             state = "disabled" if user.disabled else "active" if user.has_second_factor else "not set up"
             state += ", invited" if user.id in invited else ""
-            table.add_row(user.login, user.display_name, ", ".join(user.roles), user.crm_user, state)
+            ways = [", ".join(linked.get(user.id, []))] if linked else []
+            table.add_row(user.login, user.display_name, ", ".join(user.roles), user.crm_user, state, *ways)
         out.print(table)
 
     _run(config, tenant, work)
@@ -193,6 +211,70 @@ def place(
     _run(config, tenant, work)
 
 
+Provider = Annotated[str, typer.Option("--provider", help="Name of the [[sign_in.provider]] or [[sign_in.directory]].")]
+
+
+@app.command()
+def link(
+    login: Login,
+    provider: Provider,
+    subject: Annotated[
+        str,
+        typer.Option("--subject", help="The person's stable id there (OpenID: sub); a directory is asked for it."),
+    ] = "",
+    tenant: TenantOption = "",
+    config: FileOption = None,
+) -> None:
+    """Let a person sign in through another provider, or with a directory's password; the second factor stays ours."""
+
+    async def work(accounts: Accounts, settings: Settings) -> None:
+        issuer, user = _issuer(settings, provider), await _find(accounts, login)
+        directory = provider in {one.name for one in settings.sign_in.directories}
+        if directory == bool(subject):
+            told = "A directory is asked for the id: leave --subject out." if directory else "--subject is missing."
+            raise quit_with(UNUSABLE, told)
+        if directory:
+            identity = await look_up(settings, accounts.tenant, provider, user.login)
+            await link_to_directory(accounts, user, identity, provider)
+            out.print(f"The password of {user.login} is checked by {provider} from now on.", markup=False)
+            return
+        identity = Elsewhere(issuer, subject)
+        await accounts.links.check_add(accounts.tenant, user.id, identity)
+        await accounts.record("user.link", user.id, provider)
+        await accounts.links.add(accounts.tenant, user.id, identity, utc_now())
+        out.print(f"{user.login} may sign in through {provider}.", markup=False)
+
+    _run(config, tenant, work)
+
+
+@app.command()
+def unlink(login: Login, provider: Provider, tenant: TenantOption = "", config: FileOption = None) -> None:
+    """Take a link to another provider away; the person's sessions end at once."""
+
+    async def work(accounts: Accounts, settings: Settings) -> None:
+        user = await _find(accounts, login)
+        # A provider that left the settings has no name any more: then its issuer is named.
+        issuer = settings.sign_in.issuers.get(provider, provider)
+        if not any(one.issuer == issuer for one in await accounts.links.links(accounts.tenant, user.id)):
+            raise quit_with(PROBLEM, f"{user.login} has no link to {provider}.")
+        await accounts.record("user.unlink", user.id, provider)
+        await accounts.links.remove(accounts.tenant, user.id, issuer)
+        await accounts.users.end_sessions(user, "unlinked")
+        out.print(f"{user.login} signs in through {provider} no more.", markup=False)
+        if user.directory == issuer.removeprefix(DIRECTORY_ISSUER):
+            out.print(f"There is no password now: crmgate user reset-code {user.login}", markup=False)
+
+    _run(config, tenant, work)
+
+
+def _issuer(settings: Settings, provider: str) -> str:
+    issuers = settings.sign_in.issuers
+    if provider not in issuers:
+        known = ", ".join(issuers) or "none"
+        raise quit_with(UNUSABLE, f"The settings name no provider {provider}; known: {known}.")
+    return issuers[provider]
+
+
 @app.command("crm-login")
 def crm_login(
     login: Login,
@@ -274,7 +356,7 @@ def approve_reset(
 
 
 def _can_sign_in(user: AppUser) -> bool:
-    return not user.disabled and user.has_password and user.has_second_factor
+    return not user.disabled and user.ready
 
 
 async def _proven(accounts: Accounts, login: str) -> AppUser:
@@ -308,13 +390,16 @@ async def _let_in(accounts: Accounts, settings: Settings, user: AppUser, *, here
     token, until = await accounts.users.invite(user, "command-line")
     if not here:
         url = settings.tenants[accounts.tenant].public_url.rstrip("/")
-        out.print(f"{user.login} may choose a password and set up an authenticator app here, once,")
+        both = "" if user.directory else "choose a password and "
+        out.print(f"{user.login} may {both}set up an authenticator app here, once,")
         out.print(f"until {until:%Y-%m-%d %H:%M} UTC:")
         out.print(f"  {url}{SET_UP_PATH}?token={token}", markup=False)
         return
     invitation = await accounts.users.invitation(accounts.tenant, token)
     show_secret(invitation.secret, user.login, accounts.users.issuer)
-    password = await asyncio.to_thread(typer.prompt, "New password", hide_input=True, confirmation_prompt=True)
+    password = ""
+    if not user.directory:
+        password = await asyncio.to_thread(typer.prompt, "New password", hide_input=True, confirmation_prompt=True)
     code = await asyncio.to_thread(typer.prompt, "Code of the authenticator app")
     await accounts.users.accept(accounts.tenant, token, password, code)
     await accounts.record("user.recovery_codes", user.id)
@@ -346,6 +431,10 @@ def _run(config: Path | None, tenant: str, work: Callable[[Accounts, Settings], 
         database = open_database(settings)
         try:
             asyncio.run(_with_accounts(settings, name, database.dsn, work))
+        except LinkTaken:
+            raise quit_with(
+                PROBLEM, "Not linked: this identity is somebody's, or the account has one there, or is closed."
+            ) from None
         except LoginTaken:
             raise quit_with(PROBLEM, "There is an account with this login already.") from None
         except AccountRefused as refused:

@@ -23,6 +23,7 @@ from gateway.access.app import make_sign_in_app
 from gateway.access.deps import AccessDeps
 from gateway.access.factor_store import FactorStore
 from gateway.access.gate import Gate
+from gateway.access.link_store import LinkStore
 from gateway.access.passkeys import Passkeys
 from gateway.access.passwords import Passwords
 from gateway.access.place_store import PlaceStore
@@ -45,6 +46,7 @@ from gateway.collaborators import Limits
 from gateway.composition_arrivals import ArrivalNeeds, lookouts_of
 from gateway.composition_durable import open_durable
 from gateway.composition_egress import EgressNeeds, egress_of
+from gateway.composition_federation import federation_of
 from gateway.composition_identity import Identities, identities_of
 from gateway.composition_learn import learner_of
 from gateway.composition_oidc import oidc_of
@@ -60,11 +62,14 @@ from gateway.database import Pool as Database
 from gateway.database import open_pool
 from gateway.digit_sight import DigitSight
 from gateway.digits import DigitFields, means_something
+from gateway.directory.check import DirectoryCheck, open_directories
 from gateway.disclosure.crm_pages import reveal_routes
 from gateway.disclosure.frame_pages import make_frame_app, with_frame
 from gateway.egress.store import EgressStore
 from gateway.entry import Entry
 from gateway.entry_config import entries_of
+from gateway.federation.config import Host
+from gateway.federation.pages import federation_routes
 from gateway.files import Files
 from gateway.guess_store import GuessStore
 from gateway.guesses import Budgets, Guesses
@@ -202,6 +207,7 @@ def accounts_of(settings: Settings, database: Database, keyring: Keyring, roles:
     )
     entries = entries_of(settings.tenant_entry)
     gate = Gate(PlaceStore(database), entries)
+    links, directories = LinkStore(database), open_directories(settings.sign_in.directories)
     sign_in = SignIn(
         store,
         sessions,
@@ -210,6 +216,8 @@ def accounts_of(settings: Settings, database: Database, keyring: Keyring, roles:
         clock=utc_now,
         randomness=secrets.token_bytes,
         gate=gate,
+        links=links,
+        check=DirectoryCheck(directories, passwords, links),
         rules=rules_of(settings),
     )
     factors = FactorStore(database)
@@ -321,6 +329,8 @@ async def _assemble(
         bundles, frozenset(name for name, one in settings.tenants.items() if one.posture is Posture.DENY)
     )
     access = access_deps(settings, accounts, audit, look, refusals, installations, identities)
+    federation = federation_of(settings, database)
+    access = federation.known_to(access, Host.CRM)
     openid = oidc_of(settings, database, access, identities, policies)
     trail = TrailReader(database, dsn, signer.verifier, settings.checkpoint_folder)
     reveals = disclosures_of(settings, database, keyring, audit, access, look, vault, records, bundles)
@@ -330,7 +340,12 @@ async def _assemble(
     for forwarder in forwarders:
         await forwarder.start()
         stack.push_async_callback(forwarder.close)
-    console = replace(console, ledger=reveals.desk, forwarding=[forwarder.state for forwarder in forwarders])
+    console = replace(
+        console,
+        ledger=reveals.desk,
+        forwarding=[forwarder.state for forwarder in forwarders],
+        access=federation.known_to(console.access, Host.CONSOLE),
+    )
     clear = Unprotected(scanners.__getitem__, migrated, limits.bodies)
     placed = Placed(beside, sight, RowRecords(vault, scanners.__getitem__), DigitSight(digits, sight))
     covered = Covered(clear, placed, scanners.__getitem__, lambda tenant: installations[tenant].current)
@@ -373,17 +388,22 @@ async def _assemble(
             [
                 *identity_routes(identities.deps(access)),
                 *oidc_routes(openid),
+                *federation_routes(federation.deps(access, Host.CRM)),
                 *reveal_routes(reveals.routes_deps(access, trail)),
             ],
         ),
         learner=learner,
-        console_app=with_frame(make_console_app(console), make_frame_app(reveals.frame)),
+        console_app=with_frame(
+            make_console_app(console, federation_routes(federation.deps(console.access, Host.CONSOLE))),
+            make_frame_app(reveals.frame),
+        ),
         sweeps=(
             UserStore(database).sweep,
             FactorStore(database).sweep,
             SessionStore(database).sweep,
             *identities.sweeps,
             openid.store.sweep,
+            federation.store.sweep,
             EgressStore(database).sweep,
             GuessStore(database).sweep,
             reveals.sittings.sweep,
@@ -463,6 +483,7 @@ def access_deps(
         public_url=lambda tenant: settings.tenants[tenant].public_url if tenant in settings.tenants else "",
         proof_age=timedelta(minutes=settings.access.proof_minutes),
         unlock_password=settings.access.unlock_password,
+        password_urls={one.name: one.password_url for one in settings.sign_in.directories if one.password_url},
     )
 
 
@@ -509,6 +530,7 @@ def console_deps(
             public_url=lambda _tenant: settings.console.public_url,
             proof_age=access.proof_age,
             unlock_password=access.unlock_password,
+            password_urls=access.password_urls,
         ),
         pool=database,
         trail=trail,

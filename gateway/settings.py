@@ -18,6 +18,7 @@ from gateway.access.session_rules import WhenFull
 from gateway.disclosure.config import RevealSettings
 from gateway.egress.config import EgressSettings
 from gateway.entry_config import EntrySettings
+from gateway.federation.config import SignInSettings
 from gateway.identity.config import IdentitySettings
 from gateway.siem_config import SiemSettings
 from gateway.tls import CIPHERS, TlsFloor
@@ -329,6 +330,7 @@ class Settings:
     audit: AuditSettings = field(default_factory=AuditSettings)
     egress: EgressSettings = field(default_factory=EgressSettings)
     siem: Mapping[str, SiemSettings] = field(default_factory=lambda: MappingProxyType({}))
+    sign_in: SignInSettings = field(default_factory=SignInSettings)
 
     @property
     def database_folder(self) -> Path:

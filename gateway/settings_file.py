@@ -14,6 +14,7 @@ from psycopg.conninfo import conninfo_to_dict
 from gateway.disclosure.config import read_reveal
 from gateway.egress.config import read_egress
 from gateway.entry_config import read_entry
+from gateway.federation.config import read_sign_in
 from gateway.identity.config import read_identity
 from gateway.settings import (
     SECTIONS,
@@ -32,6 +33,7 @@ from gateway.toml_tree import SettingInvalid, read_section, setting
 
 EGRESS = "egress"  # sections of its own: gateway.egress.config
 SIEM = "siem"  # and gateway.siem_config
+SIGN_IN = "sign_in"  # as well: gateway.federation.config
 _WITHIN = ("keys", "identity", "entry", "reveal")  # sections inside [tenant.NAME]
 
 
@@ -51,7 +53,7 @@ def read_settings(file: Path) -> Settings:
 def build_settings(raw: Mapping[str, Any], file: Path) -> Settings:
     """The tree from an already parsed file; `file` gives the folder that relative paths count from."""
     folder = file.parent
-    known = (*SECTIONS, EGRESS, SIEM)
+    known = (*SECTIONS, EGRESS, SIEM, SIGN_IN)
     top = read_section(_Top, {name: value for name, value in raw.items() if name not in known}, "", folder, known)
     parts = {
         name: read_section(kind, raw.get(name, {}), name, folder) for name, kind in SECTIONS.items() if name != "tenant"
@@ -99,6 +101,7 @@ def build_settings(raw: Mapping[str, Any], file: Path) -> Settings:
         tenant_reveal=MappingProxyType(tenant_reveal),
         egress=read_egress(raw.get(EGRESS, {}), folder, tenants),
         siem=read_siem(raw.get(SIEM, {}), folder, tenants),
+        sign_in=read_sign_in(raw.get(SIGN_IN, {}), folder, tenants),
         **parts,
     )
     _check(settings)

@@ -12,8 +12,9 @@ from starlette.responses import RedirectResponse, Response
 
 from gateway.access import cookies, totp
 from gateway.access.cookies import read_cookie
-from gateway.access.deps import AccessDeps, client_of
+from gateway.access.deps import AccessDeps, Door, client_of
 from gateway.access.events import OPERATION_SET_UP, note, note_account
+from gateway.access.link_store import Link
 from gateway.access.next_path import safe_next
 from gateway.access.page import current, password_limits, read_form, render
 from gateway.access.pages import ACCOUNT_PATH, SIGN_IN_PATH, message_page, remembered_language, sign_in_address
@@ -147,16 +148,19 @@ class AccountPages:
     ) -> Response:
         deps = self._deps
         wanted, site = request.query_params.get("next", ""), deps.site(request)
+        user = await deps.users.get(principal.tenant, principal.id)
         values: dict[str, Any] = {
             "page": "account",
+            "password_url": "" if user is None else deps.password_urls.get(user.directory, ""),
             "home": safe_next(wanted) if wanted else deps.home,
             "recovery": await deps.recovery.state(principal.tenant, principal.id),
             "passkeys": await deps.passkeys.held(principal.tenant, principal.id),
             "here": "" if site is None else site.rp_id,
             "notice": notice,
             "problem": problem,
-            "user": await deps.users.get(principal.tenant, principal.id),
+            "user": user,
             "crm_login": principal.tenant in deps.crm_logins and deps.audience == AUDIENCE_CRM,
+            "linked": await linked_doors(deps, principal),
             "reveals": await deps.reveals(principal.tenant, principal.id),
             "sessions": await deps.sessions.list(principal.tenant, deps.clock(), principal.id),
             **password_limits(deps),
@@ -190,3 +194,9 @@ class AccountPages:
 
     async def _note(self, request: Request, principal: Principal, reason: str, status: int) -> None:
         await note_account(self._deps, request.scope, principal, reason, status, request.url.path)
+
+
+async def linked_doors(deps: AccessDeps, principal: Principal) -> list[tuple[Door, Link | None]]:
+    """Every provider of this host, with this person's link to it."""
+    links = {link.issuer: link for link in await deps.linked(principal.tenant, principal.id)}
+    return [(door, links.get(door.issuer)) for door in deps.doors(principal.tenant)]

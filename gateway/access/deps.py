@@ -4,14 +4,16 @@ Two of them exist in one process: one for the CRM's host, one for the console's;
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from starlette.requests import Request
 
 from audit.entry import AuditEntry
 from gateway.access.gate import Gate
+from gateway.access.link_store import Link
 from gateway.access.passkeys import Passkeys, Site, site_of
 from gateway.access.recovery import RecoveryCodes
 from gateway.access.resets import Resets
@@ -52,6 +54,30 @@ def no_origin(_tenant: str) -> str:
     return ""
 
 
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Another provider one may sign in through here: its name in the settings, its issuer, and what its button says."""
+
+    name: str
+    issuer: str
+    label: str
+    label_zh: str
+
+    def says(self, language: str) -> str:
+        """The label in a language."""
+        return self.label_zh or self.label if language.startswith("zh") else self.label
+
+
+def no_doors(_tenant: str) -> Sequence[Door]:
+    """Where people sign in with their password only."""
+    return ()
+
+
+async def nothing_linked(_tenant: str, _user: str) -> Sequence[Link]:
+    """Where no account is linked to other providers."""
+    return ()
+
+
 async def nothing_revealed(_tenant: str, _user: str) -> Sequence[Any]:
     """Where nothing can be revealed."""
     return ()
@@ -74,7 +100,9 @@ class AccessDeps:
     public_url: tenant → public address of this host, which passkeys are bound to.
     gate: whether a session may be used from here and now. proof_age: how old a proof of a factor may be where a fresh
     one is asked for. unlock_password: whether a locked session asks for the password, too. reveals: tenant and user id
-    → what that person had revealed lately (gateway.disclosure.desk.LedgerLine).
+    → what that person had revealed lately (gateway.disclosure.desk.LedgerLine). doors: tenant → other providers people
+    may sign in through on this host. linked: tenant and user id → links of that account to such. password_urls:
+    directory → where its people change their password.
     """
 
     sessions: Sessions
@@ -100,6 +128,9 @@ class AccessDeps:
     proof_age: timedelta = timedelta(minutes=10)
     unlock_password: bool = False
     reveals: Callable[[str, str], Awaitable[Sequence[Any]]] = nothing_revealed
+    doors: Callable[[str], Sequence[Door]] = no_doors
+    linked: Callable[[str, str], Awaitable[Sequence[Link]]] = nothing_linked
+    password_urls: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     def tenant_of(self, scope: Mapping[str, Any]) -> str:
         """The tenant of a request, told by the listener."""

@@ -13,7 +13,7 @@ from starlette.responses import RedirectResponse, Response
 from gateway.access.deps import AccessDeps, client_of
 from gateway.access.events import note_account
 from gateway.access.page import current, read_form, render
-from gateway.access.pages import ACCOUNT_PATH, REASONS, message_page, sign_in_address
+from gateway.access.pages import ACCOUNT_PATH, REASONS, details_of, message_page, sign_in_address
 from gateway.access.passkeys import CREDENTIAL_LIMIT_CHARS, NAME_LIMIT_CHARS, PasskeyRefused
 from gateway.access.recovery import looks_like_code
 from gateway.access.sign_in import Attempt
@@ -149,7 +149,7 @@ class FactorPages:
             )
         except Attempt as attempt:
             reason = REASONS[type(attempt.outcome)]
-            await self._note(request, principal, reason, 422, shape)
+            await self._note(request, principal, reason, 422, shape, **details_of(attempt))
             return reason
         if recovery:
             await self._note(request, principal, "recovery-code-used", 200, shape)

@@ -6,7 +6,8 @@ login, a wrong password and a closed account. Account and set-up pages are in ac
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 from urllib.parse import quote, urlencode
 
 from starlette.requests import ClientDisconnect, Request
@@ -15,11 +16,13 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from gateway.access import cookies
 from gateway.access.cookies import SESSION_COOKIES, STEP_COOKIES, read_cookie
 from gateway.access.deps import AccessDeps, client_of
+from gateway.access.elsewhere import NotLinked
 from gateway.access.events import note
 from gateway.access.gate import NotAdmitted
 from gateway.access.next_path import safe_next
 from gateway.access.page import current, language_of, read_form, render, session_token
 from gateway.access.passkeys import CREDENTIAL_LIMIT_CHARS, PasskeyCounterBack, PasskeyWrong
+from gateway.access.password_check import PasswordCheckUnavailable, PasswordRefusedElsewhere
 from gateway.access.passwords import PasswordWrong
 from gateway.access.recovery import RecoveryCodeWrong
 from gateway.access.sessions import SessionLocked, SessionsFull
@@ -27,6 +30,7 @@ from gateway.access.sign_in import (
     HALF_OPEN_LIFETIME,
     RENEWAL_LIFETIME,
     Attempt,
+    HalfOpen,
     HalfOpenExpired,
     OtherFactor,
     PasswordExpired,
@@ -47,6 +51,9 @@ API_BODY_LIMIT_BYTES = 16 * 1024
 # Outcome of an attempt → reason id in the trail.
 REASONS = {
     PasswordWrong: "password-wrong",
+    PasswordRefusedElsewhere: "password-wrong",
+    PasswordCheckUnavailable: "directory-unavailable",
+    NotLinked: "not-linked",
     SecondFactorMissing: "second-factor-missing",
     CodeWrong: "code-wrong",
     CodeReplayed: "code-replayed",
@@ -65,6 +72,14 @@ def reason_of(attempt: Attempt) -> str:
     return outcome.reason.id if isinstance(outcome, NotAdmitted) else REASONS[type(outcome)]
 
 
+def details_of(attempt: Attempt) -> dict[str, str]:
+    """What the trail keeps beside the reason: which directory did not take or check the password, and why."""
+    outcome = attempt.outcome
+    if isinstance(outcome, PasswordRefusedElsewhere | PasswordCheckUnavailable):
+        return {"directory": outcome.directory, "detail": outcome.reason}
+    return {}
+
+
 class SignInPages:
     """Handlers over the dependencies of one host."""
 
@@ -80,7 +95,7 @@ class SignInPages:
         if principal is not None and "lang" not in request.query_params:
             return RedirectResponse(target, 303)
         notice = request.query_params.get("notice", "")
-        return render(deps, request, "sign_in.html", {"next": target, "notice": notice, "problem": "", "login": ""})
+        return render(deps, request, "sign_in.html", self._asked(request, target, notice=notice))
 
     async def check_password(self, request: Request) -> Response:
         """Verify the password and go on to the code."""
@@ -100,14 +115,28 @@ class SignInPages:
         except Attempt as attempt:
             status = await self._failed(request, attempt)
             problem = reason_of(attempt)
-            values = {"next": target, "notice": "", "problem": problem, "login": form.get("login", "")[:200]}
+            values = self._asked(request, target, problem=problem, login=form.get("login", "")[:200])
             return waiting(render(deps, request, "sign_in.html", values, status=status), attempt)
-        await note(deps, request.scope, "password-accepted", 303, user=half.user, path_shape=SIGN_IN_PATH)
+        return await self._half_open(request, half, "password-accepted", SIGN_IN_PATH)
+
+    async def _half_open(
+        self, request: Request, half: HalfOpen, reason: str, shape: str, fields: Mapping[str, Any] | None = None
+    ) -> Response:
+        """Audit a first step and go on to the second."""
+        deps = self._deps
+        await note(deps, request.scope, reason, 303, user=half.user, path_shape=shape, fields=fields)
         response = RedirectResponse(CODE_PATH, 303)
         cookies.set_cookie(
             response, STEP_COOKIES[deps.audience], half.token, max_age_s=int(HALF_OPEN_LIFETIME.total_seconds())
         )
         return response
+
+    def _asked(
+        self, request: Request, target: str, *, notice: str = "", problem: str = "", login: str = ""
+    ) -> dict[str, Any]:
+        """What the first page shows."""
+        doors = self._deps.doors(self._deps.tenant_of(request.scope))
+        return {"next": target, "notice": notice, "problem": problem, "login": login, "doors": doors}
 
     async def ask_code(self, request: Request) -> Response:
         """Ask for the code of the second factor."""
@@ -291,8 +320,12 @@ class SignInPages:
             status = attempt.outcome.reason.status
         elif isinstance(attempt.outcome, PasswordExpired):
             status = 403
-        reason = reason_of(attempt)
-        await note(self._deps, request.scope, reason, status, user=attempt.user, path_shape=request.url.path)
+        elif isinstance(attempt.outcome, PasswordCheckUnavailable):
+            status = 503
+        reason, shape = reason_of(attempt), request.url.path
+        await note(
+            self._deps, request.scope, reason, status, user=attempt.user, path_shape=shape, fields=details_of(attempt)
+        )
         return status
 
     async def _opened(self, request: Request, response: Response, done: SignedIn, factor: str = "") -> None:
@@ -346,7 +379,7 @@ def _told(attempt: Attempt, status: int) -> str:
     """What a program is told: what shows that both factors were right is told only where they were."""
     if isinstance(attempt.outcome, SessionsFull):
         return "sessions-full"
-    return {429: "locked", 403: reason_of(attempt)}.get(status, "sign-in-failed")
+    return {429: "locked", 403: reason_of(attempt), 503: reason_of(attempt)}.get(status, "sign-in-failed")
 
 
 def problem_answer(reason: str, status: int) -> Response:

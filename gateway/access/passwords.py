@@ -38,8 +38,8 @@ class PasswordRefused(Exception):  # noqa: N818
     """A new password breaks a rule; `problem` is the id of the rule.
 
     `too-short`, `too-long`, `too-few-classes`, `used-before`, `too-common` (listed), `too-close` (little but words of
-    the context), `too-guessable`, or `not-checked` (the file of breached passwords cannot be read: nothing is accepted
-    unchecked).
+    the context), `too-guessable`, `in-directory` (changed there only), or `not-checked` (the file of breached passwords
+    cannot be read: nothing is accepted unchecked).
     """
 
     permanent = True

@@ -13,7 +13,15 @@ from gateway.access.deps import AccessDeps, client_of
 from gateway.access.events import note_account
 from gateway.access.next_path import safe_next
 from gateway.access.page import current, read_form, render, session_token
-from gateway.access.pages import REASONS, SIGN_IN_PATH, problem_answer, read_json, sign_in_address, waiting
+from gateway.access.pages import (
+    REASONS,
+    SIGN_IN_PATH,
+    details_of,
+    problem_answer,
+    read_json,
+    sign_in_address,
+    waiting,
+)
 from gateway.access.passkeys import CREDENTIAL_LIMIT_CHARS
 from gateway.access.sessions import NoSession, SessionLocked
 from gateway.access.sign_in import Attempt, HalfOpenExpired, OtherFactor
@@ -148,7 +156,7 @@ class ProofPages:
     ) -> Response:
         reason = REASONS[type(attempt.outcome)]
         status = 429 if isinstance(attempt.outcome, Locked) else 422
-        await self._note(request, principal, reason, status, path)
+        await self._note(request, principal, reason, status, path, attempt)
         response = await self._page(
             request, principal, path, locked=locked, problem=reason, status=status, target=target
         )
@@ -169,9 +177,12 @@ class ProofPages:
         except (HalfOpenExpired, NoSession):
             return problem_answer("sign-in-required", 401)
         except Attempt as attempt:
-            slow = isinstance(attempt.outcome, Locked)
-            await self._note(request, principal, REASONS[type(attempt.outcome)], 429 if slow else 401, path)
-            return waiting(problem_answer("locked" if slow else "sign-in-failed", 429 if slow else 401), attempt)
+            reason = REASONS[type(attempt.outcome)]
+            told, status = {"locked": ("locked", 429), "directory-unavailable": (reason, 503)}.get(
+                reason, ("sign-in-failed", 401)
+            )
+            await self._note(request, principal, reason, status, path, attempt)
+            return waiting(problem_answer(told, status), attempt)
         response = JSONResponse({"proved": deps.clock().isoformat()})
         cookies.set_cookie(response, SESSION_COOKIES[deps.audience], token)
         return response
@@ -206,8 +217,17 @@ class ProofPages:
     def _next(self, wanted: str) -> str:
         return safe_next(wanted) if wanted else self._deps.home
 
-    async def _note(self, request: Request, principal: Principal, reason: str, status: int, shape: str) -> None:
-        await note_account(self._deps, request.scope, principal, reason, status, shape)
+    async def _note(
+        self,
+        request: Request,
+        principal: Principal,
+        reason: str,
+        status: int,
+        shape: str,
+        attempt: Attempt | None = None,
+    ) -> None:
+        fields = None if attempt is None else details_of(attempt)
+        await note_account(self._deps, request.scope, principal, reason, status, shape, fields)
 
 
 async def answer_proof(deps: AccessDeps, request: Request, path: str) -> Response:

@@ -13,6 +13,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
+from gateway.access.elsewhere import Elsewhere
 from gateway.access.session_rules import Room, SessionsFull, WhenFull
 from gateway.access.store import connection
 
@@ -84,24 +85,28 @@ class SessionStore:
         *,
         room: Room,
         idle_since: datetime,
+        through: Elsewhere | None = None,
     ) -> list[str] | None:
         """Open a session; the ids of older ones that ended for it, None when the user is gone or disabled.
 
-        idle_since: sessions without activity since then take no room. Raises SessionsFull.
+        idle_since: sessions without activity since then take no room. through: the identity elsewhere it began with;
+        None, too, when that is not this account's any more. Raises SessionsFull.
         """
+        told = (through.issuer, through.subject, through.session) if through else ("", "", "")
         async with connection(self._pool) as db:
             # Sign-ins of one account follow each other, so that they cannot all find the last place free.
             cursor = await db.execute(
                 "SELECT 1 FROM app_user WHERE tenant = %s AND id = %s AND NOT disabled FOR UPDATE", (tenant, user_id)
             )
-            if await cursor.fetchone() is None:
+            if await cursor.fetchone() is None or not await _linked(db, tenant, user_id, through):
                 return None
             ended = await _make_room(db, tenant, user_id, now, idle_since, room)
             await db.execute(
                 """INSERT INTO app_session
-                     (tenant, id, token_hash, user_id, audience, client, opened_at, seen_at, expires_at, proved_at)
-                   VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)""",
-                (tenant, session_id, token_hash, user_id, audience, client, now, now, expires, now),
+                     (tenant, id, token_hash, user_id, audience, client, opened_at, seen_at, expires_at, proved_at,
+                      link_issuer, link_subject, link_session)
+                   VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)""",
+                (tenant, session_id, token_hash, user_id, audience, client, now, now, expires, now, *told),
             )
             return ended
 
@@ -276,6 +281,18 @@ class SessionStore:
             old = now - timedelta(days=30)
             await db.execute("DELETE FROM app_session WHERE expires_at < %s OR ended_at < %s", (old, old))
             await db.execute("DELETE FROM app_crm_token WHERE last_seen < %s", (now - timedelta(days=400),))
+
+
+async def _linked(db: AsyncConnection[Any], tenant: str, user_id: str, through: Elsewhere | None) -> bool:
+    """Whether an identity elsewhere is still this account's; nothing to ask where there is none."""
+    if through is None:
+        return True
+    cursor = await db.execute(
+        """SELECT 1 FROM app_account_link WHERE tenant = %s AND user_id = %s AND issuer = %s AND subject = %s
+           FOR SHARE""",
+        (tenant, user_id, through.issuer, through.subject),
+    )
+    return await cursor.fetchone() is not None
 
 
 async def _make_room(

@@ -21,6 +21,7 @@ from psycopg import AsyncConnection
 from psycopg import Error as PostgresError
 from psycopg_pool import AsyncConnectionPool
 
+from gateway.access.elsewhere import Elsewhere
 from gateway.access.session_cache import Held, SessionCache
 from gateway.access.session_rules import Room, SessionsFull, State, Timeouts
 from gateway.access.session_store import CHANNEL, SessionRow, SessionStore
@@ -120,10 +121,18 @@ class Sessions:
         self._noticed = asyncio.Event()
         self.answers: OpenAnswers = _NoAnswers()
 
-    async def open(self, user: AppUser, client: str, now: datetime, *, audience: str = AUDIENCE_CRM) -> str:
-        """Open a session after both factors; its cookie token.
+    async def open(
+        self,
+        user: AppUser,
+        client: str,
+        now: datetime,
+        *,
+        audience: str = AUDIENCE_CRM,
+        through: Elsewhere | None = None,
+    ) -> str:
+        """Open a session after both factors; its cookie token. through: the identity elsewhere it began with.
 
-        Raises NoSession when the account was closed since, SessionsFull.
+        Raises NoSession when the account was closed since or the link is gone, SessionsFull.
         """
         token = new_token(self._randomness)
         ended = await self._store.insert(
@@ -137,6 +146,7 @@ class Sessions:
             now + self.timeouts.absolute,
             room=self._room,
             idle_since=now - self.timeouts.idle,
+            through=through,
         )
         if ended is None:
             raise NoSession

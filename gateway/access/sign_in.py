@@ -3,7 +3,8 @@
 Nothing works after the password alone (ASVS 6.3.3, 6.3.4): the first step gives a half-open sign-in, a short-lived row
 with a token of its own that opens no page but the one asking for the code. The second step takes the code's time step
 in one SQL statement, so that a code succeeds once however many nodes and parallel requests try it (6.5.1), and only
-then a session is opened. Unknown login, wrong password, closed account: one outcome, one message, one cost.
+then a session is opened. Another provider's word stands in for the password and for nothing else. Unknown login, wrong
+password, closed account: one outcome, one message, one cost.
 """
 
 from collections.abc import Awaitable, Callable
@@ -11,8 +12,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from gateway.access import throttle, totp
+from gateway.access.elsewhere import Elsewhere, NotLinked
 from gateway.access.factor import FactorWrong
 from gateway.access.gate import Gate, NotAdmitted
+from gateway.access.link_store import LinkStore
+from gateway.access.password_check import OwnPasswords, PasswordCheck, PasswordCheckUnavailable
 from gateway.access.password_rules import USUAL, PasswordRules
 from gateway.access.passwords import Passwords, PasswordWrong
 from gateway.access.sealer import Sealer, totp_context
@@ -100,10 +104,13 @@ class SignIn:
         clock: Callable[[], datetime],
         randomness: Randomness,
         gate: Gate,
+        links: LinkStore,
         brakes: Brakes | None = None,
         rules: PasswordRules = USUAL,
+        check: PasswordCheck | None = None,
     ) -> None:
         self._store = store
+        self._links = links
         self._sessions = sessions
         self._passwords = passwords
         self._sealer = sealer
@@ -112,21 +119,76 @@ class SignIn:
         self._brakes = brakes or Brakes()
         self._gate = gate
         self._rules = rules
+        self._check: PasswordCheck = check or OwnPasswords(passwords)
 
     async def password_step(
         self, tenant: str, login: str, password: str, client: str, *, next_path: str = "/", audience: str = AUDIENCE_CRM
     ) -> HalfOpen:
         """Verify the password and open the second step.
 
-        Raises Attempt around Locked, PasswordWrong or SecondFactorMissing; StoreUnavailable.
+        Raises Attempt around Locked, PasswordWrong, PasswordCheckUnavailable or SecondFactorMissing; StoreUnavailable.
         """
-        factors = await self._check_password(tenant, login, password, client)
+        factors, through = await self._check_password(tenant, login, password, client)
         token = new_token(self._randomness)
         now = self._clock()
         await self._store.insert_sign_in(
-            tenant, digest(token), factors.user.id, audience, next_path, now, now + HALF_OPEN_LIFETIME
+            tenant, digest(token), factors.user.id, audience, next_path, now, now + HALF_OPEN_LIFETIME, through=through
         )
         return HalfOpen(token, factors.user)
+
+    async def elsewhere_step(
+        self,
+        tenant: str,
+        identity: Elsewhere,
+        client: str,
+        *,
+        next_path: str = "/",
+        audience: str = AUDIENCE_CRM,
+        counted: bool = False,
+    ) -> HalfOpen:
+        """Open the second step for whoever another provider vouches for; its word replaces the password only.
+
+        The caller has verified that word. counted: the caller has counted this attempt before it asked the provider
+        (`brake`). Raises Attempt around Locked, NotLinked (unknown identity and closed account alike) or
+        SecondFactorMissing; StoreUnavailable.
+        """
+        factors = await self._check_elsewhere(tenant, identity, client, counted=counted)
+        token = new_token(self._randomness)
+        now = self._clock()
+        await self._store.insert_sign_in(
+            tenant,
+            digest(token),
+            factors.user.id,
+            audience,
+            next_path,
+            now,
+            now + HALF_OPEN_LIFETIME,
+            through=identity,
+        )
+        return HalfOpen(token, factors.user)
+
+    async def elsewhere_at_once(
+        self, tenant: str, identity: Elsewhere, client: str, *, next_path: str = "/", audience: str = AUDIENCE_CRM
+    ) -> SignedIn:
+        """Open the session at once, where the provider proved a second factor and the settings let that count.
+
+        Raises Attempt around Locked, NotLinked, SecondFactorMissing or NotAdmitted; HalfOpenExpired; StoreUnavailable.
+        """
+        factors = await self._check_elsewhere(tenant, identity, client, counted=False)
+        return await self._open(factors.user, client, next_path, audience, counted=1, through=identity)
+
+    async def _check_elsewhere(self, tenant: str, identity: Elsewhere, client: str, *, counted: bool) -> Factors:
+        owner = await self._links.owner(tenant, identity)
+        factors = None if owner is None else await self._store.factors(tenant, user_id=owner)
+        known = None if factors is None else factors.user
+        if not counted:
+            key = identity.brake_key if known is None else login_key(known.login)
+            await self._brake(tenant, key, client, known)
+        if factors is None or factors.user.disabled:
+            raise Attempt(NotLinked(), known)
+        if factors.totp_secret is None:
+            raise Attempt(SecondFactorMissing(), factors.user)
+        return factors
 
     async def code_step(
         self, tenant: str, half_open: str, code: str, client: str, *, audience: str = AUDIENCE_CRM
@@ -157,17 +219,20 @@ class SignIn:
             if well_formed(half_open)
             else None
         )
-        factors = None if found is None else await self._store.factors(tenant, user_id=found[0])
+        factors = None if found is None else await self._store.factors(tenant, user_id=found.user_id)
         if found is None or factors is None or factors.user.disabled:
+            raise HalfOpenExpired
+        if factors.user.directory and found.through is None:  # linked since: this sign-in knew crmgate's own password
             raise HalfOpenExpired
         await self._brake(tenant, login_key(factors.user.login), client, factors.user)
         await check(factors)
         if not await self._store.take_sign_in(tenant, token_hash):
             raise HalfOpenExpired
-        if self._rules.expired(factors.password_changed_at, now):
+        # Only where the password was used does its age matter.
+        if found.through is None and self._rules.expired(factors.password_changed_at, now):
             await self._admit(factors.user, client, audience)
-            raise Attempt(PasswordExpired(await self._renewal(factors.user, audience, found[1])), factors.user)
-        return await self._open(factors.user, client, found[1], audience, counted=2)
+            raise Attempt(PasswordExpired(await self._renewal(factors.user, audience, found.next_path)), factors.user)
+        return await self._open(factors.user, client, found.next_path, audience, counted=2, through=found.through)
 
     async def renewal_step(
         self, tenant: str, token: str, choose: NewPassword, client: str, *, audience: str = AUDIENCE_CRM
@@ -182,7 +247,7 @@ class SignIn:
             if well_formed(token)
             else None
         )
-        factors = None if found is None else await self._store.factors(tenant, user_id=found[0])
+        factors = None if found is None else await self._store.factors(tenant, user_id=found.user_id)
         if found is None or factors is None or factors.user.disabled or factors.totp_secret is None:
             raise HalfOpenExpired
         if not self._rules.expired(factors.password_changed_at, now):  # changed since: this sign-in knew the old one
@@ -194,7 +259,7 @@ class SignIn:
         await self._store.set_password(tenant, factors.user.id, hashed, now, kept=self._rules.kept)
         await self._store.drop_sign_ins(tenant, factors.user.id)
         await self._sessions.end_all(factors.user.id, "password-changed")
-        return await self._open(factors.user, client, found[1], audience, counted=2)
+        return await self._open(factors.user, client, found.next_path, audience, counted=2)
 
     async def _renewal(self, user: AppUser, audience: str, next_path: str) -> str:
         token, now = new_token(self._randomness), self._clock()
@@ -208,14 +273,14 @@ class SignIn:
     ) -> SignedIn:
         """Both factors in one call, for API clients; the same brakes and rules.
 
-        Raises Attempt around Locked, PasswordWrong, SecondFactorMissing, CodeWrong, CodeReplayed, NotAdmitted or
-        PasswordExpired.
+        Raises Attempt around Locked, PasswordWrong, PasswordCheckUnavailable, SecondFactorMissing, CodeWrong,
+        CodeReplayed, NotAdmitted or PasswordExpired.
         """
-        factors = await self._check_password(tenant, login, password, client)
+        factors, through = await self._check_password(tenant, login, password, client)
         await self._check_code(factors, code)
         await self._admit(factors.user, client, audience)
-        self._require_fresh(factors)
-        return await self._open(factors.user, client, "/", audience, counted=1)
+        self._require_fresh(factors, through)
+        return await self._open(factors.user, client, "/", audience, counted=1, through=through)
 
     async def prove(
         self, tenant: str, login: str, password: str, code: str, client: str, other: OtherFactor | None = None
@@ -225,9 +290,9 @@ class SignIn:
         other: what verifies the second factor where it is not the app's code. Raises Attempt as `at_once` does, or
         around what `other` raises.
         """
-        factors = await self._check_password(tenant, login, password, client)
+        factors, through = await self._check_password(tenant, login, password, client)
         await (self._check_code(factors, code) if other is None else _other(factors.user, other))
-        self._require_fresh(factors)
+        self._require_fresh(factors, through)
         await self._forgive(factors.user, client, self._clock(), counted=1)
         return factors.user
 
@@ -252,8 +317,8 @@ class SignIn:
         await self._brake(tenant, login_key(factors.user.login), client, factors.user)
         if password is not None:
             try:
-                await self._passwords.verify(factors.password_hash, password)
-            except PasswordWrong as outcome:
+                await self._check.verify(tenant, factors.user, factors.password_hash, password)
+            except (PasswordWrong, PasswordCheckUnavailable) as outcome:
                 raise Attempt(outcome, factors.user) from outcome
         await (self._check_code(factors, code) if other is None else _other(factors.user, other))
         await self._forgive(factors.user, client, self._clock(), counted=1)
@@ -266,24 +331,27 @@ class SignIn:
         except Attempt as attempt:
             raise attempt.outcome from attempt
 
-    async def _check_password(self, tenant: str, login: str, password: str, client: str) -> Factors:
+    async def _check_password(
+        self, tenant: str, login: str, password: str, client: str
+    ) -> tuple[Factors, Elsewhere | None]:
+        """The account whose password this is, and the identity in a directory that stood in for it, if one did."""
         key = login_key(login)
         factors = await self._store.factors(tenant, key=key)
         known = None if factors is None else factors.user
         await self._brake(tenant, key or login[:256], client, known)
-        usable = factors is not None and not factors.user.disabled
-        stored = factors.password_hash if factors is not None and usable else None
+        usable = factors if factors is not None and not factors.user.disabled else None
+        user, stored = (None, None) if usable is None else (usable.user, usable.password_hash)
         try:
-            await self._passwords.verify(stored, password)
-        except PasswordWrong as outcome:
+            through = await self._check.verify(tenant, user, stored, password)
+        except (PasswordWrong, PasswordCheckUnavailable) as outcome:
             raise Attempt(outcome, known) from outcome
-        if factors is None:  # verify(None) has raised; this tells the type checker so, and fails closed
-            raise Attempt(PasswordWrong(), None)
-        if factors.totp_secret is None:
-            raise Attempt(SecondFactorMissing(), factors.user)
-        if stored is not None and self._passwords.outdated(stored):
-            await self._store.renew_hash(tenant, factors.user.id, stored, await self._passwords.hash(password))
-        return factors
+        if usable is None:  # the check of nobody has raised; this tells the type checker so, and fails closed
+            raise Attempt(PasswordWrong(), known)
+        if usable.totp_secret is None:
+            raise Attempt(SecondFactorMissing(), usable.user)
+        if through is None and stored is not None and self._passwords.outdated(stored):
+            await self._store.renew_hash(tenant, usable.user.id, stored, await self._passwords.hash(password))
+        return usable, through
 
     async def _check_code(self, factors: Factors, code: str) -> None:
         user = factors.user
@@ -297,17 +365,28 @@ class SignIn:
         if not await self._store.use_totp_step(user.tenant, user.id, step):
             raise Attempt(totp.CodeReplayed(), user)
 
-    async def _open(self, user: AppUser, client: str, next_path: str, audience: str, *, counted: int) -> SignedIn:
+    async def _open(
+        self,
+        user: AppUser,
+        client: str,
+        next_path: str,
+        audience: str,
+        *,
+        counted: int,
+        through: Elsewhere | None = None,
+    ) -> SignedIn:
         """Open the session and give back the attempts this sign-in was counted with."""
         now = self._clock()
         await self._admit(user, client, audience)
         try:
-            token = await self._sessions.open(user, client, now, audience=audience)
+            token = await self._sessions.open(user, client, now, audience=audience, through=through)
         except NoSession as fault:
             raise HalfOpenExpired from fault
         except SessionsFull as full:
             raise Attempt(full, user) from full
         await self._forgive(user, client, now, counted=counted)
+        if through is not None:
+            await self._links.note_use(user.tenant, through, now)
         return SignedIn(token, user, next_path, now + self._sessions.timeouts.absolute)
 
     async def _admit(self, user: AppUser, client: str, audience: str) -> None:
@@ -316,8 +395,8 @@ class SignIn:
         except NotAdmitted as outcome:
             raise Attempt(outcome, user) from outcome
 
-    def _require_fresh(self, factors: Factors) -> None:
-        if self._rules.expired(factors.password_changed_at, self._clock()):
+    def _require_fresh(self, factors: Factors, through: Elsewhere | None) -> None:
+        if through is None and self._rules.expired(factors.password_changed_at, self._clock()):
             raise Attempt(PasswordExpired(), factors.user)
 
     async def _forgive(self, user: AppUser, client: str, now: datetime, *, counted: int) -> None:

@@ -6,6 +6,7 @@ parallel attempts on several nodes cannot both win. Any fault of PostgreSQL beco
 
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,12 +16,25 @@ from psycopg.errors import UniqueViolation
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
+from gateway.access.elsewhere import Elsewhere
 from gateway.access.throttle import Brake
 from gateway.access.user import AppUser, Factors, login_key
 from kms.store import StoreUnavailable
 
 USER_COLUMNS = """id, tenant, login, display_name, roles || placements, coalesce(crm_user, ''), language, disabled,
-    password_hash IS NOT NULL, totp_secret IS NOT NULL, created_at"""
+    password_hash IS NOT NULL, totp_secret IS NOT NULL, created_at,
+    coalesce((SELECT min(substr(link.issuer, 6)) FROM app_account_link AS link
+              WHERE link.tenant = app_user.tenant AND link.user_id = app_user.id
+                AND starts_with(link.issuer, 'ldap:')), '')"""
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A half-open sign-in: whose, where to go, and the identity elsewhere that stood in for the password."""
+
+    user_id: str
+    next_path: str
+    through: Elsewhere | None = None
 
 
 class LoginTaken(Exception):  # noqa: N818 - an outcome the form reports
@@ -99,7 +113,7 @@ class UserStore:
                 (tenant, key, user_id),
             )
             row = await cursor.fetchone()
-            return None if row is None else Factors(_user(row), row[11], row[12], row[13])
+            return None if row is None else Factors(_user(row), row[12], row[13], row[14])
 
     async def update_profile(
         self, tenant: str, user_id: str, *, display_name: str, roles: Sequence[str], crm_user: str, language: str
@@ -165,13 +179,16 @@ class UserStore:
         tenant: str,
         user_id: str,
         *,
-        password_hash: str,
+        password_hash: str | None,
         totp_secret: bytes,
         last_totp_step: int,
         now: datetime,
         kept: int,
     ) -> None:
-        """Store both factors of a user at once; recovery codes and passkeys of before are gone."""
+        """Store both factors of a user at once; recovery codes and passkeys of before are gone.
+
+        password_hash: None where a directory checks the password.
+        """
         async with connection(self._pool) as db:
             await _retire(db, tenant, user_id, now, kept)
             await _drop_other_factors(db, tenant, user_id)
@@ -183,13 +200,30 @@ class UserStore:
             )
 
     async def clear_factors(self, tenant: str, user_id: str, now: datetime, *, kept: int) -> None:
-        """Forget every factor: only a new invitation lets the person in again. kept: earlier passwords that stay."""
+        """Forget every factor, links to other providers too: only a new invitation lets the person in again.
+
+        A link to the directory that checks the password stays: it opens nothing by itself, and without it the password
+        would become crmgate's own. kept: earlier passwords that stay.
+        """
         async with connection(self._pool) as db:
             await _retire(db, tenant, user_id, now, kept)
             await _drop_other_factors(db, tenant, user_id)
             await db.execute(
+                """DELETE FROM app_account_link
+                   WHERE tenant = %s AND user_id = %s AND NOT starts_with(issuer, 'ldap:')""",
+                (tenant, user_id),
+            )
+            await db.execute(
                 "UPDATE app_user SET password_hash = NULL, totp_secret = NULL WHERE tenant = %s AND id = %s",
                 (tenant, user_id),
+            )
+
+    async def forget_password(self, tenant: str, user_id: str) -> None:
+        """Drop crmgate's own password of a user and the earlier ones: a directory checks it from now on."""
+        async with connection(self._pool) as db:
+            await db.execute("DELETE FROM app_password_history WHERE tenant = %s AND user_id = %s", (tenant, user_id))
+            await db.execute(
+                "UPDATE app_user SET password_hash = NULL WHERE tenant = %s AND id = %s", (tenant, user_id)
             )
 
     async def use_totp_step(self, tenant: str, user_id: str, step: int) -> bool:
@@ -215,31 +249,40 @@ class UserStore:
         expires: datetime,
         *,
         renews: bool = False,
+        through: Elsewhere | None = None,
     ) -> None:
-        """Remember a right password (renews: both factors, of which the password has expired); sweeps what expired."""
+        """Remember a right password (renews: both factors, of which the password has expired); sweeps what expired.
+
+        through: the identity elsewhere that stood in for the password.
+        """
+        told = (through.issuer, through.subject, through.session) if through else ("", "", "")
         async with connection(self._pool) as db:
             await db.execute("DELETE FROM app_sign_in WHERE expires_at < %s", (now,))
             await db.execute(
                 """INSERT INTO app_sign_in
-                     (tenant, token_hash, user_id, audience, next_path, created_at, expires_at, renews)
-                   VALUES (%s, %s, %s, %s, %s, %s, %s, %s)""",
-                (tenant, token_hash, user_id, audience, next_path, now, expires, renews),
+                     (tenant, token_hash, user_id, audience, next_path, created_at, expires_at, renews,
+                      link_issuer, link_subject, link_session)
+                   VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)""",
+                (tenant, token_hash, user_id, audience, next_path, now, expires, renews, *told),
             )
 
     async def attempt_sign_in(
         self, tenant: str, token_hash: bytes, audience: str, now: datetime, max_attempts: int, *, renews: bool = False
-    ) -> tuple[str, str] | None:
-        """Count one attempt at its next step and give (user id, next path); None when expired, unknown or used up."""
+    ) -> Pending | None:
+        """Count one attempt at its next step; None when expired, unknown, used up, or its link is gone."""
         async with connection(self._pool) as db:
             cursor = await db.execute(
-                """UPDATE app_sign_in SET attempts = attempts + 1
+                """UPDATE app_sign_in s SET attempts = attempts + 1
                    WHERE tenant = %s AND token_hash = %s AND audience = %s AND expires_at > %s AND attempts < %s
                      AND renews = %s
-                   RETURNING user_id, next_path""",
+                     AND (link_issuer = '' OR EXISTS (
+                       SELECT 1 FROM app_account_link l WHERE l.tenant = s.tenant AND l.user_id = s.user_id
+                         AND l.issuer = s.link_issuer AND l.subject = s.link_subject))
+                   RETURNING user_id, next_path, link_issuer, link_subject, link_session""",
                 (tenant, token_hash, audience, now, max_attempts, renews),
             )
             row = await cursor.fetchone()
-            return None if row is None else (row[0], row[1])
+            return None if row is None else Pending(row[0], row[1], Elsewhere(*row[2:]) if row[2] else None)
 
     async def take_sign_in(self, tenant: str, token_hash: bytes) -> bool:
         """End a half-open sign-in; False when another request was faster."""
@@ -288,7 +331,7 @@ class UserStore:
                 (tenant, token_hash, now, tenant),
             )
             row = await cursor.fetchone()
-            return None if row is None else (_user(row[:11]), row[11])
+            return None if row is None else (_user(row[:12]), row[12])
 
     async def invited(self, tenant: str, now: datetime) -> dict[str, datetime]:
         """User id → expiry of each live invitation."""
@@ -421,4 +464,5 @@ def _user(row: TupleRow) -> AppUser:
         has_password=row[8],
         has_second_factor=row[9],
         created_at=row[10],
+        directory=row[11],
     )

@@ -20,7 +20,8 @@ class AppUser:
 
     crm_user: the CRM's own key of this person ("" when nobody told us), compared with record owners; language: `en`,
     `zh_Hans` or "" for "as the browser says". roles: everything the policy knows the person by, departments
-    (`dept:…`) and positions (`position:…`) included; `assigned` are the roles alone.
+    (`dept:…`) and positions (`position:…`) included; `assigned` are the roles alone. directory: name of the directory
+    that checks the password, "" where crmgate does.
     """
 
     id: str
@@ -34,6 +35,12 @@ class AppUser:
     has_password: bool
     has_second_factor: bool
     created_at: datetime
+    directory: str = ""
+
+    @property
+    def ready(self) -> bool:
+        """Whether both factors are there: a password here or in a directory, and a second one."""
+        return (self.has_password or bool(self.directory)) and self.has_second_factor
 
     @property
     def assigned(self) -> tuple[str, ...]:

@@ -181,6 +181,12 @@ class Users:
         """End every session of a person."""
         await self._sessions.end_all(user.id, reason)
 
+    async def leave_password(self, user: AppUser) -> None:
+        """Forget crmgate's own password of somebody whose directory checks it from now on; what it opened ends."""
+        await self._store.forget_password(user.tenant, user.id)
+        await self._store.drop_sign_ins(user.tenant, user.id)
+        await self._sessions.end_all(user.id, "password-changed")
+
     async def invite(self, user: AppUser, invited_by: str) -> tuple[str, datetime]:
         """A new invitation token and its expiry; earlier links stop working, the factors stay until it is used.
 
@@ -213,14 +219,18 @@ class Users:
     async def accept(self, tenant: str, token: str, password: str, code: str) -> AppUser:
         """Use an invitation: set both factors after the app's first code proved that it is set up.
 
-        Raises InvitationInvalid, PasswordRefused, CodeWrong. The code used here cannot be used again to sign in.
+        An account whose password a directory checks gets its second factor only. Raises InvitationInvalid,
+        PasswordRefused, CodeWrong. The code used here cannot be used again to sign in.
         """
         invitation = await self.invitation(tenant, token)
         user, now = invitation.user, self._clock()
-        self._check_password(user, password)
+        if not user.directory:
+            self._check_password(user, password)
         step = totp.match(invitation.secret, code, now)
-        factors = await self._store.factors(tenant, user_id=user.id)
-        password_hash = await self.accepted(user, password, None if factors is None else factors.password_hash)
+        password_hash = None
+        if not user.directory:
+            factors = await self._store.factors(tenant, user_id=user.id)
+            password_hash = await self.accepted(user, password, None if factors is None else factors.password_hash)
         sealed = await self._sealer.seal(tenant, invitation.secret.encode("ascii"), totp_context(user.id))
         if not await self._store.take_invitation(tenant, digest(token), now):
             raise InvitationInvalid
@@ -244,6 +254,8 @@ class Users:
         factors = await self._store.factors(tenant, user_id=user_id)
         if factors is None or factors.user.disabled:
             raise PasswordWrong
+        if factors.user.directory:
+            raise PasswordRefused("in-directory")
         await self._passwords.verify(factors.password_hash, current)
         hashed = await self.accepted(factors.user, new, factors.password_hash)
         await self._store.set_password(tenant, user_id, hashed, self._clock(), kept=self.rules.kept)

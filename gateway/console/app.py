@@ -1,5 +1,6 @@
 """The console as one Starlette application: its routes on its own host, with the same sign-in pages mounted."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from starlette.applications import Starlette
@@ -26,8 +27,8 @@ from gateway.console.program_pages import ProgramPages
 from gateway.console.reset_pages import ResetPages
 
 
-def make_console_app(deps: ConsoleDeps) -> Starlette:
-    """The console of one installation; its listener, host and cookie are its own."""
+def make_console_app(deps: ConsoleDeps, more: Sequence[BaseRoute] = ()) -> Starlette:
+    """The console of one installation; its listener, host and cookie are its own. more: sign-in of other packages."""
     deps = replace(deps, access=_with_navigation(deps))
 
     async def sign_in_needed(request: Request, _fault: Exception) -> Response:
@@ -38,7 +39,7 @@ def make_console_app(deps: ConsoleDeps) -> Starlette:
         return await answer_refused(deps, request, fault)
 
     return Starlette(
-        routes=[*console_routes(deps), *sign_in_routes(deps.access)],
+        routes=[*console_routes(deps), *sign_in_routes(deps.access), *more],
         middleware=[Middleware(Guard)],
         exception_handlers={
             **fault_handlers(deps.access),

@@ -84,6 +84,32 @@ def test_missing_and_broken_settings_have_their_own_exit_code(tmp_path: Path, mo
     assert "did you mean tenant?" in said
 
 
+def _link(installation: Path, config: tuple[str, str]) -> None:
+    """An identity elsewhere is linked to one account, and taken away again."""
+    link = ("user", "link", "ma.admin", "--provider", "corp", "--subject")
+    assert run(*link, "0b6f2e", *config)[0] == 2
+    kept = installation.read_text(encoding="utf-8")
+    provider = """
+[[sign_in.provider]]
+name = "corp"
+label = "Company account"
+issuer = "https://id.example.org"
+client_id = "crmgate"
+"""
+    installation.write_text(kept + provider, encoding="utf-8")
+    try:
+        assert run(*link, "0b6f2e", *config)[0] == 0
+        assert run(*link, "0b6f2e", *config)[0] == 0
+        code, said = run(*link, "another", *config)
+        assert (code, "Not linked" in said) == (1, True)
+        assert "corp" in run("user", "list", *config)[1]
+        assert run("user", "unlink", "ma.admin", "--provider", "corp", *config)[0] == 0
+        assert run("user", "unlink", "ma.admin", "--provider", "corp", *config)[0] == 1
+        assert "corp" not in run("user", "list", *config)[1]
+    finally:
+        installation.write_text(kept, encoding="utf-8")
+
+
 def test_accounts(installation: Path) -> None:
     config = ("-c", str(installation))
     code, said = run("user", "add", "ma.admin", "--role", "administrator", "--name", "Jun Ma", *config)
@@ -95,6 +121,7 @@ def test_accounts(installation: Path) -> None:
     assert run("user", "roles", "ma.admin", "--role", "manager", "--role", "auditor", *config)[0] == 0
     code, said = run("user", "list", *config)
     assert "auditor, manager" in said
+    _link(installation, config)
     assert run("user", "disable", "ma.admin", *config)[0] == 0
     assert "disabled" in run("user", "list", *config)[1]
     assert run("user", "enable", "ma.admin", *config)[0] == 0

@@ -7,6 +7,7 @@ from ipaddress import ip_network
 import pytest
 
 from gateway.access.gate import Gate, NotAdmitted
+from gateway.access.link_store import LinkStore
 from gateway.access.passwords import Passwords, PasswordWrong
 from gateway.access.place_store import PlaceStore
 from gateway.access.sessions import AUDIENCE_CONSOLE, AUDIENCE_CRM
@@ -32,9 +33,9 @@ def gate(store: PlaceStore) -> Gate:
 
 
 @pytest.fixture
-def sign_in(access: Access, clock: Clock, gate: Gate) -> SignIn:
+def sign_in(pool, access: Access, clock: Clock, gate: Gate) -> SignIn:
     common = {"passwords": Passwords(CHEAP), "sealer": FakeSealer(), "clock": clock, "randomness": secrets.token_bytes}
-    return SignIn(access.store, access.sessions, gate=gate, **common)  # type: ignore[arg-type]
+    return SignIn(access.store, access.sessions, gate=gate, links=LinkStore(pool), **common)  # type: ignore[arg-type]
 
 
 async def outcome_of(attempt) -> Exception:

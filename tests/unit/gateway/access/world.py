@@ -10,6 +10,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from gateway.access.factor_store import FactorStore
 from gateway.access.gate import Gate
+from gateway.access.link_store import LinkStore
 from gateway.access.passkeys import Passkeys
 from gateway.access.password_rules import USUAL, PasswordRules
 from gateway.access.passwords import Passwords
@@ -71,6 +72,7 @@ class Access:
     passkeys: Passkeys
     resets: Resets
     gate: Gate
+    links: LinkStore
 
     def code(self, secret: str, steps: int = 0) -> str:
         return pyotp.TOTP(secret).generate_otp(int(self.clock().timestamp()) // 30 + steps)
@@ -86,18 +88,19 @@ def build(pool: AsyncConnectionPool, clock: Clock, rules: PasswordRules = USUAL)
         "randomness": secrets.token_bytes,
     }
     users = Users(store, sessions, roles=ROLES, rules=rules, **common)
-    gate = Gate(PlaceStore(pool), {})
+    gate, links = Gate(PlaceStore(pool), {}), LinkStore(pool)
     factors, random = FactorStore(pool), secrets.token_bytes
     return Access(
         store,
         sessions,
         users,
-        SignIn(store, sessions, gate=gate, rules=rules, **common),
+        SignIn(store, sessions, gate=gate, links=links, rules=rules, **common),
         clock,
         RecoveryCodes(factors, clock=clock, randomness=random, cost=CHEAP_CODES),
         Passkeys(factors, clock=clock, randomness=random),
         Resets(ResetStore(pool), users, clock=clock, randomness=random),
         gate,
+        links,
     )
 
 
