@@ -313,6 +313,10 @@ class Bundle:
         """The compiled rights over fields and kinds; looked up, compiled on first use."""
         return self._lookup(tenant, roles).view
 
+    def export_view(self, tenant: str, roles: Collection[str]) -> FieldView:
+        """The same in exports."""
+        return self._lookup(tenant, roles).export_view
+
     def decide(self, tenant: str, roles: Collection[str], operation: Operation) -> Decision:
         """Allow or refuse an operation for a set of roles; the reason ids are those of the refusals, or "allowed"."""
         compiled = self._lookup(tenant, roles)
