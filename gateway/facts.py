@@ -9,11 +9,15 @@ from datetime import datetime
 
 from gateway.body import charset as charsets
 from gateway.body import media
+from gateway.body.csv import open_csv
+from gateway.body.fault import BodyFault
 from gateway.body.leaf import Container
 from gateway.body.media import Media
+from gateway.body.xlsx import open_xlsx
 from gateway.exchange import Exchange
 from gateway.records import ANY_ENTITY, Records
 from gateway.refusal import FIELD_NOT_WRITABLE, Refusal
+from gateway.typed import merges
 from policies import attribute
 from policies.criterion import TEAM, Facts, number_of, word
 from policies.decision import FieldView
@@ -84,6 +88,13 @@ def told(exchange: Exchange, profile: Profile, kind: Media, charset: str, body: 
     if kind is Media.HTML:
         page = charsets.to_utf8(body, charsets.codec_of(charset))
         return attribute.in_page(places, operation, page, profile.record_ids)
+    if kind in (Media.CSV, Media.XLSX):
+        try:
+            table = open_csv(body, charset) if kind is Media.CSV else open_xlsx(body)
+        except BodyFault:
+            return {}
+        cells = [(one.path[0], one.path[1], one.text) for one in table.leaves if len(one.path) == 2]
+        return attribute.in_table(places, cells, profile.record_ids)
     return {}
 
 
@@ -111,6 +122,8 @@ def require_kept(exchange: Exchange, profile: Profile, parts: Iterable[tuple[Con
     operation = exchange.operation
     if not names or operation is None:
         return
+    if merges(operation):  # the one that stays may get it from the other
+        require_no_write(exchange, profile)
     known = exchange.facts.get((operation.entity, operation.record or ""), {})
     for container, labels in parts:
         for leaf in container.leaves:

@@ -29,24 +29,27 @@ class Element:
 
 
 @dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table, by the label over it."""
+
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
 class AttributePlace:
     """One place of one attribute. pages: operation ids (fnmatch).
 
     rows: path to the records in JSON (`*`: every item of a list), or a selector of rows in a page; record: where in a
     row the record's id stands, None: the record that the operation is about; value: where in a row the value stands.
+    Both are paths in JSON, elements of a page, or columns of a table.
     """
 
     name: str
     entity: str
     pages: tuple[str, ...]
     rows: tuple[str, ...] | str
-    record: tuple[str, ...] | Element | None
-    value: tuple[str, ...] | Element
-
-    @property
-    def in_page(self) -> bool:
-        """Whether it is a place in a page, else in JSON."""
-        return isinstance(self.value, Element)
+    record: tuple[str, ...] | Element | Column | None
+    value: tuple[str, ...] | Element | Column
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,8 @@ def compile_attributes(source: Mapping[str, Any]) -> Attributes:
 
 def _place(name: str, entity: str, one: Mapping[str, Any]) -> AttributePlace:
     pages = tuple(one["pages"])
+    if "column" in one:
+        return AttributePlace(name, entity, pages, (), Column(_label(one["id_column"])), Column(_label(one["column"])))
     if "css" in one:
         value = Element(one["css"], one.get("attribute", ""))
         record = Element(one["record"]["css"], one["record"].get("attribute", "")) if "record" in one else None
@@ -88,7 +93,7 @@ def _place(name: str, entity: str, one: Mapping[str, Any]) -> AttributePlace:
 
 def in_json(places: Iterable[AttributePlace], operation: Operation, body: bytes, ids: RecordIds) -> Told:
     """What a JSON answer tells; nothing where it is none."""
-    wanted = [one for one in places if not one.in_page]
+    wanted = [one for one in places if isinstance(one.value, tuple)]
     if not wanted:
         return {}
     try:
@@ -98,8 +103,8 @@ def in_json(places: Iterable[AttributePlace], operation: Operation, body: bytes,
     found: list[tuple[AttributePlace, str | None, str]] = []
     for place in wanted:
         assert not isinstance(place.rows, str)
-        assert not isinstance(place.value, Element)
-        assert not isinstance(place.record, Element)
+        assert isinstance(place.value, tuple)
+        assert place.record is None or isinstance(place.record, tuple)
         for row in _rows(document, place.rows):
             value = _text(_at(row, place.value))
             record = operation.record if place.record is None else _text(_at(row, place.record))
@@ -110,7 +115,7 @@ def in_json(places: Iterable[AttributePlace], operation: Operation, body: bytes,
 
 def in_page(places: Iterable[AttributePlace], operation: Operation, page: bytes, ids: RecordIds) -> Told:
     """What a page (UTF-8) tells."""
-    wanted = [one for one in places if one.in_page]
+    wanted = [one for one in places if isinstance(one.value, Element)]
     if not wanted:
         return {}
     tree = LexborHTMLParser(page)
@@ -128,6 +133,25 @@ def in_page(places: Iterable[AttributePlace], operation: Operation, page: bytes,
                 record = operation.record
             found += [(place, record, value) for value in values if value]
     return _agreed(found, ids)
+
+
+def in_table(places: Iterable[AttributePlace], cells: Iterable[tuple[str, str, str]], ids: RecordIds) -> Told:
+    """What a table tells whose rows name their record. cells: label, row and text of each."""
+    rows: dict[str, dict[str, list[str]]] = {}
+    for label, row, text in cells:
+        rows.setdefault(row, {}).setdefault(_label(label), []).append(text)
+    found: list[tuple[AttributePlace, str | None, str]] = []
+    for place in places:
+        if isinstance(place.value, Column) and isinstance(place.record, Column):
+            for named in rows.values():
+                records, values = named.get(place.record.label, []), named.get(place.value.label, [])
+                if len(records) == 1:  # two columns of one name: nobody knows which one tells it
+                    found += [(place, records[0], value.strip()) for value in values if value.strip()]
+    return _agreed(found, ids)
+
+
+def _label(text: str) -> str:
+    return " ".join(text.replace("\ufeff", "").casefold().split())
 
 
 def _agreed(found: Sequence[tuple[AttributePlace, str | None, str]], ids: RecordIds) -> Told:
