@@ -98,6 +98,14 @@ def told(exchange: Exchange, profile: Profile, kind: Media, charset: str, body: 
     return {}
 
 
+def tells_in_tables(exchange: Exchange, profile: Profile) -> bool:
+    """Whether a column of such a table tells of its records what matters to the person: it is read as a whole then."""
+    operation, decision = exchange.operation, exchange.decision
+    if operation is None or decision is None or not decision.view.criteria:
+        return False
+    return any(isinstance(one.value, attribute.Column) for one in profile.attributes.of(operation))
+
+
 async def look(exchange: Exchange, profile: Profile) -> None:
     """What the CRM shows just now of the one record that is written, for somebody whose rights depend on it."""
     operation, decision = exchange.operation, exchange.decision

@@ -158,7 +158,9 @@ class Outward:
             return None
         if exchange.typed or exchange.own_words or exchange.retyped:
             return None
-        exchange.facts = {}  # a table tells nothing of its records
+        exchange.facts = {}
+        if facts.tells_in_tables(exchange, profile):
+            return None
         charset = media.charset_of(content_type, Media.CSV, head)
         outline = outline_of(head, charset)
         if outline is None:

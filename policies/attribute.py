@@ -161,14 +161,12 @@ def _agreed(found: Sequence[tuple[AttributePlace, str | None, str]], ids: Record
         number = ids.canonical(record.strip()) if record is not None else None
         if number is not None:
             values.setdefault((place.entity, number), {}).setdefault(place.name, set()).add(value)
-    return {
-        key: {
-            name: tuple(some)
-            for name, some in named.items()
-            if len(some) == 1 and len(next(iter(some))) <= _VALUE_LIMIT
-        }
-        for key, named in values.items()
-    }
+    sure = {key: {name: tuple(some) for name, some in named.items() if _is_one(some)} for key, named in values.items()}
+    return {key: named for key, named in sure.items() if named}
+
+
+def _is_one(some: set[str]) -> bool:
+    return len(some) == 1 and len(next(iter(some))) <= _VALUE_LIMIT
 
 
 def _rows(value: Any, path: Sequence[str]) -> Iterator[Any]:
