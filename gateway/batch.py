@@ -16,9 +16,9 @@ from gateway.body.leaf import Leaf
 from gateway.body.limits import Limits
 from gateway.collaborators import Outgoing, ProfileReader
 from gateway.exchange import Exchange, Head
+from gateway.facts import writing
 from gateway.merged import require_one
 from gateway.refusal import BODY_UNREADABLE, FIELD_NOT_WRITABLE, METHOD_REFUSED, WRITE_NOT_GRANTED, Refusal
-from gateway.sight import decided
 from gateway.target import split_target
 from policies.batch import BatchRule, BatchUnreadable, PartRead, split, under
 from policies.condition import Unreadable, read_document, write_document
@@ -278,7 +278,7 @@ def _is_reference(rule: BatchRule, exchange: Exchange, leaf: Leaf) -> bool:
     found = rule_for(operation.rules, leaf.path, leaf.siblings, text=leaf.text)
     spec = found[1] if found is not None else None
     if spec is not None:
-        view = decided(exchange).view
+        view = writing(exchange, spec.entity)
         kinds = view.by_kind if spec.kind is None else (str(spec.kind),)
         writable = all(view.rule(spec.entity, spec.name, kind).writable for kind in kinds)
         if not writable or spec.form is not StorageForm.SURROGATE:

@@ -43,10 +43,14 @@ from gateway.key_custody import sign_in_of
 from gateway.key_step import NotAllowed
 from gateway.opening import open_database, open_keyring
 from gateway.settings import Settings
+from policies.criterion import TEAM
 from policies.difference import difference
 from policies.enforcer import Enforcer
+from policies.expectation import facts_of
+from policies.placement import departments
 from policies.profile import load_profile
 from policies.reasons import ruling
+from policies.window import moment
 
 app = typer.Typer(help="Policy bundles: draft, check, publish, roll back, explain.", no_args_is_help=True)
 
@@ -197,22 +201,32 @@ def explain(
     what: Annotated[str, typer.Argument(help="field:ENTITY.FIELD, kind:KIND or op:ID; field: may be left out.")],
     action: Annotated[str, typer.Option("--action", help="Of an operation.")] = "read",
     number: Annotated[int, typer.Option("--bundle", help="Ask this bundle instead of the one in force.")] = 0,
+    given: Annotated[
+        list[str], typer.Option("--given", help="What is known of the record: contact.region=north; again for more.")
+    ] = [],  # noqa: B006 - typer reads it, nobody changes it
+    team: Annotated[bool, typer.Option("--team", help="A record of somebody in the person's departments.")] = False,
+    at: Annotated[str, typer.Option("--at", help="When: 2026-12-31, or a time with its zone; now without it.")] = "",
     tenant: TenantOption = "",
     config: FileOption = None,
 ) -> None:
     """Show a decision and the rows, with their lines and inheritances, that made it."""
+    known, when = _facts(given), moment(at) if at else None
+    if at and when is None:
+        raise quit_with(UNUSABLE, f"{at} is no day (2026-12-31) and no time with its zone (2026-12-31T18:00+08:00).")
 
     async def work(at: At) -> None:
         rows = (await _find(at, number)).rows if number else await at.desk.in_force()
         profile = at.desk.profile
         bundle = Enforcer(profile.field_specs, profile.operation_ids).load(rows)
+        bundle = bundle if when is None else bundle.at(when)
         roles = await _roles(at, who, bundle.named)
-        asked = questions(what, action, profile.field_specs, profile.operation_ids)
+        facts = known | ({TEAM: tuple(sorted(departments(roles)))} if team else {})
+        asked = questions(what, action, profile.field_specs, profile.operation_ids, facts)
         if not asked:
             raise quit_with(UNUSABLE, f"There is no {what} in the profile {profile.name} or the console.")
         out.print(f"{who}: {', '.join(roles) or 'no role'}", markup=False)
         for one in asked:
-            told = ruling(bundle, rows, at.tenant, roles, one.obj, one.right, one.scope)
+            told = ruling(bundle, rows, at.tenant, roles, one.obj, one.right, one.situation)
             out.print(f"{one}: {'yes' if told.allowed else 'no'}", markup=False)
             if not told.reasons:
                 out.print("  no row allows it", markup=False)
@@ -223,6 +237,13 @@ def explain(
                     out.print(f"    by {' > '.join(reason.through)} (line {lines})", markup=False)
 
     _run(config, tenant, work)
+
+
+def _facts(given: list[str]) -> dict[str, tuple[str, ...]]:
+    found = facts_of(" ".join(given))
+    if isinstance(found, str):
+        raise quit_with(UNUSABLE, f"--given: {found}.")
+    return found
 
 
 async def _roles(at: At, who: str, known: frozenset[str]) -> tuple[str, ...]:

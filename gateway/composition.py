@@ -100,7 +100,7 @@ from gateway.session_settings import room_of, timeouts_of
 from gateway.settings import Posture, Settings, TenantSettings
 from gateway.shredding import kept_erased
 from gateway.sight import Sight
-from gateway.store import RecordStore
+from gateway.store import RecordStore, StaffStore
 from gateway.tokenise import Tokeniser
 from gateway.toml_tree import SettingInvalid
 from gateway.unprotected import Unprotected
@@ -283,7 +283,7 @@ async def _assemble(
     accounts: Accounts,
 ) -> App:
     limits = limits_of(settings)
-    records = Records(RecordStore(database), max_age=OWNER_MAX_AGE)
+    records = Records(RecordStore(database), max_age=OWNER_MAX_AGE, staff=StaffStore(database))
     tenants = {
         one.host: tenant_of(name, one, installations[name], accounts.entries.get(name))
         for name, one in settings.tenants.items()

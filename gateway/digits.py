@@ -146,6 +146,7 @@ class DigitFields:
             return
         for spec in fields:
             most = view.form(spec.entity, spec.name, str(spec.kind), bound=True, owned=True)
+            most = Form.CLEAR if view.criteria else most  # of a record that a criterion is true of more may be seen
             for record in sources:
                 if await self._sight.form_at(exchange, spec, record) < most:
                     raise Refusal(COPY_SHOWS_MORE, fields=(spec.name,))

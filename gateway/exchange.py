@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from policies.attribute import Told
 from policies.decision import Decision
 from policies.profile import Operation
 
@@ -147,6 +148,7 @@ class Exchange:
     for an address in a merged answer → that address as JSON. unprotected: see gateway.unprotected.
     showing: what the CRM shows now of the record that is written, for roles that may not write everything. batch: the
     parts of a request that holds several. newest: asks which record a create has made, where the profile says how.
+    facts: what this answer, or the CRM just now, tells of records, for views that ask for it (gateway.facts).
     masked: what a page shows masked, gathered only where some of it may be revealed with a reason.
     bearing: whom the gateway says that the person is, None where the client says it.
     Every request makes one: a dataclass with that many default factories would take three times as long.
@@ -154,7 +156,7 @@ class Exchange:
 
     __slots__ = (
         "batch", "bearing", "body", "caught", "cells_at", "client_address", "columns", "crm_user", "decision",
-        "echoes", "files", "head", "held", "id", "kept", "language", "legs", "links", "masked", "narrowed",
+        "echoes", "facts", "files", "head", "held", "id", "kept", "language", "legs", "links", "masked", "narrowed",
         "newest", "numbers", "operation", "own_words", "owner", "posted", "principal", "received_at", "restored",
         "retyped", "searched", "several", "showing", "shown", "tenant", "typed", "unprotected", "written",
     )  # fmt: skip
@@ -187,6 +189,7 @@ class Exchange:
         self.unprotected: Words | None = None
         self.echoes: dict[str, tuple[str, str]] = {}
         self.own_words: dict[str, str] = {}
+        self.facts: Told = {}
         self.files: tuple[bytes, ...] = ()
         self.kept: tuple[Kept, ...] = ()
         self.retyped: dict[tuple[str, str], str] = {}

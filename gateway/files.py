@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 
 from gateway.exchange import Exchange
+from gateway.facts import asks_team, rights
 from gateway.records import ANY_ENTITY, Records
 from gateway.refusal import ANSWER_NOT_RENDERABLE, FILE_ERASED, Refusal
 from kms.cell_keys import CellHolding, value_keys_of
@@ -136,10 +137,13 @@ class Files:
         assert exchange.decision is not None
         view, now = exchange.decision.view, self._clock()
         owned = False
-        if row.record and exchange.crm_user:
+        if row.record and (exchange.crm_user or view.criteria):
             keys = [(row.entity, row.record), (ANY_ENTITY, row.record)]
-            await self._records.load(exchange.tenant, keys, now)
-            owned = any(self._records.owner(exchange.tenant, *key, now) == exchange.crm_user for key in keys)
+            await self._records.load(exchange.tenant, keys, now, team=asks_team(view))
+            owned = bool(exchange.crm_user) and any(
+                self._records.owner(exchange.tenant, *key, now) == exchange.crm_user for key in keys
+            )
+            view = rights(view, row.entity, row.record, self._records, exchange.tenant, now, exchange.facts)
         return least_form(view, row, owned=owned)
 
 

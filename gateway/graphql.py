@@ -14,6 +14,7 @@ from gateway.body import form
 from gateway.body.leaf import Leaf
 from gateway.collaborators import Outgoing
 from gateway.exchange import Exchange
+from gateway.facts import require_no_write
 from gateway.parts import Answered, Question
 from gateway.refusal import (
     FIELD_NOT_ORDERED,
@@ -126,6 +127,7 @@ async def protect(inward: Protects, exchange: Exchange, profile: Profile, batch:
     rewrite = Rewrite(asked.read)
     for part, one in zip(asked.parts, batch.exchanges, strict=True):
         await inward.leaving(one, profile)
+        require_no_write(one, profile)
         await _Protecting(inward, one, profile, asked, part, rewrite).run()
         _gather(exchange, one)
     await _rest(inward, exchange, profile, asked, rewrite)

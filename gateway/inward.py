@@ -12,11 +12,13 @@ from urllib.parse import unquote
 
 from gateway import attached, batch, graphql, narrow, opaque
 from gateway.body import csv, data_file, form, json, json_lines, media, multipart, text, vcard, xlsx, xml_request
+from gateway.body.leaf import Container
 from gateway.body.media import Media
 from gateway.body.path import open_path
 from gateway.collaborators import Limits, Outgoing
 from gateway.digits import DigitFields
 from gateway.exchange import Exchange
+from gateway.facts import look, require_kept
 from gateway.files import Files
 from gateway.merged import combinations, require_one
 from gateway.refusal import BODY_UNREADABLE, VALUE_INVALID, Refusal
@@ -87,6 +89,7 @@ class Inward:
         if isinstance(exchange.batch, graphql.GraphqlBatch):
             return await graphql.protect(self, exchange, profile, exchange.batch)
         await self.leaving(exchange, profile)
+        await look(exchange, profile)
         if operation.left_alone or operation.action in UNTOUCHED:
             if isinstance(body, bytes) or body is None:
                 exchange.body = body or b""
@@ -146,6 +149,7 @@ class Inward:
     async def protect_document(self, exchange: Exchange, profile: Profile, document: json.JsonDocument) -> str:
         """Protect the leaves of a JSON document and what the address holds; the target as it is now."""
         await self.leaving(exchange, profile)
+        await look(exchange, profile)
         opened = _address(exchange)
         await self._protect(exchange, profile, [*opened, Part(Where.JSON, document)])
         require_one(exchange)
@@ -236,6 +240,7 @@ class Inward:
                 named = ((leaf.path, leaf.text, leaf.siblings) for leaf in part.container.leaves)
                 if (owner := posted_owner(operation.owners, named, profile.record_ids)) is not None:
                     exchange.posted[POSTED] = owner
+        require_kept(exchange, profile, [*((one.container, one.labels) for one in parts), *_inside(sorting)])
         exchange.columns = tuple(sorting.columns)
         self.search.comparing.require(exchange, sorting.compared)
         await self.protect_leaves(exchange, profile, sorting.targets, sorting.operands)
@@ -245,6 +250,10 @@ class Inward:
             await attached.seal_enclosed(self._files, exchange, file, spec)
         if exchange.narrowed:
             _narrow(exchange, parts)
+
+
+def _inside(sorting: Sorting) -> list[tuple[Container, bool]]:
+    return [(one.container, False) for one in sorting.nested if one.container is not None]
 
 
 def _is_list(part: Part, body: bytes) -> bool:

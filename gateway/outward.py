@@ -7,7 +7,7 @@ binary format is converted, never patched.
 import re
 from urllib.parse import quote, unquote
 
-from gateway import attached, batch_answer, graphql_answer, opaque
+from gateway import attached, batch_answer, facts, graphql_answer, opaque
 from gateway.binding import TAUGHT, Binding
 from gateway.body import media
 from gateway.body.csv_rows import outline_of
@@ -93,6 +93,8 @@ class Outward:
         kind = media.sniff(content_type, disposition, body) if body else Media.OPAQUE
         if asked is not None and body:
             body = graphql_answer.silenced(exchange, kind, body)
+        if exchange.decision is not None and exchange.decision.view.criteria:
+            facts.learn(exchange, profile, kind, media.charset_of(content_type, kind, body), body)
         if self._unprotected is not None and body:
             charset = media.charset_of(content_type, kind, body)
             self._unprotected.look(exchange, profile, kind, body, charset)
@@ -155,6 +157,9 @@ class Outward:
         if _teaches(operation, profile) or exchange.batch is not None:
             return None
         if exchange.typed or exchange.own_words or exchange.retyped:
+            return None
+        exchange.facts = {}
+        if facts.tells_in_tables(exchange, profile):
             return None
         charset = media.charset_of(content_type, Media.CSV, head)
         outline = outline_of(head, charset)

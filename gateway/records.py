@@ -6,12 +6,13 @@ The cache is per process and short-lived: another worker's write is seen after a
 """
 
 from collections import OrderedDict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
 RecordKey = tuple[str, str]
+_GRACE = timedelta(seconds=30)  # an answer may take so long after its owners were loaded
 ANY_ENTITY = "*"  # owners of CRMs with one number range for all records are kept under this as well
 
 
@@ -23,6 +24,16 @@ class OwnerStore(Protocol):
 
     async def select(self, tenant: str, keys: Sequence[RecordKey]) -> dict[RecordKey, tuple[str, datetime]]:
         """Owner and time learnt, for the records that are known."""
+
+
+class Staff(Protocol):
+    """Who is in which department."""
+
+    async def departments(self, tenant: str) -> Mapping[str, tuple[str, ...]]:
+        """The CRM's key of a user → the departments of that person, of everybody whose key is known once.
+
+        Raises StoreUnavailable.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +49,7 @@ class Records:
     """Owners of records by (tenant, entity, record).
 
     max_age: how long knowledge counts; ttl: how long a cached row is believed without asking the store;
-    limit: records kept in memory.
+    limit: records kept in memory; staff: who is in which department, None: nobody knows.
     """
 
     def __init__(
@@ -48,7 +59,10 @@ class Records:
         max_age: timedelta,
         ttl: timedelta = timedelta(seconds=5),
         limit: int = 100_000,
+        staff: "Staff | None" = None,
     ) -> None:
+        self._staff = staff
+        self._departments: dict[str, tuple[Mapping[str, tuple[str, ...]], datetime]] = {}
         self._store = store
         self._max_age = max_age
         self._ttl = ttl
@@ -74,8 +88,20 @@ class Records:
         stale = found.seen_at + self._max_age
         return min(until, stale) if found.owner and stale >= now else until
 
-    async def load(self, tenant: str, keys: Collection[RecordKey], now: datetime) -> None:
-        """Bring the owners of these records into the cache; raises StoreUnavailable."""
+    def departments(self, tenant: str, owner: str, now: datetime) -> tuple[str, ...] | None:
+        """The departments of who is this user in the CRM; None where nobody is, or they were not loaded."""
+        found = self._departments.get(tenant)
+        if found is None or now - found[1] > self._ttl + _GRACE:
+            return None
+        return found[0].get(owner)
+
+    async def load(self, tenant: str, keys: Collection[RecordKey], now: datetime, *, team: bool = False) -> None:
+        """Bring the owners of these records into the cache; raises StoreUnavailable.
+
+        team: and the departments of whoever owns records, which are believed for `ttl`.
+        """
+        if team:
+            await self._load_departments(tenant, now)
         missing = [key for key in keys if not self._fresh((tenant, *key), now)]
         if not missing:
             return
@@ -97,6 +123,11 @@ class Records:
         self.generation += 1
         for key in keys:
             self._remember((tenant, *key), Ownership(owner, now, now))
+
+    async def _load_departments(self, tenant: str, now: datetime) -> None:
+        known = self._departments.get(tenant)
+        if self._staff is not None and (known is None or now - known[1] > self._ttl):
+            self._departments[tenant] = (await self._staff.departments(tenant), now)
 
     def _fresh(self, key: tuple[str, str, str], now: datetime) -> bool:
         found = self._cache.get(key)

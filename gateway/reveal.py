@@ -150,7 +150,7 @@ class Reveal:
     def _viewer(self, exchange: Exchange, mask_char: str) -> Viewer:
         if exchange.decision is None:
             raise RuntimeError("an answer is rendered only after a decision")
-        return Viewer(exchange.decision.view, exchange.tenant, exchange.crm_user, mask_char)
+        return Viewer(exchange.decision.view, exchange.tenant, exchange.crm_user, mask_char, exchange.facts)
 
     async def _entries(self, viewer: Viewer, found: set[str]) -> dict[str, VaultEntry]:
         if not found:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from gateway.exchange import Exchange
+from gateway.facts import asks_team, rights, writing
 from gateway.records import ANY_ENTITY, Records
 from gateway.settle import records_of, settle
 from kms.tokens import VaultEntry
@@ -22,11 +23,14 @@ class Sight:
         view = decided(exchange).view
         if view.sees_everything or not given:
             return list(given)
-        await self._records.load(exchange.tenant, records_of(given), exchange.received_at)
+        await self._records.load(exchange.tenant, records_of(given), exchange.received_at, team=asks_team(view))
         return [
             one
             for one in given
-            if settle(one, view, self._records, exchange.tenant, exchange.crm_user, exchange.received_at)[0] >= least
+            if settle(
+                one, view, self._records, exchange.tenant, exchange.crm_user, exchange.received_at, exchange.facts
+            )[0]
+            >= least
         ]
 
     async def form_at(self, exchange: Exchange, spec: FieldSpec, record: str | None) -> Form:
@@ -38,18 +42,21 @@ class Sight:
         if view.sees_everything:
             return Form.CLEAR
         owned = False
-        if record and exchange.crm_user:
+        if record and (exchange.crm_user or view.criteria):
             keys = [(spec.entity, record), (ANY_ENTITY, record)]
             tenant, now = exchange.tenant, exchange.received_at
-            await self._records.load(tenant, keys, now)
-            owned = any(self._records.owner(tenant, *key, now) == exchange.crm_user for key in keys)
+            await self._records.load(tenant, keys, now, team=asks_team(view))
+            owned = bool(exchange.crm_user) and any(
+                self._records.owner(tenant, *key, now) == exchange.crm_user for key in keys
+            )
+            view = rights(view, spec.entity, record, self._records, tenant, now, exchange.facts)
         kinds = view.by_kind if spec.kind is None else (spec.kind,)
         forms = [view.form(spec.entity, spec.name, kind, bound=bool(record), owned=owned) for kind in kinds]
         return min(forms, default=Form.HIDDEN)
 
     def may_write(self, exchange: Exchange, spec: FieldSpec) -> bool:
         """Whether the person may write this field; a whole free text takes the right over every kind in it."""
-        view = decided(exchange).view
+        view = writing(exchange, spec.entity)
         kinds = view.by_kind if spec.kind is None else (spec.kind,)
         return all(view.rule(spec.entity, spec.name, kind).writable for kind in kinds)
 

@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 from gateway.body.shortcut import Ready, ready
 from gateway.exchange import Exchange
+from gateway.facts import RecordFacts, asks_team
 from gateway.records import Records
-from gateway.settle import NOWHERE, records_of, settle
+from gateway.settle import NO_FACTS, NOWHERE, records_of, settle
 from kms.tokens import VaultEntry
 from policies.decision import FieldView, Form
 from privacy import mask
@@ -31,6 +32,7 @@ class Viewer(NamedTuple):
     tenant: str
     crm_user: str | None
     mask_char: str
+    facts: RecordFacts = NO_FACTS
 
 
 class Verdict(NamedTuple):
@@ -69,6 +71,8 @@ class Verdicts:
     async def of(self, viewer: Viewer, entries: Mapping[str, VaultEntry]) -> dict[str, Verdict]:
         """The verdict of every entry, by surrogate; raises StoreUnavailable when an owner cannot be asked for."""
         now = self._clock()
+        if viewer.view.criteria:
+            return await self._of_records(viewer, entries, now)
         known = self._held(viewer).verdicts
         table: dict[str, Verdict] = {}
         missing: list[str] = []
@@ -85,6 +89,12 @@ class Verdicts:
             changed = self._records.generation != generation
             self._settle(viewer, entries, entries if changed else missing, table)
         return table
+
+    async def _of_records(self, viewer: Viewer, entries: Mapping[str, VaultEntry], now: datetime) -> dict[str, Verdict]:
+        """The same where it depends on what this very answer tells of records: nothing of it is remembered."""
+        wanted = records_of(entries.values())
+        await self._records.load(viewer.tenant, wanted, now, team=asks_team(viewer.view))
+        return {canonical: self._verdict(viewer, entry, self._clock()) for canonical, entry in entries.items()}
 
     def known(
         self,
@@ -142,7 +152,7 @@ class Verdicts:
         if viewer.view.sees_everything:
             form, origin = Form.CLEAR, entry.origins[0] if entry.origins else NOWHERE
         else:
-            form, origin = settle(entry, viewer.view, self._records, viewer.tenant, viewer.crm_user, now)
+            form, origin = settle(entry, viewer.view, self._records, viewer.tenant, viewer.crm_user, now, viewer.facts)
         until = _ALWAYS
         if _asks(viewer):
             for entity, record in records_of([entry]):

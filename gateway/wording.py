@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from gateway.exchange import Exchange
+from gateway.facts import writing
 from gateway.refusal import TEXT_PART_NOT_WRITABLE, Refusal
 from kms.tokens import NewValue, VaultEntry
 from policies.decision import Form
@@ -40,7 +41,7 @@ def locked_kinds(exchange: Exchange, spec: FieldSpec, *, declared: bool) -> froz
     decision, operation = exchange.decision, exchange.operation
     if decision is None or operation is None or operation.action not in WRITES or decision.view.sees_everything:
         return frozenset()
-    view = decision.view
+    view = writing(exchange, spec.entity)
     locked = frozenset(kind.value for kind in Kind if not view.rule(spec.entity, spec.name, kind.value).writable)
     if locked and declared and operation.action is Action.IMPORT:
         raise Refusal(TEXT_PART_NOT_WRITABLE, fields=(spec.name,))

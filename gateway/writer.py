@@ -6,6 +6,7 @@ What values and running text have in common on their way in; one body's needs ar
 from collections.abc import Sequence
 from functools import partial
 
+from gateway.facts import writing
 from gateway.records import Records
 from gateway.settle import records_of, settle
 from gateway.standing import IMPORTED, Place, cell_of, note_text
@@ -29,9 +30,10 @@ class Writer:
 
     def may_write(self, work: Work, spec: FieldSpec) -> bool:
         """Whether the field is this person's to write."""
-        decision = work.exchange.decision
+        if work.exchange.decision is None:
+            return False
         kind = str(spec.kind) if spec.kind is not None else ""
-        return decision is not None and decision.view.rule(spec.entity, spec.name, kind).writable
+        return writing(work.exchange, spec.entity).rule(spec.entity, spec.name, kind).writable
 
     def form(self, work: Work, entry: VaultEntry) -> Form:
         """What the person sees of an entry, by what is known of its records; see `loaded_form`."""
@@ -39,7 +41,13 @@ class Writer:
         if exchange.decision is None:
             return Form.HIDDEN
         form, _ = settle(
-            entry, exchange.decision.view, self._records, exchange.tenant, exchange.crm_user, exchange.received_at
+            entry,
+            exchange.decision.view,
+            self._records,
+            exchange.tenant,
+            exchange.crm_user,
+            exchange.received_at,
+            exchange.facts,
         )
         return form
 

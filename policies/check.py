@@ -157,11 +157,17 @@ def check_policy(text: str, profiles: Iterable[Profile]) -> list[str]:
     fields = {(spec.entity, spec.name): spec for profile in installed for spec in profile.field_specs.values()}
     operations = {name for profile in installed for name in profile.operation_ids} | set(CONSOLE_OPERATIONS)
     operations |= {f"proof.{name}" for name in operations if not name.startswith("console.")}
+    told = {name for profile in installed for name in profile.attributes.names}
     problems = []
     for row in rows:
         problem = _doubt(row, fields, operations)
         if problem:
             problems.append(f"role {row.role}: {problem}")
+        problems += [
+            f"role {row.role}: no installed profile tells {one.name} of a record: nobody ever knows it"
+            for one in row.where
+            if one.name not in told
+        ]
     bundle = Enforcer(fields, operations).load(text)
     problems += _roles(bundle, rows, links)
     return sorted(set(problems))

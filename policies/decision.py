@@ -4,10 +4,14 @@ A `FieldView` is compiled once per (tenant, set of roles) when a bundle loads an
 It is settled per *origin* of a vault entry (whose value, which entity, field, record), never per place of appearance.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NoReturn
+
+from policies.criterion import NOTHING, Criterion, Facts
+
+_SITUATIONS = 256  # compiled sets of true criteria of one view; the bound is against nonsense
 
 
 class Form(IntEnum):
@@ -43,6 +47,7 @@ class FieldView:
     by_kind: rights over a kind in the whole tenant, which alone open values whose origin is unknown or unbound.
     in_text: (entity, field or "*", kind) → rule for values of a kind inside free text or a field of another kind.
     Operations of the action `export` have a view of their own, which shows no more than that of pages.
+    criteria: what rows want to know of a record; the view itself says what holds where nothing is known of it.
     """
 
     policy_version: str
@@ -51,6 +56,23 @@ class FieldView:
     sees_everything: bool = False
     _nothing: FieldRule = field(default=FieldRule())
     in_text: Mapping[tuple[str, str, str], FieldRule] = field(default_factory=dict)
+    criteria: tuple[Criterion, ...] = ()
+    _within: "Callable[[Facts], FieldView] | None" = field(default=None, repr=False, compare=False)
+    _situations: "dict[tuple[bool | None, ...], FieldView]" = field(default_factory=dict, repr=False, compare=False)
+
+    def of(self, facts: Facts = NOTHING) -> "FieldView":
+        """The rights over a record of which this is known; compiled once for each set of criteria that are true."""
+        if not self.criteria or self._within is None:
+            return self
+        truths = tuple(one.truth(facts.get(one.name)) for one in self.criteria)
+        if all(one is None for one in truths):
+            return self
+        found = self._situations.get(truths)
+        if found is None:
+            if len(self._situations) >= _SITUATIONS:
+                self._situations.clear()
+            found = self._situations[truths] = self._within(facts)
+        return found
 
     def rule(self, entity: str, field_name: str, kind: str) -> FieldRule:
         """The rule that applies to a field of this kind."""

@@ -30,5 +30,5 @@ def _rows(text: str) -> frozenset[str]:
 
 def _spelt(row: Grant | Inheritance) -> str:
     if isinstance(row, Inheritance):
-        return f"g,{row.role},{row.parent},{row.tenant}{row.window}"
-    return f"p,{row.role},{row.tenant},{row.obj},{row.right},{row.scope},{row.effect}{row.window}"
+        return f"g,{row.role},{row.parent},{row.tenant}{row.tail}"
+    return f"p,{row.role},{row.tenant},{row.obj},{row.right},{row.scope},{row.effect}{row.tail}"

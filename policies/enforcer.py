@@ -10,16 +10,18 @@ import time
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from math import inf
 from pathlib import Path
 from typing import Any
 
 import casbin
 
+from policies.criterion import NOTHING, Criterion, Facts, asked_scope, holds
 from policies.decision import Decision, FieldRule, FieldView, Form
 from policies.operation import Action, FieldSpec, Operation
-from policies.placement import roles_alone
-from policies.rows import Grant, Inheritance, is_role, parse_rows
+from policies.placement import departments, roles_alone
+from policies.rows import Grant, Inheritance, is_role, parse_rows, personal
 from policies.taxonomy import Kind
 
 MODEL = Path(__file__).with_name("model.conf")
@@ -31,6 +33,8 @@ APART = ("console.", "proof.")
 """Names under which only a grant counts that has them: `op:*` is every operation of the CRM, and of no proof."""
 _FOR_ALL_TENANTS = "*"
 _CLOSED = FieldView(policy_version="none", rules={}, by_kind={})
+_EVERYTHING = FieldRule(Form.CLEAR, Form.CLEAR, writable=True, searchable=True)
+RuleOf = Callable[[Callable[[str, str, str], bool], str], FieldRule]
 
 
 def covers(asked: str, granted: str) -> bool:
@@ -98,10 +102,10 @@ class _Compiled:
         engine = self.engine([row for row in self._rows if covers(obj, row.obj)])
         return _ask(engine, self._who, self._tenant, obj, right, scope)
 
-    def asking(self, objects: Collection[str]) -> Callable[[str, str, str], bool]:
-        """The same for objects that these granted ones cover, and nothing else does."""
+    def asking(self, objects: Collection[str], facts: Facts) -> Callable[[str, str, str], bool]:
+        """The same for objects that these granted ones cover, and nothing else does, and records with these facts."""
         engine = self.engine([row for row in self._rows if row.obj in objects])
-        return lambda obj, right, scope: _ask(engine, self._who, self._tenant, obj, right, scope)
+        return lambda obj, right, scope: _ask(engine, self._who, self._tenant, obj, right, asked_scope(scope, facts))
 
     def enforce(self, obj: str, right: str, scope: str) -> bool:
         """Casbin's answer over all rows; any failure denies."""
@@ -114,9 +118,10 @@ class _Compiled:
         engine = casbin.Enforcer(str(MODEL))
         engine.add_function("covers", covers)
         engine.add_function("grants", grants)
+        engine.add_function("holds", holds)
         engine.enable_auto_save(False)
         for row in rows:
-            engine.add_policy(row.role, self._tenant, row.obj, row.right, row.scope, row.effect)
+            engine.add_policy(row.role, self._tenant, row.obj, row.right, row.situation, row.effect)
         for link in self._links:
             engine.add_grouping_policy(link.role, link.parent, self._tenant)
         for role in sorted(self._roles):
@@ -156,7 +161,7 @@ class Bundle:
         self._known_operations = frozenset(self._operations)
         every: tuple[Grant | Inheritance, ...] = (*self._rows, *self._links)
         self.boundaries = sorted({at for row in every for at in row.window.boundaries})
-        text = "\n".join(f"{row!r}{row.window}" for row in every)
+        text = "\n".join(f"{row!r}{row.tail}" for row in every)
         self.version = hashlib.sha256(text.encode()).hexdigest()[:16]
         self.named = frozenset(row.role for row in self._rows) | frozenset(link.role for link in self._links)
         self.roles = frozenset(roles_alone(self.named))
@@ -203,14 +208,43 @@ class Bundle:
         who = "+".join(sorted(roles)) + "@"  # "@" cannot stand in a role name
         now = self._clock() if self.boundaries else 0.0
         rows, links = self._reachable(tenant, roles, now)
+        rows = [personal(row, *self._circle(tenant, roles, now)) if row.limited else row for row in rows]
         compiled = _Compiled(rows, links, who, roles & self.named, tenant)
         later = bisect_right(self.boundaries, now)
         compiled.until = self.boundaries[later] if later < len(self.boundaries) else inf
-        granted = frozenset(row.obj for row in rows if not row.obj.startswith("op:"))
-        compiled.view = compiled.export_view = self._view(compiled.asking, granted, _rule)
-        if any(row.right == "export" and row.effect == "deny" for row in rows if not row.obj.startswith("op:")):
-            compiled.export_view = self._view(compiled.asking, granted, _export_rule)
+        about = [row for row in rows if not row.obj.startswith("op:")]
+        compiled.view = compiled.export_view = self._view(compiled, about, _rule)
+        if any(row.right == "export" and row.effect == "deny" for row in about):
+            compiled.export_view = self._view(compiled, about, _export_rule)
         return compiled
+
+    def _circle(self, tenant: str, roles: frozenset[str], now: float) -> tuple[frozenset[str], frozenset[str]]:
+        """The departments of a person, and those whose people are of the team: these, and what inherits from them."""
+        mine = {f"dept:{name}" for name in departments(roles)}
+        team = set(mine)
+        links = [link for link in self._links if link.tenant in (_FOR_ALL_TENANTS, tenant) and link.window.holds(now)]
+        for _ in range(len(links) + 1):
+            team |= {link.role for link in links if link.parent in team}
+        return departments(mine), departments(team)
+
+    def personal(self, row: Grant, tenant: str, roles: Collection[str]) -> Grant:
+        """A row as it is for somebody with these roles and departments, now."""
+        return personal(row, *self._circle(tenant, frozenset(roles), self._clock())) if row.limited else row
+
+    def limited(self, tenant: str, roles: Collection[str], obj: str) -> list[Grant]:
+        """The rows about an object that criteria or a time limit, those that do not hold now included."""
+        links = [link for link in self._links if link.tenant in (_FOR_ALL_TENANTS, tenant)]
+        reach = set(roles)
+        for _ in range(len(links) + 1):
+            reach |= {link.parent for link in links if link.role in reach}
+        return [
+            row
+            for row in self._rows
+            if (row.limited or row.window.boundaries)
+            and row.role in reach
+            and row.tenant in (_FOR_ALL_TENANTS, tenant)
+            and covers(obj, row.obj)
+        ]
 
     def _reachable(self, tenant: str, roles: frozenset[str], now: float) -> tuple[list[Grant], list[Inheritance]]:
         """Rows and inheritances that these roles can reach in this tenant and that hold now."""
@@ -226,12 +260,12 @@ class Bundle:
         return rows, [link for link in links if link.role in reach]
 
     def _view(
-        self,
-        asking: Callable[[Collection[str]], Callable[[str, str, str], bool]],
-        granted: frozenset[str],
-        rule_of: Callable[[Callable[[str, str, str], bool], str], FieldRule],
+        self, compiled: _Compiled, about: Collection[Grant], rule_of: RuleOf, facts: Facts = NOTHING
     ) -> FieldView:
+        """The rights over records of which this is known; about: the rows over fields and kinds."""
         known: dict[frozenset[str], FieldRule] = {}
+        granted = frozenset(row.obj for row in about)
+        asking = partial(compiled.asking, facts=facts)
 
         def rule(obj: str) -> FieldRule:
             # Objects that the same grants cover get the same answers: Casbin is asked once for all of them.
@@ -254,13 +288,16 @@ class Bundle:
             for (entity, name), kind in self._fields.items()
             if kind is not None
         }
-        clear = FieldRule(Form.CLEAR, Form.CLEAR, writable=True, searchable=True)
+        criteria: dict[Criterion, None] = {one: None for row in about for one in row.where}
         return FieldView(
             policy_version=self.version,
             rules=rules,
             by_kind=by_kind,
-            sees_everything=all(rule == clear for rule in (*by_kind.values(), *in_text.values())),
+            # Of one record more may be known; what a person sees of all of them it does not say.
+            sees_everything=not facts and all(rule == _EVERYTHING for rule in (*by_kind.values(), *in_text.values())),
             in_text=in_text,
+            criteria=() if facts else tuple(criteria),
+            _within=None if facts or not criteria else partial(self._view, compiled, about, rule_of),
         )
 
     def warm(self, other: "Bundle") -> None:
@@ -275,6 +312,10 @@ class Bundle:
     def view(self, tenant: str, roles: Collection[str]) -> FieldView:
         """The compiled rights over fields and kinds; looked up, compiled on first use."""
         return self._lookup(tenant, roles).view
+
+    def export_view(self, tenant: str, roles: Collection[str]) -> FieldView:
+        """The same in exports."""
+        return self._lookup(tenant, roles).export_view
 
     def decide(self, tenant: str, roles: Collection[str], operation: Operation) -> Decision:
         """Allow or refuse an operation for a set of roles; the reason ids are those of the refusals, or "allowed"."""

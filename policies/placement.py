@@ -42,3 +42,8 @@ def placements(names: Iterable[str]) -> tuple[str, ...]:
 def roles_alone(names: Iterable[str]) -> tuple[str, ...]:
     """Those of these names that are roles."""
     return tuple(name for name in names if not name.startswith(_PREFIXES))
+
+
+def departments(names: Iterable[str]) -> frozenset[str]:
+    """Those of these names that are departments, without `dept:`."""
+    return frozenset(name.partition(":")[2] for name in names if name.startswith(f"{DEPARTMENT}:"))

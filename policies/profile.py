@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from policies import answers, element
+from policies.attribute import Attributes
 from policies.carried import Carried
 from policies.comparison import ComparisonRule
 from policies.condition import (
@@ -187,7 +188,8 @@ class Profile:
     impossible. owner_source: "form" (a field of the request names the owner), "actor" (who creates owns) or "none".
     closed: reads that no operation describes are refused. types: type id of this installation → entity,
     learnt from pages. signed_out: how an answer says "not signed in". tables: objects of query languages.
-    names_in_any_case: the CRM takes names of fields in any case, see policies.spelling.
+    names_in_any_case: the CRM takes names of fields in any case, see policies.spelling. attributes: what policy rows
+    may ask of a record.
     """
 
     name: str
@@ -240,6 +242,7 @@ class Profile:
     dialects: Mapping[str, DialectRules] = field(default_factory=dict)
     graphql: GraphqlMap | None = None
     names_in_any_case: bool = False
+    attributes: Attributes = field(default_factory=Attributes)
     source: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     # -- classification --------------------------------------------------------------------------------------

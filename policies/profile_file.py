@@ -16,6 +16,7 @@ from jsonschema import Draft202012Validator
 
 from policies import credential, soap
 from policies.asked_file import column_rules, join, path_searches, search_clause, with_asked
+from policies.attribute import compile_attributes
 from policies.carried import compile_carried
 from policies.column import ColumnRule
 from policies.comparison import compile_comparisons
@@ -199,6 +200,7 @@ class _Compiler:
             names_in_any_case=source.get("names_in_any_case", False),
             record_ids=self.record_ids,
             comparisons=comparisons,
+            attributes=compile_attributes(source.get("attributes", {})),
             dialects=dialects,
             graphql=graphql,
             source=source,

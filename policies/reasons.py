@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from policies.criterion import holds
 from policies.enforcer import Bundle, covers, grants
 from policies.rows import Grant, Inheritance, read_lines
 
@@ -30,7 +31,8 @@ def ruling(bundle: Bundle, rows: str, tenant: str, roles: Collection[str], obj: 
     """The decision of a bundle with its reasons; rows: the text it was loaded from; obj: with a concrete kind.
 
     Where a row denies, the denying rows are the reasons; else the allowing ones. Raises AssertionError should they not
-    say what Casbin says: no explanation is better than a wrong one. Rows that do not hold now are left out.
+    say what Casbin says: no explanation is better than a wrong one. Rows that do not hold now are left out. scope: with
+    what is known of the record, as `criterion.asked_scope` writes it.
     """
     now = bundle.now()
     bundle = bundle.at(now)
@@ -48,7 +50,7 @@ def ruling(bundle: Bundle, rows: str, tenant: str, roles: Collection[str], obj: 
         and row.tenant in ("*", tenant)
         and covers(obj, row.obj)
         and grants(right, row.right, row.effect)
-        and row.scope in ("any", scope)
+        and holds(scope, bundle.personal(row, tenant, roles).situation, row.effect)
     ]
     denying = [one for one in matching if one.effect == "deny"]
     allowed = bundle.enforce(tenant, frozenset(roles), obj, right, scope)

@@ -7,8 +7,9 @@ here. Nothing is repaired: a bundle with one malformed row is not loaded at all.
 import csv
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from policies.criterion import MOST, TEAM, Criterion, granted_scope, read_criterion, word
 from policies.operation import Action
 from policies.placement import is_placement
 from policies.taxonomy import Kind
@@ -23,7 +24,10 @@ _KINDS = frozenset({"*", *(kind.value for kind in Kind)})
 
 FIELD_RIGHTS = frozenset({"masked", "clear", "export", "reveal", "write", "search"})
 OPERATION_RIGHTS = frozenset({"*", *(action.value for action in Action)})
-SCOPES = frozenset({"own", "other", "any"})
+TEAM_SCOPE = "team"
+SCOPES = frozenset({"own", "other", TEAM_SCOPE, "any"})
+ABOUT_RECORDS = frozenset({"masked", "clear", "export", "write"})
+"""Rights that a criterion can limit: they are decided of one record and what an answer tells of it."""
 EFFECTS = frozenset({"allow", "deny"})
 
 
@@ -42,7 +46,7 @@ class PolicyInvalid(ValueError):  # noqa: N818 - says what is wrong
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """One `p` row. window: left out of its name, which versions of bundles are made of, as long as it always holds."""
+    """One `p` row. window, where: left out of its name, which versions of bundles are made of, where there are none."""
 
     role: str
     tenant: str
@@ -51,6 +55,22 @@ class Grant:
     scope: str
     effect: str
     window: Window = field(default=ALWAYS, repr=False)
+    where: tuple[Criterion, ...] = field(default=(), repr=False)
+
+    @property
+    def tail(self) -> str:
+        """As the row ends: criteria and window, in one spelling; "" where it has neither."""
+        return "".join(f",where={one}" for one in self.where) + str(self.window)
+
+    @property
+    def limited(self) -> bool:
+        """Whether it depends on more of a record than whether the person owns it."""
+        return bool(self.where) or self.scope == TEAM_SCOPE
+
+    @property
+    def situation(self) -> str:
+        """Scope and criteria as Casbin gets them."""
+        return granted_scope(self.scope, self.where)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +81,11 @@ class Inheritance:
     parent: str
     tenant: str
     window: Window = field(default=ALWAYS, repr=False)
+
+    @property
+    def tail(self) -> str:
+        """As the row ends; "" where it always holds."""
+        return str(self.window)
 
 
 def parse_rows(text: str) -> tuple[tuple[Grant, ...], tuple[Inheritance, ...]]:
@@ -107,7 +132,36 @@ def _row(cells: list[str]) -> Grant | Inheritance | str:
     window = read_window(cells[last:])
     if isinstance(window, str):
         return window
-    return _grant(cells[1:last], window) if cells[0] == "p" else _inheritance(cells[1:last], window)
+    first = last
+    while cells[first - 1].startswith("where="):
+        first -= 1
+    where = _criteria(cells[first:last])
+    if isinstance(where, str):
+        return where
+    if cells[0] == "p":
+        return _grant(cells[1:first], where, window)
+    return "an inheritance has no where=" if where else _inheritance(cells[1:first], window)
+
+
+def _criteria(cells: list[str]) -> tuple[Criterion, ...] | str:
+    """The criteria of a row in one order, or what is wrong with them."""
+    if len(cells) > MOST:
+        return f"has more than {MOST} where="
+    found = [read_criterion(cell.removeprefix("where=")) for cell in cells]
+    wrong = next((one for one in found if isinstance(one, str)), None)
+    if wrong is not None:
+        return wrong
+    return tuple(sorted({one for one in found if not isinstance(one, str)}, key=str))
+
+
+def personal(row: Grant, departments: frozenset[str], team: frozenset[str]) -> Grant:
+    """The row for a person in these departments, to whose team the people of those belong; names without `dept:`."""
+    if not row.limited:
+        return row
+    where = tuple(one.of(departments) for one in row.where)
+    if row.scope != TEAM_SCOPE:
+        return replace(row, where=where)
+    return replace(row, scope="any", where=(*where, Criterion(TEAM, "in", frozenset(map(word, team)))))
 
 
 def is_role(name: str) -> bool:
@@ -115,22 +169,33 @@ def is_role(name: str) -> bool:
     return NAME.match(name) is not None or is_placement(name)
 
 
-def _grant(cells: list[str], window: Window) -> Grant | str:
+def _grant(cells: list[str], where: tuple[Criterion, ...], window: Window) -> Grant | str:
     if len(cells) == 5:
         cells = [*cells, "allow"]
     if len(cells) != 6:
-        return "needs role, tenant, object, right, scope and at most an effect, from= and until="
+        return "needs role, tenant, object, right, scope and at most an effect, where=, from= and until="
     role, tenant, obj, right, scope, effect = cells
     if not is_role(role):
         return "the role has a name that is not allowed"
     if tenant != "*" and not NAME.match(tenant):
         return "the tenant has a name that is not allowed"
     if scope not in SCOPES:
-        return "the scope is none of own, other, any"
+        return "the scope is none of own, other, team, any"
     if effect not in EFFECTS:
         return "the effect is neither allow nor deny"
-    problem = _object_problem(obj, right, scope)
-    return problem or Grant(role, tenant, obj, right, scope, effect, window)
+    problem = _object_problem(obj, right, scope) or _where_problem(obj, right, where)
+    return problem or Grant(role, tenant, obj, right, scope, effect, window, where)
+
+
+def _where_problem(obj: str, right: str, where: tuple[Criterion, ...]) -> str | None:
+    if not where:
+        return None
+    data = _FIELD.match(obj)
+    if data is None or any(one.entity != data.group("entity") for one in where):
+        return "where= speaks of records of another entity than the object: it needs field:ENTITY.… of its own"
+    if right not in ABOUT_RECORDS:
+        return f"{right} cannot be limited by where="
+    return None
 
 
 def _object_problem(obj: str, right: str, scope: str) -> str | None:
@@ -142,7 +207,9 @@ def _object_problem(obj: str, right: str, scope: str) -> str | None:
         if right not in FIELD_RIGHTS:
             return f"{right} is not a right over a field or kind"
         if right in {"write", "search"} and scope != "any":
-            return f"{right} cannot be limited to own or other records"
+            return f"{right} cannot be limited to own, other or a team's records"
+        if right == "reveal" and scope == TEAM_SCOPE:
+            return "reveal cannot be limited to a team's records"
         return None
     if _OPERATION.match(obj) and obj != "op:":
         if right not in OPERATION_RIGHTS:

@@ -42,17 +42,18 @@ def read_window(cells: list[str]) -> Window | str:
     found: dict[str, float] = {}
     for cell in cells:
         name, _, text = cell.partition("=")
-        moment = _moment(text, last=name == "until")
-        if moment is None:
+        at = moment(text, last=name == "until")
+        if at is None:
             return f"{cell} names no day (2026-12-31) and no time with its zone (2026-12-31T18:00+08:00)"
         if name in found:
             return f"{name}= stands there twice"
-        found[name] = moment
+        found[name] = at
     window = Window(found.get("from", -inf), found.get("until", inf))
     return window if window.start < window.end else "the row ends before it begins"
 
 
-def _moment(text: str, *, last: bool) -> float | None:
+def moment(text: str, *, last: bool = False) -> float | None:
+    """Seconds since 1970 of a day or a time with its zone; None for anything else. last: the end of that day."""
     try:
         if _DAY.match(text):
             day = datetime.fromisoformat(text).replace(tzinfo=UTC)

@@ -15,6 +15,7 @@ from gateway.tls import Expiry
 from kms.keyring import KeyringStatus
 from policies.decision import FieldView
 from policies.operation import FieldSpec
+from policies.rows import Grant
 
 if TYPE_CHECKING:
     from gateway.disclosure.desk import Desk
@@ -39,6 +40,14 @@ class Policy(Protocol):
 
     def view(self, tenant: str, roles: Collection[str]) -> FieldView:
         """The compiled rights over fields."""
+        ...
+
+    def export_view(self, tenant: str, roles: Collection[str]) -> FieldView:
+        """The compiled rights in exports."""
+        ...
+
+    def limited(self, tenant: str, roles: Collection[str], obj: str) -> list[Grant]:
+        """The rows about an object that do not hold for every record and for good."""
         ...
 
 

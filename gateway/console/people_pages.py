@@ -21,6 +21,7 @@ from gateway.console.pages import ConsolePages
 from gateway.console.permissions import CHANGE_USER, END_SESSION, SESSIONS, USERS, Right
 from gateway.console.words import N_
 from gateway.exchange import Principal
+from policies.rows import Grant
 
 # Why somebody does something that hurts; ids for the trail, words for people.
 CAUSES = {
@@ -204,13 +205,19 @@ class PeoplePages(ConsolePages):
         policy = self._deps.policy(principal.tenant)
         names = self._role_names(principal)
         views = {name: policy.view(principal.tenant, (name,)) for name in names}
+        fields = self._deps.fields(principal.tenant)
+
+        def limited(role: str, obj: str) -> list[Grant]:
+            return policy.limited(principal.tenant, (role,), obj)
+
         shown = [
             name
             for name in names
             if any(_sees(rule) for rule in (*views[name].by_kind.values(), *views[name].rules.values()))
+            or any(limited(name, f"field:{one.entity}.{one.name}#{one.kind}") for one in fields if one.kind is not None)
         ]
-        fields = self._deps.fields(principal.tenant)
-        tables = role_matrix.build(fields, {name: views[name] for name in shown})
+        exports = {name: policy.export_view(principal.tenant, (name,)) for name in shown}
+        tables = role_matrix.build(fields, {name: views[name] for name in shown}, exports, limited)
         values = {
             "page": "roles",
             "tables": tables,

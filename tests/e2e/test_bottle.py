@@ -24,7 +24,18 @@ from tests.hosted.office import clear_of_the_hour
 from tests.real.servers import bottle
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
-POLICY = "\ng, importer, sales, *\np, importer, *, op:*, import, any\n"
+POLICY = """
+g, importer, sales, *
+p, importer, *, op:*, import, any
+p, north, *, op:*, *, any
+p, north, *, kind:*, masked, any
+p, north, *, kind:*, search, any
+p, north, *, field:contact.*, clear, any, where=contact.region:north
+p, north, *, field:contact.*, write, any, where=contact.region:north
+p, small, *, op:*, *, any
+p, small, *, kind:*, search, any
+p, small, *, field:lead.*, clear, any, where=lead.value:<10000
+"""
 FIELDS = ("first_name", "last_name", "email", "phone", "address_line", "description")
 OUT = "/.crmgate/api/sign-out"
 ENDED = "crm-token-ended"
@@ -53,7 +64,7 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
             at_work(stack, "sales", "chen.sales"),
             stack.direct("manager"),
         ]
-        people = make_people(random.Random(20261130), 28)  # the first seven give their numbers to a twin
+        people = make_people(random.Random(20261130), 40)  # the first seven give their numbers to a twin
         yield Office(stack, *map(_driver, hands), people)
         hands[-1].browser.close()
         close_all()
@@ -344,3 +355,71 @@ def test_exports_come_back_and_change_nothing(office: Office) -> None:
     lines = roundtrip_bottle.run(roundtrip_bottle.furnish(office.manager, importer, office.direct, people))
     assert [(line.what, line.faults) for line in lines if line.faults] == []
     assert sum(line.compared for line in lines) > 60
+
+
+def test_a_role_sees_and_writes_the_records_of_its_region_and_no_others(office: Office) -> None:
+    north = _driver(at_work(office.stack, "north", "wang.manager")).browser
+    people = [office.people.pop() for _ in range(3)]
+    records = [office.manager.add_person(one) for one in people]
+    for record, state in zip(records, ("North", "South", None), strict=True):
+        send(office.direct.browser, "PATCH", f"/api/contacts/{record}/", {"state": state}).expect(200)
+    ours = set(records)
+
+    def rows() -> dict[str, str]:
+        listed = north.get("/api/contacts/?limit=200").expect(200).json()["results"]
+        return {one["id"]: json.dumps(one, ensure_ascii=False) for one in listed if one["id"] in ours}
+
+    def exported() -> dict[str, str]:
+        lines = north.get("/api/contacts/export/").expect(200).text.splitlines()
+        return {record: line for record in records for line in lines if record in line}
+
+    def detail() -> dict[str, str]:
+        pages = {one: north.get(f"/api/contacts/{one}/").expect(200).json()["contact_obj"] for one in records}
+        return {one: json.dumps(page, ensure_ascii=False) for one, page in pages.items()}
+
+    for seen in (rows(), exported(), detail()):
+        assert set(seen) == ours
+        for record, person, clear in zip(records, people, (True, False, False), strict=True):
+            for value in (person.phone, person.email, person.last_name):
+                assert (value in seen[record]) is clear, value
+    # Where the answer does not tell the region, nothing opens.
+    assert people[0].phone not in north.get(f"/api/search/?q={quote(people[0].phone)}").text
+
+    new = office.people.pop()
+    for record, status in zip(records, (200, 403, 403), strict=True):
+        answer = send(north, "PATCH", f"/api/contacts/{record}/", {"phone": new.phone})
+        assert (answer.status, reason(answer)) == (status, "" if status == 200 else "field-not-writable")
+    assert held(office.manager, records[0])["phone"] == new.phone
+    assert held(office.manager, records[1])["phone"] == people[1].phone
+    # Nobody lets himself in by moving a record into his region.
+    for record in records[1:]:
+        answer = send(north, "PATCH", f"/api/contacts/{record}/", {"state": "North"})
+        assert (answer.status, reason(answer)) == (403, "field-not-writable")
+        assert office.direct.browser.get(f"/api/contacts/{record}/").json()["contact_obj"]["state"] != "North"
+    send(office.manager.browser, "PATCH", f"/api/contacts/{records[0]}/", {"state": "South"}).expect(200)
+    assert new.phone not in detail()[records[0]]
+
+
+def test_under_a_value_is_under_it_and_a_search_by_what_is_seen_only_so_finds_nobody(office: Office) -> None:
+    small = _driver(at_work(office.stack, "small", "wang.manager")).browser
+    people = [office.people.pop() for _ in range(3)]
+    records = []
+    for person, amount in zip(people, ("9999.99", "10000.00", None), strict=True):
+        given = {"title": "Roof", "first_name": person.first_name, "last_name": person.last_name, "phone": person.phone}
+        given |= {"status": "assigned"} | ({"opportunity_amount": amount} if amount else {})
+        send(office.manager.browser, "POST", "/api/leads/", given).expect(200)
+        found = office.manager.browser.get(f"/api/leads/?phone={quote(person.phone)}").expect(200).json()
+        records += [one["id"] for one in found["open_leads"]["open_leads"]]
+    assert len(records) == 3
+    listed = small.get("/api/leads/?limit=200").expect(200).json()["open_leads"]["open_leads"]
+    shown = {one["id"]: json.dumps(one) for one in listed}
+    exported = small.get("/api/leads/export/").expect(200).text.splitlines()
+    for record, person, clear in zip(records, people, (True, False, False), strict=True):
+        lead = small.get(f"/api/leads/{record}/").expect(200).json()["lead_obj"]
+        line = next(one for one in exported if record in one)
+        for seen in (shown[record], json.dumps(lead), line):
+            assert (person.phone in seen) is clear
+    nobody = office.people.pop()
+    answers = [small.get(f"/api/leads/?phone={quote(one.phone)}") for one in (people[0], people[1], nobody)]
+    assert answers[0].status == answers[1].status == answers[2].status
+    assert answers[0].json() == answers[1].json() == answers[2].json()

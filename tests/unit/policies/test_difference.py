@@ -10,3 +10,11 @@ def test_rows_that_come_and_go() -> None:
 
 def test_lines_that_are_no_rows_are_left_out() -> None:
     assert difference("nonsense\n", "more nonsense\n").added == ()
+
+
+def test_criteria_are_part_of_a_row_in_one_spelling() -> None:
+    old = "p, a, *, field:c.phone, clear, team, where=c.region:South|NORTH, until=2026-12-31\n"
+    assert difference(old, old.replace("South|NORTH", "north | south")).signed == ()
+    assert difference(old, "").removed == (
+        "p,a,*,field:c.phone,clear,team,allow,where=c.region:north|south,until=2027-01-01T00:00:00Z",
+    )

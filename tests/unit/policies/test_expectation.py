@@ -90,3 +90,67 @@ def test_malformed_checks_are_refused(text: str) -> None:
 
 def test_no_checks_are_none() -> None:
     assert read_expectations("") == read_expectations("# none\n") == ()
+
+
+LIMITED = """p, sales, *, field:contact.phone, clear, any, where=contact.region:north east
+p, sales, *, field:contact.phone, masked, any
+p, sales, *, field:contact.phone, clear, team
+p, sales, *, field:contact.phone, export, any, deny, where=contact.region:north east
+p, sales, *, field:contact.phone, write, any, where=contact.value:<100
+p, sales, *, field:contact.phone, reveal, other
+p, sales, *, field:contact.phone, search, any, until=2026-12-31
+p, dept:law, *, op:*, read, any
+"""
+
+
+def _limited(ask: str, expect: str, given: str = "roles: [sales]") -> list[str]:
+    bundle = Enforcer(FIELDS, OPERATIONS).load(LIMITED)
+    text = f"- given: {{{given}}}\n  ask: {ask}\n  expect: {expect}\n"
+    return list(unmet(bundle, read_expectations(text), "main", FIELDS, OPERATIONS))
+
+
+@pytest.mark.parametrize(
+    ("ask", "expect", "wrong", "given"),
+    [
+        ("field:contact.phone other", "masked", "clear", "roles: [sales]"),
+        ("field:contact.phone other contact.region=North East", "clear", "masked", "roles: [sales]"),
+        ("field:contact.phone other contact.region=south", "masked", "clear", "roles: [sales]"),
+        ("field:contact.phone team", "clear", "masked", 'roles: [sales, "dept:law"]'),
+        ("field:contact.phone team", "masked", "clear", "roles: [sales]"),
+        ("field:contact.phone other export contact.region=north east", "masked", "clear", "roles: [sales]"),
+        ("field:contact.phone team export contact.region=south", "clear", "masked", 'roles: [sales, "dept:law"]'),
+        ("field:contact.phone other reveal", "allow", "deny", "roles: [sales]"),
+        ("field:contact.phone own reveal", "deny", "allow", "roles: [sales]"),
+        ("field:contact.phone other reveal contact.region=north east", "deny", "allow", "roles: [sales]"),
+        ("field:contact.phone own write contact.value=99.50", "allow", "deny", "roles: [sales]"),
+        ("field:contact.phone own write contact.value=100", "deny", "allow", "roles: [sales]"),
+        ("field:contact.phone own write", "deny", "allow", "roles: [sales]"),
+        ("field:contact.phone own search", "allow", "deny", "roles: [sales], at: 2026-12-31"),
+        ("field:contact.phone own search", "deny", "allow", "roles: [sales], at: 2027-01-01"),
+        ("field:contact.phone own search", "allow", "deny", 'roles: [sales], at: "2026-12-31T23:59Z"'),
+        ("field:contact.phone own search", "deny", "allow", "roles: [sales], at: 2027-01-01T01:00:00Z"),
+    ],
+)
+def test_scopes_rights_facts_and_moments_can_be_asked(ask: str, expect: str, wrong: str, given: str) -> None:
+    assert _limited(ask, expect, given) == []
+    (problem,) = _limited(ask, wrong, given)
+    assert ask in problem
+
+
+@pytest.mark.parametrize(
+    ("ask", "expect", "given"),
+    [
+        ("field:a.b own export", "allow", "roles: [a]"),
+        ("field:a.b own write", "clear", "roles: [a]"),
+        ("field:a.b own read", "clear", "roles: [a]"),
+        ("field:a.b own region=north", "clear", "roles: [a]"),
+        ("field:a.b own c.region=north c.region=south", "clear", "roles: [a]"),
+        ("field:a.b any", "clear", "roles: [a]"),
+        ("op:a.b read c.region=north", "allow", "roles: [a]"),
+        ("field:a.b own", "clear", "roles: [a], at: soon"),
+        ("field:a.b own", "clear", "roles: [a], at: 2026-12-31T00:00:00"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused(ask: str, expect: str, given: str) -> None:
+    with pytest.raises(PolicyInvalid):
+        read_expectations(f"- given: {{{given}}}\n  ask: {ask}\n  expect: {expect}\n")

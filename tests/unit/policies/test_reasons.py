@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from policies.criterion import TEAM, Facts, asked_scope
 from policies.enforcer import Enforcer
 from policies.operation import FieldSpec
 from policies.reasons import ruling
@@ -41,17 +42,20 @@ def test_where_nothing_allows_there_is_no_row() -> None:
     assert (told.allowed, told.reasons) == (False, ())
 
 
-_ROLE = st.sampled_from(["a", "b", "c", "d"])
+_ROLE = st.sampled_from(["a", "b", "c", "d", "dept:north"])
 _TENANT = st.sampled_from(["*", "t1", "t2"])
 _OBJ = st.sampled_from(["field:contact.phone", "field:*.*#phone", "field:contact.*", "kind:*", "kind:phone"])
 _GRANT = st.builds(
-    lambda role, tenant, obj, right, scope, effect: f"p, {role}, {tenant}, {obj}, {right}, {scope}, {effect}",
+    lambda role, tenant, obj, right, scope, effect, where: (
+        f"p, {role}, {tenant}, {obj}, {right}, {scope}, {effect}{where if obj.startswith('field:contact') else ''}"
+    ),
     _ROLE,
     _TENANT,
     _OBJ,
     st.sampled_from(["clear", "masked"]),
-    st.sampled_from(["own", "other", "any"]),
+    st.sampled_from(["own", "other", "any", "team"]),
     st.sampled_from(["allow", "allow", "deny"]),
+    st.sampled_from(["", "", ", where=contact.region:north", ", where=contact.region:!@dept"]),
 )
 _LINK = st.builds(
     lambda pair, tenant: f"g, {pair[0]}, {pair[1]}, {tenant}",
@@ -66,14 +70,16 @@ _LINK = st.builds(
     roles=st.frozensets(_ROLE, max_size=2),
     right=st.sampled_from(["clear", "masked"]),
     scope=st.sampled_from(["own", "other"]),
+    facts=st.sampled_from([{}, {"contact.region": ("north",)}, {TEAM: ("north",)}, {TEAM: ()}]),
 )
 @pytest.mark.parametrize("obj", ["field:contact.phone#phone", "kind:phone", "field:contact.phone#name"])
 def test_an_explanation_is_casbins_answer_for_any_rows(
-    obj: str, rows: list[str], roles: frozenset[str], right: str, scope: str
+    obj: str, rows: list[str], roles: frozenset[str], right: str, scope: str, facts: Facts
 ) -> None:
     """`ruling` itself raises when its rows do not say what Casbin says over all rows."""
     text = "\n".join(rows)
     bundle = Enforcer(FIELDS).load(text)
+    scope = asked_scope(scope, facts)
     told = ruling(bundle, text, "t1", roles, obj, right, scope)
     assert told.allowed is bundle.enforce("t1", roles, obj, right, scope)
     assert bool(told.reasons) or not told.allowed
