@@ -29,6 +29,7 @@ from gateway.access.user import AppUser
 from gateway.access.users import Users
 from gateway.bundles.installing import policy_in_force
 from gateway.database import Pool, open_pool
+from gateway.duties import joins_of
 from gateway.entry_config import entries_of
 from gateway.opening import open_keyring, sealing_of
 from gateway.password_words import breach_file_of, context_of, rules_of
@@ -98,7 +99,9 @@ async def open_accounts(settings: Settings, tenant: str, dsn: str) -> AsyncItera
         await log.start()
         timeouts = timeouts_of(settings.access)
         sessions = Sessions(SessionStore(pool), clock=utc_now, randomness=secrets.token_bytes, timeouts=timeouts)
-        policy = await policy_in_force(pool, tenant, settings.tenants[tenant].policy)
+        policy = await policy_in_force(
+            pool, tenant, settings.tenants[tenant].policy, separated=settings.access.separated
+        )
         store, passwords = UserStore(pool), Passwords()
         sealer = KeyringSealer(keyring, secrets.token_bytes, partial(sealing_of, settings))
         users = Users(
@@ -113,6 +116,7 @@ async def open_accounts(settings: Settings, tenant: str, dsn: str) -> AsyncItera
             context_words=context_of(settings),
             breached=breach_file_of(settings),
             rules=rules_of(settings),
+            joins=joins_of(settings.access.separated, lambda _tenant: policy, utc_now),
         )
         sign_in = SignIn(
             store,

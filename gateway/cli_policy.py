@@ -205,7 +205,7 @@ def explain(
     async def work(at: At) -> None:
         rows = (await _find(at, number)).rows if number else await at.desk.in_force()
         profile = at.desk.profile
-        bundle = Enforcer(profile.field_specs, profile.operation_ids).load(rows)
+        bundle = Enforcer(profile.field_specs, profile.operation_ids, separated=at.desk.separated).load(rows)
         roles = await _roles(at, who, bundle.named)
         asked = questions(what, action, profile.field_specs, profile.operation_ids)
         if not asked:
@@ -285,5 +285,7 @@ async def _with_desk(settings: Settings, tenant: str, dsn: str, work: Work) -> N
             load_profile(settings.tenants[tenant].profile),
             utc_now,
             partial(new_id, "a", secrets.token_bytes),
+            settings.access.separated,
+            UserStore(pool).role_sets,
         )
         await work(At(desk, store, pool, tenant))

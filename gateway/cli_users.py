@@ -294,6 +294,11 @@ async def _proven(accounts: Accounts, login: str) -> AppUser:
     return admin
 
 
+# Why an account is refused → words.
+_NO_ACCOUNT = {
+    "duties-joined": "Not done: these roles would join the powers of more than one administrator in one account. Give "
+    "them to different accounts. / 未执行：这些角色会使一个账号同时拥有多个管理员的权限，请分给不同的账号。",
+}
 # Why a step of a reset is refused → words.
 _NOT_NOW = {
     "own-account": "nobody does this to their own account",
@@ -349,7 +354,8 @@ def _run(config: Path | None, tenant: str, work: Callable[[Accounts, Settings], 
         except LoginTaken:
             raise quit_with(PROBLEM, "There is an account with this login already.") from None
         except AccountRefused as refused:
-            raise quit_with(PROBLEM, f"The account cannot be made like this: {refused.problem}") from None
+            told = _NO_ACCOUNT.get(refused.problem, f"The account cannot be made like this: {refused.problem}")
+            raise quit_with(PROBLEM, told) from None
         except PasswordRefused as refused:
             raise quit_with(PROBLEM, f"This password cannot be used: {refused.problem}") from None
         except CrmLoginInvalid as invalid:

@@ -61,6 +61,7 @@ from gateway.digit_sight import DigitSight
 from gateway.digits import DigitFields, means_something
 from gateway.disclosure.crm_pages import reveal_routes
 from gateway.disclosure.frame_pages import make_frame_app, with_frame
+from gateway.duties import joins_of
 from gateway.egress.store import EgressStore
 from gateway.entry import Entry
 from gateway.entry_config import entries_of
@@ -174,7 +175,7 @@ def tenant_of(name: str, settings: TenantSettings, installation: Installation, e
     )
 
 
-def accounts_of(settings: Settings, database: Database, keyring: Keyring, roles: list[str]) -> Accounts:
+def accounts_of(settings: Settings, database: Database, keyring: Keyring, bundles: LiveBundles) -> Accounts:
     """Users, sessions and sign-in over one database."""
     access = settings.access
     sessions = Sessions(
@@ -193,11 +194,12 @@ def accounts_of(settings: Settings, database: Database, keyring: Keyring, roles:
         sealer=sealer,
         clock=utc_now,
         randomness=secrets.token_bytes,
-        roles=roles,
+        roles=list(bundles.roles),
         issuer=access.issuer,
         context_words=context_of(settings),
         breached=breach_file_of(settings),
         rules=rules_of(settings),
+        joins=joins_of(access.separated, bundles.__getitem__, utc_now),
     )
     entries = entries_of(settings.tenant_entry)
     gate = Gate(PlaceStore(database), entries)
@@ -248,7 +250,7 @@ async def open_app(settings: Settings, dsn: str) -> AsyncIterator[App]:
         stack.push_async_callback(scanners.close)
         await scanners.start()
         bundles = await live_bundles(settings, installations, database, audit)
-        accounts = accounts_of(settings, database, keyring, list(bundles.roles))
+        accounts = accounts_of(settings, database, keyring, bundles)
         bundles.when_changed(partial(_offer_roles, accounts.users, bundles))
         app = await _assemble(
             stack, settings, dsn, database, audit, vault, keyring, persons, scanners, installations, bundles, accounts

@@ -90,6 +90,14 @@ class UserStore:
             row = await cursor.fetchone()
             return None if row is None else _user(row)
 
+    async def role_sets(self, tenant: str) -> list[tuple[str, ...]]:
+        """The different sets of roles, departments and positions that accounts have, closed ones included."""
+        async with connection(self._pool) as db:
+            cursor = await db.execute(
+                "SELECT DISTINCT roles || placements FROM app_user WHERE tenant = %s ORDER BY 1", (tenant,)
+            )
+            return [tuple(row[0]) for row in await cursor.fetchall()]
+
     async def factors(self, tenant: str, *, key: str = "", user_id: str = "") -> Factors | None:
         """User with both stored factors, by login key or by id."""
         async with connection(self._pool) as db:

@@ -60,12 +60,21 @@ class Profile:
     language: str = ""
 
 
+Joins = Callable[[str, Collection[str]], bool]
+"""(tenant, everything the policy would know an account by) → whether that joins duties that are kept apart."""
+
+
+def joins_nothing(_tenant: str, _roles: Collection[str]) -> bool:
+    """Where duties are not kept apart."""
+    return False
+
+
 class Users:
     """Accounts of one installation.
 
     roles: ids of the roles there are; issuer: name shown in the authenticator app; context_words: words a password must
     not lean on (product and company name). breached: file of passwords that are known to others; rules: what else is
-    asked of new ones.
+    asked of new ones. joins: whether roles of one account would join duties of administrators that are kept apart.
     """
 
     def __init__(
@@ -82,6 +91,7 @@ class Users:
         context_words: Sequence[str] = ("crmgate",),
         breached: BreachFile | None = None,
         rules: PasswordRules = USUAL,
+        joins: Joins = joins_nothing,
     ) -> None:
         self._store = store
         self._sessions = sessions
@@ -94,6 +104,7 @@ class Users:
         self._context_words = tuple(context_words)
         self._breached = breached
         self.rules = rules
+        self.joins = joins
 
     async def list(self, tenant: str) -> Sequence[AppUser]:
         """Every account, open ones first, by login."""
@@ -115,6 +126,7 @@ class Users:
     async def check_new(self, tenant: str, login: str, profile: Profile) -> None:
         """Raise what `create` would raise, and change nothing."""
         self._check(profile)
+        self._check_apart(tenant, profile.roles)
         if not login_key(login) or len(login.strip()) > LOGIN_MAX_CHARS or any(c.isspace() for c in login.strip()):
             raise AccountRefused("login-invalid")
         if await self.by_login(tenant, login) is not None:
@@ -143,6 +155,8 @@ class Users:
     async def change(self, user: AppUser, profile: Profile) -> None:
         """Change roles, name, CRM key, language; open sessions follow at once, on every node."""
         self._check(profile)
+        if set(profile.roles) != set(user.assigned):
+            self._check_apart(user.tenant, (*profile.roles, *user.placements))
         await self._store.update_profile(
             user.tenant,
             user.id,
@@ -157,6 +171,8 @@ class Users:
         """Set departments and positions; open sessions follow at once. Raises AccountRefused."""
         if not all(map(is_placement, placements)):
             raise AccountRefused("placement-invalid")
+        if set(placements) != set(user.placements):
+            self._check_apart(user.tenant, (*user.assigned, *placements))
         await self._store.set_placements(user.tenant, user.id, sorted(set(placements)))
         await self._sessions.changed(user.id)
 
@@ -286,6 +302,10 @@ class Users:
             raise AccountRefused("crm-user-invalid")
         if profile.language and profile.language not in LANGUAGES:
             raise AccountRefused("language-unknown")
+
+    def _check_apart(self, tenant: str, roles: Sequence[str]) -> None:
+        if self.joins(tenant, roles):
+            raise AccountRefused("duties-joined")
 
     def _words(self, user: AppUser) -> Sequence[str]:
         return (user.login, user.display_name, self.issuer, *self._context_words)

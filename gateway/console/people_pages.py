@@ -19,7 +19,7 @@ from gateway.access.users import LANGUAGES, AccountRefused, Profile
 from gateway.console import role_matrix
 from gateway.console.pages import ConsolePages
 from gateway.console.permissions import CHANGE_USER, END_SESSION, SESSIONS, USERS, Right
-from gateway.console.words import N_
+from gateway.console.words import N_, ROLES
 from gateway.exchange import Principal
 
 # Why somebody does something that hurts; ids for the trail, words for people.
@@ -223,7 +223,7 @@ class PeoplePages(ConsolePages):
 
     def _role_names(self, principal: Principal) -> list[str]:
         """Roles in the order of the shipped ones, the customer's own behind them."""
-        shipped = ["sales", "manager", "auditor", "dpo", "administrator"]
+        shipped = list(ROLES)
         known = self._deps.policy(principal.tenant).roles
         return [name for name in shipped if name in known] + sorted(name for name in known if name not in shipped)
 

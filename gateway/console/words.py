@@ -209,6 +209,15 @@ ROLES: Mapping[str, tuple[str, str]] = {
     "auditor": (N_("Auditor"), N_("Reads the audit trail; no access to the CRM.")),
     "dpo": (N_("Data protection officer"), N_("Handles people's requests; no access to the CRM.")),
     "administrator": (N_("Administrator"), N_("Runs the gateway and its accounts; sees no customer data.")),
+    "system-admin": (
+        N_("System administrator"),
+        N_("Runs the gateway, makes accounts and asks for roles; decides about nobody's rights alone."),
+    ),
+    "security-admin": (
+        N_("Security administrator"),
+        N_("Drafts the policy and agrees to roles that others ask for; makes no accounts."),
+    ),
+    "audit-admin": (N_("Audit administrator"), N_("Reads the trail of what everybody did; changes nothing.")),
 }
 
 REVEAL_REASONS: Mapping[str, str] = {
