@@ -20,6 +20,8 @@ from gateway.access.place_store import PlaceStore
 from gateway.access.recovery import RecoveryCodes
 from gateway.access.reset_store import ResetStore
 from gateway.access.resets import Resets
+from gateway.access.role_change_store import RoleChangeStore
+from gateway.access.role_changes import RoleChanges
 from gateway.access.session_store import SessionStore
 from gateway.access.sessions import Sessions
 from gateway.access.sign_in import SignIn
@@ -29,7 +31,7 @@ from gateway.access.user import AppUser
 from gateway.access.users import Users
 from gateway.bundles.installing import policy_in_force
 from gateway.database import Pool, open_pool
-from gateway.duties import joins_of
+from gateway.duties import AGREE, ASK, USERS, asking_of, giving_of
 from gateway.entry_config import entries_of
 from gateway.opening import open_keyring, sealing_of
 from gateway.password_words import breach_file_of, context_of, rules_of
@@ -58,10 +60,15 @@ class Accounts:
     resets: Resets
     sign_in: SignIn
     policy: Bundle
+    role_changes: RoleChanges
 
     def may_change(self, user: AppUser) -> bool:
-        """Whether this person may change other people's accounts."""
-        return self.policy.may(self.tenant, user.roles, "console.users", "update")
+        """Whether this person may change other people's accounts, and ask for their rights."""
+        return self.policy.may(self.tenant, user.roles, USERS, ASK)
+
+    def may_agree(self, user: AppUser) -> bool:
+        """Whether this person may agree to rights that somebody else asked for."""
+        return self.policy.may(self.tenant, user.roles, USERS, AGREE)
 
     async def record(self, operation: str, target: str, change: str = "", by: AppUser | None = None) -> None:
         """Write into the audit trail that somebody at this machine changed an account; by: who proved who they are."""
@@ -116,7 +123,7 @@ async def open_accounts(settings: Settings, tenant: str, dsn: str) -> AsyncItera
             context_words=context_of(settings),
             breached=breach_file_of(settings),
             rules=rules_of(settings),
-            joins=joins_of(settings.access.separated, lambda _tenant: policy, utc_now),
+            giving=giving_of(settings.access, lambda _tenant: policy, utc_now),
         )
         sign_in = SignIn(
             store,
@@ -130,7 +137,14 @@ async def open_accounts(settings: Settings, tenant: str, dsn: str) -> AsyncItera
         )
         recovery = RecoveryCodes(FactorStore(pool), clock=utc_now, randomness=secrets.token_bytes)
         resets = Resets(ResetStore(pool), users, clock=utc_now, randomness=secrets.token_bytes)
-        yield Accounts(tenant, users, keyring, log, pool, recovery, resets, sign_in, policy)
+        role_changes = RoleChanges(
+            RoleChangeStore(pool),
+            users,
+            clock=utc_now,
+            randomness=secrets.token_bytes,
+            may_ask=asking_of(lambda _tenant: policy),
+        )
+        yield Accounts(tenant, users, keyring, log, pool, recovery, resets, sign_in, policy, role_changes)
     finally:
         await log.close()
         await keyring.close()

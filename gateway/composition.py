@@ -29,6 +29,8 @@ from gateway.access.place_store import PlaceStore
 from gateway.access.recovery import RecoveryCodes
 from gateway.access.reset_store import ResetStore
 from gateway.access.resets import Resets
+from gateway.access.role_change_store import RoleChangeStore
+from gateway.access.role_changes import RoleChanges
 from gateway.access.session_store import SessionStore
 from gateway.access.sessions import AUDIENCE_CONSOLE, Sessions
 from gateway.access.sign_in import SignIn
@@ -61,7 +63,7 @@ from gateway.digit_sight import DigitSight
 from gateway.digits import DigitFields, means_something
 from gateway.disclosure.crm_pages import reveal_routes
 from gateway.disclosure.frame_pages import make_frame_app, with_frame
-from gateway.duties import joins_of
+from gateway.duties import asking_of, giving_of
 from gateway.egress.store import EgressStore
 from gateway.entry import Entry
 from gateway.entry_config import entries_of
@@ -132,6 +134,7 @@ class Accounts:
     recovery: RecoveryCodes
     passkeys: Passkeys
     resets: Resets
+    role_changes: RoleChanges
     gate: Gate
     entries: Mapping[str, Entry]
 
@@ -199,7 +202,7 @@ def accounts_of(settings: Settings, database: Database, keyring: Keyring, bundle
         context_words=context_of(settings),
         breached=breach_file_of(settings),
         rules=rules_of(settings),
-        joins=joins_of(access.separated, bundles.__getitem__, utc_now),
+        giving=giving_of(access, bundles.__getitem__, utc_now),
     )
     entries = entries_of(settings.tenant_entry)
     gate = Gate(PlaceStore(database), entries)
@@ -221,6 +224,13 @@ def accounts_of(settings: Settings, database: Database, keyring: Keyring, bundle
         RecoveryCodes(factors, clock=utc_now, randomness=secrets.token_bytes),
         Passkeys(factors, clock=utc_now, randomness=secrets.token_bytes, product=access.issuer),
         Resets(ResetStore(database), users, clock=utc_now, randomness=secrets.token_bytes),
+        RoleChanges(
+            RoleChangeStore(database),
+            users,
+            clock=utc_now,
+            randomness=secrets.token_bytes,
+            may_ask=asking_of(bundles.__getitem__),
+        ),
         gate,
         entries,
     )
@@ -448,6 +458,7 @@ def access_deps(
         recovery=accounts.recovery,
         passkeys=accounts.passkeys,
         resets=accounts.resets,
+        role_changes=accounts.role_changes,
         gate=accounts.gate,
         audit=audit,
         look=look,
@@ -494,6 +505,7 @@ def console_deps(
             recovery=access.recovery,
             passkeys=access.passkeys,
             resets=access.resets,
+            role_changes=access.role_changes,
             gate=access.gate,
             audit=access.audit,
             look=access.look,

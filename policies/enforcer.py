@@ -309,6 +309,14 @@ class Bundle:
         compiled = self._lookup(tenant, roles)
         return frozenset(duty for power, duty in POWERS.items() if self._allowed(compiled, *power))
 
+    def denies(self, tenant: str, roles: Collection[str]) -> bool:
+        """Whether a row that takes something away is in reach of these roles, now or at any time."""
+        reach, links = set(roles), [link for link in self._links if link.tenant in (_FOR_ALL_TENANTS, tenant)]
+        while more := {link.parent for link in links if link.role in reach} - reach:
+            reach |= more
+        here = (row for row in self._rows if row.tenant in (_FOR_ALL_TENANTS, tenant))
+        return any(row.role in reach and row.effect == "deny" for row in here)
+
     def _needs_proof(self, compiled: _Compiled, operation: Operation) -> bool:
         """Whether the roles were told to prove a factor before this export (`op:proof.OPERATION`)."""
         return self._allowed(compiled, f"proof.{operation.id}", operation.action.value)

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from gateway.bundles.bundle import State
 from gateway.bundles.desk import BundleRefused
 from gateway.bundles.installing import open_bundles
 from gateway.database import Pool
-from gateway.duties import joins_of
+from gateway.duties import giving_of
 from gateway.key_step import NotAllowed
+from gateway.settings import AccessSettings, Separation
 from policies.duty import THREE_ROLES
 from policies.enforcer import DEFAULT_POLICY
 from policies.rows import PolicyInvalid
@@ -103,7 +105,8 @@ async def test_roles_and_placements_that_join_duties_are_refused_before_anything
     number = await separated.proposed(rows, by="an.quan")
     await separated.desk.publish(separated.given("xi.tong"), number)
     node, users = await separated.node(), separated.access.users
-    users.joins = joins_of(True, node.__getitem__, separated.clock)
+    access = AccessSettings(separation=Separation.THREE_ROLES)
+    users.giving = replace(giving_of(access, node.__getitem__, separated.clock), two_people=False)
     person = separated.people["shen.ji"].user
     for step in (
         users.change(person, Profile(roles=("audit-admin", "security-admin"))),
@@ -116,7 +119,9 @@ async def test_roles_and_placements_that_join_duties_are_refused_before_anything
     assert (await users.get(TENANT, person.id)).roles == ("audit-admin",)  # type: ignore[union-attr]
     assert await users.by_login(TENANT, "zhou") is None
     await users.place(person, ["dept:sales"])
-    assert joins_of(False, node.__getitem__, separated.clock)(TENANT, ("audit-admin", "system-admin")) is False
+    assert not giving_of(AccessSettings(), node.__getitem__, separated.clock).joins(
+        TENANT, ("audit-admin", "system-admin")
+    )
 
 
 async def test_without_separation_nothing_is_asked(office: Office) -> None:

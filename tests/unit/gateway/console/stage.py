@@ -214,6 +214,7 @@ async def make_stage(
             recovery=access.recovery,
             passkeys=access.passkeys,
             resets=access.resets,
+            role_changes=access.role_changes,
             gate=access.gate,
             audit=audit,
             look=shown,
