@@ -70,7 +70,9 @@ class Accounts:
         """Whether this person may agree to rights that somebody else asked for."""
         return self.policy.may(self.tenant, user.roles, USERS, AGREE)
 
-    async def record(self, operation: str, target: str, change: str = "", by: AppUser | None = None) -> None:
+    async def record(
+        self, operation: str, target: str, change: str | list[str] = "", by: AppUser | None = None
+    ) -> None:
         """Write into the audit trail that somebody at this machine changed an account; by: who proved who they are."""
         fields = {"target": target} | ({"change": change} if change else {})
         entry = AuditEntry(

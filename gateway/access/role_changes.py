@@ -76,15 +76,19 @@ class RoleChanges:
             raise RoleChangeRefused("change-gone")
         return found
 
+    def check_wish(self, tenant: str, after: Rights, reason: str) -> None:
+        """Raise what would be wrong with asking for these rights for anybody."""
+        if reason not in REASONS:
+            raise RoleChangeRefused("change-reason")
+        self._users.check_rights(after)
+        if self.giving.joins(tenant, after.everything):
+            raise RoleChangeRefused("duties-joined")
+
     async def check_ask(self, user: AppUser, after: Rights, by: str, reason: str) -> None:
         """Raise what `ask` would raise, and change nothing. by: id of the account that asks."""
         if user.id == by:
             raise RoleChangeRefused("own-roles")
-        if reason not in REASONS:
-            raise RoleChangeRefused("change-reason")
-        self._users.check_rights(after)
-        if self.giving.joins(user.tenant, after.everything):
-            raise RoleChangeRefused("duties-joined")
+        self.check_wish(user.tenant, after, reason)
         if await self.waiting_for(user) is not None:
             raise RoleChangeRefused("change-waiting")
 
