@@ -262,6 +262,10 @@ class AccessSettings:
         "two-people: a second person agrees before somebody gets roles, departments, positions or a CRM key; always so "
         "with separation",
     )
+    emergency_hours: float = setting(2.0, "hours that an emergency role lasts at most (8 at the most)", least=0.25)
+    emergency_delay_minutes: int = setting(
+        15, "minutes of alarm before an emergency role opens that no second person agreed to", least=5
+    )
     issuer: str = setting("crmgate", "name shown in the authenticator app")
     breached_passwords: Path | None = setting(
         None, "file of breached passwords: SHA-1 in hexadecimal, one a line, in order, as public corpora have them"
