@@ -31,6 +31,7 @@ FIELD_KEYS = frozenset(
         "change",  # what an administrator changed: names of settings, roles, states
         "count",  # how many events a summarising entry stands for
         "detail",  # names of limits, parts, problems
+        "emergency",  # id of the emergency role somebody acted with
         "filters",  # names of the filters of a search in the trail
         "first",
         "last",  # times of the first and last event of a summary

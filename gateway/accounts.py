@@ -21,6 +21,8 @@ from gateway.access.place_store import PlaceStore
 from gateway.access.recovery import RecoveryCodes
 from gateway.access.reset_store import ResetStore
 from gateway.access.resets import Resets
+from gateway.access.role_change_store import RoleChangeStore
+from gateway.access.role_changes import RoleChanges
 from gateway.access.session_store import SessionStore
 from gateway.access.sessions import Sessions
 from gateway.access.sign_in import SignIn
@@ -31,6 +33,7 @@ from gateway.access.users import Users
 from gateway.bundles.installing import policy_in_force
 from gateway.database import Pool, open_pool
 from gateway.directory.check import DirectoryCheck, open_directories
+from gateway.duties import AGREE, ASK, USERS, asking_of, giving_of
 from gateway.entry_config import entries_of
 from gateway.opening import open_keyring, sealing_of
 from gateway.password_words import breach_file_of, context_of, rules_of
@@ -60,12 +63,19 @@ class Accounts:
     sign_in: SignIn
     policy: Bundle
     links: LinkStore
+    role_changes: RoleChanges
 
     def may_change(self, user: AppUser) -> bool:
-        """Whether this person may change other people's accounts."""
-        return self.policy.may(self.tenant, user.roles, "console.users", "update")
+        """Whether this person may change other people's accounts, and ask for their rights."""
+        return self.policy.may(self.tenant, user.roles, USERS, ASK)
 
-    async def record(self, operation: str, target: str, change: str = "", by: AppUser | None = None) -> None:
+    def may_agree(self, user: AppUser) -> bool:
+        """Whether this person may agree to rights that somebody else asked for."""
+        return self.policy.may(self.tenant, user.roles, USERS, AGREE)
+
+    async def record(
+        self, operation: str, target: str, change: str | list[str] = "", by: AppUser | None = None
+    ) -> None:
         """Write into the audit trail that somebody at this machine changed an account; by: who proved who they are."""
         fields = {"target": target} | ({"change": change} if change else {})
         entry = AuditEntry(
@@ -101,7 +111,9 @@ async def open_accounts(settings: Settings, tenant: str, dsn: str) -> AsyncItera
         await log.start()
         timeouts = timeouts_of(settings.access)
         sessions = Sessions(SessionStore(pool), clock=utc_now, randomness=secrets.token_bytes, timeouts=timeouts)
-        policy = await policy_in_force(pool, tenant, settings.tenants[tenant].policy)
+        policy = await policy_in_force(
+            pool, tenant, settings.tenants[tenant].policy, separated=settings.access.separated
+        )
         store, passwords = UserStore(pool), Passwords()
         sealer = KeyringSealer(keyring, secrets.token_bytes, partial(sealing_of, settings))
         users = Users(
@@ -116,6 +128,7 @@ async def open_accounts(settings: Settings, tenant: str, dsn: str) -> AsyncItera
             context_words=context_of(settings),
             breached=breach_file_of(settings),
             rules=rules_of(settings),
+            giving=giving_of(settings.access, lambda _tenant: policy, utc_now),
         )
         links = LinkStore(pool)
         sign_in = SignIn(
@@ -132,7 +145,14 @@ async def open_accounts(settings: Settings, tenant: str, dsn: str) -> AsyncItera
         )
         recovery = RecoveryCodes(FactorStore(pool), clock=utc_now, randomness=secrets.token_bytes)
         resets = Resets(ResetStore(pool), users, clock=utc_now, randomness=secrets.token_bytes)
-        yield Accounts(tenant, users, keyring, log, pool, recovery, resets, sign_in, policy, links)
+        role_changes = RoleChanges(
+            RoleChangeStore(pool),
+            users,
+            clock=utc_now,
+            randomness=secrets.token_bytes,
+            may_ask=asking_of(lambda _tenant: policy),
+        )
+        yield Accounts(tenant, users, keyring, log, pool, recovery, resets, sign_in, policy, links, role_changes)
     finally:
         await log.close()
         await keyring.close()

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import psycopg
 
 from gateway.certificate import read_certificate
+from gateway.check_duties import check_duties
 from gateway.check_egress import check_egress
 from gateway.check_entry import check_entry
 from gateway.check_passwords import check_passwords
@@ -70,6 +71,7 @@ async def check(settings: Settings, now: datetime) -> list[Finding]:
     found += await check_shared(settings)
     found += await asyncio.to_thread(lambda: list(check_egress(settings)))
     found += await asyncio.to_thread(lambda: list(check_entry(settings, now)))
+    found += await asyncio.to_thread(lambda: list(check_duties(settings)))
     found += check_passwords(settings)
     found += await _keys(settings)
     found += await _persons(settings)

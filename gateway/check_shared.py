@@ -5,6 +5,7 @@ Nothing is started for it: a database that does not answer, or that was never us
 
 import psycopg
 
+from gateway.check_duties import check_accounts
 from gateway.database import DatabaseUnavailable, EmbeddedPostgres, EmbeddedServerFault, open_pool
 from gateway.finding import Finding, Weight, finding
 from gateway.opening import embedded_folder, own_dsn
@@ -34,12 +35,13 @@ async def check_shared(settings: Settings, timeout_s: float = TIMEOUT_S) -> list
     try:
         nodes = await hosts(pool)
         store = ProtectStore(pool)
+        found = await check_accounts(settings, pool)
         kept = {name for name in settings.tenants if await store.credential(name) is not None}
     except StoreUnavailable:
         return []
     finally:
         await pool.close()
-    found = _uncredentialed(settings, kept)
+    found += _uncredentialed(settings, kept)
     if settings.persons.store is PersonStoreKind.SQLITE and len(nodes) > 1:
         found.append(finding("persons-not-shared", Weight.WARNING, "persons.store", nodes=", ".join(sorted(nodes))))
     return found

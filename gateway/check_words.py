@@ -42,6 +42,18 @@ SENTENCES: Mapping[str, tuple[str, str]] = MappingProxyType(
             "Nobody can come in: networks or hours of every role and those of the CRM have nothing in common.",
             "所有人都无法进入：每个角色的网络或时段与该 CRM 的网络或时段都没有交集。",
         ),
+        "duties-role": (
+            "{role} joins duties of administrators that are kept apart ({duties}): the gateway does not start with "
+            "this policy. Split it, or take separation out of [access].",
+            "{role} 合并了必须分开的管理员职责（{duties}）：网关不会以此策略启动。"
+            "请拆分它，或去掉 [access] 的 separation。",
+        ),
+        "duties-account": (
+            "The account {login} joins duties of administrators that are kept apart ({duties}): none of these powers "
+            "works for it. Take roles away: crmgate user roles {login}",
+            "账号 {login} 合并了必须分开的管理员职责（{duties}），这些权限对其一概无效。"
+            "请收回角色：crmgate user roles {login}",
+        ),
         "breached-unusable": (
             "{file} is not a file of SHA-1 digests in order, so no new password is accepted.",
             "{file} 不是按顺序排列的 SHA-1 摘要文件，因此不接受任何新密码。",

@@ -34,6 +34,7 @@ from gateway.toml_tree import SettingInvalid
 GROUPS: Mapping[str, str] = MappingProxyType(
     {
         "user": "gateway.cli_users",
+        "rights": "gateway.cli_rights",
         "client": "gateway.cli_clients",
         "audit": "gateway.cli_audit",
         "evidence": "gateway.cli_evidence",

@@ -217,7 +217,7 @@ def explain(
     async def work(at: At) -> None:
         rows = (await _find(at, number)).rows if number else await at.desk.in_force()
         profile = at.desk.profile
-        bundle = Enforcer(profile.field_specs, profile.operation_ids).load(rows)
+        bundle = Enforcer(profile.field_specs, profile.operation_ids, separated=at.desk.separated).load(rows)
         bundle = bundle if when is None else bundle.at(when)
         roles = await _roles(at, who, bundle.named)
         facts = known | ({TEAM: tuple(sorted(departments(roles)))} if team else {})
@@ -306,5 +306,7 @@ async def _with_desk(settings: Settings, tenant: str, dsn: str, work: Work) -> N
             load_profile(settings.tenants[tenant].profile),
             utc_now,
             partial(new_id, "a", secrets.token_bytes),
+            settings.access.separated,
+            UserStore(pool).role_sets,
         )
         await work(At(desk, store, pool, tenant))

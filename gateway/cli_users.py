@@ -6,26 +6,24 @@ password and enrols an authenticator app; with --here both happen at this termin
 
 import asyncio
 import io
-from collections.abc import Awaitable, Callable
-from pathlib import Path
+from dataclasses import replace
 from typing import Annotated
 
 import segno
 import typer
 from rich.table import Table
 
+from gateway import rights_desk
 from gateway.access import totp
 from gateway.access.account_pages import SET_UP_PATH
 from gateway.access.elsewhere import DIRECTORY_ISSUER, Elsewhere, LinkTaken
-from gateway.access.passwords import PasswordRefused
+from gateway.access.giving import Rights, rights_of
 from gateway.access.place_store import PlaceStore
-from gateway.access.resets import ResetRefused
-from gateway.access.sign_in import Attempt, PasswordExpired
-from gateway.access.store import LoginTaken
-from gateway.access.totp import CodeWrong
+from gateway.access.role_changes import REASONS
 from gateway.access.user import AppUser
-from gateway.access.users import AccountRefused, Profile
-from gateway.accounts import Accounts, open_accounts, utc_now
+from gateway.access.users import Profile
+from gateway.accounts import Accounts, utc_now
+from gateway.cli_accounts import By, proven, run_accounts
 from gateway.cli_directory import link_to_directory, look_up
 from gateway.cli_shell import (
     PROBLEM,
@@ -34,15 +32,11 @@ from gateway.cli_shell import (
     TenantOption,
     out,
     quit_with,
-    settings_of,
-    tenant_of,
-    told_plainly,
 )
 from gateway.composition_identity import logins_of
 from gateway.entry import ListInvalid, written
 from gateway.identity.config import IdentityMode
-from gateway.identity.crm_login import CrmLoginInvalid, checked
-from gateway.opening import open_database
+from gateway.identity.crm_login import checked
 from gateway.settings import Settings
 from policies.placement import DEPARTMENT, POSITION, PlacementInvalid, placement
 
@@ -53,7 +47,7 @@ Roles = Annotated[list[str], typer.Option("--role", help="A role; repeat for sev
 CrmUser = Annotated[
     str, typer.Option("--crm-user", help="The CRM's own key of this person, as record owners carry it.")
 ]
-By = Annotated[str, typer.Option("--by", help="Login of the administrator who takes this step.")]
+Reason = Annotated[str, typer.Option("--reason", help=f"Why, where two people give rights: {', '.join(REASONS)}.")]
 Here = Annotated[bool, typer.Option("--here", help="Set password and authenticator app at this terminal, now.")]
 
 
@@ -67,26 +61,31 @@ def add(
         str, typer.Option("--directory", help="Name of the [[sign_in.directory]] that checks the password.")
     ] = "",
     here: Here = False,
+    by: By = "",
+    reason: Reason = "new-person",
     tenant: TenantOption = "",
     config: FileOption = None,
 ) -> None:
-    """Make an account and print its invitation link."""
+    """Make an account and print its invitation link; its rights wait where two people give them."""
 
     async def work(accounts: Accounts, settings: Settings) -> None:
         profile = Profile(display_name=name, roles=tuple(role), crm_user=crm_user)
-        identity = None
-        if directory:
-            await accounts.users.check_new(accounts.tenant, login, profile)
-            identity = await look_up(settings, accounts.tenant, directory, login.strip())
-            if await accounts.links.owner(accounts.tenant, identity) is not None:
-                raise LinkTaken
-        user = await accounts.users.create(accounts.tenant, login, profile)
-        await accounts.record("user.add", user.id, ",".join(user.roles))
+        after = Rights(tuple(sorted(set(role))), (), crm_user.strip())
+        identity = await _new_identity(accounts, settings, directory, login, profile) if directory else None
+        if await rights_desk.needs_two(accounts, "", gives=bool(after.everything or after.crm_user)):
+            accounts.role_changes.check_wish(accounts.tenant, after, reason)
+            admin = await _asking(accounts, by)
+            user = await accounts.users.create(accounts.tenant, login, Profile(display_name=name))
+            await accounts.record("user.add", user.id, by=admin)
+            _told(await rights_desk.ask(accounts, user, after, admin, reason))
+        else:
+            user = await accounts.users.create(accounts.tenant, login, profile, alone=True)
+            await accounts.record(_alone(accounts, "user.add"), user.id, ",".join(user.roles))
         if identity is not None:
             user = await link_to_directory(accounts, user, identity, directory)
         await _let_in(accounts, settings, user, here=here)
 
-    _run(config, tenant, work)
+    run_accounts(config, tenant, work)
 
 
 @app.command("list")
@@ -107,7 +106,7 @@ def list_users(tenant: TenantOption = "", config: FileOption = None) -> None:
             table.add_row(user.login, user.display_name, ", ".join(user.roles), user.crm_user, state, *ways)
         out.print(table)
 
-    _run(config, tenant, work)
+    run_accounts(config, tenant, work)
 
 
 @app.command()
@@ -120,7 +119,7 @@ def disable(login: Login, tenant: TenantOption = "", config: FileOption = None) 
         await accounts.record("user.disable", user.id)
         out.print(f"{user.login} is closed.", markup=False)
 
-    _run(config, tenant, work)
+    run_accounts(config, tenant, work)
 
 
 @app.command()
@@ -133,23 +132,32 @@ def enable(login: Login, tenant: TenantOption = "", config: FileOption = None) -
         await accounts.record("user.enable", user.id)
         out.print(f"{user.login} is open.", markup=False)
 
-    _run(config, tenant, work)
+    run_accounts(config, tenant, work)
 
 
 @app.command()
 def roles(
-    login: Login, role: Roles, crm_user: CrmUser = "", tenant: TenantOption = "", config: FileOption = None
+    login: Login,
+    role: Roles,
+    crm_user: CrmUser = "",
+    by: By = "",
+    reason: Reason = "new-duty",
+    tenant: TenantOption = "",
+    config: FileOption = None,
 ) -> None:
-    """Set the roles of an account (all of them); open sessions follow at once."""
+    """Set the roles of an account (all of them); open sessions follow at once, or once a second person agreed."""
 
     async def work(accounts: Accounts, _: Settings) -> None:
         user = await _find(accounts, login)
-        key = crm_user or user.crm_user
-        await accounts.users.change(user, Profile(user.display_name, tuple(role), key, user.language))
-        await accounts.record("user.roles", user.id, ",".join(sorted(set(role))))
+        after = replace(rights_of(user), roles=tuple(sorted(set(role))), crm_user=(crm_user or user.crm_user).strip())
+        if await _waits(accounts, user, after, by, reason):
+            return
+        profile = Profile(user.display_name, after.roles, after.crm_user, user.language)
+        await accounts.users.change(user, profile, alone=True)
+        await accounts.record(_alone(accounts, "user.roles"), user.id, ",".join(after.roles))
         out.print(f"{user.login}: {', '.join(sorted(set(role)))}", markup=False)
 
-    _run(config, tenant, work)
+    run_accounts(config, tenant, work)
 
 
 @app.command()
@@ -179,7 +187,7 @@ def networks(
             before = wanted
         out.print(f"{user.login}: {before.replace(' ', ', ') or 'from anywhere'}", markup=False)
 
-    _run(config, tenant, work)
+    run_accounts(config, tenant, work)
 
 
 @app.command()
@@ -187,6 +195,8 @@ def place(
     login: Login,
     department: Annotated[list[str], typer.Option("--department", help="Repeat for several.")] = [],  # noqa: B006
     position: Annotated[list[str], typer.Option("--position", help="Repeat for several.")] = [],  # noqa: B006
+    by: By = "",
+    reason: Reason = "new-duty",
     tenant: TenantOption = "",
     config: FileOption = None,
 ) -> None:
@@ -201,14 +211,16 @@ def place(
 
     async def work(accounts: Accounts, _: Settings) -> None:
         user = await _find(accounts, login)
-        await accounts.record("user.place", user.id, ",".join(named))
-        await accounts.users.place(user, named)
+        if await _waits(accounts, user, replace(rights_of(user), placements=tuple(named)), by, reason):
+            return
+        await accounts.record(_alone(accounts, "user.place"), user.id, ",".join(named))
+        await accounts.users.place(user, named, alone=True)
         out.print(f"{user.login}: {', '.join(named) or 'no department and no position'}", markup=False)
         for name in named:
             if name not in accounts.policy.named:
                 out.print(f"The policy in force says nothing of {name}: nothing follows from it.", markup=False)
 
-    _run(config, tenant, work)
+    run_accounts(config, tenant, work)
 
 
 Provider = Annotated[str, typer.Option("--provider", help="Name of the [[sign_in.provider]] or [[sign_in.directory]].")]
@@ -244,7 +256,7 @@ def link(
         await accounts.links.add(accounts.tenant, user.id, identity, utc_now())
         out.print(f"{user.login} may sign in through {provider}.", markup=False)
 
-    _run(config, tenant, work)
+    run_accounts(config, tenant, work)
 
 
 @app.command()
@@ -264,7 +276,7 @@ def unlink(login: Login, provider: Provider, tenant: TenantOption = "", config: 
         if user.directory == issuer.removeprefix(DIRECTORY_ISSUER):
             out.print(f"There is no password now: crmgate user reset-code {user.login}", markup=False)
 
-    _run(config, tenant, work)
+    run_accounts(config, tenant, work)
 
 
 def _issuer(settings: Settings, provider: str) -> str:
@@ -305,7 +317,7 @@ def crm_login(
         await accounts.users.end_sessions(user, "crm-login-changed")
         out.print(f"The CRM login of {user.login} is stored; open sessions have ended.", markup=False)
 
-    _run(config, tenant, work)
+    run_accounts(config, tenant, work)
 
 
 @app.command("reset-code")
@@ -320,7 +332,7 @@ def reset_code(
     async def work(accounts: Accounts, settings: Settings) -> None:
         user = await _find(accounts, login)
         if by:
-            admin = await _proven(accounts, by)
+            admin = await proven(accounts, by)
             await accounts.resets.check_start(user, admin.id)
             await accounts.record("user.reset_started", user.id, by=admin)
             await accounts.resets.start(user, admin.id)
@@ -335,7 +347,7 @@ def reset_code(
         await accounts.users.reset(user, "command-line")
         await _let_in(accounts, settings, user, here=here)
 
-    _run(config, tenant, work)
+    run_accounts(config, tenant, work)
 
 
 @app.command("approve-reset")
@@ -346,43 +358,49 @@ def approve_reset(
 
     async def work(accounts: Accounts, settings: Settings) -> None:
         user = await _find(accounts, login)
-        admin = await _proven(accounts, by or await asyncio.to_thread(typer.prompt, "Login"))
+        second = by or await asyncio.to_thread(typer.prompt, "Login")
+        admin = await proven(accounts, second, may=lambda one: accounts.may_change(one) or accounts.may_agree(one))
         waiting = await accounts.resets.check_approval(user, admin.id)
         await accounts.record("user.reset", user.id, waiting.started_by, by=admin)
         await accounts.resets.approve(user, admin.id)
         await _let_in(accounts, settings, user, here=here)
 
-    _run(config, tenant, work)
+    run_accounts(config, tenant, work)
 
 
 def _can_sign_in(user: AppUser) -> bool:
     return not user.disabled and user.ready
 
 
-async def _proven(accounts: Accounts, login: str) -> AppUser:
-    """The administrator who takes this step, with password and code typed at the terminal."""
-    password = await asyncio.to_thread(typer.prompt, "Password", hide_input=True)
-    code = await asyncio.to_thread(typer.prompt, "Code of the authenticator app")
-    try:
-        admin = await accounts.sign_in.prove(accounts.tenant, login, password, code, "command-line")
-    except Attempt as attempt:
-        await accounts.record("user.reset_refused", "" if attempt.user is None else attempt.user.id)
-        if isinstance(attempt.outcome, PasswordExpired):
-            raise quit_with(PROBLEM, "Not done: this password has expired; sign in and choose a new one.") from None
-        raise quit_with(PROBLEM, "Not done: login, password or code is not right, or too many attempts.") from None
-    if not accounts.may_change(admin):
-        await accounts.record("user.reset_refused", admin.id, by=admin)
-        raise quit_with(PROBLEM, f"Not done: {admin.login} may not change accounts.")
-    return admin
+async def _asking(accounts: Accounts, by: str) -> AppUser:
+    """Who asks for rights, where two people give them."""
+    if not by:
+        raise quit_with(
+            PROBLEM,
+            "Two people give rights here: say who asks with --by LOGIN, and another one agrees."
+            " / 此处须由两人授权：用 --by LOGIN 说明申请人，再由另一人同意。",
+        )
+    return await proven(accounts, by, "user.rights_refused")
 
 
-# Why a step of a reset is refused → words.
-_NOT_NOW = {
-    "own-account": "nobody does this to their own account",
-    "reset-waiting": "a reset of this account waits already",
-    "reset-gone": "no reset of this account waits",
-    "reset-same": "whoever starts a reset does not approve it",
-}
+async def _waits(accounts: Accounts, user: AppUser, after: Rights, by: str, reason: str) -> bool:
+    """Whether rights wait for a second person now, who asked having said who they are."""
+    gives = accounts.role_changes.needs_second(user, after)
+    if not await rights_desk.needs_two(accounts, user.id, gives=gives):
+        return False
+    admin = await _asking(accounts, by)
+    _told(await rights_desk.ask(accounts, user, after, admin, reason))
+    return True
+
+
+def _told(name: str) -> None:
+    out.print("Nothing has changed yet. Another person agrees within three days, in the console or with:")
+    out.print(f"  crmgate rights agree {name} --by LOGIN", markup=False)
+
+
+def _alone(accounts: Accounts, operation: str) -> str:
+    """The operation as it is on record: loud where two people would have been asked for, had there been two."""
+    return f"{operation}_alone" if accounts.role_changes.giving.two_people else operation
 
 
 async def _let_in(accounts: Accounts, settings: Settings, user: AppUser, *, here: bool) -> None:
@@ -424,35 +442,12 @@ async def _find(accounts: Accounts, login: str) -> AppUser:
     return user
 
 
-def _run(config: Path | None, tenant: str, work: Callable[[Accounts, Settings], Awaitable[None]]) -> None:
-    with told_plainly():
-        settings = settings_of(config)
-        name = tenant_of(settings, tenant)
-        database = open_database(settings)
-        try:
-            asyncio.run(_with_accounts(settings, name, database.dsn, work))
-        except LinkTaken:
-            raise quit_with(
-                PROBLEM, "Not linked: this identity is somebody's, or the account has one there, or is closed."
-            ) from None
-        except LoginTaken:
-            raise quit_with(PROBLEM, "There is an account with this login already.") from None
-        except AccountRefused as refused:
-            raise quit_with(PROBLEM, f"The account cannot be made like this: {refused.problem}") from None
-        except PasswordRefused as refused:
-            raise quit_with(PROBLEM, f"This password cannot be used: {refused.problem}") from None
-        except CrmLoginInvalid as invalid:
-            raise quit_with(PROBLEM, f"This CRM login cannot be stored: {invalid.problem}") from None
-        except ResetRefused as refused:
-            raise quit_with(PROBLEM, f"Not done: {_NOT_NOW[refused.problem]}.") from None
-        except CodeWrong:
-            raise quit_with(PROBLEM, "The code is not right. Try again with: crmgate user reset-code") from None
-        finally:
-            database.close()
-
-
-async def _with_accounts(
-    settings: Settings, tenant: str, dsn: str, work: Callable[[Accounts, Settings], Awaitable[None]]
-) -> None:
-    async with open_accounts(settings, tenant, dsn) as accounts:
-        await work(accounts, settings)
+async def _new_identity(
+    accounts: Accounts, settings: Settings, directory: str, login: str, profile: Profile
+) -> Elsewhere:
+    """Who a directory says somebody is whose account is yet to be made; raises LinkTaken."""
+    await accounts.users.check_new(accounts.tenant, login, profile)
+    identity = await look_up(settings, accounts.tenant, directory, login.strip())
+    if await accounts.links.owner(accounts.tenant, identity) is not None:
+        raise LinkTaken
+    return identity

@@ -30,6 +30,8 @@ from gateway.access.place_store import PlaceStore
 from gateway.access.recovery import RecoveryCodes
 from gateway.access.reset_store import ResetStore
 from gateway.access.resets import Resets
+from gateway.access.role_change_store import RoleChangeStore
+from gateway.access.role_changes import RoleChanges
 from gateway.access.session_store import SessionStore
 from gateway.access.sessions import AUDIENCE_CONSOLE, Sessions
 from gateway.access.sign_in import SignIn
@@ -65,6 +67,7 @@ from gateway.digits import DigitFields, means_something
 from gateway.directory.check import DirectoryCheck, open_directories
 from gateway.disclosure.crm_pages import reveal_routes
 from gateway.disclosure.frame_pages import make_frame_app, with_frame
+from gateway.duties import asking_of, giving_of
 from gateway.egress.store import EgressStore
 from gateway.entry import Entry
 from gateway.entry_config import entries_of
@@ -137,6 +140,7 @@ class Accounts:
     recovery: RecoveryCodes
     passkeys: Passkeys
     resets: Resets
+    role_changes: RoleChanges
     gate: Gate
     entries: Mapping[str, Entry]
 
@@ -180,7 +184,7 @@ def tenant_of(name: str, settings: TenantSettings, installation: Installation, e
     )
 
 
-def accounts_of(settings: Settings, database: Database, keyring: Keyring, roles: list[str]) -> Accounts:
+def accounts_of(settings: Settings, database: Database, keyring: Keyring, bundles: LiveBundles) -> Accounts:
     """Users, sessions and sign-in over one database."""
     access = settings.access
     sessions = Sessions(
@@ -199,11 +203,12 @@ def accounts_of(settings: Settings, database: Database, keyring: Keyring, roles:
         sealer=sealer,
         clock=utc_now,
         randomness=secrets.token_bytes,
-        roles=roles,
+        roles=list(bundles.roles),
         issuer=access.issuer,
         context_words=context_of(settings),
         breached=breach_file_of(settings),
         rules=rules_of(settings),
+        giving=giving_of(access, bundles.__getitem__, utc_now),
     )
     entries = entries_of(settings.tenant_entry)
     gate = Gate(PlaceStore(database), entries)
@@ -228,6 +233,13 @@ def accounts_of(settings: Settings, database: Database, keyring: Keyring, roles:
         RecoveryCodes(factors, clock=utc_now, randomness=secrets.token_bytes),
         Passkeys(factors, clock=utc_now, randomness=secrets.token_bytes, product=access.issuer),
         Resets(ResetStore(database), users, clock=utc_now, randomness=secrets.token_bytes),
+        RoleChanges(
+            RoleChangeStore(database),
+            users,
+            clock=utc_now,
+            randomness=secrets.token_bytes,
+            may_ask=asking_of(bundles.__getitem__),
+        ),
         gate,
         entries,
     )
@@ -257,7 +269,7 @@ async def open_app(settings: Settings, dsn: str) -> AsyncIterator[App]:
         stack.push_async_callback(scanners.close)
         await scanners.start()
         bundles = await live_bundles(settings, installations, database, audit)
-        accounts = accounts_of(settings, database, keyring, list(bundles.roles))
+        accounts = accounts_of(settings, database, keyring, bundles)
         bundles.when_changed(partial(_offer_roles, accounts.users, bundles))
         app = await _assemble(
             stack, settings, dsn, database, audit, vault, keyring, persons, scanners, installations, bundles, accounts
@@ -471,6 +483,7 @@ def access_deps(
         recovery=accounts.recovery,
         passkeys=accounts.passkeys,
         resets=accounts.resets,
+        role_changes=accounts.role_changes,
         gate=accounts.gate,
         audit=audit,
         look=look,
@@ -518,6 +531,7 @@ def console_deps(
             recovery=access.recovery,
             passkeys=access.passkeys,
             resets=access.resets,
+            role_changes=access.role_changes,
             gate=access.gate,
             audit=access.audit,
             look=access.look,

@@ -26,4 +26,5 @@ async def live_bundles(
         audit,
         utc_now,
         partial(new_id, "a", secrets.token_bytes),
+        separated=settings.access.separated,
     )

@@ -55,6 +55,8 @@ def _details(exchange: Exchange, refused: tuple[str, ...], release: int) -> Mapp
     details: dict[str, object] = (
         {} if principal is None else {"roles": principal.roles, "session": principal.session_id}
     )
+    if principal is not None and principal.emergency:
+        details["emergency"] = principal.emergency
     if exchange.shown:
         shown: dict[str, dict[str, dict[str, int]]] = {}
         for (entity, name, record, form), count in exchange.shown.items():

@@ -71,7 +71,7 @@ class Principal:
     for this person where the profile or the administrator tells it, compared with record owners; crm_login: the name
     this session signed in to the CRM with, "" before that or where the profile does not tell. networks: the person's
     own list, parted by spaces, "" for any. proved_at: when a second factor was last verified in this session; None for
-    programs with a credential, who have none.
+    programs with a credential, who have none. emergency: id of the emergency role among the roles, "" for none.
     """
 
     id: str
@@ -84,6 +84,7 @@ class Principal:
     crm_login: str = ""
     networks: str = ""
     proved_at: datetime | None = None
+    emergency: str = ""
 
 
 @dataclass(frozen=True, slots=True)

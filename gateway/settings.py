@@ -45,6 +45,20 @@ class CrmDatabase(StrEnum):
     POSTGRESQL = "postgresql"
 
 
+class Separation(StrEnum):
+    """Whether administrators' duties are kept in different accounts."""
+
+    NONE = "none"
+    THREE_ROLES = "three-roles"
+
+
+class Grants(StrEnum):
+    """How many people it takes to give somebody rights."""
+
+    ONE_PERSON = "one-person"
+    TWO_PEOPLE = "two-people"
+
+
 class KeyStore(StrEnum):
     """Where the root of all keys is."""
 
@@ -240,6 +254,20 @@ class AccessSettings:
     sessions_full: WhenFull = setting(
         WhenFull.END_OLDEST, "one more sign-in than that: end-oldest (session) or refuse (the sign-in)"
     )
+    separation: Separation = setting(
+        Separation.NONE,
+        "three-roles: no account has powers of two of system, security and audit administrator, and the shipped policy "
+        "is three_roles.csv (三员分立); none",
+    )
+    grants: Grants = setting(
+        Grants.ONE_PERSON,
+        "two-people: a second person agrees before somebody gets roles, departments, positions or a CRM key; always so "
+        "with separation",
+    )
+    emergency_hours: float = setting(2.0, "hours that an emergency role lasts at most (8 at the most)", least=0.25)
+    emergency_delay_minutes: int = setting(
+        15, "minutes of alarm before an emergency role opens that no second person agreed to", least=5
+    )
     issuer: str = setting("crmgate", "name shown in the authenticator app")
     breached_passwords: Path | None = setting(
         None, "file of breached passwords: SHA-1 in hexadecimal, one a line, in order, as public corpora have them"
@@ -248,6 +276,16 @@ class AccessSettings:
         30, "answers that a value is taken already, for each person who does not see the value", least=1
     )
     searches_per_hour: int = setting(1000, "searches for values that a person does not see, for each person", least=1)
+
+    @property
+    def separated(self) -> bool:
+        """Whether the duties of administrators are kept apart."""
+        return self.separation is Separation.THREE_ROLES
+
+    @property
+    def two_people(self) -> bool:
+        """Whether nobody gets rights before a second person agreed."""
+        return self.separated or self.grants is Grants.TWO_PEOPLE
 
 
 class PasswordPreset(StrEnum):

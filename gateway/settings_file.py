@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -30,6 +30,7 @@ from gateway.settings import (
 from gateway.siem_config import read_siem
 from gateway.tls import require_ciphers
 from gateway.toml_tree import SettingInvalid, read_section, setting
+from policies.duty import THREE_ROLES
 
 EGRESS = "egress"  # sections of its own: gateway.egress.config
 SIEM = "siem"  # and gateway.siem_config
@@ -72,6 +73,9 @@ def build_settings(raw: Mapping[str, Any], file: Path) -> Settings:
         )
         for name, value in tenants_raw.items()
     }
+    if parts["access"].separated:
+        # The usual policy has an administrator with every power, which is what separation is about.
+        tenants = {name: replace(one, policy=one.policy or THREE_ROLES) for name, one in tenants.items()}
     tenant_keys = {
         name: _tenant_keys(raw.get("keys", {}), value, f"tenant.{name}.keys", folder)
         for name, value in own_keys.items()

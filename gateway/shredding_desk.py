@@ -71,7 +71,9 @@ async def open_shredding(
     async with contextlib.AsyncExitStack() as stack:
         pool = await open_pool(dsn, max_size=4)
         stack.push_async_callback(pool.close)
-        policy = await policy_in_force(pool, tenant, settings.tenants[tenant].policy)
+        policy = await policy_in_force(
+            pool, tenant, settings.tenants[tenant].policy, separated=settings.access.separated
+        )
         keyring = open_keyring(settings, pool)
         stack.push_async_callback(keyring.close)
         persons = open_persons(settings, token_file)

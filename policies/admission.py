@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
 
+from policies.duty import joining
 from policies.enforcer import Bundle, Enforcer
 from policies.expectation import read_expectations, unmet
 from policies.operation import FieldSpec
@@ -20,16 +21,22 @@ def admitted(
     fields: Mapping[tuple[str, str], FieldSpec],
     operations: Collection[str],
     at: float,
+    *,
+    separated: bool = False,
+    accounts: Collection[tuple[str, ...]] = (),
 ) -> Bundle:
     """The bundle; raises PolicyInvalid with all that keeps it from coming into force.
 
     at: the moment to judge it for, in seconds since 1970; one in force was judged when it was published, and rows of it
-    that have ended since do not stop it. Somebody has to be able to change it whatever ends later.
+    that have ended since do not stop it. Somebody has to be able to change it whatever ends later. separated: no role,
+    and none of these accounts (their roles), may ever hold powers of two duties.
     """
-    bundle = Enforcer(fields, operations).load(rows)
+    bundle = Enforcer(fields, operations, separated=separated).load(rows)
     if not bundle.named:
         raise PolicyInvalid(["the bundle has no rows: nobody could do anything"])
     problems = list(_locked(bundle, tenant, at))
+    if separated:
+        problems.extend(str(one) for one in joining(bundle, tenant, at, accounts))
     problems.extend(unmet(bundle.at(at), read_expectations(checks), tenant, fields, operations))
     if problems:
         raise PolicyInvalid(problems)

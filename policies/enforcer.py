@@ -19,6 +19,7 @@ import casbin
 
 from policies.criterion import NOTHING, Criterion, Facts, asked_scope, holds
 from policies.decision import Decision, FieldRule, FieldView, Form
+from policies.duty import POWERS, Duty
 from policies.operation import Action, FieldSpec, Operation
 from policies.placement import departments, roles_alone
 from policies.rows import Grant, Inheritance, is_role, parse_rows, personal
@@ -142,6 +143,7 @@ class Bundle:
 
     version: first 16 hex digits of SHA-256 over the rows, written to the audit trail with each decision. clock: seconds
     since 1970, asked only where a row begins or ends some day; rows and inheritances hold by it, with no publication.
+    separated: whoever holds powers of two duties (policies.duty), however that came about, has none of them.
     """
 
     def __init__(
@@ -151,8 +153,11 @@ class Bundle:
         fields: Iterable[FieldSpec],
         operations: Iterable[str],
         clock: Callable[[], float] = time.time,
+        *,
+        separated: bool = False,
     ) -> None:
         self._clock = clock
+        self._separated = separated
         self._operations = tuple(operations)
         self._specs = tuple(fields)
         self._rows = tuple(rows)
@@ -172,16 +177,16 @@ class Bundle:
         """The same rows as they hold at one moment; itself where none begins or ends."""
         if not self.boundaries:
             return self
-        return Bundle(self._rows, self._links, self._specs, self._operations, lambda: moment)
+        return Bundle(self._rows, self._links, self._specs, self._operations, lambda: moment, separated=self._separated)
 
     def now(self) -> float:
         """The moment by this bundle's clock, in seconds since 1970."""
         return self._clock()
 
-    def about(self, obj: str) -> "Bundle":
-        """The rows whose objects take in this one, with every inheritance: all that one question needs."""
-        rows = [row for row in self._rows if covers(obj, row.obj)]
-        return Bundle(rows, self._links, (), (), self._clock)
+    def about(self, *objects: str) -> "Bundle":
+        """The rows whose objects take in one of these, with every inheritance: all that questions about them need."""
+        rows = [row for row in self._rows if any(covers(obj, row.obj) for obj in objects)]
+        return Bundle(rows, self._links, (), (), self._clock, separated=self._separated)
 
     # -- compilation -----------------------------------------------------------------------------------------
 
@@ -335,7 +340,23 @@ class Bundle:
 
     def may(self, tenant: str, roles: Collection[str], operation_id: str, action: str = "read") -> bool:
         """Whether the roles have an operation that is no CRM exchange, such as `console.live`."""
-        return self._allowed(self._lookup(tenant, roles), operation_id, action)
+        if not self._allowed(self._lookup(tenant, roles), operation_id, action):
+            return False
+        apart = self._separated and (operation_id, action) in POWERS
+        return not apart or len(self.duties(tenant, roles)) < 2
+
+    def duties(self, tenant: str, roles: Collection[str]) -> frozenset[Duty]:
+        """The duties of which these roles hold a power now."""
+        compiled = self._lookup(tenant, roles)
+        return frozenset(duty for power, duty in POWERS.items() if self._allowed(compiled, *power))
+
+    def denies(self, tenant: str, roles: Collection[str]) -> bool:
+        """Whether a row that takes something away is in reach of these roles, now or at any time."""
+        reach, links = set(roles), [link for link in self._links if link.tenant in (_FOR_ALL_TENANTS, tenant)]
+        while more := {link.parent for link in links if link.role in reach} - reach:
+            reach |= more
+        here = (row for row in self._rows if row.tenant in (_FOR_ALL_TENANTS, tenant))
+        return any(row.role in reach and row.effect == "deny" for row in here)
 
     def _needs_proof(self, compiled: _Compiled, operation: Operation) -> bool:
         """Whether the roles were told to prove a factor before this export (`op:proof.OPERATION`)."""
@@ -397,8 +418,11 @@ class Enforcer:
         fields: Iterable[FieldSpec] | Mapping[tuple[str, str], FieldSpec],
         operations: Iterable[str] = (),
         clock: Callable[[], float] = time.time,
+        *,
+        separated: bool = False,
     ) -> None:
         self._clock = clock
+        self._separated = separated
         self._fields = tuple(fields.values() if isinstance(fields, Mapping) else fields)
         self._operations = tuple(operations)
 
@@ -411,7 +435,7 @@ class Enforcer:
         """
         text = policy.read_text(encoding="utf-8") if isinstance(policy, Path) else policy
         rows, links = parse_rows(text)
-        bundle = Bundle(rows, links, self._fields, self._operations, self._clock)
+        bundle = Bundle(rows, links, self._fields, self._operations, self._clock, separated=self._separated)
         for tenant, sets in (eager or {}).items():
             for roles in sets:
                 bundle.view(tenant, roles)

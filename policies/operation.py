@@ -255,6 +255,7 @@ CONSOLE_OPERATIONS = (
     "console.keys",
     "console.settings",
     "console.policy",
+    "console.emergency",
 )
 UNMATCHED_READ = Operation("unmatched.read", "unmatched", Action.OTHER)
 REFUSED_READ = Operation("unmatched.read", "unmatched", Action.OTHER, granted_write=False)  # in a closed profile

@@ -17,6 +17,7 @@ from gateway.access.link_store import Link
 from gateway.access.passkeys import Passkeys, Site, site_of
 from gateway.access.recovery import RecoveryCodes
 from gateway.access.resets import Resets
+from gateway.access.role_changes import RoleChanges
 from gateway.access.sessions import AUDIENCE_CRM, Sessions
 from gateway.access.sign_in import SignIn
 from gateway.access.users import Users
@@ -111,6 +112,7 @@ class AccessDeps:
     recovery: RecoveryCodes
     passkeys: Passkeys
     resets: Resets
+    role_changes: RoleChanges
     gate: Gate
     audit: Trail
     look: Look

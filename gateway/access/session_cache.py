@@ -81,7 +81,7 @@ class SessionCache:
         if not ids and not tokens:
             return {}
         generation = self.generation
-        found = await store.by_ids(sorted(ids)) if ids else {}
+        found = await store.by_ids(sorted(ids), now) if ids else {}
         for key, held in used:
             if self.held.get(key) is held:
                 self._renew(key, held, now, found)

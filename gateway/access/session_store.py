@@ -24,7 +24,8 @@ CHANNEL = "crmgate_sessions"
 class SessionRow:
     """One session with its user, as stored. crm_user: what the administrator says, else what the CRM login said.
 
-    proved_at: when a second factor was last verified in it.
+    proved_at: when a second factor was last verified in it. emergency: id of the emergency role that is among the roles
+    now, "" for none.
     """
 
     tenant: str
@@ -44,6 +45,7 @@ class SessionRow:
     locked_at: datetime | None
     proved_at: datetime
     networks: str
+    emergency: str = ""
 
     @property
     def rights(self) -> tuple[object, ...]:
@@ -57,12 +59,18 @@ class SessionRow:
             self.crm_user,
             self.proved_at,
             self.networks,
+            self.emergency,
         )
 
 
-_COLUMNS = """s.tenant, s.id, s.user_id, u.login, u.display_name, u.roles || u.placements, u.language,
+_COLUMNS = """s.tenant, s.id, s.user_id, u.login, u.display_name,
+    u.roles || u.placements || CASE WHEN e.role IS NULL OR e.role = ANY(u.roles) THEN '{}' ELSE ARRAY[e.role] END,
+    u.language,
     s.audience, s.client, coalesce(s.crm_login, ''), coalesce(u.crm_user, s.crm_user, ''),
-    s.opened_at, s.seen_at, s.expires_at, s.locked_at, s.proved_at, u.networks"""
+    s.opened_at, s.seen_at, s.expires_at, s.locked_at, s.proved_at, u.networks, coalesce(e.id, '')"""
+_FROM = """app_session s JOIN app_user u ON u.tenant = s.tenant AND u.id = s.user_id
+    LEFT JOIN app_emergency e ON e.tenant = u.tenant AND e.user_id = u.id AND e.ended_at IS NULL
+      AND e.opened_at IS NOT NULL AND e.starts_at <= %(now)s AND e.ends_at > %(now)s"""
 _LIVE = "s.ended_at IS NULL AND NOT u.disabled"
 
 
@@ -110,25 +118,23 @@ class SessionStore:
             )
             return ended
 
-    async def by_token(self, token_hash: bytes) -> SessionRow | None:
+    async def by_token(self, token_hash: bytes, now: datetime) -> SessionRow | None:
         """The live session with this token; its tenant is the caller's to compare."""
         async with connection(self._pool) as db:
             cursor = await db.execute(
-                f"""SELECT {_COLUMNS} FROM app_session s JOIN app_user u ON u.tenant = s.tenant AND u.id = s.user_id
-                    WHERE s.token_hash = %s AND {_LIVE}""",  # noqa: S608
-                (token_hash,),
+                f"SELECT {_COLUMNS} FROM {_FROM} WHERE s.token_hash = %(token)s AND {_LIVE}",  # noqa: S608
+                {"token": token_hash, "now": now},
             )
             row = await cursor.fetchone()
             return None if row is None else _session(row)
 
-    async def by_ids(self, session_ids: Sequence[str]) -> dict[str, tuple[bytes, SessionRow]]:
+    async def by_ids(self, session_ids: Sequence[str], now: datetime) -> dict[str, tuple[bytes, SessionRow]]:
         """Those of these sessions that are live, each with the digest of its token, in one statement."""
         async with connection(self._pool) as db:
             cursor = await db.execute(
                 f"""SELECT s.token_hash, {_COLUMNS}
-                    FROM app_session s JOIN app_user u ON u.tenant = s.tenant AND u.id = s.user_id
-                    WHERE s.id = ANY(%s) AND {_LIVE}""",  # noqa: S608
-                (list(session_ids),),
+                    FROM {_FROM} WHERE s.id = ANY(%(ids)s) AND {_LIVE}""",  # noqa: S608
+                {"ids": list(session_ids), "now": now},
             )
             rows = [(bytes(row[0]), _session(row[1:])) for row in await cursor.fetchall()]
             return {row.id: (token_hash, row) for token_hash, row in rows}
@@ -165,7 +171,7 @@ class SessionStore:
         """Live sessions of the tenant, or of one user; newest activity first."""
         async with connection(self._pool) as db:
             cursor = await db.execute(
-                f"""SELECT {_COLUMNS} FROM app_session s JOIN app_user u ON u.tenant = s.tenant AND u.id = s.user_id
+                f"""SELECT {_COLUMNS} FROM {_FROM}
                     WHERE s.tenant = %(tenant)s AND s.expires_at > %(now)s AND s.seen_at > %(idle)s AND {_LIVE}
                       AND (%(user)s::text IS NULL OR s.user_id = %(user)s)
                     ORDER BY s.seen_at DESC, s.id LIMIT 500""",  # noqa: S608

@@ -205,7 +205,7 @@ class Sessions:
             raise NoSession
         token_hash = digest(cookie_token)
         generation = self._cache.generation
-        row = await self._store.by_token(token_hash)
+        row = await self._store.by_token(token_hash, moment)
         if row is None or row.audience != audience or (tenant is not None and row.tenant != tenant):
             self._held.pop(token_hash, None)
             raise NoSession
@@ -274,7 +274,7 @@ class Sessions:
         """End the session of a cookie token, if it has one: the old token dies when a new one is issued."""
         if not well_formed(cookie_token):
             return
-        row = await self._store.by_token(digest(cookie_token))
+        row = await self._store.by_token(digest(cookie_token), self._clock())
         if row is not None:
             await self.end(row.id, reason)
 
@@ -417,4 +417,5 @@ def _principal(row: SessionRow) -> Principal:
         crm_login=row.crm_login,
         networks=row.networks,
         proved_at=row.proved_at,
+        emergency=row.emergency,
     )

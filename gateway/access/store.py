@@ -104,6 +104,14 @@ class UserStore:
             row = await cursor.fetchone()
             return None if row is None else _user(row)
 
+    async def role_sets(self, tenant: str) -> list[tuple[str, ...]]:
+        """The different sets of roles, departments and positions that accounts have, closed ones included."""
+        async with connection(self._pool) as db:
+            cursor = await db.execute(
+                "SELECT DISTINCT roles || placements FROM app_user WHERE tenant = %s ORDER BY 1", (tenant,)
+            )
+            return [tuple(row[0]) for row in await cursor.fetchall()]
+
     async def factors(self, tenant: str, *, key: str = "", user_id: str = "") -> Factors | None:
         """User with both stored factors, by login key or by id."""
         async with connection(self._pool) as db:
@@ -116,23 +124,35 @@ class UserStore:
             return None if row is None else Factors(_user(row), row[12], row[13], row[14])
 
     async def update_profile(
-        self, tenant: str, user_id: str, *, display_name: str, roles: Sequence[str], crm_user: str, language: str
-    ) -> None:
-        """Set what an administrator may set about a user."""
+        self, user: AppUser, *, display_name: str, roles: Sequence[str], crm_user: str, language: str
+    ) -> bool:
+        """Set what an administrator may set about a user; False when the rights are not those of `user` any more."""
         async with connection(self._pool) as db:
-            await db.execute(
+            cursor = await db.execute(
                 """UPDATE app_user SET display_name = %s, roles = %s, crm_user = nullif(%s, ''), language = %s
-                   WHERE tenant = %s AND id = %s""",
-                (display_name, list(roles), crm_user, language, tenant, user_id),
+                   WHERE tenant = %s AND id = %s AND roles = %s::text[] AND coalesce(crm_user, '') = %s""",
+                (
+                    display_name,
+                    list(roles),
+                    crm_user,
+                    language,
+                    user.tenant,
+                    user.id,
+                    list(user.assigned),
+                    user.crm_user,
+                ),
             )
+            return cursor.rowcount == 1
 
-    async def set_placements(self, tenant: str, user_id: str, placements: Sequence[str]) -> None:
-        """Set the departments and positions of a user."""
+    async def set_placements(self, user: AppUser, placements: Sequence[str]) -> bool:
+        """Set the departments and positions of a user; False when they are not those of `user` any more."""
         async with connection(self._pool) as db:
-            await db.execute(
-                "UPDATE app_user SET placements = %s WHERE tenant = %s AND id = %s",
-                (list(placements), tenant, user_id),
+            cursor = await db.execute(
+                """UPDATE app_user SET placements = %s
+                   WHERE tenant = %s AND id = %s AND placements = %s::text[]""",
+                (list(placements), user.tenant, user.id, list(user.placements)),
             )
+            return cursor.rowcount == 1
 
     async def set_language(self, tenant: str, user_id: str, language: str) -> None:
         """Remember the language the person chose."""

@@ -7,11 +7,12 @@ works once and for a limited time, with which the person chooses the password an
 
 import re
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from gateway.access import totp
 from gateway.access.breached import BreachFile
+from gateway.access.giving import Giving, Rights, rights_of
 from gateway.access.password_rules import USUAL, PasswordRules
 from gateway.access.passwords import PasswordRefused, Passwords, PasswordWrong, check_new_password
 from gateway.access.sealer import Sealer, totp_context
@@ -65,7 +66,7 @@ class Users:
 
     roles: ids of the roles there are; issuer: name shown in the authenticator app; context_words: words a password must
     not lean on (product and company name). breached: file of passwords that are known to others; rules: what else is
-    asked of new ones.
+    asked of new ones. giving: what is asked of changes that give somebody rights.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class Users:
         context_words: Sequence[str] = ("crmgate",),
         breached: BreachFile | None = None,
         rules: PasswordRules = USUAL,
+        giving: Giving | None = None,
     ) -> None:
         self._store = store
         self._sessions = sessions
@@ -94,6 +96,7 @@ class Users:
         self._context_words = tuple(context_words)
         self._breached = breached
         self.rules = rules
+        self.giving = giving or Giving()
 
     async def list(self, tenant: str) -> Sequence[AppUser]:
         """Every account, open ones first, by login."""
@@ -112,17 +115,22 @@ class Users:
         """User id → until when the invitation works."""
         return await self._store.invited(tenant, self._clock())
 
-    async def check_new(self, tenant: str, login: str, profile: Profile) -> None:
+    async def check_new(self, tenant: str, login: str, profile: Profile, *, alone: bool = False) -> None:
         """Raise what `create` would raise, and change nothing."""
         self._check(profile)
+        given = Rights(tuple(profile.roles), (), profile.crm_user.strip())
+        self._check_given(tenant, Rights((), (), ""), given, alone=alone)
         if not login_key(login) or len(login.strip()) > LOGIN_MAX_CHARS or any(c.isspace() for c in login.strip()):
             raise AccountRefused("login-invalid")
         if await self.by_login(tenant, login) is not None:
             raise LoginTaken
 
-    async def create(self, tenant: str, login: str, profile: Profile) -> AppUser:
-        """Make an account that nobody can use before an invitation is taken up; raises AccountRefused, LoginTaken."""
-        await self.check_new(tenant, login, profile)
+    async def create(self, tenant: str, login: str, profile: Profile, *, alone: bool = False) -> AppUser:
+        """Make an account that nobody can use before an invitation is taken up; raises AccountRefused, LoginTaken.
+
+        alone: with rights although they take two people, for installations that do not have them yet.
+        """
+        await self.check_new(tenant, login, profile, alone=alone)
         login = login.strip()
         user = AppUser(
             id=new_id("u", self._randomness),
@@ -140,25 +148,42 @@ class Users:
         await self._store.insert_user(user)
         return user
 
-    async def change(self, user: AppUser, profile: Profile) -> None:
-        """Change roles, name, CRM key, language; open sessions follow at once, on every node."""
+    async def change(self, user: AppUser, profile: Profile, *, alone: bool = False) -> None:
+        """Change roles, name, CRM key, language; open sessions follow at once, on every node. alone: see `create`."""
         self._check(profile)
-        await self._store.update_profile(
-            user.tenant,
-            user.id,
+        before = rights_of(user)
+        after = Rights(tuple(sorted(set(profile.roles))), before.placements, profile.crm_user.strip())
+        self._check_given(user.tenant, before, after, alone=alone)
+        if not await self._store.update_profile(
+            user,
             display_name=profile.display_name.strip(),
-            roles=sorted(set(profile.roles)),
-            crm_user=profile.crm_user.strip(),
+            roles=after.roles,
+            crm_user=after.crm_user,
             language=profile.language,
-        )
+        ):
+            raise AccountRefused("changed-meanwhile")
         await self._sessions.changed(user.id)
 
-    async def place(self, user: AppUser, placements: Collection[str]) -> None:
-        """Set departments and positions; open sessions follow at once. Raises AccountRefused."""
+    async def place(self, user: AppUser, placements: Collection[str], *, alone: bool = False) -> None:
+        """Set departments and positions; open sessions follow at once. alone: see `create`. Raises AccountRefused."""
         if not all(map(is_placement, placements)):
             raise AccountRefused("placement-invalid")
-        await self._store.set_placements(user.tenant, user.id, sorted(set(placements)))
+        before = rights_of(user)
+        after = replace(before, placements=tuple(sorted(set(placements))))
+        self._check_given(user.tenant, before, after, alone=alone)
+        if not await self._store.set_placements(user, after.placements):
+            raise AccountRefused("changed-meanwhile")
         await self._sessions.changed(user.id)
+
+    def check_rights(self, rights: Rights) -> None:
+        """Raise AccountRefused unless an account can have these rights, whoever gives them."""
+        self._check(Profile(roles=rights.roles, crm_user=rights.crm_user))
+        if not all(map(is_placement, rights.placements)):
+            raise AccountRefused("placement-invalid")
+
+    async def rights_changed(self, user_id: str) -> None:
+        """Tell every process that the rights of an account are others now."""
+        await self._sessions.changed(user_id)
 
     async def choose_language(self, tenant: str, user_id: str, language: str) -> None:
         """The person's own choice of language."""
@@ -298,6 +323,12 @@ class Users:
             raise AccountRefused("crm-user-invalid")
         if profile.language and profile.language not in LANGUAGES:
             raise AccountRefused("language-unknown")
+
+    def _check_given(self, tenant: str, before: Rights, after: Rights, *, alone: bool) -> None:
+        if after.everything != before.everything and self.giving.joins(tenant, after.everything):
+            raise AccountRefused("duties-joined")
+        if not alone and self.giving.needs_second(tenant, before, after):
+            raise AccountRefused("two-people")
 
     def _words(self, user: AppUser) -> Sequence[str]:
         return (user.login, user.display_name, self.issuer, *self._context_words)

@@ -5,7 +5,7 @@ it takes effect. Nobody publishes what he drafted, and nothing that may not come
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -44,9 +44,24 @@ class Text(Protocol):
         ...
 
 
+class Accounts(Protocol):
+    """What accounts there are (gateway.access.store.UserStore.role_sets)."""
+
+    def __call__(self, tenant: str, /) -> Awaitable[Collection[tuple[str, ...]]]:
+        """The roles of each, departments and positions included; raises StoreUnavailable."""
+        ...
+
+
+async def _no_accounts(_tenant: str) -> Collection[tuple[str, ...]]:
+    return ()
+
+
 @dataclass(frozen=True, slots=True)
 class PolicyDesk:
-    """The desk of one tenant. in_force: the rows that decide who may; profile: what rows and checks are about."""
+    """The desk of one tenant. in_force: the rows that decide who may; profile: what rows and checks are about.
+
+    separated: no bundle may join two duties of administrators, in a role or in one of the accounts (their roles).
+    """
 
     tenant: str
     store: BundleStore
@@ -56,10 +71,13 @@ class PolicyDesk:
     profile: Profile
     clock: Callable[[], datetime]
     new_id: Callable[[], str]
+    separated: bool = False
+    accounts: Accounts = _no_accounts
 
     async def judge(self, rows: str, checks: str) -> str:
-        """The version of a bundle that may come into force. Raises PolicyInvalid."""
+        """The version of a bundle that may come into force. Raises PolicyInvalid, StoreUnavailable."""
         profile = self.profile
+        accounts = {roles for roles in await self.accounts(self.tenant) if roles} if self.separated else ()
         bundle = await asyncio.to_thread(
             admitted,
             rows,
@@ -68,6 +86,8 @@ class PolicyDesk:
             profile.field_specs,
             profile.operation_ids,
             self.clock().timestamp(),
+            separated=self.separated,
+            accounts=accounts,
         )
         return bundle.version
 
@@ -145,7 +165,7 @@ class PolicyDesk:
             raise
 
     async def _person(self, given: Credentials, action: str, operation: str) -> Person:
-        policy = Enforcer(()).load(await self.in_force())
+        policy = Enforcer((), separated=self.separated).load(await self.in_force())
 
         async def refused(who: Person, why: str) -> None:
             await self._record(operation, "refused", who, "", more={"detail": [why]})

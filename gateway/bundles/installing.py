@@ -30,16 +30,18 @@ async def open_bundles(
     trail: Trail,
     clock: Callable[[], datetime],
     new_id: Callable[[], str],
+    *,
+    separated: bool = False,
 ) -> LiveBundles:
-    """The bundles in force; files: tenant → the policy file of its settings.
+    """The bundles in force; files: tenant → the policy file of its settings; separated: see gateway.bundles.live.
 
     Raises PolicyInvalid for a bundle that cannot be loaded, OSError, StoreUnavailable, AuditUnavailable.
     """
     found: dict[str, Loaded] = {}
     for tenant, file in files.items():
         stored = await _in_force(tenant, file or DEFAULT_POLICY, store, trail, clock, new_id)
-        found[tenant] = await asyncio.to_thread(loaded, stored, profile(tenant), None)
-    return LiveBundles(found, store, profile)
+        found[tenant] = await asyncio.to_thread(loaded, stored, profile(tenant), None, separated=separated)
+    return LiveBundles(found, store, profile, separated=separated)
 
 
 async def _in_force(
@@ -88,9 +90,9 @@ async def policy_text(store: BundleStore, tenant: str, file: Path | None) -> str
     return stored.rows if stored is not None else (file or DEFAULT_POLICY).read_text(encoding="utf-8")
 
 
-async def policy_in_force(pool: Pool, tenant: str, file: Path | None) -> Bundle:
-    """Who may do what, for a command: the rows in force, about no profile's fields.
+async def policy_in_force(pool: Pool, tenant: str, file: Path | None, *, separated: bool = False) -> Bundle:
+    """Who may do what, for a command: the rows in force, about no profile's fields; separated: see policies.enforcer.
 
     Raises PolicyInvalid, StoreUnavailable, OSError.
     """
-    return Enforcer(()).load(await policy_text(BundleStore(pool), tenant, file))
+    return Enforcer((), separated=separated).load(await policy_text(BundleStore(pool), tenant, file))

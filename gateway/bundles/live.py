@@ -19,6 +19,7 @@ from gateway.bundles.bundle import INSTALLATION, Mark, StoredBundle
 from gateway.bundles.store import CHANNEL, BundleStore
 from kms.store import StoreUnavailable
 from policies.admission import admitted
+from policies.duty import joining
 from policies.enforcer import Bundle, Enforcer
 from policies.profile import Profile
 from policies.rows import PolicyInvalid
@@ -38,16 +39,29 @@ class Loaded:
     bundle: Bundle
 
 
-def loaded(stored: StoredBundle, profile: Profile, before: Bundle | None) -> Loaded:
-    """A stored bundle, compiled for whom the one before knew; everything is judged again. Raises PolicyInvalid."""
+def loaded(stored: StoredBundle, profile: Profile, before: Bundle | None, *, separated: bool = False) -> Loaded:
+    """A stored bundle, compiled for whom the one before knew; everything is judged again. Raises PolicyInvalid.
+
+    separated: no role of it may join two duties of administrators.
+    """
     if not stored.whole:
         raise PolicyInvalid([f"bundle {stored.number} is not what was stored: its digest differs"])
     if stored.origin == INSTALLATION:  # a file of rows alone, as it always was: it opens what it says
-        bundle = Enforcer(profile.field_specs, profile.operation_ids).load(stored.rows)
+        bundle = Enforcer(profile.field_specs, profile.operation_ids, separated=separated).load(stored.rows)
+        if separated and (problems := joining(bundle, stored.tenant, bundle.now())):
+            raise PolicyInvalid(map(str, problems))
     else:
         assert stored.published is not None
         at = stored.published.at.timestamp()
-        bundle = admitted(stored.rows, stored.checks, stored.tenant, profile.field_specs, profile.operation_ids, at)
+        bundle = admitted(
+            stored.rows,
+            stored.checks,
+            stored.tenant,
+            profile.field_specs,
+            profile.operation_ids,
+            at,
+            separated=separated,
+        )
     if before is not None:
         bundle.warm(before)
     return Loaded(Mark(stored.number, stored.digest), bundle)
@@ -56,7 +70,15 @@ def loaded(stored: StoredBundle, profile: Profile, before: Bundle | None) -> Loa
 class LiveBundles(Mapping[str, Bundle]):
     """Tenant → the bundle in force now; `follow` keeps it so. profile: the profile a tenant has now."""
 
-    def __init__(self, bundles: Mapping[str, Loaded], store: BundleStore, profile: Callable[[str], Profile]) -> None:
+    def __init__(
+        self,
+        bundles: Mapping[str, Loaded],
+        store: BundleStore,
+        profile: Callable[[str], Profile],
+        *,
+        separated: bool = False,
+    ) -> None:
+        self._separated = separated
         self._loaded = dict(bundles)
         self._store = store
         self._profile = profile
@@ -107,7 +129,7 @@ class LiveBundles(Mapping[str, Bundle]):
             if stored is None or Mark(stored.number, stored.digest) != mark:
                 return
             before = self._loaded[tenant].bundle
-            found = await asyncio.to_thread(loaded, stored, self._profile(tenant), before)
+            found = await asyncio.to_thread(loaded, stored, self._profile(tenant), before, separated=self._separated)
         except StoreUnavailable:
             raise
         except Exception as fault:  # whatever it is, this bundle opens nothing

@@ -10,14 +10,14 @@ from typing import Any
 from urllib.parse import urlencode
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from audit.store import Filters
 from audit.verify import LogTampered
 from gateway.access.pages import message_page
 from gateway.console import health, plot
 from gateway.console.pages import ConsolePages
-from gateway.console.permissions import HEALTH, LIVE, SESSIONS, USERS
+from gateway.console.permissions import HEALTH, LIVE, SESSIONS, USERS, ConsoleRefused
 from gateway.console.store import per_minute
 from gateway.console.trail import EntryUnknown, Row
 from gateway.console.words import KINDS, REASONS
@@ -56,8 +56,13 @@ class ActivityPages(ConsolePages):
     """What happens now and what happened."""
 
     async def overview(self, request: Request) -> Response:
-        """The state of everything on one page."""
-        principal = await self._person(request, LIVE)
+        """The state of everything on one page; whoever does not see it begins at the first page they do see."""
+        try:
+            principal = await self._person(request, LIVE)
+        except ConsoleRefused as refused:
+            if not (pages := self._deps.access.navigation(refused.principal, str)):
+                raise
+            return RedirectResponse(pages[0].href, 303)
         return self._page(request, principal, "overview.html", await self._overview(principal))
 
     async def overview_now(self, request: Request) -> Response:

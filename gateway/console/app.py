@@ -25,6 +25,7 @@ from gateway.console.permissions import ConsoleRefused, SignInNeeded, navigation
 from gateway.console.place_pages import PlacePages
 from gateway.console.program_pages import ProgramPages
 from gateway.console.reset_pages import ResetPages
+from gateway.console.role_change_pages import RoleChangePages
 
 
 def make_console_app(deps: ConsoleDeps, more: Sequence[BaseRoute] = ()) -> Starlette:
@@ -54,7 +55,7 @@ def console_routes(deps: ConsoleDeps) -> list[BaseRoute]:
     """Every page of the console; a test asserts that each of them asks for a right."""
     activity, people, state, keys = ActivityPages(deps), PeoplePages(deps), HealthPages(deps), KeyPages(deps)
     learn, places, resets = LearnPages(deps), PlacePages(deps), ResetPages(deps)
-    programs, ledger = ProgramPages(deps), LedgerPages(deps)
+    programs, ledger, changes = ProgramPages(deps), LedgerPages(deps), RoleChangePages(deps)
     return [
         Route("/", activity.overview, methods=["GET"]),
         Route("/now", activity.overview_now, methods=["GET"]),
@@ -81,6 +82,10 @@ def console_routes(deps: ConsoleDeps) -> list[BaseRoute]:
         Route("/users/{user}/networks", places.change, methods=["POST"]),
         Route("/users/{user}/{action}", people.ask_action, methods=["GET"]),
         Route("/users/{user}/{action}", people.act, methods=["POST"]),
+        Route("/changes", changes.changes, methods=["GET"]),
+        Route("/changes/{change}", changes.change, methods=["GET"]),
+        Route("/changes/{change}/approve", changes.approve, methods=["POST"]),
+        Route("/changes/{change}/withdraw", changes.withdraw, methods=["POST"]),
         Route("/roles", people.roles, methods=["GET"]),
         Route("/programs", programs.programs, methods=["GET"]),
         Route("/keys", keys.keys, methods=["GET"]),

@@ -87,6 +87,7 @@ class Look:
             reason=lambda name: words.reason_words(name, translate),
             kind=lambda name: words.kind_words(name, translate),
             role=lambda name: words.role_words(name, translate),
+            right=lambda signed: words.right_words(signed, translate),
             purpose=lambda name: words.role_purpose(name, translate),
             data_kind=lambda name: words.data_kind_words(name, translate),
             reveal_reason=lambda name: words.reveal_reason_words(name, translate),

@@ -5,21 +5,24 @@ put personal data into the trail). It is audited before it is done. Nobody chang
 account, so that rights always come from somebody else and an installation cannot lock itself out.
 """
 
+from dataclasses import replace
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from gateway.access.account_pages import SET_UP_PATH
+from gateway.access.giving import Rights, rights_changed, rights_of
 from gateway.access.page import language_of, read_form
 from gateway.access.pages import message_page
+from gateway.access.role_changes import RoleChangeRefused
 from gateway.access.store import LoginTaken
 from gateway.access.user import AppUser
 from gateway.access.users import LANGUAGES, AccountRefused, Profile
 from gateway.console import role_matrix
 from gateway.console.pages import ConsolePages
-from gateway.console.permissions import CHANGE_USER, END_SESSION, SESSIONS, USERS, Right
-from gateway.console.words import N_
+from gateway.console.permissions import AGREE_RIGHTS, CHANGE_USER, END_SESSION, SESSIONS, USERS, Right
+from gateway.console.words import N_, RIGHTS_REASONS, ROLES
 from gateway.exchange import Principal
 from policies.rows import Grant
 
@@ -116,6 +119,8 @@ class PeoplePages(ConsolePages):
         """Add an account and issue its invitation."""
         principal = await self._person(request, CHANGE_USER, proof=True)
         form = await self._read(request)
+        if self._deps.access.role_changes.giving.two_people:
+            return await self._create_bare(request, principal, form)
         try:
             profile = _profile(form)
             await self._deps.access.users.check_new(principal.tenant, form["login"][0], profile)
@@ -125,6 +130,43 @@ class PeoplePages(ConsolePages):
             problem = refused.problem if isinstance(refused, AccountRefused) else "login-taken"
             return self._form(request, principal, None, form, problem)
         return await self._invite(request, principal, user, fresh=True)
+
+    async def _create_bare(self, request: Request, principal: Principal, form: dict[str, list[str]]) -> Response:
+        """Add an account without rights, and ask a second person for those it is to have."""
+        access, profile, reason = self._deps.access, _profile(form), form["reason"][0]
+        changes, bare = access.role_changes, replace(profile, roles=(), crm_user="")
+        after = Rights(tuple(sorted(set(profile.roles))), (), profile.crm_user.strip())
+        wished = bool(after.everything or after.crm_user)
+        try:
+            await access.users.check_new(principal.tenant, form["login"][0], bare)
+            if wished:
+                changes.check_wish(principal.tenant, after, reason)
+            await self._note(request, principal, CHANGE_USER, "user-created", 200, roles=[])
+            user = await access.users.create(principal.tenant, form["login"][0], bare)
+            if wished:
+                await self._ask_rights(request, principal, user, after, reason)
+        except (AccountRefused, RoleChangeRefused, LoginTaken) as refused:
+            problem = "login-taken" if isinstance(refused, LoginTaken) else refused.problem
+            return self._form(request, principal, None, form, problem)
+        return await self._invite(request, principal, user, fresh=True, asked=wished)
+
+    async def _ask_rights(
+        self, request: Request, principal: Principal, user: AppUser, after: Rights, reason: str
+    ) -> str:
+        changes = self._deps.access.role_changes
+        await changes.check_ask(user, after, principal.id, reason)
+        await self._note(
+            request,
+            principal,
+            CHANGE_USER,
+            "rights-asked",
+            303,
+            target=user.id,
+            roles=sorted(after.everything),
+            change=rights_changed(rights_of(user), after),
+            detail=reason,
+        )
+        return await changes.ask(user, after, principal.id, reason)
 
     async def user(self, request: Request) -> Response:
         """One account."""
@@ -140,7 +182,8 @@ class PeoplePages(ConsolePages):
             "language": [user.language],
         }
         waiting = await self._deps.access.resets.waiting(user)
-        return self._form(request, principal, user, form, "", waiting=waiting)
+        change = await self._deps.access.role_changes.waiting_for(user)
+        return self._form(request, principal, user, form, "", waiting=waiting, change=change)
 
     async def change_user(self, request: Request) -> Response:
         """Change roles, name, CRM key or language."""
@@ -150,8 +193,13 @@ class PeoplePages(ConsolePages):
             return message_page(self._deps.access, request, "not-found", 404)
         form = await self._read(request)
         profile = _profile(form)
-        if user.id == principal.id and set(profile.roles) != set(user.assigned):
+        changes = self._deps.access.role_changes
+        after = replace(rights_of(user), roles=tuple(sorted(set(profile.roles))), crm_user=profile.crm_user.strip())
+        asks = changes.needs_second(user, after)
+        if user.id == principal.id and (asks or set(profile.roles) != set(user.assigned)):
             return self._form(request, principal, user, form, "own-roles")
+        if asks:
+            return await self._change_asked(request, principal, user, form, after)
         changed = _changed(user, profile)
         await self._note(
             request,
@@ -168,6 +216,20 @@ class PeoplePages(ConsolePages):
         except AccountRefused as refused:
             return self._form(request, principal, user, form, refused.problem)
         return RedirectResponse("/users?notice=user-changed", 303)
+
+    async def _change_asked(
+        self, request: Request, principal: Principal, user: AppUser, form: dict[str, list[str]], after: Rights
+    ) -> Response:
+        """Ask a second person for the rights; name and language change at once."""
+        kept = replace(_profile(form), roles=user.assigned, crm_user=user.crm_user)
+        try:
+            name = await self._ask_rights(request, principal, user, after, form["reason"][0])
+            if changed := _changed(user, kept):
+                await self._note(request, principal, CHANGE_USER, "user-changed", 303, target=user.id, change=changed)
+                await self._deps.access.users.change(user, kept)
+        except (RoleChangeRefused, AccountRefused) as refused:
+            return self._form(request, principal, user, form, refused.problem)
+        return RedirectResponse(f"/changes/{name}?notice=rights-asked", 303)
 
     async def ask_action(self, request: Request) -> Response:
         """Ask before something that hurts."""
@@ -230,7 +292,7 @@ class PeoplePages(ConsolePages):
 
     def _role_names(self, principal: Principal) -> list[str]:
         """Roles in the order of the shipped ones, the customer's own behind them."""
-        shipped = ["sales", "manager", "auditor", "dpo", "administrator"]
+        shipped = list(ROLES)
         known = self._deps.policy(principal.tenant).roles
         return [name for name in shipped if name in known] + sorted(name for name in known if name not in shipped)
 
@@ -240,7 +302,7 @@ class PeoplePages(ConsolePages):
     async def _read(self, request: Request) -> dict[str, list[str]]:
         form = await request.form(max_fields=60, max_files=0)
         read: dict[str, list[str]] = {}
-        for name in ("login", "display_name", "crm_user", "language", "roles"):
+        for name in ("login", "display_name", "crm_user", "language", "reason", "roles"):
             values = [value for value in form.getlist(name) if isinstance(value, str) and len(value) <= 400]
             read[name] = values or ([] if name == "roles" else [""])
         return read
@@ -254,8 +316,10 @@ class PeoplePages(ConsolePages):
         problem: str,
         *,
         waiting: Any = None,
+        change: Any = None,
     ) -> Response:
-        empty: dict[str, list[str]] = {name: [""] for name in ("login", "display_name", "crm_user", "language")}
+        names = ("login", "display_name", "crm_user", "language", "reason")
+        empty: dict[str, list[str]] = {name: [""] for name in names}
         values = {
             "page": "users",
             "user": user,
@@ -265,7 +329,11 @@ class PeoplePages(ConsolePages):
             "choices": LANGUAGES,
             "own": user is not None and user.id == principal.id,
             "may_change": self._may(principal, CHANGE_USER),
+            "may_agree": self._may(principal, AGREE_RIGHTS),
             "waiting": waiting,
+            "change": change,
+            "two_people": self._deps.access.role_changes.giving.two_people,
+            "reasons": RIGHTS_REASONS,
             "notice": request.query_params.get("notice", ""),
         }
         return self._page(request, principal, "user.html", values, status=422 if problem else 200)
@@ -275,13 +343,23 @@ class PeoplePages(ConsolePages):
         values |= {"causes": CAUSES, "problem": problem}
         return self._page(request, principal, "confirm.html", values, status=422 if problem else 200)
 
-    async def _invite(self, request: Request, principal: Principal, user: AppUser, *, fresh: bool = False) -> Response:
+    async def _invite(
+        self, request: Request, principal: Principal, user: AppUser, *, fresh: bool = False, asked: bool = False
+    ) -> Response:
         await self._note(request, principal, CHANGE_USER, "user-invited", 200, target=user.id)
         token, expires = await self._deps.access.users.invite(user, principal.id)
-        return self._invited(request, principal, user, token, expires, fresh=fresh)
+        return self._invited(request, principal, user, token, expires, fresh=fresh, asked=asked)
 
     def _invited(
-        self, request: Request, principal: Principal, user: AppUser, token: str, expires: Any, *, fresh: bool = False
+        self,
+        request: Request,
+        principal: Principal,
+        user: AppUser,
+        token: str,
+        expires: Any,
+        *,
+        fresh: bool = False,
+        asked: bool = False,
     ) -> Response:
         """The invitation link, shown this once."""
         policy = self._deps.policy(principal.tenant)
@@ -293,6 +371,7 @@ class PeoplePages(ConsolePages):
             "link": f"{base.rstrip('/')}{SET_UP_PATH}?token={token}",
             "expires": expires,
             "fresh": fresh,
+            "asked": asked,
             "reader": language_of(self._deps.access, request, principal).id,
         }
         return self._page(request, principal, "invited.html", values)

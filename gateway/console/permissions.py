@@ -22,6 +22,7 @@ SESSIONS = Right("console.sessions")
 END_SESSION = Right("console.sessions", "update")
 USERS = Right("console.users")
 CHANGE_USER = Right("console.users", "update")
+AGREE_RIGHTS = Right("console.users", "other")
 KEYS = Right("console.keys")
 CHANGE_KEYS = Right("console.keys", "update")
 HEALTH = Right("console.health")
@@ -66,6 +67,7 @@ def navigation(policy: Policy, principal: Principal, translate: Callable[[str], 
         ("/reveals", N_("Reveals"), "reveals", AUDIT),
         ("/sessions", N_("Who is on"), "sessions", SESSIONS),
         ("/users", N_("Users"), "users", USERS),
+        ("/changes", N_("Rights that wait"), "changes", USERS),
         ("/roles", N_("Roles and fields"), "roles", USERS),
         ("/programs", N_("Programs"), "programs", CHANGE_USER),
         ("/keys", N_("Keys"), "keys", KEYS),

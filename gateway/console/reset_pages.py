@@ -8,7 +8,7 @@ from gateway.access.pages import message_page
 from gateway.access.resets import ResetRefused
 from gateway.access.user import AppUser
 from gateway.console.people_pages import CAUSES, PeoplePages
-from gateway.console.permissions import CHANGE_USER
+from gateway.console.permissions import AGREE_RIGHTS, CHANGE_USER, USERS
 from gateway.exchange import Principal
 
 START, APPROVE, WITHDRAW = "reset", "approve-reset", "withdraw-reset"
@@ -48,7 +48,7 @@ class ResetPages(PeoplePages):
 
     async def approve(self, request: Request) -> Response:
         """A second administrator approves it and gets the invitation link."""
-        principal = await self._person(request, CHANGE_USER, proof=True)
+        principal = await self._second(request)
         user, resets = await self._user(principal, request), self._deps.access.resets
         if user is None:
             return message_page(self._deps.access, request, "not-found", 404)
@@ -75,8 +75,17 @@ class ResetPages(PeoplePages):
             return await self._refused(request, principal, user, WITHDRAW, refused)
         return RedirectResponse(f"/users/{user.id}?notice=reset-withdrawn", 303)
 
+    async def _second(self, request: Request) -> Principal:
+        """Who may approve: whoever may start a reset, or agrees to rights where those are different people."""
+        principal = await self._person(request, USERS)
+        agrees = self._may(principal, AGREE_RIGHTS)
+        return await self._person(request, AGREE_RIGHTS if agrees else CHANGE_USER, proof=True)
+
     async def _ask(self, request: Request, action: str) -> Response:
-        principal = await self._person(request, CHANGE_USER, proof=True)
+        if action == APPROVE:
+            principal = await self._second(request)
+        else:
+            principal = await self._person(request, CHANGE_USER, proof=True)
         user = await self._user(principal, request)
         if user is None:
             return message_page(self._deps.access, request, "not-found", 404)

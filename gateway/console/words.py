@@ -188,6 +188,10 @@ REASONS: Mapping[str, str] = {
     "reset-started": N_("Reset of factors started"),
     "reset-withdrawn": N_("Reset of factors withdrawn"),
     "reset-refused": N_("Reset of factors refused"),
+    "rights-asked": N_("Rights asked for"),
+    "rights-agreed": N_("Rights agreed to by a second person"),
+    "rights-withdrawn": N_("Rights asked for withdrawn"),
+    "rights-refused": N_("Rights not agreed to"),
     "user-reset": N_("Password and second factor reset"),
     "rotation-paused": N_("Key rotation paused"),
     "learning-started": N_("Learning of the CRM begun"),
@@ -219,7 +223,25 @@ ROLES: Mapping[str, tuple[str, str]] = {
     "auditor": (N_("Auditor"), N_("Reads the audit trail; no access to the CRM.")),
     "dpo": (N_("Data protection officer"), N_("Handles people's requests; no access to the CRM.")),
     "administrator": (N_("Administrator"), N_("Runs the gateway and its accounts; sees no customer data.")),
+    "system-admin": (
+        N_("System administrator"),
+        N_("Runs the gateway, makes accounts and asks for roles; decides about nobody's rights alone."),
+    ),
+    "security-admin": (
+        N_("Security administrator"),
+        N_("Drafts the policy and agrees to roles that others ask for; makes no accounts."),
+    ),
+    "audit-admin": (N_("Audit administrator"), N_("Reads the trail of what everybody did; changes nothing.")),
 }
+
+RIGHTS_REASONS: Mapping[str, str] = {
+    "new-person": N_("Somebody new"),
+    "new-duty": N_("New duties"),
+    "stands-in": N_("Stands in for somebody"),
+    "left-duty": N_("Duties have ended"),
+    "correction": N_("Correction of a mistake"),
+}
+"""Why somebody gets rights (gateway.access.role_changes.REASONS)."""
 
 REVEAL_REASONS: Mapping[str, str] = {
     "contact": N_("To contact the customer"),
@@ -374,6 +396,13 @@ def role_purpose(role: str, translate: Translate) -> str:
     """What a role is for, "" for roles of the customer's own."""
     found = ROLES.get(role)
     return "" if found is None else translate(found[1])
+
+
+def right_words(signed: str, translate: Translate) -> str:
+    """A role, department or position that comes (+) or goes (-), or the CRM key."""
+    if signed == "crm_user":
+        return translate(N_("CRM key"))
+    return f"{signed[:1].replace('-', '−')} {role_words(signed[1:], translate)}"
 
 
 def data_kind_words(kind: str, translate: Translate) -> str:

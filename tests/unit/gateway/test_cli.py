@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pyotp
@@ -13,11 +13,13 @@ import pytest
 from typer.testing import CliRunner
 
 from gateway.access.resets import ResetRefused
+from gateway.access.role_changes import RoleChangeRefused
 from gateway.access.users import Profile
-from gateway.accounts import open_accounts
+from gateway.accounts import Accounts, open_accounts
 from gateway.cli import command_line
 from gateway.database import EmbeddedPostgres
 from gateway.opening import embedded_folder, open_database
+from gateway.rights_desk import agree
 from gateway.settings_file import read_settings
 
 RUNNER = CliRunner()
@@ -247,6 +249,99 @@ def test_a_reset_at_the_command_line_takes_two_administrators(installation: Path
     code, said = step("approve-reset", "tan.er")
     assert (code, "set-up?token=" in said) == (0, True), said
     assert "not set up" in run("user", "list", *config)[1]
+
+
+def test_rights_at_the_command_line_take_two_people_once_there_are_two(installation: Path) -> None:
+    config = ("-c", str(installation))
+    usual = installation.read_text(encoding="utf-8")
+    try:
+        installation.write_text(usual.replace("[access]", '[access]\ngrants = "two-people"', 1), encoding="utf-8")
+        asyncio.run(rights_at_the_command_line(installation, config))
+    finally:
+        installation.write_text(usual, encoding="utf-8")
+
+
+async def rights_at_the_command_line(file: Path, config: tuple[str, str]) -> None:
+    """The steps; in a loop of its own so that accounts can be looked at in between."""
+    keys = {login: pyotp.random_base32() for login in ("gu.an", "yi.ren", "xin.ren")}
+
+    async def step(*arguments: str, by: str = "", more: str = "") -> tuple[int, str]:
+        typed = f"{PASSWORD}\n{pyotp.TOTP(keys[by]).now()}\n{more}" if by else more or None
+        return await asyncio.to_thread(run, *arguments, *(("--by", by) if by else ()), *config, typed=typed)
+
+    # The first ones are made by whoever has the machine: nobody could agree yet.
+    await switched_off(file, "fan.yi", "tan.er")
+    for login in ("gu.an", "yi.ren"):
+        code, said = await step("user", "add", login, "--role", "administrator")
+        assert (code, "set-up?token=" in said) == (0, True), said
+    await provisioned(file, keys, "gu.an", "yi.ren")
+    code, said = await step("user", "add", "xin.ren", "--role", "sales")
+    assert (code, "--by LOGIN" in said, "两人" in said) == (1, True, True)
+    code, said = await step("user", "add", "xin.ren", "--role", "sales", by="gu.an")
+    assert (code, "rights agree g" in said, "set-up?token=" in said) == (0, True, True), said
+    name = re.search(r"rights agree (\S+) --by", said)
+    assert name is not None
+    assert "xin.ren" in (await step("rights", "list"))[1]
+    assert "sales" not in (await step("user", "list"))[1].partition("xin.ren")[2].partition("\n")[0]
+    code, said = await step("rights", "agree", name[1], by="yi.ren")
+    assert (code, "not set up" in said) == (1, True), said
+    await provisioned(file, keys, "xin.ren")
+    assert await agreed_by(file, "gu.an", name[1]) == "change-same"
+    assert await agreed_by(file, "xin.ren", name[1]) == "own-roles"
+    assert await agreed_by(file, "yi.ren", name[1]) == ""
+    assert "sales" in (await step("user", "list"))[1].partition("xin.ren")[2].partition("\n")[0]
+    # Taking away needs nobody else; giving, also by a department, does.
+    code, said = await step("user", "place", "xin.ren", "--department", "north")
+    assert (code, "--by LOGIN" in said) == (1, True)
+    assert (await step("user", "roles", "xin.ren", "--role", "manager"))[0] == 1
+    assert (await step("user", "place", "xin.ren"))[0] == 0
+
+
+async def with_accounts(file: Path, work: Callable[[Accounts], Awaitable[None]]) -> None:
+    settings = read_settings(file)
+    database = await asyncio.to_thread(open_database, settings)
+    try:
+        async with open_accounts(settings, next(iter(settings.tenants)), database.dsn) as accounts:
+            await work(accounts)
+    finally:
+        await asyncio.to_thread(database.close)
+
+
+async def switched_off(file: Path, *logins: str) -> None:
+    async def work(accounts: Accounts) -> None:
+        for login in logins:
+            user = await accounts.users.by_login(accounts.tenant, login)
+            if user is not None:
+                await accounts.users.disable(user)
+
+    await with_accounts(file, work)
+
+
+async def provisioned(file: Path, keys: dict[str, str], *logins: str) -> None:
+    async def work(accounts: Accounts) -> None:
+        for login in logins:
+            user = await accounts.users.by_login(accounts.tenant, login)
+            assert user is not None
+            await accounts.users.provision(user, PASSWORD, keys[login])
+
+    await with_accounts(file, work)
+
+
+async def agreed_by(file: Path, login: str, name: str) -> str:
+    """Why somebody's agreement is refused, "" when it is not; their code is asked for by another test."""
+    said: list[str] = []
+
+    async def work(accounts: Accounts) -> None:
+        admin = await accounts.users.by_login(accounts.tenant, login)
+        assert admin is not None
+        try:
+            await agree(accounts, name, admin)
+            said.append("")
+        except RoleChangeRefused as refused:
+            said.append(refused.problem)
+
+    await with_accounts(file, work)
+    return said[0]
 
 
 async def approval_by_the_first(file: Path, tenant: str) -> str:

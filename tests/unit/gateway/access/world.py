@@ -1,6 +1,7 @@
 """Pieces of gateway.access on a real database: a clock that moves when told, cheap hashing, users ready to sign in."""
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -18,6 +19,8 @@ from gateway.access.place_store import PlaceStore
 from gateway.access.recovery import Cost, RecoveryCodes
 from gateway.access.reset_store import ResetStore
 from gateway.access.resets import Resets
+from gateway.access.role_change_store import RoleChangeStore
+from gateway.access.role_changes import RoleChanges
 from gateway.access.session_store import SessionStore
 from gateway.access.sessions import Sessions
 from gateway.access.sign_in import SignIn
@@ -59,6 +62,10 @@ class FakeSealer:
         return bytes(255 - byte for byte in sealed.removeprefix(prefix))
 
 
+def _administrates(_tenant: str, roles: Sequence[str]) -> bool:
+    return "administrator" in roles
+
+
 @dataclass
 class Access:
     """Everything one process holds."""
@@ -71,6 +78,7 @@ class Access:
     recovery: RecoveryCodes
     passkeys: Passkeys
     resets: Resets
+    role_changes: RoleChanges
     gate: Gate
     links: LinkStore
 
@@ -99,6 +107,7 @@ def build(pool: AsyncConnectionPool, clock: Clock, rules: PasswordRules = USUAL)
         RecoveryCodes(factors, clock=clock, randomness=random, cost=CHEAP_CODES),
         Passkeys(factors, clock=clock, randomness=random),
         Resets(ResetStore(pool), users, clock=clock, randomness=random),
+        RoleChanges(RoleChangeStore(pool), users, clock=clock, randomness=random, may_ask=_administrates),
         gate,
         links,
     )

@@ -1,6 +1,7 @@
 """An installation as far as its policy goes: PostgreSQL, audit trail, accounts with both factors, one node."""
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -16,13 +17,14 @@ from gateway.bundles.live import LiveBundles
 from gateway.bundles.store import BundleStore
 from gateway.database import Pool
 from gateway.key_step import Credentials
-from policies.enforcer import DEFAULT_POLICY
+from policies.enforcer import DEFAULT_POLICY, Enforcer
 from policies.profile import Profile, load_profile
 from tests.unit.gateway.access.world import Access, Clock, Enrolled, build, enrol_in
 
 TENANT = "t1"
 SHIPPED = DEFAULT_POLICY.read_text(encoding="utf-8")
 DELETING = "p, sales, *, op:*, delete, any\n"
+ROLES = {"an": "administrator", "bo": "administrator", "chen": "administrator", "li": "sales"}
 CHECKS = """
 - given: {roles: [sales]}
   ask: op:party.delete delete
@@ -52,6 +54,7 @@ class Office:
     store: BundleStore
     desk: PolicyDesk
     file: Path
+    separated: bool = False
 
     def given(self, name: str) -> Credentials:
         """Credentials of somebody, with a code that was not used yet."""
@@ -62,7 +65,9 @@ class Office:
     async def node(self) -> LiveBundles:
         """One node that starts now."""
         new = partial(new_id, "a", secrets.token_bytes)
-        return await open_bundles({TENANT: self.file}, lambda _: tryton(), self.store, self.log, self.clock, new)
+        return await open_bundles(
+            {TENANT: self.file}, lambda _: tryton(), self.store, self.log, self.clock, new, separated=self.separated
+        )
 
     async def proposed(self, rows: str, by: str = "an", checks: str = "") -> int:
         """The number of a proposed bundle."""
@@ -78,12 +83,22 @@ class Office:
         return [one for one in entries if one["kind"] == "policy"]
 
 
-async def open_office(pool: Pool, dsn: str, log: AuditLog, clock: Clock, file: Path) -> Office:
-    """Everything, with bundle 1 from the file."""
-    file.write_text(SHIPPED, encoding="utf-8")
+async def open_office(
+    pool: Pool,
+    dsn: str,
+    log: AuditLog,
+    clock: Clock,
+    file: Path,
+    *,
+    rows: str = SHIPPED,
+    roles: Mapping[str, str] = ROLES,
+    separated: bool = False,
+) -> Office:
+    """Everything, with bundle 1 from the file. roles: login → role."""
+    file.write_text(rows, encoding="utf-8")
     access = build(pool, clock)
-    people = {name: await enrol_in(access, name, "administrator") for name in ("an", "bo", "chen")}
-    people["li"] = await enrol_in(access, "li", "sales")
+    access.users.roles = tuple(sorted(Enforcer(()).load(rows).roles))
+    people = {name: await enrol_in(access, name, role) for name, role in roles.items()}
     store = BundleStore(pool)
     desk = PolicyDesk(
         TENANT,
@@ -94,7 +109,9 @@ async def open_office(pool: Pool, dsn: str, log: AuditLog, clock: Clock, file: P
         tryton(),
         clock,
         partial(new_id, "a", secrets.token_bytes),
+        separated,
+        access.store.role_sets,
     )
-    made = Office(pool, dsn, log, clock, access, people, store, desk, file)
+    made = Office(pool, dsn, log, clock, access, people, store, desk, file, separated)
     await made.node()
     return made

@@ -15,15 +15,20 @@ from audit.log import AuditLog
 from audit.note import Signer
 from gateway.access.app import make_sign_in_app
 from gateway.access.deps import AccessDeps
+from gateway.access.giving import Giving
+from gateway.access.role_change_store import RoleChangeStore
+from gateway.access.role_changes import RoleChanges
 from gateway.access.sessions import AUDIENCE_CONSOLE, AUDIENCE_CRM
 from gateway.access.tokens import new_id
 from gateway.console.app import make_console_app
 from gateway.console.deps import ConsoleDeps, Crm
 from gateway.console.look import Look, read_look
 from gateway.console.trail import TrailReader
+from gateway.duties import asking_of, giving_of
 from gateway.guesses import Budgets
 from gateway.job import Json, Slice
 from gateway.job_store import JobStore
+from gateway.settings import AccessSettings
 from kms.destruction import Person
 from kms.destruction_store import DestructionStore
 from kms.keyring import KeyringStatus, KeyStatus
@@ -169,7 +174,12 @@ class Stage:
         return Browser(make_console_app(self.console), CONSOLE_HOST, client=client)
 
     async def enrol(self, login: str, *roles: str) -> Enrolled:
-        return await enrol_in(self.access, login, *roles)
+        users = self.access.users
+        giving, users.giving = users.giving, Giving()
+        try:
+            return await enrol_in(self.access, login, *roles)
+        finally:
+            users.giving = giving
 
     async def signed_in(self, person: Enrolled, audience: str = AUDIENCE_CONSOLE) -> Browser:
         """A browser in which this person is signed in."""
@@ -196,12 +206,25 @@ async def make_stage(
     clock: Clock,
     look: Look | None = None,
     at: Mapping[str, str] | None = None,
+    policy: Path = DEFAULT_POLICY,
+    settings: AccessSettings | None = None,
 ) -> Stage:
+    """settings: what they say about giving rights; accounts are enrolled as if they asked for nothing."""
     access = build(pool, clock)
     audit = AuditLog(dsn)
     await audit.start()
     signer = Signer(bytes(range(32)))
-    bundle = Enforcer(FIELDS).load(DEFAULT_POLICY)
+    given = settings or AccessSettings()
+    bundle = Enforcer(FIELDS, clock=lambda: clock().timestamp(), separated=given.separated).load(policy)
+    access.users.roles = tuple(sorted(bundle.roles))
+    access.users.giving = giving_of(given, lambda _tenant: bundle, clock)
+    access.role_changes = RoleChanges(
+        RoleChangeStore(pool),
+        access.users,
+        clock=clock,
+        randomness=secrets.token_bytes,
+        may_ask=asking_of(lambda _tenant: bundle),
+    )
     shown = look or read_look()
     faults: dict[str, Exception] = {}
     hosts = {AUDIENCE_CRM: CRM_HOST, AUDIENCE_CONSOLE: CONSOLE_HOST} | dict(at or {})
@@ -214,6 +237,7 @@ async def make_stage(
             recovery=access.recovery,
             passkeys=access.passkeys,
             resets=access.resets,
+            role_changes=access.role_changes,
             gate=access.gate,
             audit=audit,
             look=shown,
