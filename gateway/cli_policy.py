@@ -17,13 +17,12 @@ import typer
 
 from audit.log import AuditLog
 from gateway.access.sign_in import Attempt
-from gateway.access.store import UserStore
 from gateway.access.tokens import new_id
-from gateway.access.user import login_key
 from gateway.accounts import utc_now
 from gateway.bundles.bundle import StoredBundle
 from gateway.bundles.desk import BundleRefused, PolicyDesk
-from gateway.bundles.explaining import questions
+from gateway.bundles.explaining import NothingToExplain
+from gateway.bundles.explaining import explain as explained
 from gateway.bundles.installing import policy_text
 from gateway.bundles.store import BundleStore
 from gateway.cli_destroy import Login, credentials, said
@@ -44,9 +43,7 @@ from gateway.key_step import NotAllowed
 from gateway.opening import open_database, open_keyring
 from gateway.settings import Settings
 from policies.difference import difference
-from policies.enforcer import Enforcer
 from policies.profile import load_profile
-from policies.reasons import ruling
 
 app = typer.Typer(help="Policy bundles: draft, check, publish, roll back, explain.", no_args_is_help=True)
 
@@ -203,16 +200,12 @@ def explain(
     """Show a decision and the rows, with their lines and inheritances, that made it."""
 
     async def work(at: At) -> None:
-        rows = (await _find(at, number)).rows if number else await at.desk.in_force()
-        profile = at.desk.profile
-        bundle = Enforcer(profile.field_specs, profile.operation_ids).load(rows)
-        roles = await _roles(at, who, bundle.named)
-        asked = questions(what, action, profile.field_specs, profile.operation_ids)
-        if not asked:
-            raise quit_with(UNUSABLE, f"There is no {what} in the profile {profile.name} or the console.")
-        out.print(f"{who}: {', '.join(roles) or 'no role'}", markup=False)
-        for one in asked:
-            told = ruling(bundle, rows, at.tenant, roles, one.obj, one.right, one.scope)
+        try:
+            found = await explained(at.desk, at.pool, who, what, action, number)
+        except NothingToExplain as nothing:
+            raise quit_with(PROBLEM if nothing.what == "bundle" else UNUSABLE, str(nothing)) from None
+        out.print(f"{who}: {', '.join(found.roles) or 'no role'}", markup=False)
+        for one, told in found.answers:
             out.print(f"{one}: {'yes' if told.allowed else 'no'}", markup=False)
             if not told.reasons:
                 out.print("  no row allows it", markup=False)
@@ -223,16 +216,6 @@ def explain(
                     out.print(f"    by {' > '.join(reason.through)} (line {lines})", markup=False)
 
     _run(config, tenant, work)
-
-
-async def _roles(at: At, who: str, known: frozenset[str]) -> tuple[str, ...]:
-    factors = await UserStore(at.pool).factors(at.tenant, key=login_key(who))
-    if factors is not None:
-        return factors.user.roles
-    roles = tuple(name.strip() for name in who.split(","))
-    if not set(roles) <= known:
-        raise quit_with(UNUSABLE, f"There is no login and no role {who}; roles: {', '.join(sorted(known))}")
-    return roles
 
 
 async def _find(at: At, number: int) -> StoredBundle:

@@ -26,6 +26,9 @@ KEYS = Right("console.keys")
 CHANGE_KEYS = Right("console.keys", "update")
 HEALTH = Right("console.health")
 AUDIT = Right("console.audit")
+POLICY = Right("console.policy")
+CHANGE_POLICY = Right("console.policy", "update")
+PUBLISH_POLICY = Right("console.policy", "other")
 LEARNING = Right("console.settings")
 CHANGE_LEARNING = Right("console.settings", "update")
 
@@ -67,6 +70,7 @@ def navigation(policy: Policy, principal: Principal, translate: Callable[[str], 
         ("/sessions", N_("Who is on"), "sessions", SESSIONS),
         ("/users", N_("Users"), "users", USERS),
         ("/roles", N_("Roles and fields"), "roles", USERS),
+        ("/policy", N_("Policy"), "policy", POLICY),
         ("/programs", N_("Programs"), "programs", CHANGE_USER),
         ("/keys", N_("Keys"), "keys", KEYS),
         ("/learning", N_("Learning"), "learning", LEARNING),

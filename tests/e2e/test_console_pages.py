@@ -23,7 +23,7 @@ from gateway.certificate import ensure_certificate
 from gateway.console import vendor
 from gateway.console.app import make_console_app
 from tests.unit.gateway.access.world import Enrolled
-from tests.unit.gateway.console.stage import Stage, destroyed, make_stage, rotation
+from tests.unit.gateway.console.stage import Stage, bundles, destroyed, make_stage, rotation
 from tests.unit.gateway.console.test_learn_pages import learnt
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -111,6 +111,7 @@ async def served(pool: AsyncConnectionPool, dsn: str, tmp_path: Path, front_end:
     await destroyed(stage, "d-1", "record")
     await learnt(stage)
     await rotation(stage, "rotate-1")
+    await bundles(stage)
     await stage.keeper.seal("t1")
     async with listening(stage, tmp_path / "tls") as port:
         yield Served(stage, f"https://console.localhost:{port}", admin, token, li)
@@ -200,6 +201,14 @@ def pages_of(served: Served) -> dict[str, str]:
         "user_reset_approve": f"/users/{user}/approve-reset",
         "user_reset_withdraw": f"/users/{user}/withdraw-reset",
         "roles": "/roles",
+        "policy": "/policy",
+        "policy_new": "/policy/new",
+        "policy_bundle": "/policy/2",
+        "policy_wrong": "/policy/3",
+        "policy_publish": "/policy/2/publish",
+        "policy_rollback": "/policy/1/rollback",
+        "policy_explain": "/policy/explain?who=li.wei&what=party.phone",
+        "policy_explain_nothing": "/policy/explain?who=nobody&what=party.phone",
         "programs": "/programs",
         "networks": f"/users/{user}/networks",
         "keys": "/keys",
