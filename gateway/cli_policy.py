@@ -24,8 +24,10 @@ from gateway.bundles.desk import BundleRefused, PolicyDesk
 from gateway.bundles.explaining import NothingToExplain
 from gateway.bundles.explaining import explain as explained
 from gateway.bundles.installing import policy_text
+from gateway.bundles.replaying import ENTRIES_LIMIT, replay
 from gateway.bundles.store import BundleStore
 from gateway.cli_destroy import Login, credentials, said
+from gateway.cli_policy_show import lines_of, part_of
 from gateway.cli_shell import (
     PROBLEM,
     UNUSABLE,
@@ -45,7 +47,7 @@ from gateway.settings import Settings
 from policies.difference import difference
 from policies.profile import load_profile
 
-app = typer.Typer(help="Policy bundles: draft, check, publish, roll back, explain.", no_args_is_help=True)
+app = typer.Typer(help="Policy bundles: draft, check, simulate, publish, roll back, explain.", no_args_is_help=True)
 
 Number = Annotated[int, typer.Argument(help="Number of the bundle; `list` shows them.")]
 Note = Annotated[str, typer.Option("--note", help="Why; no personal data.")]
@@ -214,6 +216,26 @@ def explain(
                 if reason.links:
                     lines = ", ".join(map(str, reason.links))
                     out.print(f"    by {' > '.join(reason.through)} (line {lines})", markup=False)
+
+    _run(config, tenant, work)
+
+
+@app.command("simulate")
+def simulate(
+    number: Number,
+    days: Annotated[int, typer.Option("--days", min=1, max=365, help="How far back the trail is replayed.")] = 7,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Entries of the trail to read at most.")] = ENTRIES_LIMIT,
+    tenant: TenantOption = "",
+    config: FileOption = None,
+) -> None:
+    """Replay the recorded work of the last days against a bundle: who would lose or gain what."""
+
+    async def work(at: At) -> None:
+        bundle = await _find(at, number)
+        with part_of(f"replaying the last {days} days") as tell:
+            told = await replay(at.desk, at.pool, bundle, days, limit=limit, tell=tell)
+        for line in lines_of(told):
+            out.print(line, markup=False)
 
     _run(config, tenant, work)
 

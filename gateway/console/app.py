@@ -26,6 +26,7 @@ from gateway.console.place_pages import PlacePages
 from gateway.console.policy_pages import PolicyPages
 from gateway.console.program_pages import ProgramPages
 from gateway.console.reset_pages import ResetPages
+from gateway.console.simulation_pages import SimulationPages
 
 
 def make_console_app(deps: ConsoleDeps) -> Starlette:
@@ -56,7 +57,7 @@ def console_routes(deps: ConsoleDeps) -> list[BaseRoute]:
     activity, people, state, keys = ActivityPages(deps), PeoplePages(deps), HealthPages(deps), KeyPages(deps)
     learn, places, resets = LearnPages(deps), PlacePages(deps), ResetPages(deps)
     programs, ledger = ProgramPages(deps), LedgerPages(deps)
-    policy, explained = PolicyPages(deps), ExplainPages(deps)
+    policy, explained, simulated = PolicyPages(deps), ExplainPages(deps), SimulationPages(deps)
     return [
         Route("/", activity.overview, methods=["GET"]),
         Route("/now", activity.overview_now, methods=["GET"]),
@@ -89,6 +90,8 @@ def console_routes(deps: ConsoleDeps) -> list[BaseRoute]:
         Route("/policy/new", policy.draft, methods=["POST"]),
         Route("/policy/explain", explained.explain, methods=["GET"]),
         Route("/policy/{number}", policy.bundle, methods=["GET"]),
+        Route("/policy/{number}/simulation", simulated.simulation, methods=["GET"]),
+        Route("/policy/{number}/simulation/now", simulated.now, methods=["GET"]),
         Route("/policy/{number}/{step}", policy.ask_step, methods=["GET"]),
         Route("/policy/{number}/{step}", policy.step, methods=["POST"]),
         Route("/programs", programs.programs, methods=["GET"]),

@@ -51,3 +51,6 @@ ACTIONS: Mapping[str, str] = {
     "other": N_("other"),
 }
 """Action of an operation → words."""
+
+CHANGES: Mapping[str, str] = {"allowed": N_("Allowed"), "refused": N_("Refused")}
+"""What becomes of an operation or of writing → words; forms of values have their own."""

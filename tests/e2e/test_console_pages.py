@@ -142,6 +142,14 @@ async def listening(stage: Stage, folder: Path, port: int = 0) -> AsyncIterator[
 
 async def _fill_trail(stage: Stage, person: Enrolled) -> None:
     common = {"at": stage.clock(), "tenant": "t1", "actor": person.user.id, "actor_login": person.user.login}
+    for operation, reason in (
+        ("party.export", "allowed"),
+        ("party.delete", "not-allowed"),
+        ("party.export", "allowed"),
+    ):
+        await stage.audit.append(
+            AuditEntry(id="a", kind="outcome", operation=operation, reason=reason, status=200, fields={}, **common)
+        )
     for place in range(12):
         refused = place % 5 == 4
         await stage.audit.append(
@@ -206,6 +214,7 @@ def pages_of(served: Served) -> dict[str, str]:
         "policy_bundle": "/policy/2",
         "policy_wrong": "/policy/3",
         "policy_publish": "/policy/2/publish",
+        "policy_simulation": "/policy/2/simulation",
         "policy_rollback": "/policy/1/rollback",
         "policy_explain": "/policy/explain?who=li.wei&what=party.phone",
         "policy_explain_nothing": "/policy/explain?who=nobody&what=party.phone",
@@ -315,7 +324,7 @@ async def test_everything_works_without_scripts(served, browser) -> None:
     await page.click("main form.card button[type=submit]")
     assert page.url.endswith("/users?notice=user-disabled")
     await page.goto(f"{served.address}/activity?outcome=refused")
-    assert await page.locator("tbody tr").count() == 2
+    assert await page.locator("tbody tr").count() == 3
 
 
 async def test_hostile_names_execute_nothing(served, browser) -> None:
