@@ -19,14 +19,16 @@ from audit.log import AuditLog
 from gateway.access.sign_in import Attempt
 from gateway.access.store import UserStore
 from gateway.access.tokens import new_id
-from gateway.access.user import login_key
 from gateway.accounts import utc_now
 from gateway.bundles.bundle import StoredBundle
 from gateway.bundles.desk import BundleRefused, PolicyDesk
-from gateway.bundles.explaining import questions
+from gateway.bundles.explaining import Circumstances, NothingToExplain
+from gateway.bundles.explaining import explain as explained
 from gateway.bundles.installing import policy_text
+from gateway.bundles.replaying import ENTRIES_LIMIT, replay
 from gateway.bundles.store import BundleStore
 from gateway.cli_destroy import Login, credentials, said
+from gateway.cli_policy_show import lines_of, part_of
 from gateway.cli_shell import (
     PROBLEM,
     UNUSABLE,
@@ -43,16 +45,12 @@ from gateway.key_custody import sign_in_of
 from gateway.key_step import NotAllowed
 from gateway.opening import open_database, open_keyring
 from gateway.settings import Settings
-from policies.criterion import TEAM
 from policies.difference import difference
-from policies.enforcer import Enforcer
 from policies.expectation import facts_of
-from policies.placement import departments
 from policies.profile import load_profile
-from policies.reasons import ruling
 from policies.window import moment
 
-app = typer.Typer(help="Policy bundles: draft, check, publish, roll back, explain.", no_args_is_help=True)
+app = typer.Typer(help="Policy bundles: draft, check, simulate, publish, roll back, explain.", no_args_is_help=True)
 
 Number = Annotated[int, typer.Argument(help="Number of the bundle; `list` shows them.")]
 Note = Annotated[str, typer.Option("--note", help="Why; no personal data.")]
@@ -214,19 +212,14 @@ def explain(
     if at and when is None:
         raise quit_with(UNUSABLE, f"{at} is no day (2026-12-31) and no time with its zone (2026-12-31T18:00+08:00).")
 
-    async def work(at: At) -> None:
-        rows = (await _find(at, number)).rows if number else await at.desk.in_force()
-        profile = at.desk.profile
-        bundle = Enforcer(profile.field_specs, profile.operation_ids, separated=at.desk.separated).load(rows)
-        bundle = bundle if when is None else bundle.at(when)
-        roles = await _roles(at, who, bundle.named)
-        facts = known | ({TEAM: tuple(sorted(departments(roles)))} if team else {})
-        asked = questions(what, action, profile.field_specs, profile.operation_ids, facts)
-        if not asked:
-            raise quit_with(UNUSABLE, f"There is no {what} in the profile {profile.name} or the console.")
-        out.print(f"{who}: {', '.join(roles) or 'no role'}", markup=False)
-        for one in asked:
-            told = ruling(bundle, rows, at.tenant, roles, one.obj, one.right, one.situation)
+    async def work(desk: At) -> None:
+        try:
+            under = Circumstances(known, team, when)
+            found = await explained(desk.desk, desk.pool, who, what, action, number, under)
+        except NothingToExplain as nothing:
+            raise quit_with(PROBLEM if nothing.what == "bundle" else UNUSABLE, str(nothing)) from None
+        out.print(f"{who}: {', '.join(found.roles) or 'no role'}", markup=False)
+        for one, told in found.answers:
             out.print(f"{one}: {'yes' if told.allowed else 'no'}", markup=False)
             if not told.reasons:
                 out.print("  no row allows it", markup=False)
@@ -239,21 +232,31 @@ def explain(
     _run(config, tenant, work)
 
 
+@app.command("simulate")
+def simulate(
+    number: Number,
+    days: Annotated[int, typer.Option("--days", min=1, max=365, help="How far back the trail is replayed.")] = 7,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Entries of the trail to read at most.")] = ENTRIES_LIMIT,
+    tenant: TenantOption = "",
+    config: FileOption = None,
+) -> None:
+    """Replay the recorded work of the last days against a bundle: who would lose or gain what."""
+
+    async def work(at: At) -> None:
+        bundle = await _find(at, number)
+        with part_of(f"replaying the last {days} days") as tell:
+            told = await replay(at.desk, at.pool, bundle, days, limit=limit, tell=tell)
+        for line in lines_of(told):
+            out.print(line, markup=False)
+
+    _run(config, tenant, work)
+
+
 def _facts(given: list[str]) -> dict[str, tuple[str, ...]]:
     found = facts_of(" ".join(given))
     if isinstance(found, str):
         raise quit_with(UNUSABLE, f"--given: {found}.")
     return found
-
-
-async def _roles(at: At, who: str, known: frozenset[str]) -> tuple[str, ...]:
-    factors = await UserStore(at.pool).factors(at.tenant, key=login_key(who))
-    if factors is not None:
-        return factors.user.roles
-    roles = tuple(name.strip() for name in who.split(","))
-    if not set(roles) <= known:
-        raise quit_with(UNUSABLE, f"There is no login and no role {who}; roles: {', '.join(sorted(known))}")
-    return roles
 
 
 async def _find(at: At, number: int) -> StoredBundle:

@@ -42,7 +42,10 @@ from gateway.accounts import utc_now
 from gateway.app import App, Policies
 from gateway.binding import Binding
 from gateway.body.limits import Limits as BodyLimits
+from gateway.bundles.desk import PolicyDesk
+from gateway.bundles.installing import policy_text
 from gateway.bundles.live import LiveBundles
+from gateway.bundles.store import BundleStore
 from gateway.cell_sight import CellSight
 from gateway.collaborators import Limits
 from gateway.composition_arrivals import ArrivalNeeds, lookouts_of
@@ -522,8 +525,14 @@ def console_deps(
 
         return Crm(installations[name].current.title, settings.tenants[name].public_url, check)
 
+    def desk(name: str) -> PolicyDesk:
+        store, file = BundleStore(database), settings.tenants[name].policy
+        in_force, profile = partial(policy_text, store, name, file), installations[name].current
+        return PolicyDesk(name, store, access.sign_in, access.audit, in_force, profile, access.clock, access.new_id)
+
     first = next(iter(settings.tenants))
     return ConsoleDeps(
+        desk=desk,
         access=AccessDeps(
             sessions=access.sessions,
             users=access.users,

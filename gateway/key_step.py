@@ -30,6 +30,15 @@ class Credentials:
     code: str
 
 
+@dataclass(frozen=True, slots=True)
+class Present:
+    """Who takes a step: proved by credentials, or signed in at the console with a fresh proof. client: where from."""
+
+    person: Person
+    roles: tuple[str, ...]
+    client: str
+
+
 class Proving(Protocol):
     """Checks both factors (gateway.access.sign_in.SignIn)."""
 

@@ -160,10 +160,21 @@ def unmet(
     operations: Collection[str],
 ) -> Iterator[str]:
     """What of these the bundle does not meet, a sentence each; fields, operations: those of the profile."""
-    for one in expectations:
-        told = _unmet(bundle, one, one.tenant or tenant, fields, operations)
+    for one, told in judged(bundle, expectations, tenant, fields, operations):
         if told:
             yield f"check {one.number}: {told}"
+
+
+def judged(
+    bundle: Bundle,
+    expectations: Collection[Expectation],
+    tenant: str,
+    fields: Mapping[tuple[str, str], FieldSpec],
+    operations: Collection[str],
+) -> Iterator[tuple[Expectation, str]]:
+    """Each check with what of it the bundle does not meet, "" where it does."""
+    for one in expectations:
+        yield one, _unmet(bundle, one, one.tenant or tenant, fields, operations)
 
 
 def _unmet(

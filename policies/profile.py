@@ -189,7 +189,7 @@ class Profile:
     closed: reads that no operation describes are refused. types: type id of this installation → entity,
     learnt from pages. signed_out: how an answer says "not signed in". tables: objects of query languages.
     names_in_any_case: the CRM takes names of fields in any case, see policies.spelling. attributes: what policy rows
-    may ask of a record.
+    may ask of a record. actions: operation → what it may do, for who knows its name only.
     """
 
     name: str
@@ -235,6 +235,7 @@ class Profile:
     places: Places = field(default_factory=Places)
     tables: Tables = field(default_factory=Tables)
     closed: bool = False
+    actions: Mapping[str, frozenset[Action]] = field(default_factory=dict)
     owned_through: Mapping[str, OwnedThrough] = field(default_factory=dict)
     made_rules: Mapping[str, MadeRule] = field(default_factory=dict)
     record_ids: RecordIds = RecordIds.NUMBER

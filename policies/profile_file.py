@@ -113,6 +113,7 @@ class _Compiler:
         self.tries: dict[str, PathTrie[Template]] = {}
         self.exact: dict[tuple[str, str], Template] = {}
         self.ids: dict[str, None] = {}
+        self.actions: dict[str, set[Action]] = {"unmatched.read": {Action.OTHER}}
         self.arguments: ArgumentPlaces = {}
         self.by_path: dict[tuple[str, str], Template] = {}
         self.templates = 0
@@ -178,6 +179,7 @@ class _Compiler:
             types={},
             type_entities=frozenset(rule["entity"] for rule in source.get("discover", ())),
             operation_ids=("unmatched.read", "unmatched.write", *self.ids),
+            actions={name: frozenset(actions) for name, actions in self.actions.items()},
             mask_char=source.get("mask_char", "*"),
             websocket=source.get("websocket", False),
             origin_mode=source.get("origin_mode", "C"),
@@ -363,6 +365,7 @@ class _Compiler:
         name = entry["id"].replace("{entity}", entity)
         place = f"operation {name}"
         action = Action(entry["action"])
+        self.actions.setdefault(name, set()).add(action)
         operation = Operation(
             id=name,
             entity=entity,
@@ -406,6 +409,7 @@ class _Compiler:
         searching = None
         if signs:
             searching = replace(operation, action=Action.SEARCH)
+            self.actions[name].add(Action.SEARCH)
         template = Template(
             operation,
             rpc=entry.get("rpc", False),
@@ -463,8 +467,9 @@ class _Compiler:
     def _graphql(self, source: Mapping[str, Any]) -> GraphqlMap:
         closed = self.source.get("unmatched_reads") == "deny"
         made = compile_graphql(source, self._field, self.problems, closed=closed)
-        for name in made.operation_ids:
-            self._answer(name, NEW_RECORD)
+        for operation in made.operations:
+            self._answer(operation.id, NEW_RECORD)
+            self.actions.setdefault(operation.id, set()).add(operation.action)
         return made
 
     # -- RPC -------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """What people do to policy bundles: draft, propose, publish, ask for an earlier one again.
 
-Whoever does it proves both factors and has the right under the policy in force. Each act is in the audit trail before
+Whoever does it proves both factors, or is signed in at the console with a fresh proof of one, and has the right under
+the policy in force. Each act is in the audit trail before
 it takes effect. Nobody publishes what he drafted, and nothing that may not come into force is proposed or published.
 """
 
@@ -13,7 +14,7 @@ from typing import Any, Protocol
 from audit.entry import AuditEntry
 from gateway.bundles.bundle import Act, State, StoredBundle, Wording
 from gateway.bundles.store import BundleStore
-from gateway.key_step import CLIENT, Credentials, Proving, Trail, prove
+from gateway.key_step import CLIENT, Credentials, NotAllowed, Present, Proving, Trail, prove
 from kms.destruction import Person
 from policies.admission import APPROVE, DRAFT, POLICY_OPERATION, admitted
 from policies.difference import difference
@@ -91,7 +92,7 @@ class PolicyDesk:
         )
         return bundle.version
 
-    async def draft(self, given: Credentials, rows: str, checks: str, note: str) -> int:
+    async def draft(self, given: Credentials | Present, rows: str, checks: str, note: str) -> int:
         """Add a draft, which may still be wrong; its number.
 
         Raises BundleRefused, Attempt, NotAllowed, AuditUnavailable, StoreUnavailable.
@@ -99,84 +100,91 @@ class PolicyDesk:
         too_long = len(rows) > ROWS_LIMIT or len(checks) > CHECKS_LIMIT or len(note) > NOTE_LIMIT
         if too_long or "\0" in rows + checks + note:
             raise BundleRefused("policy-text", "the text is too long or holds characters that no text has")
-        person = await self._person(given, DRAFT, "policy.draft")
+        who = await self._person(given, DRAFT, "policy.draft")
         wording = Wording(rows, checks, _version(rows), note)
-        await self._record("policy.draft", "drafted", person, wording.digest, version=wording.version)
-        return await self.store.draft(self.tenant, wording, self._act(person))
+        await self._record("policy.draft", "drafted", who, wording.digest, version=wording.version)
+        return await self.store.draft(self.tenant, wording, self._act(who))
 
-    async def propose(self, given: Credentials, number: int) -> StoredBundle:
+    async def propose(self, given: Credentials | Present, number: int) -> StoredBundle:
         """Propose a draft that may come into force.
 
         Raises PolicyInvalid, BundleRefused, Attempt, NotAllowed, AuditUnavailable, StoreUnavailable.
         """
-        person = await self._person(given, DRAFT, "policy.propose")
-        found = await self._find(number, State.DRAFT, person, "policy.propose")
-        await self._admit(found, person, "policy.propose")
-        await self._record("policy.propose", "proposed", person, str(number), version=found.version)
-        if not await self.store.propose(self.tenant, number, self._act(person)):
+        who = await self._person(given, DRAFT, "policy.propose")
+        found = await self._find(number, State.DRAFT, who, "policy.propose")
+        await self._admit(found, who, "policy.propose")
+        await self._record("policy.propose", "proposed", who, str(number), version=found.version)
+        if not await self.store.propose(self.tenant, number, self._act(who)):
             raise BundleRefused("policy-state", f"bundle {number} is no draft any more")
         return found
 
-    async def publish(self, given: Credentials, number: int) -> StoredBundle:
+    async def publish(self, given: Credentials | Present, number: int) -> StoredBundle:
         """Put what somebody else drafted into force, on every node. Raises as `propose` does."""
-        person = await self._person(given, APPROVE, "policy.publish")
-        found = await self._find(number, State.PROPOSED, person, "policy.publish")
-        if found.drafted.by == person.id:
-            await self._record("policy.publish", "four-eyes", person, str(number), version=found.version)
-            raise BundleRefused("four-eyes", f"{person.login} drafted bundle {number}: somebody else publishes it")
-        await self._admit(found, person, "policy.publish")
+        who = await self._person(given, APPROVE, "policy.publish")
+        found = await self._find(number, State.PROPOSED, who, "policy.publish")
+        if found.drafted.by == who.person.id:
+            await self._record("policy.publish", "four-eyes", who, str(number), version=found.version)
+            raise BundleRefused("four-eyes", f"{who.person.login} drafted bundle {number}: somebody else publishes it")
+        await self._admit(found, who, "policy.publish")
         current = await self.store.published(self.tenant)
         diff = difference(await self.in_force() if current is None else current.rows, found.rows)
         replaces = None if current is None else current.number
         more = {"change": list(diff.signed), "detail": [f"replaces.{replaces or 0}", f"sha256.{found.digest}"]}
-        await self._record("policy.publish", "published", person, str(number), version=found.version, more=more)
-        if not await self.store.publish(self.tenant, number, replaces, self._act(person)):
-            await self._record("policy.publish", "policy-state", person, str(number), version=found.version)
+        await self._record("policy.publish", "published", who, str(number), version=found.version, more=more)
+        if not await self.store.publish(self.tenant, number, replaces, self._act(who)):
+            await self._record("policy.publish", "policy-state", who, str(number), version=found.version)
             raise BundleRefused("policy-state", f"another bundle came into force; look again and publish {number} anew")
         return found
 
-    async def restore(self, given: Credentials, number: int, note: str) -> int:
+    async def restore(self, given: Credentials | Present, number: int, note: str) -> int:
         """Propose an earlier bundle anew, for somebody else to publish; the number of the new one.
 
         Raises as `propose` does.
         """
-        person = await self._person(given, DRAFT, "policy.rollback")
-        found = await self._find(number, State.RETIRED, person, "policy.rollback")
-        await self._admit(found, person, "policy.rollback")
-        await self._record("policy.rollback", "proposed", person, str(number), version=found.version)
+        who = await self._person(given, DRAFT, "policy.rollback")
+        found = await self._find(number, State.RETIRED, who, "policy.rollback")
+        await self._admit(found, who, "policy.rollback")
+        await self._record("policy.rollback", "proposed", who, str(number), version=found.version)
         wording = Wording(found.rows, found.checks, found.version, note[:NOTE_LIMIT], restores=number)
-        made = await self.store.draft(self.tenant, wording, self._act(person))
-        await self.store.propose(self.tenant, made, self._act(person))
+        made = await self.store.draft(self.tenant, wording, self._act(who))
+        await self.store.propose(self.tenant, made, self._act(who))
         return made
 
-    async def _find(self, number: int, state: State, person: Person, operation: str) -> StoredBundle:
+    async def _find(self, number: int, state: State, who: Present, operation: str) -> StoredBundle:
         found = await self.store.find(self.tenant, number)
         if found is None or found.state is not state or not found.whole:
-            await self._record(operation, "policy-state", person, str(number))
+            await self._record(operation, "policy-state", who, str(number))
             told = "not there" if found is None else found.state if found.whole else "not what was stored"
             raise BundleRefused("policy-state", f"bundle {number} is {told}; it has to be {state}")
         return found
 
-    async def _admit(self, found: StoredBundle, person: Person, operation: str) -> None:
+    async def _admit(self, found: StoredBundle, who: Present, operation: str) -> None:
         try:
             await self.judge(found.rows, found.checks)
         except PolicyInvalid:
-            await self._record(operation, "policy-invalid", person, str(found.number), version=found.version)
+            await self._record(operation, "policy-invalid", who, str(found.number), version=found.version)
             raise
 
-    async def _person(self, given: Credentials, action: str, operation: str) -> Person:
+    async def _person(self, given: Credentials | Present, action: str, operation: str) -> Present:
         policy = Enforcer((), separated=self.separated).load(await self.in_force())
 
         async def refused(who: Person, why: str) -> None:
-            await self._record(operation, "refused", who, "", more={"detail": [why]})
+            await self._record(operation, "refused", Present(who, (), CLIENT), "", more={"detail": [why]})
 
-        return await prove(self.tenant, given, action, self.proving, policy, refused, POLICY_OPERATION)
+        if isinstance(given, Credentials):
+            person = await prove(self.tenant, given, action, self.proving, policy, refused, POLICY_OPERATION)
+            return Present(person, (), CLIENT)
+        if not policy.may(self.tenant, given.roles, POLICY_OPERATION, action):
+            why = f"{POLICY_OPERATION}.{action}"
+            await self._record(operation, "refused", given, "", more={"detail": [why]})
+            raise NotAllowed(f"{given.person.login} does not have the right {POLICY_OPERATION} {action}")
+        return given
 
     async def _record(
         self,
         operation: str,
         reason: str,
-        by: Person,
+        by: Present,
         target: str,
         *,
         version: str = "",
@@ -188,9 +196,9 @@ class PolicyDesk:
                 at=self.clock(),
                 tenant=self.tenant,
                 kind="policy",
-                actor=by.id,
-                actor_login=by.login,
-                client=CLIENT,
+                actor=by.person.id,
+                actor_login=by.person.login,
+                client=by.client,
                 entity="policy",
                 operation=operation,
                 policy=version,
@@ -199,8 +207,8 @@ class PolicyDesk:
             )
         )
 
-    def _act(self, person: Person) -> Act:
-        return Act(person.id, person.login, self.clock())
+    def _act(self, who: Present) -> Act:
+        return Act(who.person.id, who.person.login, self.clock())
 
 
 def _version(rows: str) -> str:

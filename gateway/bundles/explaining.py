@@ -1,11 +1,19 @@
-"""What `explain` asks about a field, a kind or an operation."""
+"""Why somebody may see or do something: what is asked about a field, a kind or an operation, and the rows behind it."""
 
-from collections.abc import Collection, Mapping
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from policies.criterion import NOTHING, Facts, asked_scope
+from gateway.access.store import UserStore
+from gateway.access.user import login_key
+from gateway.bundles.desk import PolicyDesk
+from gateway.database import Pool
+from policies.criterion import NOTHING, TEAM, Facts, asked_scope
+from policies.enforcer import Bundle, Enforcer
 from policies.expectation import concrete
 from policies.operation import CONSOLE_OPERATIONS, Action, FieldSpec
+from policies.placement import departments
+from policies.reasons import Ruling, ruling
 from policies.taxonomy import Kind
 
 _SCOPES = ("own", "other")
@@ -58,3 +66,87 @@ def questions(
         objects = []
     asked_of = [(right, scope) for scope in _SCOPES for right in _OF_RECORDS] + [(right, "any") for right in _OF_ALL]
     return [Question(obj, right, scope, facts) for obj in objects for right, scope in asked_of]
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """Under which a decision is asked for.
+
+    facts: what is known of the record; team: it is somebody's of the person's departments; at: when (POSIX seconds), None for now.
+    """
+
+    facts: Facts = field(default_factory=dict)
+    team: bool = False
+    at: float | None = None
+
+
+USUAL = Circumstances()
+
+
+class NothingToExplain(Exception):  # noqa: N818 - an outcome the person reads
+    """What was named is not there. what: "bundle", "who" or "what"; known: the names there are instead, of roles."""
+
+    permanent = True
+
+    def __init__(self, what: str, sentence: str, known: Collection[str] = ()) -> None:
+        super().__init__(sentence)
+        self.what = what
+        self.known = tuple(sorted(known))
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """Whose roles were asked about, and each question with its answer."""
+
+    roles: tuple[str, ...]
+    answers: Sequence[tuple[Question, Ruling]]
+
+
+async def explain(
+    desk: PolicyDesk,
+    pool: Pool,
+    who: str,
+    what: str,
+    action: str,
+    number: int = 0,
+    circumstances: Circumstances = USUAL,
+) -> Explained:
+    """Every answer about `what` for a login, or for roles with commas between.
+
+    number: of a bundle, 0 for that in force. Raises NothingToExplain, PolicyInvalid, StoreUnavailable, OSError.
+    """
+    if number:
+        found = await desk.store.find(desk.tenant, number)
+        if found is None:
+            raise NothingToExplain("bundle", f"There is no bundle {number}.")
+        rows = found.rows
+    else:
+        rows = await desk.in_force()
+    profile = desk.profile
+    enforcer = Enforcer(profile.field_specs, profile.operation_ids, separated=desk.separated)
+    bundle = await asyncio.to_thread(enforcer.load, rows)
+    if circumstances.at is not None:
+        bundle = bundle.at(circumstances.at)
+    roles = await _roles(pool, desk.tenant, who, bundle.named)
+    facts = {**circumstances.facts, **({TEAM: tuple(sorted(departments(roles)))} if circumstances.team else {})}
+    asked = questions(what, action, profile.field_specs, profile.operation_ids, facts)
+    if not asked:
+        raise NothingToExplain("what", f"There is no {what} in the profile {profile.name} or the console.")
+    return Explained(roles, await asyncio.to_thread(_answered, bundle, rows, desk.tenant, roles, asked))
+
+
+def _answered(
+    bundle: Bundle, rows: str, tenant: str, roles: tuple[str, ...], asked: Sequence[Question]
+) -> list[tuple[Question, Ruling]]:
+    return [(one, ruling(bundle, rows, tenant, roles, one.obj, one.right, one.situation)) for one in asked]
+
+
+async def _roles(pool: Pool, tenant: str, who: str, known: frozenset[str]) -> tuple[str, ...]:
+    factors = await UserStore(pool).factors(tenant, key=login_key(who))
+    if factors is not None:
+        return factors.user.roles
+    roles = tuple(name.strip() for name in who.split(","))
+    if not set(roles) <= known:
+        told = f"There is no login and no role {who}; roles: {', '.join(sorted(known))}"
+        raise NothingToExplain("who", told, known)
+    return roles

@@ -14,6 +14,7 @@ from gateway.access.deps import AccessDeps, NavigationItem
 from gateway.access.sessions import AUDIENCE_CONSOLE
 from gateway.console.activity_pages import ActivityPages
 from gateway.console.deps import ConsoleDeps
+from gateway.console.explain_pages import ExplainPages
 from gateway.console.guard import Guard
 from gateway.console.health_pages import HealthPages
 from gateway.console.key_pages import KeyPages
@@ -23,9 +24,11 @@ from gateway.console.pages import answer_refused, answer_sign_in
 from gateway.console.people_pages import PeoplePages
 from gateway.console.permissions import ConsoleRefused, SignInNeeded, navigation
 from gateway.console.place_pages import PlacePages
+from gateway.console.policy_pages import PolicyPages
 from gateway.console.program_pages import ProgramPages
 from gateway.console.reset_pages import ResetPages
 from gateway.console.role_change_pages import RoleChangePages
+from gateway.console.simulation_pages import SimulationPages
 
 
 def make_console_app(deps: ConsoleDeps, more: Sequence[BaseRoute] = ()) -> Starlette:
@@ -56,6 +59,7 @@ def console_routes(deps: ConsoleDeps) -> list[BaseRoute]:
     activity, people, state, keys = ActivityPages(deps), PeoplePages(deps), HealthPages(deps), KeyPages(deps)
     learn, places, resets = LearnPages(deps), PlacePages(deps), ResetPages(deps)
     programs, ledger, changes = ProgramPages(deps), LedgerPages(deps), RoleChangePages(deps)
+    policy, explained, simulated = PolicyPages(deps), ExplainPages(deps), SimulationPages(deps)
     return [
         Route("/", activity.overview, methods=["GET"]),
         Route("/now", activity.overview_now, methods=["GET"]),
@@ -87,6 +91,15 @@ def console_routes(deps: ConsoleDeps) -> list[BaseRoute]:
         Route("/changes/{change}/approve", changes.approve, methods=["POST"]),
         Route("/changes/{change}/withdraw", changes.withdraw, methods=["POST"]),
         Route("/roles", people.roles, methods=["GET"]),
+        Route("/policy", policy.bundles, methods=["GET"]),
+        Route("/policy/new", policy.new, methods=["GET"]),
+        Route("/policy/new", policy.draft, methods=["POST"]),
+        Route("/policy/explain", explained.explain, methods=["GET"]),
+        Route("/policy/{number}", policy.bundle, methods=["GET"]),
+        Route("/policy/{number}/simulation", simulated.simulation, methods=["GET"]),
+        Route("/policy/{number}/simulation/now", simulated.now, methods=["GET"]),
+        Route("/policy/{number}/{step}", policy.ask_step, methods=["GET"]),
+        Route("/policy/{number}/{step}", policy.step, methods=["POST"]),
         Route("/programs", programs.programs, methods=["GET"]),
         Route("/keys", keys.keys, methods=["GET"]),
         Route("/keys/rotations", keys.rotations, methods=["GET"]),

@@ -18,6 +18,7 @@ from policies.operation import FieldSpec
 from policies.rows import Grant
 
 if TYPE_CHECKING:
+    from gateway.bundles.desk import PolicyDesk
     from gateway.disclosure.desk import Desk
 
 
@@ -73,10 +74,12 @@ class ConsoleDeps:
     tenant → its CRM. crm_url: where an invitation link leads (the CRM host's sign-in pages). data_folder: whose disk is
     watched. invitation_url: tenant and roles → address of the host the person will sign in at. certificates: tenant →
     when each certificate of its TLS ends. budgets: what people may learn in an hour about values they do not see.
-    ledger: of reveals with a reason. learnable: whether a tenant runs with the profile that declares nothing.
+    ledger: of reveals with a reason. desk: tenant → where its policy bundles are worked on. learnable: whether a tenant
+    runs with the profile that declares nothing.
     """
 
     access: AccessDeps
+    desk: "Callable[[str], PolicyDesk]"
     pool: AsyncConnectionPool
     trail: TrailReader
     policy: Callable[[str], Policy]

@@ -27,6 +27,9 @@ KEYS = Right("console.keys")
 CHANGE_KEYS = Right("console.keys", "update")
 HEALTH = Right("console.health")
 AUDIT = Right("console.audit")
+POLICY = Right("console.policy")
+CHANGE_POLICY = Right("console.policy", "update")
+PUBLISH_POLICY = Right("console.policy", "other")
 LEARNING = Right("console.settings")
 CHANGE_LEARNING = Right("console.settings", "update")
 
@@ -69,6 +72,7 @@ def navigation(policy: Policy, principal: Principal, translate: Callable[[str], 
         ("/users", N_("Users"), "users", USERS),
         ("/changes", N_("Rights that wait"), "changes", USERS),
         ("/roles", N_("Roles and fields"), "roles", USERS),
+        ("/policy", N_("Policy"), "policy", POLICY),
         ("/programs", N_("Programs"), "programs", CHANGE_USER),
         ("/keys", N_("Keys"), "keys", KEYS),
         ("/learning", N_("Learning"), "learning", LEARNING),

@@ -132,6 +132,8 @@ REASONS: Mapping[str, str] = {
     "keys-unavailable": N_("Keys unavailable"),
     "internal-fault": N_("Internal fault"),
     "outcome-unknown": N_("Outcome unknown"),
+    # policy
+    "policy-simulated": N_("Policy bundle simulated"),
     # sign-in
     "signed-in": N_("Signed in"),
     "signed-out": N_("Signed out"),

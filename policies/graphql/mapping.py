@@ -137,9 +137,9 @@ class GraphqlMap:
         return next((name for name, one in self.operators.items() if one is compare), "")
 
     @property
-    def operation_ids(self) -> list[str]:
-        """The id of every operation."""
-        return [SCHEMA.id, *(root.operation.id for root in (*self.queries.values(), *self.mutations.values()))]
+    def operations(self) -> list[Operation]:
+        """Every operation."""
+        return [SCHEMA, *(root.operation for root in (*self.queries.values(), *self.mutations.values()))]
 
 
 Resolve = Callable[[str | None, str, str], FieldSpec | None]

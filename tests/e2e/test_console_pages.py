@@ -23,7 +23,7 @@ from gateway.certificate import ensure_certificate
 from gateway.console import vendor
 from gateway.console.app import make_console_app
 from tests.unit.gateway.access.world import Enrolled
-from tests.unit.gateway.console.stage import Stage, destroyed, make_stage, rotation
+from tests.unit.gateway.console.stage import Stage, bundles, destroyed, make_stage, rotation
 from tests.unit.gateway.console.test_learn_pages import learnt
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -111,6 +111,7 @@ async def served(pool: AsyncConnectionPool, dsn: str, tmp_path: Path, front_end:
     await destroyed(stage, "d-1", "record")
     await learnt(stage)
     await rotation(stage, "rotate-1")
+    await bundles(stage)
     await stage.keeper.seal("t1")
     async with listening(stage, tmp_path / "tls") as port:
         yield Served(stage, f"https://console.localhost:{port}", admin, token, li)
@@ -141,6 +142,14 @@ async def listening(stage: Stage, folder: Path, port: int = 0) -> AsyncIterator[
 
 async def _fill_trail(stage: Stage, person: Enrolled) -> None:
     common = {"at": stage.clock(), "tenant": "t1", "actor": person.user.id, "actor_login": person.user.login}
+    for operation, reason in (
+        ("party.export", "allowed"),
+        ("party.delete", "not-allowed"),
+        ("party.export", "allowed"),
+    ):
+        await stage.audit.append(
+            AuditEntry(id="a", kind="outcome", operation=operation, reason=reason, status=200, fields={}, **common)
+        )
     for place in range(12):
         refused = place % 5 == 4
         await stage.audit.append(
@@ -200,6 +209,15 @@ def pages_of(served: Served) -> dict[str, str]:
         "user_reset_approve": f"/users/{user}/approve-reset",
         "user_reset_withdraw": f"/users/{user}/withdraw-reset",
         "roles": "/roles",
+        "policy": "/policy",
+        "policy_new": "/policy/new",
+        "policy_bundle": "/policy/2",
+        "policy_wrong": "/policy/3",
+        "policy_publish": "/policy/2/publish",
+        "policy_simulation": "/policy/2/simulation",
+        "policy_rollback": "/policy/1/rollback",
+        "policy_explain": "/policy/explain?who=li.wei&what=party.phone",
+        "policy_explain_nothing": "/policy/explain?who=nobody&what=party.phone",
         "programs": "/programs",
         "networks": f"/users/{user}/networks",
         "keys": "/keys",
@@ -306,7 +324,7 @@ async def test_everything_works_without_scripts(served, browser) -> None:
     await page.click("main form.card button[type=submit]")
     assert page.url.endswith("/users?notice=user-disabled")
     await page.goto(f"{served.address}/activity?outcome=refused")
-    assert await page.locator("tbody tr").count() == 2
+    assert await page.locator("tbody tr").count() == 3
 
 
 async def test_hostile_names_execute_nothing(served, browser) -> None:

@@ -121,6 +121,11 @@ def test_a_bundle_from_draft_to_rollback(place: Place) -> None:
     assert "an: administrator" in told
     assert "op:console.policy other: yes" in told
 
+    done = place.run("policy", "simulate", "1", "--days", "1")
+    assert done.exit_code == 0, done.output
+    assert " entries since " in done.output
+    assert "Nothing that was done would be different" in done.output
+
     done = place.run("policy", "rollback", "1", by="dan")
     assert (done.exit_code, "Bundle 3" in done.output) == (0, True), done.output
     assert place.run("policy", "publish", "3", by="eve").exit_code == 0

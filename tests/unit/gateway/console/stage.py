@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache, partial
 from http.cookies import SimpleCookie
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
@@ -20,6 +21,10 @@ from gateway.access.role_change_store import RoleChangeStore
 from gateway.access.role_changes import RoleChanges
 from gateway.access.sessions import AUDIENCE_CONSOLE, AUDIENCE_CRM
 from gateway.access.tokens import new_id
+from gateway.bundles.bundle import Act, Wording
+from gateway.bundles.desk import PolicyDesk
+from gateway.bundles.installing import policy_text, wording_of
+from gateway.bundles.store import BundleStore
 from gateway.console.app import make_console_app
 from gateway.console.deps import ConsoleDeps, Crm
 from gateway.console.look import Look, read_look
@@ -35,6 +40,7 @@ from kms.keyring import KeyringStatus, KeyStatus
 from kms.provider import KeysUnavailable
 from policies.enforcer import DEFAULT_POLICY, Enforcer
 from policies.operation import FieldSpec
+from policies.profile import Profile, load_profile
 from policies.taxonomy import Kind
 from tests.unit.gateway.access.world import Access, Clock, Enrolled, build, enrol_in
 
@@ -266,6 +272,7 @@ async def make_stage(
     learnable: set[str] = set()
     console = ConsoleDeps(
         access=deps(AUDIENCE_CONSOLE),
+        desk=partial(policy_desk, pool, access, audit, clock),
         pool=pool,
         trail=trail,
         policy=lambda _tenant: bundle,
@@ -283,6 +290,19 @@ async def make_stage(
     keeper = Keeper(pool, signer, folder / "checkpoints", now=clock)
     (folder / "checkpoints").mkdir(exist_ok=True)
     return Stage(access, pool, audit, trail, keeper, deps(AUDIENCE_CRM), console, clock, faults, learnable)
+
+
+@cache
+def described() -> Profile:
+    """The profile the policy pages know, read once."""
+    return load_profile("tryton")
+
+
+def policy_desk(pool: AsyncConnectionPool, access: Access, audit: AuditLog, clock: Clock, tenant: str) -> PolicyDesk:
+    """Where the bundles of the shipped policy are worked on."""
+    store, new = BundleStore(pool), partial(new_id, "a", secrets.token_bytes)
+    in_force = partial(policy_text, store, tenant, None)
+    return PolicyDesk(tenant, store, access.sign_in, audit, in_force, described(), clock, new)
 
 
 ASKED, APPROVED = Person("u-1", "zhao.min"), Person("u-2", "qian.hua")
@@ -304,4 +324,21 @@ async def destroyed(stage: Stage, name: str, record: str, tenant: str = "t1") ->
     await store.approve(tenant, name, APPROVED, now, now)
     await store.begin(tenant, name, now)
     await store.finish(tenant, name, now, record)
+    return store
+
+
+async def bundles(stage: Stage) -> BundleStore:
+    """Bundle 1 from the settings, 2 proposed by somebody with a check, 3 a draft that may not come into force."""
+    store, by = BundleStore(stage.pool), Act("u-9", "sun.yu", stage.clock())
+    await store.install("t1", wording_of(DEFAULT_POLICY), None, stage.clock())
+    rows = DEFAULT_POLICY.read_text(encoding="utf-8").replace("p, sales, *, op:*, export, any\n", "")
+    rows += "p, sales, *, op:*, delete, any\ng, position:lead, manager, *\n"
+    checks = """
+- {given: {roles: [sales]}, ask: field:party.phone own, expect: masked}
+- {given: {roles: [sales]}, ask: op:party.delete delete, expect: allow}
+"""
+    number = await store.draft("t1", Wording(rows, checks, "0123456789abcdef", "Sales may delete, not export"), by)
+    await store.propose("t1", number, by)
+    wrong = checks.replace("masked", "clear")
+    await store.draft("t1", Wording(rows + "p, sales, *, op:x\n", wrong, "", "", restores=1), by)
     return store

@@ -13,8 +13,19 @@ from gateway.guess_store import Count, GuessStore
 from kms.provider import KeysUnavailable
 from tests.unit.gateway.console.stage import Stage
 
-PAGES = ["/", "/activity", "/sessions", "/users", "/users/new", "/roles", "/programs", "/keys", "/health"]
-PAGES += ["/.crmgate/account"]
+PAGES = [
+    "/",
+    "/activity",
+    "/sessions",
+    "/users",
+    "/users/new",
+    "/roles",
+    "/policy",
+    "/policy/new",
+    "/programs",
+    "/keys",
+]
+PAGES += ["/health", "/.crmgate/account"]
 
 
 async def append(stage: Stage, **values: object) -> int:
@@ -23,7 +34,7 @@ async def append(stage: Stage, **values: object) -> int:
 
 
 @pytest.mark.parametrize("language", ["en", "zh_Hans"])
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [*PAGES, "/policy/explain"])
 async def test_every_page_opens_in_both_languages(admin, page, language) -> None:
     answer = await admin.get(f"{page}?lang={language}")
     assert answer.status == 200
@@ -53,7 +64,7 @@ async def test_every_route_of_the_console_asks_who_it_is(stage: Stage) -> None:
     ("role", "open_pages"),
     [
         ("sales", set()),
-        ("auditor", {"/", "/activity", "/sessions", "/users", "/roles", "/keys", "/health"}),
+        ("auditor", {"/", "/activity", "/sessions", "/users", "/roles", "/policy", "/keys", "/health"}),
         ("dpo", {"/", "/activity", "/keys", "/health"}),
     ],
 )
