@@ -21,6 +21,8 @@ from audit.log import AuditLog
 from audit.note import ensure_signer
 from gateway.access.app import make_sign_in_app
 from gateway.access.deps import AccessDeps
+from gateway.access.device_store import DeviceStore
+from gateway.access.devices import Devices
 from gateway.access.factor_store import FactorStore
 from gateway.access.gate import Gate
 from gateway.access.passkeys import Passkeys
@@ -90,7 +92,7 @@ from gateway.row_records import RowRecords
 from gateway.scanners import Scanners
 from gateway.sealing import KeyringSealer
 from gateway.search import Search
-from gateway.session_settings import room_of, timeouts_of
+from gateway.session_settings import devices_of, room_of, timeouts_of
 from gateway.settings import Posture, Settings, TenantSettings
 from gateway.shredding import kept_erased
 from gateway.sight import Sight
@@ -133,6 +135,7 @@ class Accounts:
     resets: Resets
     gate: Gate
     entries: Mapping[str, Entry]
+    devices: Devices
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -183,6 +186,7 @@ def accounts_of(settings: Settings, database: Database, keyring: Keyring, roles:
         randomness=secrets.token_bytes,
         timeouts=timeouts_of(access),
         room=room_of(access),
+        devices=devices_of(access),
     )
     store, passwords = UserStore(database), Passwords()
     sealer = KeyringSealer(keyring, secrets.token_bytes, partial(sealing_of, settings))
@@ -221,6 +225,7 @@ def accounts_of(settings: Settings, database: Database, keyring: Keyring, roles:
         Resets(ResetStore(database), users, clock=utc_now, randomness=secrets.token_bytes),
         gate,
         entries,
+        Devices(DeviceStore(database), sessions, clock=utc_now, randomness=secrets.token_bytes),
     )
 
 
@@ -458,6 +463,7 @@ def access_deps(
         public_url=lambda tenant: settings.tenants[tenant].public_url if tenant in settings.tenants else "",
         proof_age=timedelta(minutes=settings.access.proof_minutes),
         unlock_password=settings.access.unlock_password,
+        devices=accounts.devices,
     )
 
 
@@ -504,6 +510,7 @@ def console_deps(
             public_url=lambda _tenant: settings.console.public_url,
             proof_age=access.proof_age,
             unlock_password=access.unlock_password,
+            devices=access.devices,
         ),
         pool=database,
         trail=trail,

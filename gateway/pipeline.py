@@ -40,6 +40,7 @@ from gateway.refusal import (
     BY_DECISION,
     CLIENT_UNKNOWN,
     CRM_TOKEN_ENDED,
+    DEVICE_PROOF_NEEDED,
     NOT_ALLOWED,
     SIGN_IN_REQUIRED,
     STEP_UP_NEEDED,
@@ -76,6 +77,7 @@ async def handle(gw: Gateway, scope: Scope, receive: Receive, send: Send) -> Non
         await _admit(passage, passage.tenant)
         body = await _classify(passage, passage.tenant)
         exchange.decision = _decide(passage, body)
+        await _require_device(passage)
         if passage.tenant.identity is not None and await _stands_in(passage, passage.tenant.identity):
             return
         if not exchange.decision.view.sees_everything and _is_write(exchange):
@@ -273,6 +275,19 @@ def _require_proof(passage: Passage, principal: Principal, decision: Decision) -
         if needs_proof(principal, timedelta(seconds=passage.gw.limits.proof_s), exchange.received_at):
             exchange.decision = decision
             raise Refusal(STEP_UP_NEEDED)
+
+
+async def _require_device(passage: Passage) -> None:
+    """Where the policy asks for a proof, one of the person's device is used up as well; raises DEVICE_PROOF_NEEDED."""
+    exchange, gw = passage.exchange, passage.gw
+    inner = () if exchange.batch is None else exchange.batch.exchanges
+    if not any(one.decision is not None and one.decision.proof for one in (exchange, *inner)):
+        return
+    passage.turn.enter("access", gw.limits.collaborator_s)
+    used = await gw.sessions.use_device_proof(headers.session_token(passage.cookies) or "")
+    passage.turn.rest("access")
+    if used is not True:
+        raise Refusal(DEVICE_PROOF_NEEDED)
 
 
 def _decide(passage: Passage, body: bytes | None) -> Decision:

@@ -15,7 +15,7 @@ from gateway.access.cookies import read_cookie
 from gateway.access.deps import AccessDeps, client_of
 from gateway.access.events import OPERATION_SET_UP, note, note_account
 from gateway.access.next_path import safe_next
-from gateway.access.page import current, password_limits, read_form, render
+from gateway.access.page import acting, password_limits, read_form, render
 from gateway.access.pages import ACCOUNT_PATH, SIGN_IN_PATH, message_page, remembered_language, sign_in_address
 from gateway.access.passwords import PasswordRefused, PasswordWrong
 from gateway.access.sessions import AUDIENCE_CRM
@@ -37,7 +37,7 @@ class AccountPages:
 
     async def account(self, request: Request) -> Response:
         """Who I am here, where I am signed in, how to change my password."""
-        principal = await current(self._deps, request)
+        principal = await acting(self._deps, request)
         if principal is None:
             return RedirectResponse(sign_in_address(ACCOUNT_PATH), 303)
         return await self._account(request, principal, notice=request.query_params.get("notice", ""))
@@ -45,7 +45,7 @@ class AccountPages:
     async def change_password(self, request: Request) -> Response:
         """Change my password."""
         deps = self._deps
-        principal = await current(deps, request)
+        principal = await acting(deps, request)
         if principal is None:
             return RedirectResponse(sign_in_address(ACCOUNT_PATH), 303)
         form = await read_form(request)
@@ -76,7 +76,7 @@ class AccountPages:
     async def end_others(self, request: Request) -> Response:
         """End my sessions elsewhere."""
         deps = self._deps
-        principal = await current(deps, request)
+        principal = await acting(deps, request)
         if principal is None:
             return RedirectResponse(sign_in_address(ACCOUNT_PATH), 303)
         await self._note(request, principal, "other-sessions-ended", 303)
@@ -86,7 +86,7 @@ class AccountPages:
     async def choose_language(self, request: Request) -> Response:
         """Remember my language."""
         deps = self._deps
-        principal = await current(deps, request)
+        principal = await acting(deps, request)
         if principal is None:
             return RedirectResponse(sign_in_address(ACCOUNT_PATH), 303)
         wanted = (await read_form(request)).get("language", "")
@@ -158,6 +158,8 @@ class AccountPages:
             "user": await deps.users.get(principal.tenant, principal.id),
             "crm_login": principal.tenant in deps.crm_logins and deps.audience == AUDIENCE_CRM,
             "reveals": await deps.reveals(principal.tenant, principal.id),
+            "devices_on": deps.devices is not None and deps.devices.rules.on,
+            "devices_waiting": await _waiting(deps, principal),
             "sessions": await deps.sessions.list(principal.tenant, deps.clock(), principal.id),
             **password_limits(deps),
         }
@@ -190,3 +192,10 @@ class AccountPages:
 
     async def _note(self, request: Request, principal: Principal, reason: str, status: int) -> None:
         await note_account(self._deps, request.scope, principal, reason, status, request.url.path)
+
+
+async def _waiting(deps: AccessDeps, principal: Principal) -> bool:
+    """Whether a new browser of this person waits to be let in."""
+    if deps.devices is None or not deps.devices.rules.on:
+        return False
+    return any(one.state == "waiting" for one in await deps.devices.held(principal.tenant, principal.id))

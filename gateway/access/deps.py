@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from starlette.requests import Request
 
 from audit.entry import AuditEntry
+from gateway.access.devices import Devices
 from gateway.access.gate import Gate
 from gateway.access.passkeys import Passkeys, Site, site_of
 from gateway.access.recovery import RecoveryCodes
@@ -74,7 +75,7 @@ class AccessDeps:
     public_url: tenant → public address of this host, which passkeys are bound to.
     gate: whether a session may be used from here and now. proof_age: how old a proof of a factor may be where a fresh
     one is asked for. unlock_password: whether a locked session asks for the password, too. reveals: tenant and user id
-    → what that person had revealed lately (gateway.disclosure.desk.LedgerLine).
+    → what that person had revealed lately (gateway.disclosure.desk.LedgerLine). devices: None where nothing needs one.
     """
 
     sessions: Sessions
@@ -100,6 +101,7 @@ class AccessDeps:
     proof_age: timedelta = timedelta(minutes=10)
     unlock_password: bool = False
     reveals: Callable[[str, str], Awaitable[Sequence[Any]]] = nothing_revealed
+    devices: Devices | None = None
 
     def tenant_of(self, scope: Mapping[str, Any]) -> str:
         """The tenant of a request, told by the listener."""

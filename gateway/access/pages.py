@@ -22,7 +22,7 @@ from gateway.access.page import current, language_of, read_form, render, session
 from gateway.access.passkeys import CREDENTIAL_LIMIT_CHARS, PasskeyCounterBack, PasskeyWrong
 from gateway.access.passwords import PasswordWrong
 from gateway.access.recovery import RecoveryCodeWrong
-from gateway.access.sessions import SessionLocked, SessionsFull
+from gateway.access.sessions import DeviceNeeded, SessionLocked, SessionsFull
 from gateway.access.sign_in import (
     HALF_OPEN_LIFETIME,
     RENEWAL_LIFETIME,
@@ -30,6 +30,7 @@ from gateway.access.sign_in import (
     HalfOpenExpired,
     OtherFactor,
     PasswordExpired,
+    ProgramsRefused,
     SecondFactorMissing,
     SignedIn,
 )
@@ -53,6 +54,7 @@ REASONS = {
     Locked: "locked",
     PasswordExpired: "password-expired",
     SessionsFull: "sessions-full",
+    ProgramsRefused: "device-needed",
     RecoveryCodeWrong: RecoveryCodeWrong.reason,
     PasskeyWrong: PasskeyWrong.reason,
     PasskeyCounterBack: PasskeyCounterBack.reason,
@@ -253,8 +255,8 @@ class SignInPages:
         names = deps.crm_cookies(deps.tenant_of(request.scope))
         try:
             principal = await current(deps, request, anywhere=True)
-        except SessionLocked as locked:  # leaving is always allowed
-            principal = locked.principal
+        except (SessionLocked, DeviceNeeded) as kept:  # leaving is always allowed
+            principal = kept.principal
         if principal is not None:
             presented = [read_cookie(request.scope["headers"], name) for name in names]
             tokens = [hashlib.sha256(value.encode("latin-1")).hexdigest() for value in presented if value]
@@ -289,7 +291,7 @@ class SignInPages:
         status = 429 if isinstance(attempt.outcome, Locked) else 401
         if isinstance(attempt.outcome, NotAdmitted):
             status = attempt.outcome.reason.status
-        elif isinstance(attempt.outcome, PasswordExpired):
+        elif isinstance(attempt.outcome, (PasswordExpired, ProgramsRefused)):
             status = 403
         reason = reason_of(attempt)
         await note(self._deps, request.scope, reason, status, user=attempt.user, path_shape=request.url.path)

@@ -5,7 +5,7 @@ can see one without the others. Any fault of PostgreSQL becomes StoreUnavailable
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -23,7 +23,8 @@ CHANNEL = "crmgate_sessions"
 class SessionRow:
     """One session with its user, as stored. crm_user: what the administrator says, else what the CRM login said.
 
-    proved_at: when a second factor was last verified in it.
+    proved_at: when a second factor was last verified in it. device: what it hangs on, "" for none; device_approved:
+    whether that may be used; device_until: until when its latest proof lasts, for the token the row was found by.
     """
 
     tenant: str
@@ -43,6 +44,10 @@ class SessionRow:
     locked_at: datetime | None
     proved_at: datetime
     networks: str
+    device: str = ""
+    device_approved: bool = False
+    device_until: datetime | None = None
+    by_program: bool = False
 
     @property
     def rights(self) -> tuple[object, ...]:
@@ -56,12 +61,18 @@ class SessionRow:
             self.crm_user,
             self.proved_at,
             self.networks,
+            self.device,
+            self.device_approved,
+            self.device_until,
         )
 
 
 _COLUMNS = """s.tenant, s.id, s.user_id, u.login, u.display_name, u.roles || u.placements, u.language,
     s.audience, s.client, coalesce(s.crm_login, ''), coalesce(u.crm_user, s.crm_user, ''),
-    s.opened_at, s.seen_at, s.expires_at, s.locked_at, s.proved_at, u.networks"""
+    s.opened_at, s.seen_at, s.expires_at, s.locked_at, s.proved_at, u.networks,
+    s.device_id, d.approved_at IS NOT NULL AND d.revoked_at IS NULL, s.device_until, s.by_program"""
+_JOINED = """app_session s JOIN app_user u ON u.tenant = s.tenant AND u.id = s.user_id
+    LEFT JOIN app_device d ON d.tenant = s.tenant AND d.user_id = s.user_id AND d.id = s.device_id"""
 _LIVE = "s.ended_at IS NULL AND NOT u.disabled"
 
 
@@ -84,6 +95,7 @@ class SessionStore:
         *,
         room: Room,
         idle_since: datetime,
+        by_program: bool = False,
     ) -> list[str] | None:
         """Open a session; the ids of older ones that ended for it, None when the user is gone or disabled.
 
@@ -99,9 +111,10 @@ class SessionStore:
             ended = await _make_room(db, tenant, user_id, now, idle_since, room)
             await db.execute(
                 """INSERT INTO app_session
-                     (tenant, id, token_hash, user_id, audience, client, opened_at, seen_at, expires_at, proved_at)
-                   VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)""",
-                (tenant, session_id, token_hash, user_id, audience, client, now, now, expires, now),
+                     (tenant, id, token_hash, user_id, audience, client, opened_at, seen_at, expires_at, proved_at,
+                      by_program)
+                   VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)""",
+                (tenant, session_id, token_hash, user_id, audience, client, now, now, expires, now, by_program),
             )
             return ended
 
@@ -109,19 +122,40 @@ class SessionStore:
         """The live session with this token; its tenant is the caller's to compare."""
         async with connection(self._pool) as db:
             cursor = await db.execute(
-                f"""SELECT {_COLUMNS} FROM app_session s JOIN app_user u ON u.tenant = s.tenant AND u.id = s.user_id
+                f"""SELECT {_COLUMNS} FROM {_JOINED}
                     WHERE s.token_hash = %s AND {_LIVE}""",  # noqa: S608
                 (token_hash,),
             )
             row = await cursor.fetchone()
             return None if row is None else _session(row)
 
+    async def by_previous(self, token_hash: bytes, now: datetime) -> SessionRow | None:
+        """The live session whose token this was before the last proof of its device, while it is still taken."""
+        async with connection(self._pool) as db:
+            cursor = await db.execute(
+                f"""SELECT {_COLUMNS}, s.previous_until FROM {_JOINED}
+                    WHERE s.previous_hash = %s AND s.previous_until > %s AND {_LIVE}""",  # noqa: S608
+                (token_hash, now),
+            )
+            row = await cursor.fetchone()
+            return None if row is None else replace(_session(row[:-1]), device_until=row[-1])
+
+    async def use_device_proof(self, token: bytes, now: datetime) -> bool:
+        """Use up the proof that came with this very token; once, however many nodes try. Programs have none to use."""
+        async with connection(self._pool) as db:
+            cursor = await db.execute(
+                """UPDATE app_session SET device_fresh_until = NULL
+                   WHERE token_hash = %s AND (by_program OR device_fresh_until > %s) AND ended_at IS NULL""",
+                (token, now),
+            )
+            return cursor.rowcount == 1
+
     async def by_ids(self, session_ids: Sequence[str]) -> dict[str, tuple[bytes, SessionRow]]:
         """Those of these sessions that are live, each with the digest of its token, in one statement."""
         async with connection(self._pool) as db:
             cursor = await db.execute(
                 f"""SELECT s.token_hash, {_COLUMNS}
-                    FROM app_session s JOIN app_user u ON u.tenant = s.tenant AND u.id = s.user_id
+                    FROM {_JOINED}
                     WHERE s.id = ANY(%s) AND {_LIVE}""",  # noqa: S608
                 (list(session_ids),),
             )
@@ -145,6 +179,7 @@ class SessionStore:
         async with connection(self._pool) as db:
             cursor = await db.execute(
                 f"""UPDATE app_session s SET token_hash = %(new)s, locked_at = NULL, proved_at = %(now)s,
+                      previous_hash = NULL, device_fresh_until = NULL,
                       seen_at = greatest(s.seen_at, %(now)s)
                     FROM app_user u
                     WHERE s.id = %(id)s AND s.token_hash = %(old)s AND u.tenant = s.tenant AND u.id = s.user_id
@@ -160,7 +195,7 @@ class SessionStore:
         """Live sessions of the tenant, or of one user; newest activity first."""
         async with connection(self._pool) as db:
             cursor = await db.execute(
-                f"""SELECT {_COLUMNS} FROM app_session s JOIN app_user u ON u.tenant = s.tenant AND u.id = s.user_id
+                f"""SELECT {_COLUMNS} FROM {_JOINED}
                     WHERE s.tenant = %(tenant)s AND s.expires_at > %(now)s AND s.seen_at > %(idle)s AND {_LIVE}
                       AND (%(user)s::text IS NULL OR s.user_id = %(user)s)
                     ORDER BY s.seen_at DESC, s.id LIMIT 500""",  # noqa: S608
@@ -205,7 +240,7 @@ class SessionStore:
                 {"now": now, "reason": reason, "session": session_id, "user": user_id, "keep": keep},
             )
             ended = [row[0] for row in await cursor.fetchall()]
-            await _follow_up(db, ended, now)
+            await follow_up(db, ended, now)
             if user_id is not None:
                 await db.execute("SELECT pg_notify(%s, %s)", (CHANNEL, user_id))
             return ended
@@ -296,11 +331,11 @@ async def _make_room(
             "UPDATE app_session SET ended_at = %s, ended_reason = 'too-many' WHERE id = ANY(%s) AND ended_at IS NULL",
             (now, over),
         )
-        await _follow_up(db, over, now)
+        await follow_up(db, over, now)
     return over
 
 
-async def _follow_up(db: AsyncConnection[Any], ended: Sequence[str], now: datetime) -> None:
+async def follow_up(db: AsyncConnection[Any], ended: Sequence[str], now: datetime) -> None:
     """What belongs to the end of sessions: their CRM tokens end, and every process is told."""
     if ended:
         await db.execute(

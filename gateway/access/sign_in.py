@@ -39,6 +39,12 @@ class SecondFactorMissing(Exception):  # noqa: N818 - an outcome the page explai
     permanent = True
 
 
+class ProgramsRefused(Exception):  # noqa: N818
+    """Both factors are right, but sessions here need a device, which a program has not."""
+
+    permanent = True
+
+
 class HalfOpenExpired(Exception):  # noqa: N818
     """The half-open sign-in has expired, was used, or its attempts are used up: start with the password again."""
 
@@ -208,14 +214,16 @@ class SignIn:
     ) -> SignedIn:
         """Both factors in one call, for API clients; the same brakes and rules.
 
-        Raises Attempt around Locked, PasswordWrong, SecondFactorMissing, CodeWrong, CodeReplayed, NotAdmitted or
-        PasswordExpired.
+        Raises Attempt around Locked, PasswordWrong, SecondFactorMissing, CodeWrong, CodeReplayed, NotAdmitted,
+        PasswordExpired or ProgramsRefused.
         """
         factors = await self._check_password(tenant, login, password, client)
         await self._check_code(factors, code)
         await self._admit(factors.user, client, audience)
         self._require_fresh(factors)
-        return await self._open(factors.user, client, "/", audience, counted=1)
+        if not self._sessions.devices.programs_allowed:
+            raise Attempt(ProgramsRefused(), factors.user)
+        return await self._open(factors.user, client, "/", audience, counted=1, by_program=True)
 
     async def prove(
         self, tenant: str, login: str, password: str, code: str, client: str, other: OtherFactor | None = None
@@ -297,12 +305,14 @@ class SignIn:
         if not await self._store.use_totp_step(user.tenant, user.id, step):
             raise Attempt(totp.CodeReplayed(), user)
 
-    async def _open(self, user: AppUser, client: str, next_path: str, audience: str, *, counted: int) -> SignedIn:
+    async def _open(
+        self, user: AppUser, client: str, next_path: str, audience: str, *, counted: int, by_program: bool = False
+    ) -> SignedIn:
         """Open the session and give back the attempts this sign-in was counted with."""
         now = self._clock()
         await self._admit(user, client, audience)
         try:
-            token = await self._sessions.open(user, client, now, audience=audience)
+            token = await self._sessions.open(user, client, now, audience=audience, by_program=by_program)
         except NoSession as fault:
             raise HalfOpenExpired from fault
         except SessionsFull as full:

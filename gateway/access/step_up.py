@@ -7,6 +7,7 @@ from gateway.exchange import Principal
 
 LOCK_PATH = "/.crmgate/lock"
 STEP_UP_PATH = "/.crmgate/step-up"
+DEVICE_PATH = "/.crmgate/device"
 
 
 def proof_address(path: str, target: str, *, lost: bool = False) -> str:

@@ -13,6 +13,7 @@ from gateway.access.deps import AccessDeps, NavigationItem
 from gateway.access.sessions import AUDIENCE_CONSOLE
 from gateway.console.activity_pages import ActivityPages
 from gateway.console.deps import ConsoleDeps
+from gateway.console.device_pages import DevicePages
 from gateway.console.guard import Guard
 from gateway.console.health_pages import HealthPages
 from gateway.console.key_pages import KeyPages
@@ -53,7 +54,7 @@ def console_routes(deps: ConsoleDeps) -> list[BaseRoute]:
     """Every page of the console; a test asserts that each of them asks for a right."""
     activity, people, state, keys = ActivityPages(deps), PeoplePages(deps), HealthPages(deps), KeyPages(deps)
     learn, places, resets = LearnPages(deps), PlacePages(deps), ResetPages(deps)
-    programs, ledger = ProgramPages(deps), LedgerPages(deps)
+    programs, ledger, browsers = ProgramPages(deps), LedgerPages(deps), DevicePages(deps)
     return [
         Route("/", activity.overview, methods=["GET"]),
         Route("/now", activity.overview_now, methods=["GET"]),
@@ -76,6 +77,8 @@ def console_routes(deps: ConsoleDeps) -> list[BaseRoute]:
         Route("/users/{user}/approve-reset", resets.approve, methods=["POST"]),
         Route("/users/{user}/withdraw-reset", resets.ask_withdraw, methods=["GET"]),
         Route("/users/{user}/withdraw-reset", resets.withdraw, methods=["POST"]),
+        Route("/users/{user}/devices", browsers.show, methods=["GET"]),
+        Route("/users/{user}/devices/{device}/{action}", browsers.change, methods=["POST"]),
         Route("/users/{user}/networks", places.show, methods=["GET"]),
         Route("/users/{user}/networks", places.change, methods=["POST"]),
         Route("/users/{user}/{action}", people.ask_action, methods=["GET"]),

@@ -259,6 +259,7 @@ class PeoplePages(ConsolePages):
             "own": user is not None and user.id == principal.id,
             "may_change": self._may(principal, CHANGE_USER),
             "waiting": waiting,
+            "devices_on": self._deps.access.sessions.devices.on,
             "notice": request.query_params.get("notice", ""),
         }
         return self._page(request, principal, "user.html", values, status=422 if problem else 200)

@@ -23,7 +23,7 @@ def _sign_in_addresses() -> set[str]:
     """Addresses somebody without a session can send something to; the others look for a session first."""
     routes = app.sign_in_routes(None)  # type: ignore[arg-type]  # the routes name the pages, nothing is called
     posted = {route.path for route in routes if "POST" in (route.methods or ())}  # type: ignore[attr-defined]
-    inside = re.compile(r"/\.crmgate/(account|lock|step-up|api/unlock|api/step-up|(api/)?sign-out)(/|$)")
+    inside = re.compile(r"/\.crmgate/(account|device|lock|step-up|api/unlock|api/step-up|(api/)?sign-out)(/|$)")
     return {path for path in posted if not inside.match(path)}
 
 

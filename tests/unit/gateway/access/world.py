@@ -8,6 +8,9 @@ import pyotp
 from argon2 import PasswordHasher
 from psycopg_pool import AsyncConnectionPool
 
+from gateway.access.device import DeviceRules
+from gateway.access.device_store import DeviceStore
+from gateway.access.devices import Devices
 from gateway.access.factor_store import FactorStore
 from gateway.access.gate import Gate
 from gateway.access.passkeys import Passkeys
@@ -71,14 +74,17 @@ class Access:
     passkeys: Passkeys
     resets: Resets
     gate: Gate
+    devices: Devices
 
     def code(self, secret: str, steps: int = 0) -> str:
         return pyotp.TOTP(secret).generate_otp(int(self.clock().timestamp()) // 30 + steps)
 
 
-def build(pool: AsyncConnectionPool, clock: Clock, rules: PasswordRules = USUAL) -> Access:
+def build(
+    pool: AsyncConnectionPool, clock: Clock, rules: PasswordRules = USUAL, devices: DeviceRules | None = None
+) -> Access:
     store = UserStore(pool)
-    sessions = Sessions(SessionStore(pool), clock=clock, randomness=secrets.token_bytes)
+    sessions = Sessions(SessionStore(pool), clock=clock, randomness=secrets.token_bytes, devices=devices)
     common = {
         "passwords": Passwords(CHEAP),
         "sealer": FakeSealer(),
@@ -98,6 +104,7 @@ def build(pool: AsyncConnectionPool, clock: Clock, rules: PasswordRules = USUAL)
         Passkeys(factors, clock=clock, randomness=random),
         Resets(ResetStore(pool), users, clock=clock, randomness=random),
         gate,
+        Devices(DeviceStore(pool), sessions, clock=clock, randomness=secrets.token_bytes),
     )
 
 

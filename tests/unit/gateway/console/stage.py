@@ -15,6 +15,7 @@ from audit.log import AuditLog
 from audit.note import Signer
 from gateway.access.app import make_sign_in_app
 from gateway.access.deps import AccessDeps
+from gateway.access.device import DeviceRules
 from gateway.access.sessions import AUDIENCE_CONSOLE, AUDIENCE_CRM
 from gateway.access.tokens import new_id
 from gateway.console.app import make_console_app
@@ -196,8 +197,9 @@ async def make_stage(
     clock: Clock,
     look: Look | None = None,
     at: Mapping[str, str] | None = None,
+    devices: DeviceRules | None = None,
 ) -> Stage:
-    access = build(pool, clock)
+    access = build(pool, clock, devices=devices)
     audit = AuditLog(dsn)
     await audit.start()
     signer = Signer(bytes(range(32)))
@@ -223,6 +225,7 @@ async def make_stage(
             tenant="t1",
             crm_cookies=lambda _tenant: (CRM_COOKIE,) if audience == AUDIENCE_CRM else (),
             public_url=lambda _tenant: f"https://{hosts[audience]}",
+            devices=access.devices,
         )
 
     def failing(name: str):  # type: ignore[no-untyped-def]
