@@ -111,7 +111,7 @@ class DevicePages:
         device = proved.device
         if proved.new:
             reason = "device-waits" if device.approved_at is None else "device-new"
-            fields = {"detail": device.name, "device": device.id}
+            fields = {"detail": device.name.lower().replace(" ", "-"), "device": device.id}
             await note_account(self._deps, request.scope, who, reason, 200, request.url.path, fields)
         if proved.first:
             fields = {"device": device.id, "session": who.session_id}
