@@ -11,9 +11,10 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from urllib.parse import quote
 
 from gateway import graphql, headers, stream
-from gateway.access.step_up import needs_proof
+from gateway.access.step_up import AGAIN_PATH, may_send_again, needs_proof
 from gateway.activity import is_activity
 from gateway.answer import Answer
 from gateway.batch import Batch, take_apart
@@ -40,6 +41,7 @@ from gateway.refusal import (
     BY_DECISION,
     CLIENT_UNKNOWN,
     CRM_TOKEN_ENDED,
+    DEVICE_NEEDED,
     DEVICE_PROOF_NEEDED,
     NOT_ALLOWED,
     SIGN_IN_REQUIRED,
@@ -469,8 +471,19 @@ async def _refuse(passage: Passage, fault: BaseException) -> None:
         gw.count_refusal(exchange.tenant, exchange.client_address, ended.reason.id, ended.reason.status)
     elif not await _try_append(passage, ended):
         ended = Refusal(AUDIT_UNAVAILABLE)
+    if ended.reason is DEVICE_NEEDED and passage.tenant is not None and may_send_again(exchange.head):
+        await _keep_form(passage, passage.tenant)
+        return
     secure = passage.tenant is None or passage.tenant.origins.secure
     await send_refusal(passage.scope, passage.send, ended, exchange.id, secure=secure)
+
+
+async def _keep_form(passage: Passage, tenant: Tenant) -> None:
+    """A form that came before its browser proved itself is handed back to it, to be sent again once it has."""
+    head, scope = passage.exchange.head, passage.scope
+    query = f"next={quote(head.target, safe='')}".encode("ascii")
+    scope["path"], scope["raw_path"], scope["query_string"] = AGAIN_PATH, AGAIN_PATH.encode("ascii"), query
+    await _own_pages(passage, tenant)
 
 
 async def _give_back(passage: Passage) -> None:

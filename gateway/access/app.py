@@ -30,7 +30,7 @@ from gateway.access.pages import (
 from gateway.access.proof_pages import ProofPages, StepUpNeeded, answer_proof
 from gateway.access.renewal_pages import RenewalPages
 from gateway.access.sessions import DeviceNeeded, SessionLocked
-from gateway.access.step_up import DEVICE_PATH, LOCK_PATH, STEP_UP_PATH
+from gateway.access.step_up import AGAIN_PATH, DEVICE_PATH, LOCK_PATH, STEP_UP_PATH
 from gateway.console.guard import Guard
 from kms.provider import KeysUnavailable
 from kms.store import StoreUnavailable
@@ -109,6 +109,7 @@ def device_routes(deps: AccessDeps) -> list[BaseRoute]:
     pages = DevicePages(deps)
     return [
         Route(DEVICE_PATH, pages.page, methods=["GET"]),
+        Route(AGAIN_PATH, pages.again, methods=["POST"]),
         Route(f"{DEVICE_PATH}/ask", pages.ask, methods=["POST"]),
         Route(f"{DEVICE_PATH}/prove", pages.prove, methods=["POST"]),
         Route(f"{DEVICE_PATH}/worker.js", pages.worker, methods=["GET"]),

@@ -5,8 +5,10 @@ is done ahead of time by the worker (static/device-worker.js), which sees the re
 a change to any of them. Everything but a routine renewal is in the trail before its answer leaves.
 """
 
+from collections.abc import Sequence
 from urllib.parse import quote
 
+from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
@@ -27,6 +29,8 @@ from gateway.exchange import Principal
 
 DEVICES_PATH = "/.crmgate/account/devices"
 KEY_FILE, WORKER_FILE = "device-key.js", "device-worker.js"
+AGAIN_FIELDS_LIMIT, AGAIN_FILES_LIMIT = 2_000, 50
+_UNREADABLE = "\ufffd"  # what is no UTF-8 came out so
 RENEW_EARLY = 0.8
 """Which part of a proof's life is over when the worker makes the next one."""
 _REFUSED: dict[type[Exception], str] = {
@@ -62,8 +66,34 @@ class DevicePages:
             "lost": "lost" in request.query_params,
             "worker": self._worker_address() if devices.rules.bound else "",
             "approval": devices.rules.approval.value,
+            "fields": None,
         }
         return render(deps, request, "device.html", values)
+
+    async def again(self, request: Request) -> Response:
+        """A form for the CRM that came too late: the same page, which sends it once more after the proof.
+
+        What cannot be sent again as it was (files, other charsets) is not taken, and the page says so.
+        """
+        deps, devices = self._deps, self._deps.devices
+        wanted = request.query_params.get("next", "")
+        target = safe_next(wanted)
+        fields: list[tuple[str, str, bool]] | None = None
+        if target == wanted:
+            form = await request.form(max_fields=AGAIN_FIELDS_LIMIT, max_files=AGAIN_FILES_LIMIT)
+            fields = _sendable(form.multi_items())
+        if devices is None or not devices.rules.on:
+            return RedirectResponse(deps.home, 303)
+        values = {
+            "next": target,
+            "act": False,
+            "lost": fields is None,
+            "worker": self._worker_address() if devices.rules.bound else "",
+            "approval": devices.rules.approval.value,
+            "fields": fields,
+            "enctype": request.headers.get("content-type", "").partition(";")[0].strip().lower(),
+        }
+        return render(deps, request, "device.html", values, status=401)
 
     async def ask(self, request: Request) -> Response:
         """A challenge for the device of this session, as JSON."""
@@ -184,6 +214,20 @@ class DevicePages:
     def _worker_address(self) -> str:
         at = "console" if self._deps.audience == AUDIENCE_CONSOLE else "crm"
         return f"{DEVICE_PATH}/worker.js?at={at}"
+
+
+def _sendable(items: Sequence[tuple[str, object]]) -> list[tuple[str, str, bool]] | None:
+    """Name, text and whether it is an empty file, of each field of a form; None where one cannot be sent again."""
+    fields: list[tuple[str, str, bool]] = []
+    for name, value in items:
+        empty_file = isinstance(value, UploadFile) and not value.filename and not value.size
+        if not (isinstance(value, str) or empty_file):
+            return None
+        text = value if isinstance(value, str) else ""
+        if _UNREADABLE in name or _UNREADABLE in text or "\0" in text:
+            return None
+        fields.append((name, text, empty_file))
+    return fields
 
 
 async def act_on(

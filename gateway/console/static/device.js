@@ -44,6 +44,9 @@ async function run() {
   }
   await work(told.until);
   if (area.dataset.lost) return show("lost");
+  const form = area.querySelector("[data-again-form]");
+  // A field may be called "submit".
+  if (form) return HTMLFormElement.prototype.submit.call(form);
   return location.replace(area.dataset.next + location.hash);
 }
 
