@@ -42,6 +42,7 @@ FIELD_KEYS = frozenset(
         "refused",  # wire names of fields the refusal is about
         "release",  # number of the released segment of a stream
         "roles",
+        "device",  # short id of a browser, never its key
         "session",  # short id of a session, never its token
         "shown",  # entity.field → record → form → count
         "target",  # id of the user, policy or setting an administrator acted on

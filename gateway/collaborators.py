@@ -146,7 +146,11 @@ class Sessions(Protocol):
         ...
 
     async def principal(self, cookie_token: str, now: datetime, *, tenant: str, active: bool = True) -> Principal:
-        """The principal; raises NoSession, SessionExpired or SessionLocked."""
+        """The principal; raises NoSession, SessionExpired, SessionLocked or DeviceNeeded."""
+        ...
+
+    async def use_device_proof(self, cookie_token: str) -> bool:
+        """Whether a proof of the person's device came for this very act; it is used up. True where none is needed."""
         ...
 
     async def crm_token_allowed(self, token_hash: str, session_id: str) -> bool:

@@ -21,6 +21,8 @@ from audit.log import AuditLog
 from audit.note import ensure_signer
 from gateway.access.app import make_sign_in_app
 from gateway.access.deps import AccessDeps
+from gateway.access.device_store import DeviceStore
+from gateway.access.devices import Devices
 from gateway.access.factor_store import FactorStore
 from gateway.access.gate import Gate
 from gateway.access.link_store import LinkStore
@@ -102,7 +104,7 @@ from gateway.row_records import RowRecords
 from gateway.scanners import Scanners
 from gateway.sealing import KeyringSealer
 from gateway.search import Search
-from gateway.session_settings import room_of, timeouts_of
+from gateway.session_settings import devices_of, room_of, timeouts_of
 from gateway.settings import Posture, Settings, TenantSettings
 from gateway.shredding import kept_erased
 from gateway.sight import Sight
@@ -146,6 +148,7 @@ class Accounts:
     role_changes: RoleChanges
     gate: Gate
     entries: Mapping[str, Entry]
+    devices: Devices
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -196,6 +199,7 @@ def accounts_of(settings: Settings, database: Database, keyring: Keyring, bundle
         randomness=secrets.token_bytes,
         timeouts=timeouts_of(access),
         room=room_of(access),
+        devices=devices_of(access),
     )
     store, passwords = UserStore(database), Passwords()
     sealer = KeyringSealer(keyring, secrets.token_bytes, partial(sealing_of, settings))
@@ -245,6 +249,7 @@ def accounts_of(settings: Settings, database: Database, keyring: Keyring, bundle
         ),
         gate,
         entries,
+        Devices(DeviceStore(database), sessions, clock=utc_now, randomness=secrets.token_bytes),
     )
 
 
@@ -500,6 +505,7 @@ def access_deps(
         proof_age=timedelta(minutes=settings.access.proof_minutes),
         unlock_password=settings.access.unlock_password,
         password_urls={one.name: one.password_url for one in settings.sign_in.directories if one.password_url},
+        devices=accounts.devices,
     )
 
 
@@ -554,6 +560,7 @@ def console_deps(
             proof_age=access.proof_age,
             unlock_password=access.unlock_password,
             password_urls=access.password_urls,
+            devices=access.devices,
         ),
         pool=database,
         trail=trail,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import psycopg
 
 from audit.log import AuditUnavailable
-from gateway.access.sessions import NoSession, SessionExpired, SessionLocked
+from gateway.access.sessions import DeviceNeeded, NoSession, SessionExpired, SessionLocked
 from gateway.answer import AnswerTooLarge, UpstreamCutOff, UpstreamDown, UpstreamNonsense, UpstreamSlow
 from gateway.body import fault as body
 from gateway.collaborators import ClientGone
@@ -27,6 +27,7 @@ from gateway.refusal import (
     CRM_DOWN,
     CRM_SLOW,
     DECOMPRESSION_LIMIT,
+    DEVICE_NEEDED,
     INTERNAL_FAULT,
     KEYS_UNAVAILABLE,
     SESSION_ENDED,
@@ -63,6 +64,7 @@ _BY_CLASS: tuple[tuple[type[Exception], Reason], ...] = (
     (NoSession, SIGN_IN_REQUIRED),
     (SessionExpired, SESSION_ENDED),
     (SessionLocked, SESSION_LOCKED),
+    (DeviceNeeded, DEVICE_NEEDED),
     (KeysUnavailable, KEYS_UNAVAILABLE),
     (StoreUnavailable, STORE_UNAVAILABLE),
     (DatabaseUnavailable, STORE_UNAVAILABLE),
@@ -106,7 +108,7 @@ def reason_for(fault: BaseException, stage: str) -> Ending:
         return Ending(Refusal(_find(fault, table) or INTERNAL_FAULT, detail=fault.problem))
     known = _find(fault, _BY_CLASS)
     if known is not None:
-        quiet = known in (SIGN_IN_REQUIRED, SESSION_ENDED, SESSION_LOCKED, CLIENT_GONE)
+        quiet = known in (SIGN_IN_REQUIRED, SESSION_ENDED, SESSION_LOCKED, DEVICE_NEEDED, CLIENT_GONE)
         return Ending(Refusal(known), "" if quiet else name)
     return Ending(Refusal(INTERNAL_FAULT), name)
 

@@ -206,6 +206,30 @@ _TEXTS: dict[str, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
         ),
         ("会话已锁定", "会话已被锁定，您提交的内容未送达 CRM。", "请解锁后返回并重新提交。"),
     ),
+    "device-needed": (
+        (
+            "This browser has to prove itself first",
+            "Your session belongs to one browser, which has not proved itself lately. The CRM got nothing of this.",
+            "Go on, then send it again.",
+        ),
+        (
+            "请先验证此浏览器",
+            "您的会话绑定于一个浏览器，该浏览器近期未完成验证。您提交的内容未送达 CRM。",
+            "请继续验证，然后重新提交。",
+        ),
+    ),
+    "device-proof-needed": (
+        (
+            "This needs a fresh proof of your browser",
+            "It was not started: this export needs a proof that it comes from the browser you signed in with.",
+            "Go on, then ask for it again.",
+        ),
+        (
+            "此操作需要重新验证浏览器",
+            "操作尚未开始：此导出须证明来自您登录时使用的浏览器。",
+            "请继续验证，然后重新操作。",
+        ),
+    ),
     "step-up-needed": (
         (
             "Show that it is you first",

@@ -11,9 +11,10 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from urllib.parse import quote
 
 from gateway import graphql, headers, stream
-from gateway.access.step_up import needs_proof
+from gateway.access.step_up import AGAIN_PATH, may_send_again, needs_proof
 from gateway.activity import is_activity
 from gateway.answer import Answer
 from gateway.batch import Batch, take_apart
@@ -40,6 +41,8 @@ from gateway.refusal import (
     BY_DECISION,
     CLIENT_UNKNOWN,
     CRM_TOKEN_ENDED,
+    DEVICE_NEEDED,
+    DEVICE_PROOF_NEEDED,
     NOT_ALLOWED,
     SIGN_IN_REQUIRED,
     STEP_UP_NEEDED,
@@ -76,6 +79,7 @@ async def handle(gw: Gateway, scope: Scope, receive: Receive, send: Send) -> Non
         await _admit(passage, passage.tenant)
         body = await _classify(passage, passage.tenant)
         exchange.decision = _decide(passage, body)
+        await _require_device(passage)
         if passage.tenant.identity is not None and await _stands_in(passage, passage.tenant.identity):
             return
         if not exchange.decision.view.sees_everything and _is_write(exchange):
@@ -275,6 +279,19 @@ def _require_proof(passage: Passage, principal: Principal, decision: Decision) -
             raise Refusal(STEP_UP_NEEDED)
 
 
+async def _require_device(passage: Passage) -> None:
+    """Where the policy asks for a proof, one of the person's device is used up as well; raises DEVICE_PROOF_NEEDED."""
+    exchange, gw = passage.exchange, passage.gw
+    inner = () if exchange.batch is None else exchange.batch.exchanges
+    if not any(one.decision is not None and one.decision.proof for one in (exchange, *inner)):
+        return
+    passage.turn.enter("access", gw.limits.collaborator_s)
+    used = await gw.sessions.use_device_proof(headers.session_token(passage.cookies) or "")
+    passage.turn.rest("access")
+    if used is not True:
+        raise Refusal(DEVICE_PROOF_NEEDED)
+
+
 def _decide(passage: Passage, body: bytes | None) -> Decision:
     """What the policy says; raises Refusal NOT_ALLOWED or one of BY_DECISION, BodyFault when nothing can be asked."""
     exchange = passage.exchange
@@ -454,8 +471,19 @@ async def _refuse(passage: Passage, fault: BaseException) -> None:
         gw.count_refusal(exchange.tenant, exchange.client_address, ended.reason.id, ended.reason.status)
     elif not await _try_append(passage, ended):
         ended = Refusal(AUDIT_UNAVAILABLE)
+    if ended.reason is DEVICE_NEEDED and passage.tenant is not None and may_send_again(exchange.head):
+        await _keep_form(passage, passage.tenant)
+        return
     secure = passage.tenant is None or passage.tenant.origins.secure
     await send_refusal(passage.scope, passage.send, ended, exchange.id, secure=secure)
+
+
+async def _keep_form(passage: Passage, tenant: Tenant) -> None:
+    """A form that came before its browser proved itself is handed back to it, to be sent again once it has."""
+    head, scope = passage.exchange.head, passage.scope
+    query = f"next={quote(head.target, safe='')}".encode("ascii")
+    scope["path"], scope["raw_path"], scope["query_string"] = AGAIN_PATH, AGAIN_PATH.encode("ascii"), query
+    await _own_pages(passage, tenant)
 
 
 async def _give_back(passage: Passage) -> None:

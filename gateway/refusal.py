@@ -52,6 +52,8 @@ SIGN_IN_REQUIRED = _reason("sign-in-required", 401)
 SESSION_ENDED = _reason("session-ended", 401)
 SESSION_LOCKED = _reason("session-locked", 401)
 STEP_UP_NEEDED = _reason("step-up-needed", 401)
+DEVICE_NEEDED = _reason("device-needed", 401)
+DEVICE_PROOF_NEEDED = _reason("device-proof-needed", 401)
 CROSS_SITE_REFUSED = _reason("cross-site-refused", 403)
 CRM_TOKEN_ENDED = _reason("crm-token-ended", 401)
 # Identity towards the CRM

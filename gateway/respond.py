@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import orjson
 
-from gateway.access.step_up import LOCK_PATH, STEP_UP_PATH, path_of, proof_address
+from gateway.access.step_up import DEVICE_PATH, LOCK_PATH, STEP_UP_PATH, path_of, proof_address
 from gateway.collaborators import Scope, Send
 from gateway.headers import HSTS, SESSION_COOKIE
 from gateway.messages import FRAMES, LANGUAGES, UNCERTAIN, message
@@ -21,11 +21,14 @@ from gateway.refusal import (
     CRM_LOGIN_MISSING,
     CRM_LOGIN_REFUSED,
     CRM_TOKEN_ENDED,
+    DEVICE_NEEDED,
+    DEVICE_PROOF_NEEDED,
     NOT_ALLOWED,
     SESSION_ENDED,
     SESSION_LOCKED,
     SIGN_IN_REQUIRED,
     STEP_UP_NEEDED,
+    Reason,
     Refusal,
 )
 
@@ -35,7 +38,13 @@ SIGN_IN_PATH = "/.crmgate/sign-in"
 ACCOUNT_PATH = "/.crmgate/account"
 CRM_LOGIN_PATH = "/.crmgate/account/crm"
 RETRY_AFTER_S = 5
-_PROOFS = {SESSION_LOCKED: LOCK_PATH, STEP_UP_NEEDED: STEP_UP_PATH}
+_PROOFS = {
+    SESSION_LOCKED: LOCK_PATH,
+    STEP_UP_NEEDED: STEP_UP_PATH,
+    DEVICE_NEEDED: DEVICE_PATH,
+    DEVICE_PROOF_NEEDED: DEVICE_PATH,
+}
+_DEVICE = (DEVICE_NEEDED, DEVICE_PROOF_NEEDED)
 NEXT_LIMIT_CHARS = 2000
 
 _STYLE = """
@@ -145,7 +154,7 @@ def page(refusal: Refusal, exchange: str, language: str, back: str = "/") -> byt
     links = f'<a href="/">{frame.home}</a>'
     if (place := _PROOFS.get(reason)) is not None:
         label = frame.unlock if reason is SESSION_LOCKED else frame.prove
-        links = f'<a class="main" href="{proof_address(place, back)}">{label}</a>' + links
+        links = f'<a class="main" href="{escape(_proof_address(reason, place, back))}">{label}</a>' + links
     elif reason.status == 401:
         links = f'<a class="main" href="{SIGN_IN_PATH}">{frame.sign_in}</a>' + links
     elif refusal.reason is NOT_ALLOWED:  # a role without the CRM has no other page here to sign out from
@@ -160,6 +169,10 @@ def page(refusal: Refusal, exchange: str, language: str, back: str = "/") -> byt
         "</footer>"
         "</main></body></html>"
     ).encode()
+
+
+def _proof_address(reason: Reason, place: str, target: str) -> str:
+    return proof_address(place, target) + ("&act=1" if reason is DEVICE_PROOF_NEEDED else "")
 
 
 def _came_from(fields: Iterable[tuple[str, str]]) -> str:
@@ -184,7 +197,7 @@ async def send_refusal(scope: Scope, send: Send, refusal: Refusal, exchange: str
         await _send(send, 303, [(b"location", place.encode("ascii"))], b"", secure=secure)
         return 303
     if as_page and scope["method"] in ("GET", "HEAD") and refusal.reason in _PROOFS:
-        place = proof_address(_PROOFS[refusal.reason], safe_next(target) or "/")
+        place = _proof_address(refusal.reason, _PROOFS[refusal.reason], safe_next(target) or "/")
         await _send(send, 303, [(b"location", place.encode("ascii"))], b"", secure=secure)
         return 303
     status = refusal.reason.status
@@ -197,7 +210,7 @@ async def send_refusal(scope: Scope, send: Send, refusal: Refusal, exchange: str
     ]
     if refusal.reason.retry:
         headers.append((b"retry-after", str(RETRY_AFTER_S).encode()))
-    if refusal.reason in (SIGN_IN_REQUIRED, SESSION_ENDED, SESSION_LOCKED, STEP_UP_NEEDED, CRM_TOKEN_ENDED):
+    if refusal.reason in (SIGN_IN_REQUIRED, SESSION_ENDED, SESSION_LOCKED, STEP_UP_NEEDED, CRM_TOKEN_ENDED, *_DEVICE):
         headers.append((b"www-authenticate", b'Session realm="crmgate"'))  # RFC 9110 §15.5.2 asks for a challenge
     await _send(send, status, headers, body, secure=secure)
     return status

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from gateway.access.device import DeviceRules
 from gateway.access.session_rules import Room, Timeouts
 from gateway.settings import AccessSettings
 from gateway.toml_tree import SettingInvalid
@@ -16,6 +17,20 @@ def timeouts_of(access: AccessSettings) -> Timeouts:
     if lock >= idle:
         raise SettingInvalid("access.lock_minutes", "must be shorter than idle_minutes")
     return Timeouts(idle=idle, absolute=absolute, lock=lock)
+
+
+def devices_of(access: AccessSettings) -> DeviceRules:
+    """What sessions need of a device; raises SettingInvalid where a proof would last too long."""
+    try:
+        return DeviceRules(
+            access.devices,
+            access.devices_approval,
+            access.devices_most,
+            timedelta(minutes=access.devices_renew_minutes),
+            access.devices_programs,
+        )
+    except ValueError as fault:
+        raise SettingInvalid("access.devices_renew_minutes", "must be 1 to 5") from fault
 
 
 def room_of(access: AccessSettings) -> Room:

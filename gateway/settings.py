@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
+from gateway.access.device import Approval, Binding
 from gateway.access.session_rules import WhenFull
 from gateway.disclosure.config import RevealSettings
 from gateway.egress.config import EgressSettings
@@ -267,6 +268,19 @@ class AccessSettings:
     emergency_hours: float = setting(2.0, "hours that an emergency role lasts at most (8 at the most)", least=0.25)
     emergency_delay_minutes: int = setting(
         15, "minutes of alarm before an emergency role opens that no second person agreed to", least=5
+    )
+    devices: Binding = setting(
+        Binding.OFF,
+        "off; known (a session opens nothing before its browser showed a key that is let in); or bound (it shows it "
+        "again every few minutes, and before sensitive acts)",
+    )
+    devices_approval: Approval = setting(
+        Approval.NONE, "who lets a new browser in: none (nobody has to), user (from a known one) or administrator"
+    )
+    devices_most: int = setting(10, "browsers that one account may have; each host counts as one", least=1)
+    devices_renew_minutes: int = setting(5, "bound: how long the session's cookie works without a new proof", least=1)
+    devices_programs: bool = setting(
+        False, "true lets people sign in by a program (/.crmgate/api/sign-in), which has no device to be bound to"
     )
     issuer: str = setting("crmgate", "name shown in the authenticator app")
     breached_passwords: Path | None = setting(

@@ -16,7 +16,7 @@ from gateway.access.deps import AccessDeps, Door, client_of
 from gateway.access.events import OPERATION_SET_UP, note, note_account
 from gateway.access.link_store import Link
 from gateway.access.next_path import safe_next
-from gateway.access.page import current, password_limits, read_form, render
+from gateway.access.page import acting, password_limits, read_form, render
 from gateway.access.pages import ACCOUNT_PATH, SIGN_IN_PATH, message_page, remembered_language, sign_in_address
 from gateway.access.passwords import PasswordRefused, PasswordWrong
 from gateway.access.sessions import AUDIENCE_CRM
@@ -38,7 +38,7 @@ class AccountPages:
 
     async def account(self, request: Request) -> Response:
         """Who I am here, where I am signed in, how to change my password."""
-        principal = await current(self._deps, request)
+        principal = await acting(self._deps, request)
         if principal is None:
             return RedirectResponse(sign_in_address(ACCOUNT_PATH), 303)
         return await self._account(request, principal, notice=request.query_params.get("notice", ""))
@@ -46,7 +46,7 @@ class AccountPages:
     async def change_password(self, request: Request) -> Response:
         """Change my password."""
         deps = self._deps
-        principal = await current(deps, request)
+        principal = await acting(deps, request)
         if principal is None:
             return RedirectResponse(sign_in_address(ACCOUNT_PATH), 303)
         form = await read_form(request)
@@ -77,7 +77,7 @@ class AccountPages:
     async def end_others(self, request: Request) -> Response:
         """End my sessions elsewhere."""
         deps = self._deps
-        principal = await current(deps, request)
+        principal = await acting(deps, request)
         if principal is None:
             return RedirectResponse(sign_in_address(ACCOUNT_PATH), 303)
         await self._note(request, principal, "other-sessions-ended", 303)
@@ -87,7 +87,7 @@ class AccountPages:
     async def choose_language(self, request: Request) -> Response:
         """Remember my language."""
         deps = self._deps
-        principal = await current(deps, request)
+        principal = await acting(deps, request)
         if principal is None:
             return RedirectResponse(sign_in_address(ACCOUNT_PATH), 303)
         wanted = (await read_form(request)).get("language", "")
@@ -162,6 +162,8 @@ class AccountPages:
             "crm_login": principal.tenant in deps.crm_logins and deps.audience == AUDIENCE_CRM,
             "linked": await linked_doors(deps, principal),
             "reveals": await deps.reveals(principal.tenant, principal.id),
+            "devices_on": deps.devices is not None and deps.devices.rules.on,
+            "devices_waiting": await _waiting(deps, principal),
             "sessions": await deps.sessions.list(principal.tenant, deps.clock(), principal.id),
             **password_limits(deps),
         }
@@ -200,3 +202,10 @@ async def linked_doors(deps: AccessDeps, principal: Principal) -> list[tuple[Doo
     """Every provider of this host, with this person's link to it."""
     links = {link.issuer: link for link in await deps.linked(principal.tenant, principal.id)}
     return [(door, links.get(door.issuer)) for door in deps.doors(principal.tenant)]
+
+
+async def _waiting(deps: AccessDeps, principal: Principal) -> bool:
+    """Whether a new browser of this person waits to be let in."""
+    if deps.devices is None or not deps.devices.rules.on:
+        return False
+    return any(one.state == "waiting" for one in await deps.devices.held(principal.tenant, principal.id))

@@ -12,9 +12,11 @@ from starlette.routing import BaseRoute, Route
 from audit.log import AuditUnavailable
 from gateway.access.account_pages import SET_UP_PATH, AccountPages
 from gateway.access.deps import AccessDeps
+from gateway.access.device_pages import DEVICES_PATH, DevicePages, answer_device
 from gateway.access.events import OPERATION_ENTRY, note
 from gateway.access.factor_pages import FactorPages
 from gateway.access.gate import NotAdmitted
+from gateway.access.page import DeviceProofNeeded
 from gateway.access.pages import (
     ACCOUNT_PATH,
     CODE_PATH,
@@ -27,8 +29,8 @@ from gateway.access.pages import (
 )
 from gateway.access.proof_pages import ProofPages, StepUpNeeded, answer_proof
 from gateway.access.renewal_pages import RenewalPages
-from gateway.access.sessions import SessionLocked
-from gateway.access.step_up import LOCK_PATH, STEP_UP_PATH
+from gateway.access.sessions import DeviceNeeded, SessionLocked
+from gateway.access.step_up import AGAIN_PATH, DEVICE_PATH, LOCK_PATH, STEP_UP_PATH
 from gateway.console.guard import Guard
 from kms.provider import KeysUnavailable
 from kms.store import StoreUnavailable
@@ -79,6 +81,7 @@ def sign_in_routes(deps: AccessDeps) -> list[BaseRoute]:
         Route(SET_UP_PATH, account.set_up, methods=["GET"]),
         Route(SET_UP_PATH, account.accept, methods=["POST"]),
         *proof_routes(deps),
+        *device_routes(deps),
         Route("/.crmgate/static/{name:path}", pages.static, methods=["GET"]),
     ]
 
@@ -98,6 +101,20 @@ def proof_routes(deps: AccessDeps) -> list[BaseRoute]:
         Route(f"{STEP_UP_PATH}/passkey", proofs.step_up_by_passkey, methods=["POST"]),
         Route("/.crmgate/api/unlock", proofs.unlock_at_once, methods=["POST"]),
         Route("/.crmgate/api/step-up", proofs.step_up_at_once, methods=["POST"]),
+    ]
+
+
+def device_routes(deps: AccessDeps) -> list[BaseRoute]:
+    """Proof of the device, the worker that makes it ahead of time, a person's own devices."""
+    pages = DevicePages(deps)
+    return [
+        Route(DEVICE_PATH, pages.page, methods=["GET"]),
+        Route(AGAIN_PATH, pages.again, methods=["POST"]),
+        Route(f"{DEVICE_PATH}/ask", pages.ask, methods=["POST"]),
+        Route(f"{DEVICE_PATH}/prove", pages.prove, methods=["POST"]),
+        Route(f"{DEVICE_PATH}/worker.js", pages.worker, methods=["GET"]),
+        Route(DEVICES_PATH, pages.devices, methods=["GET"]),
+        Route(f"{DEVICES_PATH}/{{device}}/{{action}}", pages.change, methods=["POST"]),
     ]
 
 
@@ -129,11 +146,16 @@ def fault_handlers(deps: AccessDeps) -> dict[int | type[Exception], Handler]:
     async def unproved(request: Request, _fault: Exception) -> Response:
         return await answer_proof(deps, request, STEP_UP_PATH)
 
+    async def unbound(request: Request, fault: Exception) -> Response:
+        return await answer_device(deps, request, fault.lack if isinstance(fault, DeviceNeeded) else None)
+
     return {
         HTTPException: refused,
         NotAdmitted: not_admitted,
         SessionLocked: locked,
         StepUpNeeded: unproved,
+        DeviceNeeded: unbound,
+        DeviceProofNeeded: unbound,
         StoreUnavailable: unavailable,
         KeysUnavailable: unavailable,
         AuditUnavailable: unavailable,

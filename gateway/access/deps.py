@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from starlette.requests import Request
 
 from audit.entry import AuditEntry
+from gateway.access.devices import Devices
 from gateway.access.gate import Gate
 from gateway.access.link_store import Link
 from gateway.access.passkeys import Passkeys, Site, site_of
@@ -103,7 +104,7 @@ class AccessDeps:
     one is asked for. unlock_password: whether a locked session asks for the password, too. reveals: tenant and user id
     → what that person had revealed lately (gateway.disclosure.desk.LedgerLine). doors: tenant → other providers people
     may sign in through on this host. linked: tenant and user id → links of that account to such. password_urls:
-    directory → where its people change their password.
+    directory → where its people change their password. devices: None where nothing needs one.
     """
 
     sessions: Sessions
@@ -133,6 +134,7 @@ class AccessDeps:
     doors: Callable[[str], Sequence[Door]] = no_doors
     linked: Callable[[str, str], Awaitable[Sequence[Link]]] = nothing_linked
     password_urls: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    devices: Devices | None = None
 
     def tenant_of(self, scope: Mapping[str, Any]) -> str:
         """The tenant of a request, told by the listener."""

@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse, Response
 
 from gateway.access.deps import AccessDeps, client_of
 from gateway.access.events import note_account
-from gateway.access.page import current, read_form, render
+from gateway.access.page import acting, read_form, render
 from gateway.access.pages import ACCOUNT_PATH, REASONS, details_of, message_page, sign_in_address
 from gateway.access.passkeys import CREDENTIAL_LIMIT_CHARS, NAME_LIMIT_CHARS, PasskeyRefused
 from gateway.access.recovery import looks_like_code
@@ -37,7 +37,7 @@ class FactorPages:
 
     async def make_codes(self, request: Request) -> Response:
         """Make ten new recovery codes and show them this once."""
-        principal = await current(self._deps, request)
+        principal = await acting(self._deps, request)
         if principal is None:
             return _sign_in()
         problem = await self._prove(request, principal, CODES_SHAPE)
@@ -55,7 +55,7 @@ class FactorPages:
     async def offer_passkey(self, request: Request) -> Response:
         """After the proof: the page that asks the authenticator for a new passkey of this host."""
         deps = self._deps
-        principal = await current(deps, request)
+        principal = await acting(deps, request)
         if principal is None:
             return _sign_in()
         site = deps.site(request)
@@ -74,7 +74,7 @@ class FactorPages:
     async def add_passkey(self, request: Request) -> Response:
         """Store the authenticator's answer."""
         deps = self._deps
-        principal = await current(deps, request)
+        principal = await acting(deps, request)
         if principal is None:
             return _sign_in()
         form, site = await read_form(request, limit_chars=CREDENTIAL_LIMIT_CHARS), deps.site(request)
@@ -103,7 +103,7 @@ class FactorPages:
     async def remove_passkey(self, request: Request) -> Response:
         """Remove a passkey; the person's other sessions end, because somebody else may hold it."""
         deps = self._deps
-        principal = await current(deps, request)
+        principal = await acting(deps, request)
         if principal is None:
             return _sign_in()
         passkey = await self._passkey(request, principal)
@@ -121,7 +121,7 @@ class FactorPages:
 
     async def _ask(self, request: Request, action: str) -> Response:
         deps = self._deps
-        principal = await current(deps, request)
+        principal = await acting(deps, request)
         if principal is None:
             return _sign_in()
         passkey = await self._passkey(request, principal) if action == "remove" else None

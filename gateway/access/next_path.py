@@ -9,7 +9,16 @@ NEXT_LIMIT_CHARS = 2_048
 # Visible ASCII without backslash, double quote and angle brackets; browsers read a backslash as a slash.
 _PATH = re.compile(r"/(?![/\\])[!#-;=?-\[\]-~]*")
 _OWN_PAGES = "/.crmgate/"
-_MAY_FOLLOW = frozenset({"/.crmgate/account", "/.crmgate/account/crm", "/.crmgate/oidc/authorize"})
+_MAY_FOLLOW = frozenset(
+    {
+        "/.crmgate/account",
+        "/.crmgate/account/crm",
+        "/.crmgate/account/devices",
+        "/.crmgate/account/passkeys/new",
+        "/.crmgate/account/recovery",
+        "/.crmgate/oidc/authorize",
+    }
+)
 
 
 def safe_next(wanted: str) -> str:

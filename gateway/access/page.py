@@ -18,6 +18,7 @@ from gateway.exchange import Principal
 
 FORM_FIELDS_LIMIT = 40
 FIELD_LIMIT_CHARS = 4_096
+_PROVED = "crmgate.device-proved"
 
 
 def session_token(deps: AccessDeps, request: Request) -> str:
@@ -28,7 +29,9 @@ def session_token(deps: AccessDeps, request: Request) -> str:
 async def current(
     deps: AccessDeps, request: Request, *, active: bool = True, anywhere: bool = False
 ) -> Principal | None:
-    """Who is signed in on this host, None for nobody. Raises StoreUnavailable, NotAdmitted.
+    """Who is signed in on this host, None for nobody.
+
+    Raises StoreUnavailable, NotAdmitted, SessionLocked, DeviceNeeded.
 
     anywhere: also from where and when the person may not be here; for signing out only.
     """
@@ -43,6 +46,26 @@ async def current(
         return None
     if not anywhere:
         deps.gate.check(principal, deps.audience, client_of(request.scope), deps.clock())
+    return principal
+
+
+class DeviceProofNeeded(Exception):  # noqa: N818 - an outcome answered with the device page
+    """What was asked for needs a proof of the device that is used up by it."""
+
+    permanent = True
+
+
+async def acting(deps: AccessDeps, request: Request, *, active: bool = True) -> Principal | None:
+    """Who is signed in and does something sensitive; where sessions are bound, it uses up a proof of the device.
+
+    Raises as `current` does, and DeviceProofNeeded. Asked again for the same request, it has been used up already.
+    """
+    principal = await current(deps, request, active=active)
+    if principal is None or not deps.sessions.devices.bound or request.scope.get(_PROVED) is True:
+        return principal
+    if not await deps.sessions.use_device_proof(session_token(deps, request)):
+        raise DeviceProofNeeded
+    request.scope[_PROVED] = True
     return principal
 
 

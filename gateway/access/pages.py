@@ -25,7 +25,7 @@ from gateway.access.passkeys import CREDENTIAL_LIMIT_CHARS, PasskeyCounterBack, 
 from gateway.access.password_check import PasswordCheckUnavailable, PasswordRefusedElsewhere
 from gateway.access.passwords import PasswordWrong
 from gateway.access.recovery import RecoveryCodeWrong
-from gateway.access.sessions import SessionLocked, SessionsFull
+from gateway.access.sessions import DeviceNeeded, SessionLocked, SessionsFull
 from gateway.access.sign_in import (
     HALF_OPEN_LIFETIME,
     RENEWAL_LIFETIME,
@@ -34,6 +34,7 @@ from gateway.access.sign_in import (
     HalfOpenExpired,
     OtherFactor,
     PasswordExpired,
+    ProgramsRefused,
     SecondFactorMissing,
     SignedIn,
 )
@@ -60,6 +61,7 @@ REASONS = {
     Locked: "locked",
     PasswordExpired: "password-expired",
     SessionsFull: "sessions-full",
+    ProgramsRefused: "device-needed",
     RecoveryCodeWrong: RecoveryCodeWrong.reason,
     PasskeyWrong: PasskeyWrong.reason,
     PasskeyCounterBack: PasskeyCounterBack.reason,
@@ -282,8 +284,8 @@ class SignInPages:
         names = deps.crm_cookies(deps.tenant_of(request.scope))
         try:
             principal = await current(deps, request, anywhere=True)
-        except SessionLocked as locked:  # leaving is always allowed
-            principal = locked.principal
+        except (SessionLocked, DeviceNeeded) as kept:  # leaving is always allowed
+            principal = kept.principal
         if principal is not None:
             presented = [read_cookie(request.scope["headers"], name) for name in names]
             tokens = [hashlib.sha256(value.encode("latin-1")).hexdigest() for value in presented if value]
@@ -318,7 +320,7 @@ class SignInPages:
         status = 429 if isinstance(attempt.outcome, Locked) else 401
         if isinstance(attempt.outcome, NotAdmitted):
             status = attempt.outcome.reason.status
-        elif isinstance(attempt.outcome, PasswordExpired):
+        elif isinstance(attempt.outcome, (PasswordExpired, ProgramsRefused)):
             status = 403
         elif isinstance(attempt.outcome, PasswordCheckUnavailable):
             status = 503

@@ -19,13 +19,17 @@ CACHE_LIMIT = 20_000
 
 @dataclass(slots=True)
 class Held:
-    """One session as last read. seen_at: latest activity known here; touched_at: latest written down."""
+    """One session as last read. seen_at: latest activity known here; touched_at: latest written down.
+
+    until: when its device has to prove itself anew, None where it has not.
+    """
 
     row: SessionRow
     principal: Principal
     read_at: datetime
     seen_at: datetime
     touched_at: datetime
+    until: datetime | None = None
 
 
 class SessionCache:

@@ -5,7 +5,7 @@ can see one without the others. Any fault of PostgreSQL becomes StoreUnavailable
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -25,7 +25,8 @@ class SessionRow:
     """One session with its user, as stored. crm_user: what the administrator says, else what the CRM login said.
 
     proved_at: when a second factor was last verified in it. emergency: id of the emergency role that is among the roles
-    now, "" for none.
+    now, "" for none. device: what the session hangs on, "" for none; device_approved: whether that may be used;
+    device_until: until when its latest proof lasts, for the token the row was found by.
     """
 
     tenant: str
@@ -46,6 +47,10 @@ class SessionRow:
     proved_at: datetime
     networks: str
     emergency: str = ""
+    device: str = ""
+    device_approved: bool = False
+    device_until: datetime | None = None
+    by_program: bool = False
 
     @property
     def rights(self) -> tuple[object, ...]:
@@ -60,6 +65,9 @@ class SessionRow:
             self.proved_at,
             self.networks,
             self.emergency,
+            self.device,
+            self.device_approved,
+            self.device_until,
         )
 
 
@@ -67,8 +75,10 @@ _COLUMNS = """s.tenant, s.id, s.user_id, u.login, u.display_name,
     u.roles || u.placements || CASE WHEN e.role IS NULL OR e.role = ANY(u.roles) THEN '{}' ELSE ARRAY[e.role] END,
     u.language,
     s.audience, s.client, coalesce(s.crm_login, ''), coalesce(u.crm_user, s.crm_user, ''),
-    s.opened_at, s.seen_at, s.expires_at, s.locked_at, s.proved_at, u.networks, coalesce(e.id, '')"""
+    s.opened_at, s.seen_at, s.expires_at, s.locked_at, s.proved_at, u.networks, coalesce(e.id, ''),
+    s.device_id, d.approved_at IS NOT NULL AND d.revoked_at IS NULL, s.device_until, s.by_program"""
 _FROM = """app_session s JOIN app_user u ON u.tenant = s.tenant AND u.id = s.user_id
+    LEFT JOIN app_device d ON d.tenant = s.tenant AND d.user_id = s.user_id AND d.id = s.device_id
     LEFT JOIN app_emergency e ON e.tenant = u.tenant AND e.user_id = u.id AND e.ended_at IS NULL
       AND e.opened_at IS NOT NULL AND e.starts_at <= %(now)s AND e.ends_at > %(now)s"""
 _LIVE = "s.ended_at IS NULL AND NOT u.disabled"
@@ -94,6 +104,7 @@ class SessionStore:
         room: Room,
         idle_since: datetime,
         through: Elsewhere | None = None,
+        by_program: bool = False,
     ) -> list[str] | None:
         """Open a session; the ids of older ones that ended for it, None when the user is gone or disabled.
 
@@ -112,9 +123,22 @@ class SessionStore:
             await db.execute(
                 """INSERT INTO app_session
                      (tenant, id, token_hash, user_id, audience, client, opened_at, seen_at, expires_at, proved_at,
-                      link_issuer, link_subject, link_session)
-                   VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)""",
-                (tenant, session_id, token_hash, user_id, audience, client, now, now, expires, now, *told),
+                      link_issuer, link_subject, link_session, by_program)
+                   VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)""",
+                (
+                    tenant,
+                    session_id,
+                    token_hash,
+                    user_id,
+                    audience,
+                    client,
+                    now,
+                    now,
+                    expires,
+                    now,
+                    *told,
+                    by_program,
+                ),
             )
             return ended
 
@@ -127,6 +151,27 @@ class SessionStore:
             )
             row = await cursor.fetchone()
             return None if row is None else _session(row)
+
+    async def by_previous(self, token_hash: bytes, now: datetime) -> SessionRow | None:
+        """The live session whose token this was before the last proof of its device, while it is still taken."""
+        async with connection(self._pool) as db:
+            cursor = await db.execute(
+                f"""SELECT {_COLUMNS}, s.previous_until FROM {_FROM}
+                    WHERE s.previous_hash = %(token)s AND s.previous_until > %(now)s AND {_LIVE}""",  # noqa: S608
+                {"token": token_hash, "now": now},
+            )
+            row = await cursor.fetchone()
+            return None if row is None else replace(_session(row[:-1]), device_until=row[-1])
+
+    async def use_device_proof(self, token: bytes, now: datetime) -> bool:
+        """Use up the proof that came with this very token; once, however many nodes try. Programs have none to use."""
+        async with connection(self._pool) as db:
+            cursor = await db.execute(
+                """UPDATE app_session SET device_fresh_until = NULL
+                   WHERE token_hash = %s AND (by_program OR device_fresh_until > %s) AND ended_at IS NULL""",
+                (token, now),
+            )
+            return cursor.rowcount == 1
 
     async def by_ids(self, session_ids: Sequence[str], now: datetime) -> dict[str, tuple[bytes, SessionRow]]:
         """Those of these sessions that are live, each with the digest of its token, in one statement."""
@@ -156,6 +201,7 @@ class SessionStore:
         async with connection(self._pool) as db:
             cursor = await db.execute(
                 f"""UPDATE app_session s SET token_hash = %(new)s, locked_at = NULL, proved_at = %(now)s,
+                      previous_hash = NULL, device_fresh_until = NULL,
                       seen_at = greatest(s.seen_at, %(now)s)
                     FROM app_user u
                     WHERE s.id = %(id)s AND s.token_hash = %(old)s AND u.tenant = s.tenant AND u.id = s.user_id
@@ -216,7 +262,7 @@ class SessionStore:
                 {"now": now, "reason": reason, "session": session_id, "user": user_id, "keep": keep},
             )
             ended = [row[0] for row in await cursor.fetchall()]
-            await _follow_up(db, ended, now)
+            await follow_up(db, ended, now)
             if user_id is not None:
                 await db.execute("SELECT pg_notify(%s, %s)", (CHANNEL, user_id))
             return ended
@@ -319,11 +365,11 @@ async def _make_room(
             "UPDATE app_session SET ended_at = %s, ended_reason = 'too-many' WHERE id = ANY(%s) AND ended_at IS NULL",
             (now, over),
         )
-        await _follow_up(db, over, now)
+        await follow_up(db, over, now)
     return over
 
 
-async def _follow_up(db: AsyncConnection[Any], ended: Sequence[str], now: datetime) -> None:
+async def follow_up(db: AsyncConnection[Any], ended: Sequence[str], now: datetime) -> None:
     """What belongs to the end of sessions: their CRM tokens end, and every process is told."""
     if ended:
         await db.execute(

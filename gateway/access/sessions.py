@@ -21,6 +21,7 @@ from psycopg import AsyncConnection
 from psycopg import Error as PostgresError
 from psycopg_pool import AsyncConnectionPool
 
+from gateway.access.device import DeviceRules, Lack
 from gateway.access.elsewhere import Elsewhere
 from gateway.access.session_cache import Held, SessionCache
 from gateway.access.session_rules import Room, SessionsFull, State, Timeouts
@@ -33,12 +34,14 @@ from kms.store import StoreUnavailable
 __all__ = [
     "AUDIENCE_CONSOLE",
     "AUDIENCE_CRM",
+    "DeviceNeeded",
     "NoSession",
     "SessionExpired",
     "SessionLocked",
     "Sessions",
     "SessionsFull",
     "Timeouts",
+    "principal_of",
     "sessions_on",
 ]
 
@@ -78,6 +81,17 @@ class SessionLocked(Exception):  # noqa: N818
         self.principal = principal
 
 
+class DeviceNeeded(Exception):  # noqa: N818
+    """The session opens nothing before its device has proved itself; `lack` says what is missing."""
+
+    permanent = True
+
+    def __init__(self, principal: Principal, lack: Lack) -> None:
+        super().__init__(lack.value)
+        self.principal = principal
+        self.lack = lack
+
+
 class OpenAnswers(Protocol):
     """Answers on their way (gateway.watch.Watch)."""
 
@@ -107,12 +121,14 @@ class Sessions:
         randomness: Randomness,
         timeouts: Timeouts | None = None,
         room: Room | None = None,
+        devices: DeviceRules | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
         self._randomness = randomness
         self.timeouts = timeouts or Timeouts()
         self._room = room or Room()
+        self.devices = devices or DeviceRules()
         # Asked for with every request: read once.
         self._touch, self._quiet, self._ttl = self.timeouts.touch, self.timeouts.quiet, self.timeouts.ttl
         self._cache = SessionCache()
@@ -129,8 +145,11 @@ class Sessions:
         *,
         audience: str = AUDIENCE_CRM,
         through: Elsewhere | None = None,
+        by_program: bool = False,
     ) -> str:
-        """Open a session after both factors; its cookie token. through: the identity elsewhere it began with.
+        """Open a session after both factors; its cookie token.
+
+        through: the identity elsewhere it began with. by_program: it will have no device.
 
         Raises NoSession when the account was closed since or the link is gone, SessionsFull.
         """
@@ -147,6 +166,7 @@ class Sessions:
             room=self._room,
             idle_since=now - self.timeouts.idle,
             through=through,
+            by_program=by_program,
         )
         if ended is None:
             raise NoSession
@@ -176,6 +196,8 @@ class Sessions:
             return None
         if moment - held.seen_at >= self._quiet or moment >= held.row.expires_at:
             return None
+        if held.until is not None and moment >= held.until:
+            return None
         if active:
             if moment - held.touched_at >= self._touch:
                 return None
@@ -192,7 +214,9 @@ class Sessions:
         audience: str = AUDIENCE_CRM,
         active: bool = True,
     ) -> Principal:
-        """Who holds this cookie token. Raises NoSession, SessionExpired, SessionLocked, StoreUnavailable.
+        """Who holds this cookie token.
+
+        Raises NoSession, SessionExpired, SessionLocked, DeviceNeeded, StoreUnavailable.
 
         tenant: that of the host asked (None: any); audience: which host's cookie it is; active: False for background
         polling, which does not keep a session alive.
@@ -201,27 +225,60 @@ class Sessions:
         fast = self.cached(cookie_token, moment, tenant=tenant, audience=audience, active=active)
         if fast is not None:
             return fast
-        if not well_formed(cookie_token):
-            raise NoSession
-        token_hash = digest(cookie_token)
         generation = self._cache.generation
-        row = await self._store.by_token(token_hash, moment)
-        if row is None or row.audience != audience or (tenant is not None and row.tenant != tenant):
-            self._held.pop(token_hash, None)
-            raise NoSession
-        held = self._held.get(token_hash)
-        seen_at = row.seen_at if held is None else max(row.seen_at, held.seen_at)
-        await self._require_active(row, seen_at, moment)
+        row, seen_at = await self._read(cookie_token, moment, tenant, audience)
+        token_hash = digest(cookie_token)
+        lack = self._lack(row, moment)
+        if lack is not None:
+            raise DeviceNeeded(principal_of(row), lack)
         touched_at = row.seen_at
         if active:
             seen_at = moment
             if moment - row.seen_at >= self._touch:
                 await self._store.touch(row.id, moment)
                 touched_at = moment
-        principal = _principal(row)
-        self._cache.keep(token_hash, Held(row, principal, moment, seen_at, touched_at), generation)
+        principal = principal_of(row)
+        until = row.device_until if self.devices.bound and not row.by_program else None
+        self._cache.keep(token_hash, Held(row, principal, moment, seen_at, touched_at, until), generation)
         self._used.add(token_hash)
         return principal
+
+    async def bearer(self, cookie_token: str, now: datetime, *, tenant: str, audience: str) -> SessionRow:
+        """The session of a cookie token, whatever its device has proved; for nothing but the proof of a device.
+
+        Raises NoSession, SessionExpired, SessionLocked, StoreUnavailable. It keeps no session alive.
+        """
+        return (await self._read(cookie_token, now, tenant, audience))[0]
+
+    async def _read(
+        self, cookie_token: str, now: datetime, tenant: str | None, audience: str
+    ) -> tuple[SessionRow, datetime]:
+        """The row of a token, neither ended nor locked, and when it was last active as far as known."""
+        if not well_formed(cookie_token):
+            raise NoSession
+        token_hash = digest(cookie_token)
+        row = await self._store.by_token(token_hash, now)
+        if row is None and self.devices.bound:
+            row = await self._store.by_previous(token_hash, now)
+        if row is None or row.audience != audience or (tenant is not None and row.tenant != tenant):
+            self._held.pop(token_hash, None)
+            raise NoSession
+        held = self._held.get(token_hash)
+        seen_at = row.seen_at if held is None else max(row.seen_at, held.seen_at)
+        await self._require_active(row, seen_at, now)
+        return row, seen_at
+
+    async def use_device_proof(self, cookie_token: str) -> bool:
+        """Whether a sensitive act may go on: where sessions are bound, its own proof came just before, and is used up.
+
+        Raises StoreUnavailable.
+        """
+        if not self.devices.bound:
+            return True
+        return well_formed(cookie_token) and await self._store.use_device_proof(digest(cookie_token), self._clock())
+
+    def _lack(self, row: SessionRow, now: datetime) -> Lack | None:
+        return self.devices.lack(row.device, row.device_approved, row.device_until, row.by_program, now)
 
     async def _require_active(self, row: SessionRow, seen_at: datetime, now: datetime) -> None:
         state = self.timeouts.state(now, seen_at, row.expires_at, row.locked_at)
@@ -232,7 +289,7 @@ class Sessions:
             raise SessionExpired(state.value)
         if row.locked_at is None:  # written down, so that it stays locked whatever another process saw meanwhile
             await self._store.lock(row.id, now)
-        raise SessionLocked(_principal(row))
+        raise SessionLocked(principal_of(row))
 
     async def lock(self, session_id: str) -> bool:
         """Lock a session everywhere until its person proves a factor; whether it was open."""
@@ -291,7 +348,7 @@ class Sessions:
         for row in await self.list(tenant, now, user_id):
             if row.id == session_id and row.audience == AUDIENCE_CRM:
                 state = self.timeouts.state(now, row.seen_at, row.expires_at, row.locked_at)
-                return _principal(row) if state is State.ACTIVE else None
+                return principal_of(row) if state is State.ACTIVE and self._lack(row, now) is None else None
         return None
 
     async def changed(self, user_id: str) -> None:
@@ -335,6 +392,10 @@ class Sessions:
     def forget(self, payload: str) -> None:
         """Drop what is believed about a session id or user id; "" drops everything."""
         self._cache.forget(payload)
+
+    def ended(self, session_ids: Collection[str]) -> None:
+        """These sessions were ended elsewhere in this process."""
+        self._gone(session_ids)
 
     def _gone(self, session_ids: Collection[str]) -> None:
         """These sessions ended or were locked: nothing is believed of them, and nothing more goes out in them."""
@@ -405,7 +466,8 @@ def sessions_on(
     return Sessions(SessionStore(pool), clock=clock, randomness=randomness, timeouts=timeouts)
 
 
-def _principal(row: SessionRow) -> Principal:
+def principal_of(row: SessionRow) -> Principal:
+    """Who passes in this session."""
     return Principal(
         id=row.user_id,
         login=row.login,

@@ -43,6 +43,12 @@ class SecondFactorMissing(Exception):  # noqa: N818 - an outcome the page explai
     permanent = True
 
 
+class ProgramsRefused(Exception):  # noqa: N818
+    """Both factors are right, but sessions here need a device, which a program has not."""
+
+    permanent = True
+
+
 class HalfOpenExpired(Exception):  # noqa: N818
     """The half-open sign-in has expired, was used, or its attempts are used up: start with the password again."""
 
@@ -274,13 +280,15 @@ class SignIn:
         """Both factors in one call, for API clients; the same brakes and rules.
 
         Raises Attempt around Locked, PasswordWrong, PasswordCheckUnavailable, SecondFactorMissing, CodeWrong,
-        CodeReplayed, NotAdmitted or PasswordExpired.
+        CodeReplayed, NotAdmitted, PasswordExpired or ProgramsRefused.
         """
         factors, through = await self._check_password(tenant, login, password, client)
         await self._check_code(factors, code)
         await self._admit(factors.user, client, audience)
         self._require_fresh(factors, through)
-        return await self._open(factors.user, client, "/", audience, counted=1, through=through)
+        if not self._sessions.devices.programs_allowed:
+            raise Attempt(ProgramsRefused(), factors.user)
+        return await self._open(factors.user, client, "/", audience, counted=1, through=through, by_program=True)
 
     async def prove(
         self, tenant: str, login: str, password: str, code: str, client: str, other: OtherFactor | None = None
@@ -374,12 +382,15 @@ class SignIn:
         *,
         counted: int,
         through: Elsewhere | None = None,
+        by_program: bool = False,
     ) -> SignedIn:
         """Open the session and give back the attempts this sign-in was counted with."""
         now = self._clock()
         await self._admit(user, client, audience)
         try:
-            token = await self._sessions.open(user, client, now, audience=audience, through=through)
+            token = await self._sessions.open(
+                user, client, now, audience=audience, through=through, by_program=by_program
+            )
         except NoSession as fault:
             raise HalfOpenExpired from fault
         except SessionsFull as full:

@@ -3,10 +3,13 @@
 from datetime import datetime, timedelta
 from urllib.parse import quote, urlsplit
 
-from gateway.exchange import Principal
+from gateway.exchange import Head, Principal
 
 LOCK_PATH = "/.crmgate/lock"
 STEP_UP_PATH = "/.crmgate/step-up"
+DEVICE_PATH = "/.crmgate/device"
+AGAIN_PATH = f"{DEVICE_PATH}/again"
+FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
 def proof_address(path: str, target: str, *, lost: bool = False) -> str:
@@ -29,3 +32,12 @@ def needs_proof(principal: Principal, max_age: timedelta, now: datetime) -> bool
     """Whether a factor has to be proved anew first; a proof of the future counts as none."""
     age = proof_age(principal, now)
     return age is None or not timedelta(0) <= age < max_age
+
+
+def may_send_again(head: Head) -> bool:
+    """Whether a request is a form that a person sent from a page, which that browser can send once more."""
+    named = head.named
+    if head.method != "POST" or named.get("content-encoding"):
+        return False
+    shown = named.get("sec-fetch-dest") == "document" and named.get("sec-fetch-mode") == "navigate"
+    return shown and named.get("content-type", "").partition(";")[0].strip().lower() in FORMS

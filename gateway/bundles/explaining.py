@@ -72,7 +72,7 @@ def questions(
 class Circumstances:
     """Under which a decision is asked for.
 
-    facts: what is known of the record; team: it is somebody's of the person's departments; at: when (POSIX seconds), None for now.
+    facts: what is known of the record; team: it is in the person's departments; at: POSIX seconds, None for now.
     """
 
     facts: Facts = field(default_factory=dict)

@@ -14,6 +14,7 @@ from gateway.access.deps import AccessDeps, NavigationItem
 from gateway.access.sessions import AUDIENCE_CONSOLE
 from gateway.console.activity_pages import ActivityPages
 from gateway.console.deps import ConsoleDeps
+from gateway.console.device_pages import DevicePages
 from gateway.console.explain_pages import ExplainPages
 from gateway.console.guard import Guard
 from gateway.console.health_pages import HealthPages
@@ -60,6 +61,7 @@ def console_routes(deps: ConsoleDeps) -> list[BaseRoute]:
     learn, places, resets = LearnPages(deps), PlacePages(deps), ResetPages(deps)
     programs, ledger, changes = ProgramPages(deps), LedgerPages(deps), RoleChangePages(deps)
     policy, explained, simulated = PolicyPages(deps), ExplainPages(deps), SimulationPages(deps)
+    browsers = DevicePages(deps)
     return [
         Route("/", activity.overview, methods=["GET"]),
         Route("/now", activity.overview_now, methods=["GET"]),
@@ -82,6 +84,8 @@ def console_routes(deps: ConsoleDeps) -> list[BaseRoute]:
         Route("/users/{user}/approve-reset", resets.approve, methods=["POST"]),
         Route("/users/{user}/withdraw-reset", resets.ask_withdraw, methods=["GET"]),
         Route("/users/{user}/withdraw-reset", resets.withdraw, methods=["POST"]),
+        Route("/users/{user}/devices", browsers.show, methods=["GET"]),
+        Route("/users/{user}/devices/{device}/{action}", browsers.change, methods=["POST"]),
         Route("/users/{user}/networks", places.show, methods=["GET"]),
         Route("/users/{user}/networks", places.change, methods=["POST"]),
         Route("/users/{user}/{action}", people.ask_action, methods=["GET"]),

@@ -7,11 +7,12 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from gateway.access.events import note
-from gateway.access.page import current, render
+from gateway.access.page import acting, current, render
 from gateway.access.pages import sign_in_address
 from gateway.access.proof_pages import StepUpNeeded
 from gateway.access.step_up import needs_proof
 from gateway.console.deps import ConsoleDeps
+from gateway.console.guard import SAFE_METHODS
 from gateway.console.permissions import ConsoleRefused, Right, SignInNeeded, holds, require
 from gateway.exchange import Principal
 
@@ -25,9 +26,11 @@ class ConsolePages:
     async def _person(self, request: Request, right: Right, *, active: bool = True, proof: bool = False) -> Principal:
         """Who asks, allowed to; raises SignInNeeded, ConsoleRefused, StepUpNeeded.
 
-        proof: whether it needs a fresh proof of a factor.
+        proof: whether it needs a fresh proof of a factor. That, and whatever changes something, uses up a proof of the
+        device where sessions are bound to one.
         """
-        principal = await current(self._deps.access, request, active=active)
+        who = acting if proof or request.method not in SAFE_METHODS else current
+        principal = await who(self._deps.access, request, active=active)
         if principal is None:
             raise SignInNeeded
         require(self._deps.policy(principal.tenant), principal, right)

@@ -334,6 +334,7 @@ class PeoplePages(ConsolePages):
             "change": change,
             "two_people": self._deps.access.role_changes.giving.two_people,
             "reasons": RIGHTS_REASONS,
+            "devices_on": self._deps.access.sessions.devices.on,
             "notice": request.query_params.get("notice", ""),
         }
         return self._page(request, principal, "user.html", values, status=422 if problem else 200)

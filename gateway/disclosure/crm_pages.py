@@ -17,7 +17,8 @@ from starlette.routing import BaseRoute, Route
 
 from audit.log import AuditUnavailable
 from gateway.access.deps import AccessDeps, client_of
-from gateway.access.page import current, language_of
+from gateway.access.page import DeviceProofNeeded, acting, current, language_of
+from gateway.access.sessions import DeviceNeeded
 from gateway.access.tokens import digest, new_id, new_token
 from gateway.disclosure.desk import CODE_LIMIT_CHARS, DOOR_API, WORDS_LIMIT_CHARS, Asking, Desk, Given
 from gateway.disclosure.handle import HandleInvalid, open_handle
@@ -26,6 +27,7 @@ from gateway.disclosure.seen import SeenRecords
 from gateway.disclosure.store import Sitting, SittingStore
 from gateway.refusal import (
     AUDIT_UNAVAILABLE,
+    DEVICE_PROOF_NEEDED,
     KEYS_UNAVAILABLE,
     MALFORMED_REQUEST,
     REVEAL_BY_PROGRAM,
@@ -76,9 +78,15 @@ class RevealPages:
         """Hand a page's masks over to the frame, once, for a minute."""
         access = self._deps.access
         tenant = access.tenant_of(request.scope)
-        principal = await current(access, request)
+        principal, unproved = None, False
+        try:
+            principal = await acting(access, request)
+        except (DeviceNeeded, DeviceProofNeeded):  # a frame has no room for the page that proves it
+            unproved = True
         language = language_of(access, request, principal).id
         try:
+            if unproved:
+                raise Refusal(DEVICE_PROOF_NEEDED)
             if principal is None:
                 raise Refusal(SIGN_IN_REQUIRED)
             if (

@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute, Route
 
 from gateway.access.deps import client_of
 from gateway.access.next_path import safe_next
-from gateway.access.page import current, read_form, render
+from gateway.access.page import acting, read_form, render
 from gateway.access.pages import sign_in_address
 from gateway.access.throttle import Locked
 from gateway.exchange import Principal
@@ -39,7 +39,7 @@ class IdentityPages:
     async def show(self, request: Request) -> Response:
         """My login at the CRM."""
         carried = self._carried(request)
-        principal = await current(self._deps.access, request)
+        principal = await acting(self._deps.access, request)
         if principal is None:
             return RedirectResponse(sign_in_address(CRM_LOGIN_PATH), 303)
         told = request.query_params.get("problem", "")
@@ -55,7 +55,7 @@ class IdentityPages:
     async def keep(self, request: Request) -> Response:
         """Store it, sealed, and try it once."""
         deps, carried = self._deps, self._carried(request)
-        principal = await current(deps.access, request)
+        principal = await acting(deps.access, request)
         if principal is None:
             return RedirectResponse(sign_in_address(CRM_LOGIN_PATH), 303)
         form, client = await read_form(request), client_of(request.scope)
@@ -80,7 +80,7 @@ class IdentityPages:
     async def forget(self, request: Request) -> Response:
         """Delete it, and sign out of the CRM."""
         deps, carried = self._deps, self._carried(request)
-        principal = await current(deps.access, request)
+        principal = await acting(deps.access, request)
         if principal is None:
             return RedirectResponse(sign_in_address(CRM_LOGIN_PATH), 303)
         client = client_of(request.scope)

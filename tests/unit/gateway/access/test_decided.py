@@ -5,7 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from gateway import cli_clients
-from gateway.access import app, passwords, sign_in, throttle, users
+from gateway.access import app, device, passwords, sign_in, throttle, users
 from gateway.access.session_rules import Timeouts, WhenFull
 from gateway.password_words import PRODUCT
 from gateway.settings import AccessSettings
@@ -23,7 +23,7 @@ def _sign_in_addresses() -> set[str]:
     """Addresses somebody without a session can send something to; the others look for a session first."""
     routes = app.sign_in_routes(None)  # type: ignore[arg-type]  # the routes name the pages, nothing is called
     posted = {route.path for route in routes if "POST" in (route.methods or ())}  # type: ignore[attr-defined]
-    inside = re.compile(r"/\.crmgate/(account|lock|step-up|api/unlock|api/step-up|(api/)?sign-out)(/|$)")
+    inside = re.compile(r"/\.crmgate/(account|device|lock|step-up|api/unlock|api/step-up|(api/)?sign-out)(/|$)")
     return {path for path in posted if not inside.match(path)}
 
 
@@ -91,3 +91,13 @@ def test_what_of_the_surroundings_counts_is_said_with_what_follows() -> None:
         what, where, follows = (part.strip() for part in row.strip("|").split("|"))
         assert all((what, where))
         assert follows in {"refused", "waiting", "ends"}
+
+
+def test_the_times_and_limits_of_devices_are_those_of_the_code() -> None:
+    said, usual = " ".join(_section("Devices").split()), AccessSettings()
+    assert (usual.devices, usual.devices_approval, usual.devices_programs) == ("off", "none", False)
+    assert f"{usual.devices_renew_minutes} minutes after the last proof" in said
+    assert timedelta(minutes=usual.devices_renew_minutes) <= device.RENEWAL_MAX
+    assert f"lives {device.CHALLENGE_LIFETIME.total_seconds():.0f} seconds" in said
+    assert f"works {device.OVERLAP.total_seconds():.0f} seconds more" in said
+    assert f"at most {usual.devices_most} browsers used in the last {device.UNUSED_DAYS} days" in said

@@ -9,6 +9,9 @@ import pyotp
 from argon2 import PasswordHasher
 from psycopg_pool import AsyncConnectionPool
 
+from gateway.access.device import DeviceRules
+from gateway.access.device_store import DeviceStore
+from gateway.access.devices import Devices
 from gateway.access.factor_store import FactorStore
 from gateway.access.gate import Gate
 from gateway.access.link_store import LinkStore
@@ -81,14 +84,17 @@ class Access:
     role_changes: RoleChanges
     gate: Gate
     links: LinkStore
+    devices: Devices
 
     def code(self, secret: str, steps: int = 0) -> str:
         return pyotp.TOTP(secret).generate_otp(int(self.clock().timestamp()) // 30 + steps)
 
 
-def build(pool: AsyncConnectionPool, clock: Clock, rules: PasswordRules = USUAL) -> Access:
+def build(
+    pool: AsyncConnectionPool, clock: Clock, rules: PasswordRules = USUAL, devices: DeviceRules | None = None
+) -> Access:
     store = UserStore(pool)
-    sessions = Sessions(SessionStore(pool), clock=clock, randomness=secrets.token_bytes)
+    sessions = Sessions(SessionStore(pool), clock=clock, randomness=secrets.token_bytes, devices=devices)
     common = {
         "passwords": Passwords(CHEAP),
         "sealer": FakeSealer(),
@@ -110,6 +116,7 @@ def build(pool: AsyncConnectionPool, clock: Clock, rules: PasswordRules = USUAL)
         RoleChanges(RoleChangeStore(pool), users, clock=clock, randomness=random, may_ask=_administrates),
         gate,
         links,
+        Devices(DeviceStore(pool), sessions, clock=clock, randomness=secrets.token_bytes),
     )
 
 

@@ -16,6 +16,7 @@ from audit.log import AuditLog
 from audit.note import Signer
 from gateway.access.app import make_sign_in_app
 from gateway.access.deps import AccessDeps
+from gateway.access.device import DeviceRules
 from gateway.access.giving import Giving
 from gateway.access.role_change_store import RoleChangeStore
 from gateway.access.role_changes import RoleChanges
@@ -214,9 +215,10 @@ async def make_stage(
     at: Mapping[str, str] | None = None,
     policy: Path = DEFAULT_POLICY,
     settings: AccessSettings | None = None,
+    devices: DeviceRules | None = None,
 ) -> Stage:
     """settings: what they say about giving rights; accounts are enrolled as if they asked for nothing."""
-    access = build(pool, clock)
+    access = build(pool, clock, devices=devices)
     audit = AuditLog(dsn)
     await audit.start()
     signer = Signer(bytes(range(32)))
@@ -253,6 +255,7 @@ async def make_stage(
             tenant="t1",
             crm_cookies=lambda _tenant: (CRM_COOKIE,) if audience == AUDIENCE_CRM else (),
             public_url=lambda _tenant: f"https://{hosts[audience]}",
+            devices=access.devices,
         )
 
     def failing(name: str):  # type: ignore[no-untyped-def]
