@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import psycopg
 
 from gateway.certificate import read_certificate
+from gateway.check_directory import check_directories
 from gateway.check_egress import check_egress
 from gateway.check_entry import check_entry
 from gateway.check_passwords import check_passwords
@@ -71,6 +72,7 @@ async def check(settings: Settings, now: datetime) -> list[Finding]:
     found += await asyncio.to_thread(lambda: list(check_egress(settings)))
     found += await asyncio.to_thread(lambda: list(check_entry(settings, now)))
     found += check_passwords(settings)
+    found += [one async for one in check_directories(settings)]
     found += await _keys(settings)
     found += await _persons(settings)
     found += _legacy(settings)

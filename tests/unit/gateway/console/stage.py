@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.cookies import SimpleCookie
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import urlencode, urlsplit
 
 from psycopg_pool import AsyncConnectionPool
@@ -21,6 +22,7 @@ from gateway.console.app import make_console_app
 from gateway.console.deps import ConsoleDeps, Crm
 from gateway.console.look import Look, read_look
 from gateway.console.trail import TrailReader
+from gateway.directory.directory import Directory
 from gateway.guesses import Budgets
 from gateway.job import Json, Slice
 from gateway.job_store import JobStore
@@ -196,8 +198,9 @@ async def make_stage(
     clock: Clock,
     look: Look | None = None,
     at: Mapping[str, str] | None = None,
+    directories: Mapping[str, Directory] = MappingProxyType({}),
 ) -> Stage:
-    access = build(pool, clock)
+    access = build(pool, clock, directories=directories)
     audit = AuditLog(dsn)
     await audit.start()
     signer = Signer(bytes(range(32)))
