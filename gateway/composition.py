@@ -6,7 +6,7 @@ whatever goes wrong on the way.
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -62,6 +62,7 @@ from gateway.database import open_pool
 from gateway.digit_sight import DigitSight
 from gateway.digits import DigitFields, means_something
 from gateway.directory.check import DirectoryCheck, open_directories
+from gateway.directory.directory import Directory
 from gateway.disclosure.crm_pages import reveal_routes
 from gateway.disclosure.frame_pages import make_frame_app, with_frame
 from gateway.egress.store import EgressStore
@@ -138,6 +139,11 @@ class Accounts:
     resets: Resets
     gate: Gate
     entries: Mapping[str, Entry]
+    directories: Mapping[str, Directory]
+
+    def directories_of(self, tenant: str) -> Sequence[Directory]:
+        """Those that check passwords of this tenant's people."""
+        return [one for one in self.directories.values() if one.settings.serves(tenant)]
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -229,6 +235,7 @@ def accounts_of(settings: Settings, database: Database, keyring: Keyring, roles:
         Resets(ResetStore(database), users, clock=utc_now, randomness=secrets.token_bytes),
         gate,
         entries,
+        directories,
     )
 
 
@@ -335,7 +342,12 @@ async def _assemble(
     reveals = disclosures_of(settings, database, keyring, audit, access, look, vault, records, bundles)
     access = replace(access, reveals=reveals.desk.own)
     console = console_deps(settings, access, database, trail, keyring, bundles, installations, keeper)
-    console = replace(console, ledger=reveals.desk, access=federation.known_to(console.access, Host.CONSOLE))
+    console = replace(
+        console,
+        ledger=reveals.desk,
+        access=federation.known_to(console.access, Host.CONSOLE),
+        directories=accounts.directories_of,
+    )
     clear = Unprotected(scanners.__getitem__, migrated, limits.bodies)
     placed = Placed(beside, sight, RowRecords(vault, scanners.__getitem__), DigitSight(digits, sight))
     covered = Covered(clear, placed, scanners.__getitem__, lambda tenant: installations[tenant].current)

@@ -258,6 +258,7 @@ async def make_stage(
         version="0.1.0",
         budgets=Budgets(30, 1000),
         learnable=learnable.__contains__,
+        directories=lambda _tenant: list(directories.values()),
     )
     keeper = Keeper(pool, signer, folder / "checkpoints", now=clock)
     (folder / "checkpoints").mkdir(exist_ok=True)

@@ -361,3 +361,13 @@ async def test_a_program_is_told_the_same(stage: Stage, invited: tuple[str, str]
         )
         assert answer.status == status
         assert json.loads(answer.text)["reason"] == told
+
+
+async def test_the_health_page_says_whether_the_directory_answers(stage: Stage, bent: BentDirectory) -> None:
+    browser = await stage.signed_in(await stage.enrol("gao.ning", "administrator"))
+    assert "1 answer; not available 0 times since the start." in (await browser.get("/health")).text
+    bent.mode = "garbage"
+    page = await browser.get("/health")
+    assert "The directory “ad” cannot be asked (nonsense)" in page.text
+    bent.mode = ""
+    assert "1 answer; not available 1 times since the start." in (await browser.get("/health")).text
