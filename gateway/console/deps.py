@@ -64,8 +64,8 @@ class ConsoleDeps:
     tenant → its CRM. crm_url: where an invitation link leads (the CRM host's sign-in pages). data_folder: whose disk is
     watched. invitation_url: tenant and roles → address of the host the person will sign in at. certificates: tenant →
     when each certificate of its TLS ends. budgets: what people may learn in an hour about values they do not see.
-    directories: tenant → those that
-    check passwords of its people. ledger: of reveals with a reason. learnable: whether a tenant runs with the profile that declares nothing.
+    directories: tenant → those that check passwords of its people. ledger: of reveals with a reason. learnable: whether
+    a tenant runs with the profile that declares nothing.
     """
 
     access: AccessDeps

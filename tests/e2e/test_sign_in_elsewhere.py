@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 from playwright.async_api import Browser as Chromium
-from playwright.async_api import Page
+from playwright.async_api import ConsoleMessage, Page
 
 from gateway.demo.browser import Answer, Browser
 from gateway.demo.children import free_port
@@ -31,7 +31,7 @@ SETTINGS = """
 [[sign_in.provider]]
 name = "corp"
 label = "Company account"
-label_zh = "公司账号"
+label_zh = "公司账户"
 issuer = "http://127.0.0.1:{provider}"
 client_id = "crmgate"
 client_secret_file = "{secret}"
@@ -264,7 +264,13 @@ async def test_a_person_links_an_identity_in_chromium_and_comes_in_by_it(
     context = await browser.new_context(ignore_https_errors=True, viewport={"width": across, "height": down})
     page = await context.new_page()
     troubles: list[str] = []
-    page.on("console", lambda said: troubles.append(said.text) if "Failed to load" not in said.text else None)
+
+    def said(message: ConsoleMessage) -> None:
+        ours = message.location.get("url", "").startswith(door.base)  # not the provider's own pages
+        if ours and "Failed to load" not in message.text:
+            troubles.append(message.text)
+
+    page.on("console", said)
     page.on("pageerror", lambda fault: troubles.append(str(fault)))
     PICTURES.mkdir(exist_ok=True)
 

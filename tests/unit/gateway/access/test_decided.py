@@ -7,9 +7,12 @@ from pathlib import Path
 from gateway import cli_clients
 from gateway.access import app, passwords, sign_in, throttle, users
 from gateway.access.session_rules import Timeouts, WhenFull
+from gateway.federation.deps import FederationDeps
+from gateway.federation.pages import federation_routes
 from gateway.password_words import PRODUCT
 from gateway.settings import AccessSettings
 
+FEDERATION = FederationDeps(None, None, None, None, {})  # type: ignore[arg-type]  # the routes name the pages only
 TEXT = (Path(app.__file__).parent / "DECIDED.md").read_text("utf-8")
 # Words of the document in one line each, so that a sentence may be broken anywhere.
 WORDS = " ".join(TEXT.split())
@@ -23,12 +26,14 @@ def _sign_in_addresses() -> set[str]:
     """Addresses somebody without a session can send something to; the others look for a session first."""
     routes = app.sign_in_routes(None)  # type: ignore[arg-type]  # the routes name the pages, nothing is called
     posted = {route.path for route in routes if "POST" in (route.methods or ())}  # type: ignore[attr-defined]
+    # A provider sends the browser back by GET.
+    posted |= {route.path for route in federation_routes(FEDERATION)}  # type: ignore[attr-defined]
     inside = re.compile(r"/\.crmgate/(account|lock|step-up|api/unlock|api/step-up|(api/)?sign-out)(/|$)")
     return {path for path in posted if not inside.match(path)}
 
 
 def test_every_way_in_is_documented_and_no_other() -> None:
-    documented = set(re.findall(r"`(/\.crmgate/[a-z/-]+)`", _section("Ways in")))
+    documented = set(re.findall(r"`(/\.crmgate/[a-z/{}-]+)`", _section("Ways in")))
     ways = {path.removesuffix("/ask") for path in _sign_in_addresses()}
     assert documented == ways
 

@@ -1,10 +1,12 @@
 """What the settings of a provider must be, and what a wrong one is told."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
-from gateway.federation.config import Host, ProviderKind, SignInSettings, read_sign_in
+from gateway.federation import config
+from gateway.federation.config import Host, ProviderKind, ProviderSettings, SignInSettings, read_sign_in
 from gateway.toml_tree import SettingInvalid
 
 FOLDER = Path("/etc/crmgate")
@@ -108,3 +110,11 @@ def test_two_providers_share_neither_name_nor_issuer(change) -> None:
 
 def test_loopback_may_be_plain() -> None:
     assert read(OPENID | {"issuer": "http://127.0.0.1:9000"}).providers
+
+
+def test_every_setting_is_described_in_the_readme() -> None:
+    text = (Path(config.__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    part = text.split("### [[sign_in.provider]]", 1)[1].split("\n### ", 1)[0]
+    for item in dataclasses.fields(ProviderSettings):
+        assert f"| `{item.name}` |" in part
+        assert item.metadata["help"] in part, item.name

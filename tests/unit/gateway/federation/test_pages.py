@@ -37,7 +37,7 @@ class Scene:
     def __init__(self, stage: Stage, made: MadeProvider, settings: ProviderSettings, tenants=("t1",)) -> None:
         self.stage, self.made = stage, made
         provider = OpenIdProvider(settings, "a secret", Fetcher(settings.timeout_s), stage.clock)
-        door = Door("corp", made.issuer, "Company account", "公司账号")
+        door = Door("corp", made.issuer, "Company account", "公司账户")
         entrance = Entrance(door, provider, tuple(tenants))
         self.federation = Federation(
             stage.access.links, FederationStore(stage.pool), {"corp": (entrance, settings.hosts)}
@@ -124,7 +124,7 @@ async def test_a_person_comes_in_by_the_provider_and_the_code(scene, li, audienc
     page = await browser.get("/.crmgate/sign-in?next=/contacts")
     assert "Continue with Company account" in page.text
     assert f'href="{START}?next=/contacts"' in page.text
-    assert "使用公司账号继续" in (await browser.get("/.crmgate/sign-in?lang=zh_Hans")).text
+    assert "使用公司账户继续" in (await browser.get("/.crmgate/sign-in?lang=zh_Hans")).text
     back = await scene.arrive(browser, address=f"{START}?next=/contacts")
     assert (back.status, back.header("location")) == (303, CODE)
     assert not session_of(browser)
@@ -431,7 +431,7 @@ async def test_pages_of_links_are_for_people_who_are_signed_in(scene, li, path) 
     assert (await browser.get(path)).header("location").startswith("/.crmgate/sign-in")
     assert (await browser.post(path, proof(scene, li))).header("location").startswith("/.crmgate/sign-in")
     signed = await sign_in(scene, li)
-    for language, words in (("en", "Company account"), ("zh_Hans", "公司账号")):
+    for language, words in (("en", "Company account"), ("zh_Hans", "公司账户")):
         assert words in (await signed.get(f"{path}?lang={language}")).text
     assert (await signed.get(path.replace("corp", "other"))).status == 404
 
