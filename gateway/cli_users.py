@@ -17,6 +17,7 @@ from rich.table import Table
 from gateway.access import totp
 from gateway.access.account_pages import SET_UP_PATH
 from gateway.access.elsewhere import DIRECTORY_ISSUER, Elsewhere, LinkTaken
+from gateway.access.password_check import PasswordCheckUnavailable
 from gateway.access.passwords import PasswordRefused
 from gateway.access.place_store import PlaceStore
 from gateway.access.resets import ResetRefused
@@ -369,6 +370,8 @@ async def _proven(accounts: Accounts, login: str) -> AppUser:
         await accounts.record("user.reset_refused", "" if attempt.user is None else attempt.user.id)
         if isinstance(attempt.outcome, PasswordExpired):
             raise quit_with(PROBLEM, "Not done: this password has expired; sign in and choose a new one.") from None
+        if isinstance(attempt.outcome, PasswordCheckUnavailable):
+            raise quit_with(PROBLEM, "Not done: the company directory cannot be asked; see crmgate check.") from None
         raise quit_with(PROBLEM, "Not done: login, password or code is not right, or too many attempts.") from None
     if not accounts.may_change(admin):
         await accounts.record("user.reset_refused", admin.id, by=admin)

@@ -55,6 +55,8 @@ bind_dn = "{OWN_DN}"
 bind_secret_file = "{directory.secret_file}"
 base = "{BASE}"
 filter = "{FILTER}"
+timeout_s = 30
+connect_timeout_s = 15
 password_url = "https://password.corp.example/"
 """
         with installed(upstream, extra) as stack:  # type: ignore[arg-type]

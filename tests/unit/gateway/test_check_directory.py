@@ -18,6 +18,8 @@ async def found(folder: Path, **changes: object) -> list[str]:
         "bind_secret_file": "secret",
         "base": "DC=ad,DC=example",
         "filter": "(uid={login})",
+        "timeout_s": 30,
+        "connect_timeout_s": 30,
         "clear_text_on_loopback": True,
     } | changes
     tenant = {"upstream": "http://127.0.0.1:1"}
