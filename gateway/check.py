@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import psycopg
 
 from gateway.certificate import read_certificate
+from gateway.check_directory import check_directories
 from gateway.check_duties import check_duties
 from gateway.check_egress import check_egress
 from gateway.check_entry import check_entry
@@ -75,6 +76,7 @@ async def check(settings: Settings, now: datetime) -> list[Finding]:
     found += await asyncio.to_thread(lambda: list(check_duties(settings)))
     found += check_passwords(settings)
     found += await check_sign_in(settings)
+    found += [one async for one in check_directories(settings)]
     found += await _keys(settings)
     found += await _persons(settings)
     found += _legacy(settings)

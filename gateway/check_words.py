@@ -75,6 +75,42 @@ SENTENCES: Mapping[str, tuple[str, str]] = MappingProxyType(
             "{file} is not a file of SHA-1 digests in order, so no new password is accepted.",
             "{file} 不是按顺序排列的 SHA-1 摘要文件，因此不接受任何新密码。",
         ),
+        "directory-fine": ("The directory at {url} answers as it should.", "目录服务器 {url} 应答正常。"),
+        "directory-clear": (
+            "Passwords go to this directory without TLS. This is for tests only: take clear_text_on_loopback away.",
+            "密码未经 TLS 发送到此目录。这仅供测试：请删除 clear_text_on_loopback。",
+        ),
+        "directory-ca": ("{file} is no readable PEM file of a CA.", "{file} 不是可读取的 PEM 格式 CA 文件。"),
+        "directory-unreachable": (
+            "No directory answers at {url}. Is it running, and are host and port right?",
+            "目录服务器 {url} 没有应答。它在运行吗？主机和端口对吗？",
+        ),
+        "directory-tls": (
+            "TLS with {url} fails: its certificate is not from a known CA (ca), is for another host name, or it speaks"
+            " no TLS of tls_minimum.",
+            "与 {url} 的 TLS 连接失败：证书不是由已知 CA（ca）签发、主机名不符，或对方不支持 tls_minimum 要求的版本。",
+        ),
+        "directory-slow": (
+            "The directory at {url} takes longer than connect_timeout_s or timeout_s.",
+            "目录服务器 {url} 的应答超过 connect_timeout_s 或 timeout_s。",
+        ),
+        "directory-nonsense": (
+            "What answers at {url} does not speak LDAP as it should. Is it the right port?",
+            "{url} 的应答不符合 LDAP。端口对吗？",
+        ),
+        "directory-busy": ("The directory at {url} says it is too busy.", "目录服务器 {url} 表示过于繁忙。"),
+        "directory-secret": (
+            "The file in bind_secret_file cannot be read or is empty.",
+            "bind_secret_file 所指文件无法读取或为空。",
+        ),
+        "directory-own-account": (
+            "The directory at {url} does not take bind_dn with the secret in bind_secret_file.",
+            "目录服务器 {url} 不接受 bind_dn 与 bind_secret_file 中的密码。",
+        ),
+        "directory-search": (
+            "The directory at {url} cannot search: check base, and that bind_dn may read below it.",
+            "目录服务器 {url} 无法搜索：请检查 base 以及 bind_dn 的读取权限。",
+        ),
         "passwords-mlps": (
             "Passwords follow the preset for MLPS: composition costs ASVS 6.2.5, a change every {days} days 6.2.10.",
             "密码采用等保预设：字符组成规则不符合 ASVS 6.2.5，每 {days} 天强制更换不符合 ASVS 6.2.10。",

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from gateway.access.elsewhere import LinkTaken
+from gateway.access.password_check import PasswordCheckUnavailable
 from gateway.access.passwords import PasswordRefused
 from gateway.access.resets import ResetRefused
 from gateway.access.role_changes import REASONS, RoleChangeRefused
@@ -69,6 +70,8 @@ async def proven(
         await accounts.record(refused, "" if attempt.user is None else attempt.user.id)
         if isinstance(attempt.outcome, PasswordExpired):
             raise quit_with(PROBLEM, "Not done: this password has expired; sign in and choose a new one.") from None
+        if isinstance(attempt.outcome, PasswordCheckUnavailable):
+            raise quit_with(PROBLEM, "Not done: the company directory cannot be asked; see crmgate check.") from None
         raise quit_with(PROBLEM, "Not done: login, password or code is not right, or too many attempts.") from None
     if not (may or accounts.may_change)(admin):
         await accounts.record(refused, admin.id, by=admin)

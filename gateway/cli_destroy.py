@@ -14,6 +14,7 @@ import typer
 from rich.table import Table
 
 from audit.note import NoteInvalid, read_signer
+from gateway.access.password_check import PasswordCheckUnavailable
 from gateway.access.sign_in import Attempt, PasswordExpired
 from gateway.access.throttle import Locked
 from gateway.accounts import utc_now
@@ -197,6 +198,8 @@ def said(attempt: Attempt) -> str:
         return f"Too many attempts; wait {attempt.outcome.wait_s} s."
     if isinstance(attempt.outcome, PasswordExpired):
         return "This password has expired. Sign in with a browser and choose a new one."
+    if isinstance(attempt.outcome, PasswordCheckUnavailable):
+        return "The company directory, which checks this password, cannot be asked: crmgate check says why."
     return "Login, password or code is not right, or no authenticator app is set up."
 
 

@@ -6,7 +6,7 @@ whatever goes wrong on the way.
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -70,6 +70,7 @@ from gateway.database import open_pool
 from gateway.digit_sight import DigitSight
 from gateway.digits import DigitFields, means_something
 from gateway.directory.check import DirectoryCheck, open_directories
+from gateway.directory.directory import Directory
 from gateway.disclosure.crm_pages import reveal_routes
 from gateway.disclosure.frame_pages import make_frame_app, with_frame
 from gateway.duties import asking_of, giving_of
@@ -149,6 +150,11 @@ class Accounts:
     gate: Gate
     entries: Mapping[str, Entry]
     devices: Devices
+    directories: Mapping[str, Directory]
+
+    def directories_of(self, tenant: str) -> Sequence[Directory]:
+        """Those that check passwords of this tenant's people."""
+        return [one for one in self.directories.values() if one.settings.serves(tenant)]
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -250,6 +256,7 @@ def accounts_of(settings: Settings, database: Database, keyring: Keyring, bundle
         gate,
         entries,
         Devices(DeviceStore(database), sessions, clock=utc_now, randomness=secrets.token_bytes),
+        directories,
     )
 
 
@@ -365,6 +372,7 @@ async def _assemble(
         ledger=reveals.desk,
         forwarding=[forwarder.state for forwarder in forwarders],
         access=federation.known_to(console.access, Host.CONSOLE),
+        directories=accounts.directories_of,
     )
     clear = Unprotected(scanners.__getitem__, migrated, limits.bodies)
     placed = Placed(beside, sight, RowRecords(vault, scanners.__getitem__), DigitSight(digits, sight))

@@ -78,7 +78,7 @@ def details_of(attempt: Attempt) -> dict[str, str]:
     """What the trail keeps beside the reason: which directory did not take or check the password, and why."""
     outcome = attempt.outcome
     if isinstance(outcome, PasswordRefusedElsewhere | PasswordCheckUnavailable):
-        return {"directory": outcome.directory, "detail": outcome.reason}
+        return {"detail": f"{outcome.directory}:{outcome.reason}"}
     return {}
 
 

@@ -10,6 +10,7 @@ from psycopg_pool import AsyncConnectionPool
 from audit.siem.forwarder import ForwardState
 from gateway.access.deps import AccessDeps
 from gateway.console.trail import TrailReader
+from gateway.directory.directory import Directory
 from gateway.guesses import Budgets
 from gateway.tls import Expiry
 from kms.keyring import KeyringStatus
@@ -74,8 +75,8 @@ class ConsoleDeps:
     tenant → its CRM. crm_url: where an invitation link leads (the CRM host's sign-in pages). data_folder: whose disk is
     watched. invitation_url: tenant and roles → address of the host the person will sign in at. certificates: tenant →
     when each certificate of its TLS ends. budgets: what people may learn in an hour about values they do not see.
-    ledger: of reveals with a reason. desk: tenant → where its policy bundles are worked on. learnable: whether a tenant
-    runs with the profile that declares nothing.
+    directories: tenant → those that check passwords of its people. ledger: of reveals with a reason. desk: tenant →
+    where its policy bundles are worked on. learnable: whether a tenant runs with the profile that declares nothing.
     """
 
     access: AccessDeps
@@ -97,3 +98,4 @@ class ConsoleDeps:
     certificates: Callable[[str], Awaitable[Sequence[Expiry]]] = _no_certificates
     learnable: Callable[[str], bool] = lambda _tenant: False
     ledger: "Desk | None" = None
+    directories: Callable[[str], Sequence[Directory]] = lambda _tenant: ()

@@ -17,6 +17,7 @@ from audit.store import size as audit_size
 from gateway.console.deps import ConsoleDeps
 from gateway.console.store import database_state
 from gateway.console.words import N_
+from gateway.directory.outcome import DirectoryUnavailable
 from gateway.guess_store import GuessStore
 from gateway.guesses import SEARCH, UNIQUENESS
 from gateway.learn.store import LearnStore
@@ -59,6 +60,8 @@ async def read(deps: ConsoleDeps, tenant: str) -> list[Check]:
         _bounded("certificates", N_("Certificates"), _certificates(deps, tenant)),
         _bounded("pages", N_("Console pages"), _pages(deps)),
     ]
+    if deps.directories(tenant):
+        checks.insert(4, _bounded("directory", N_("Company directory"), _directory(deps, tenant)))
     return list(await asyncio.gather(*checks))
 
 
@@ -177,6 +180,29 @@ async def _crm(deps: ConsoleDeps, tenant: str) -> Check:
             N_("Start the CRM or check its address in the settings."),
         )
     return Check("crm", N_("CRM"), GOOD, N_("The CRM answers; profile “%(profile)s”."), {"profile": crm.profile})
+
+
+async def _directory(deps: ConsoleDeps, tenant: str) -> Check:
+    """Whether each directory that checks passwords can be asked now, and how often it could not since the start."""
+    asked = deps.directories(tenant)
+    before = sum(count for one in asked for count in one.faults.values())
+    answers = await asyncio.gather(*(one.pass_time() for one in asked), return_exceptions=True)
+    name, values = N_("Company directory"), {"count": len(asked), "faults": before}
+    for one, answer in zip(asked, answers, strict=True):
+        if isinstance(answer, DirectoryUnavailable):
+            return Check(
+                "directory",
+                name,
+                BAD,
+                N_("The directory “%(name)s” cannot be asked (%(problem)s): its people cannot sign in."),
+                {"name": one.name, "problem": answer.reason},
+                N_("Run crmgate check; it says what is wrong with each server."),
+            )
+        if isinstance(answer, BaseException):
+            raise answer
+    return Check(
+        "directory", name, GOOD, N_("%(count)s answer; not available %(faults)s times since the start."), values
+    )
 
 
 async def _drift(deps: ConsoleDeps, tenant: str) -> Check:

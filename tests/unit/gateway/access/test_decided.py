@@ -67,6 +67,9 @@ def test_the_brakes_are_those_of_the_code() -> None:
         line.split(" | ")[1:] for line in _section("Brakes against guessing").splitlines() if line.startswith("| one")
     ]
     assert [(int(free), first, most, window.rstrip(" |")) for free, first, most, window in table] == rows
+    assert usual.pair.free + 1 == 5
+    assert "from one address five times before waiting begins" in WORDS
+    assert f"from all addresses together {usual.login.free + 1} times" in WORDS
     assert f"for {throttle.KNOWN_SOURCE_DAYS} days after a sign-in" in WORDS
     minutes = sign_in.HALF_OPEN_LIFETIME // timedelta(minutes=1)
     assert f"takes {sign_in.HALF_OPEN_ATTEMPTS} codes and lives {minutes} minutes" in WORDS

@@ -1,9 +1,10 @@
 """Pieces of gateway.access on a real database: a clock that moves when told, cheap hashing, users ready to sign in."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 
 import pyotp
 from argon2 import PasswordHasher
@@ -30,6 +31,8 @@ from gateway.access.sign_in import SignIn
 from gateway.access.store import UserStore
 from gateway.access.user import AppUser
 from gateway.access.users import Profile, Users
+from gateway.directory.check import DirectoryCheck
+from gateway.directory.directory import Directory
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 PASSWORD = "quiet lantern river 52"
@@ -91,12 +94,17 @@ class Access:
 
 
 def build(
-    pool: AsyncConnectionPool, clock: Clock, rules: PasswordRules = USUAL, devices: DeviceRules | None = None
+    pool: AsyncConnectionPool,
+    clock: Clock,
+    rules: PasswordRules = USUAL,
+    directories: Mapping[str, Directory] = MappingProxyType({}),
+    devices: DeviceRules | None = None,
 ) -> Access:
     store = UserStore(pool)
     sessions = Sessions(SessionStore(pool), clock=clock, randomness=secrets.token_bytes, devices=devices)
+    passwords = Passwords(CHEAP)
     common = {
-        "passwords": Passwords(CHEAP),
+        "passwords": passwords,
         "sealer": FakeSealer(),
         "clock": clock,
         "randomness": secrets.token_bytes,
@@ -108,7 +116,15 @@ def build(
         store,
         sessions,
         users,
-        SignIn(store, sessions, gate=gate, links=links, rules=rules, **common),
+        SignIn(
+            store,
+            sessions,
+            gate=gate,
+            links=links,
+            rules=rules,
+            check=DirectoryCheck(directories, passwords, links),
+            **common,
+        ),
         clock,
         RecoveryCodes(factors, clock=clock, randomness=random, cost=CHEAP_CODES),
         Passkeys(factors, clock=clock, randomness=random),

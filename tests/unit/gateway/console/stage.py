@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 from http.cookies import SimpleCookie
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import urlencode, urlsplit
 
 from psycopg_pool import AsyncConnectionPool
@@ -30,6 +31,7 @@ from gateway.console.app import make_console_app
 from gateway.console.deps import ConsoleDeps, Crm
 from gateway.console.look import Look, read_look
 from gateway.console.trail import TrailReader
+from gateway.directory.directory import Directory
 from gateway.duties import asking_of, giving_of
 from gateway.guesses import Budgets
 from gateway.job import Json, Slice
@@ -216,9 +218,10 @@ async def make_stage(
     policy: Path = DEFAULT_POLICY,
     settings: AccessSettings | None = None,
     devices: DeviceRules | None = None,
+    directories: Mapping[str, Directory] = MappingProxyType({}),
 ) -> Stage:
     """settings: what they say about giving rights; accounts are enrolled as if they asked for nothing."""
-    access = build(pool, clock, devices=devices)
+    access = build(pool, clock, devices=devices, directories=directories)
     audit = AuditLog(dsn)
     await audit.start()
     signer = Signer(bytes(range(32)))
@@ -289,6 +292,7 @@ async def make_stage(
         version="0.1.0",
         budgets=Budgets(30, 1000),
         learnable=learnable.__contains__,
+        directories=lambda _tenant: list(directories.values()),
     )
     keeper = Keeper(pool, signer, folder / "checkpoints", now=clock)
     (folder / "checkpoints").mkdir(exist_ok=True)

@@ -1,11 +1,14 @@
 """Settings of directories: always under TLS, never without a name to look people up with; errors say what fits."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gateway.directory.config import IdAttribute, read_directories
+from gateway.directory import config
+from gateway.directory.config import DirectorySettings, IdAttribute, read_directories
+from gateway.federation.config import read_sign_in
 from gateway.toml_tree import SettingInvalid
 
 FINE: dict[str, Any] = {
@@ -76,3 +79,18 @@ def test_a_name_is_given_once() -> None:
 def test_it_has_to_be_a_list_of_sections() -> None:
     with pytest.raises(SettingInvalid):
         read_directories({"name": "corp"}, FOLDER, {"main"})
+
+
+def test_every_setting_is_documented() -> None:
+    readme = (Path(config.__file__).parent / "README.md").read_text(encoding="utf-8")
+    for item in dataclasses.fields(DirectorySettings):
+        assert f"| `{item.name}` |" in readme
+        assert item.metadata["help"] in readme
+
+
+def test_a_provider_and_a_directory_do_not_share_a_name() -> None:
+    provider = {"name": "corp", "label": "Corp", "client_id": "x", "issuer": "https://id.example.org"}
+    with pytest.raises(SettingInvalid):
+        read_sign_in({"provider": [provider], "directory": [FINE]}, FOLDER, {"main"})
+    kept = read_sign_in({"provider": [provider | {"name": "sso"}], "directory": [FINE]}, FOLDER, {"main"})
+    assert dict(kept.issuers) == {"sso": "https://id.example.org", "corp": "ldap:corp"}
