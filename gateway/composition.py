@@ -21,6 +21,8 @@ from audit.log import AuditLog
 from audit.note import ensure_signer
 from gateway.access.app import make_sign_in_app
 from gateway.access.deps import AccessDeps
+from gateway.access.emergencies import Emergencies
+from gateway.access.emergency_store import EmergencyStore
 from gateway.access.factor_store import FactorStore
 from gateway.access.gate import Gate
 from gateway.access.passkeys import Passkeys
@@ -63,7 +65,7 @@ from gateway.digit_sight import DigitSight
 from gateway.digits import DigitFields, means_something
 from gateway.disclosure.crm_pages import reveal_routes
 from gateway.disclosure.frame_pages import make_frame_app, with_frame
-from gateway.duties import asking_of, giving_of
+from gateway.duties import asking_of, emergency_rules_of, giving_of
 from gateway.egress.store import EgressStore
 from gateway.entry import Entry
 from gateway.entry_config import entries_of
@@ -336,7 +338,15 @@ async def _assemble(
     trail = TrailReader(database, dsn, signer.verifier, settings.checkpoint_folder)
     reveals = disclosures_of(settings, database, keyring, audit, access, look, vault, records, bundles)
     access = replace(access, reveals=reveals.desk.own)
-    console = console_deps(settings, access, database, trail, keyring, bundles, installations, keeper)
+    emergencies = Emergencies(
+        EmergencyStore(database),
+        accounts.users,
+        audit,
+        clock=utc_now,
+        randomness=secrets.token_bytes,
+        rules=emergency_rules_of(settings.access),
+    )
+    console = console_deps(settings, access, database, trail, keyring, bundles, installations, keeper, emergencies)
     console = replace(console, ledger=reveals.desk)
     clear = Unprotected(scanners.__getitem__, migrated, limits.bodies)
     placed = Placed(beside, sight, RowRecords(vault, scanners.__getitem__), DigitSight(digits, sight))
@@ -403,6 +413,7 @@ async def _assemble(
         ),
         lookouts=(
             partial(bundles.follow, dsn),
+            emergencies.follow,
             *([identities.follow_uses] if identities.uses else []),
             *lookouts_of(
                 ArrivalNeeds(settings, database, vault, keyring, audit, scanners, records, beside, cells, digits),
@@ -483,6 +494,7 @@ def console_deps(
     bundles: Mapping[str, Bundle],
     installations: Mapping[str, Installation],
     keeper: Keeper,
+    emergencies: Emergencies,
 ) -> ConsoleDeps:
     """Dependencies of the console."""
 
@@ -533,5 +545,6 @@ def console_deps(
         checkpoint_fault=lambda: keeper.fault,
         learnable=lambda tenant: installations[tenant].current.name == UNDESCRIBED,
         budgets=Budgets(settings.access.uniqueness_per_hour, settings.access.searches_per_hour),
+        emergencies=emergencies,
         certificates=lambda tenant: asyncio.to_thread(certificate_ends, settings, tenant),
     )

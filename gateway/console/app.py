@@ -13,6 +13,7 @@ from gateway.access.deps import AccessDeps, NavigationItem
 from gateway.access.sessions import AUDIENCE_CONSOLE
 from gateway.console.activity_pages import ActivityPages
 from gateway.console.deps import ConsoleDeps
+from gateway.console.emergency_pages import EmergencyPages
 from gateway.console.guard import Guard
 from gateway.console.health_pages import HealthPages
 from gateway.console.key_pages import KeyPages
@@ -55,6 +56,7 @@ def console_routes(deps: ConsoleDeps) -> list[BaseRoute]:
     activity, people, state, keys = ActivityPages(deps), PeoplePages(deps), HealthPages(deps), KeyPages(deps)
     learn, places, resets = LearnPages(deps), PlacePages(deps), ResetPages(deps)
     programs, ledger, changes = ProgramPages(deps), LedgerPages(deps), RoleChangePages(deps)
+    emergency = EmergencyPages(deps)
     return [
         Route("/", activity.overview, methods=["GET"]),
         Route("/now", activity.overview_now, methods=["GET"]),
@@ -85,6 +87,10 @@ def console_routes(deps: ConsoleDeps) -> list[BaseRoute]:
         Route("/changes/{change}", changes.change, methods=["GET"]),
         Route("/changes/{change}/approve", changes.approve, methods=["POST"]),
         Route("/changes/{change}/withdraw", changes.withdraw, methods=["POST"]),
+        Route("/emergency", emergency.emergencies, methods=["GET"]),
+        Route("/emergency", emergency.ask, methods=["POST"]),
+        Route("/emergency/{emergency}/approve", emergency.approve, methods=["POST"]),
+        Route("/emergency/{emergency}/end", emergency.end, methods=["POST"]),
         Route("/roles", people.roles, methods=["GET"]),
         Route("/programs", programs.programs, methods=["GET"]),
         Route("/keys", keys.keys, methods=["GET"]),

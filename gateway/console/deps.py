@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from psycopg_pool import AsyncConnectionPool
 
 from gateway.access.deps import AccessDeps
+from gateway.access.emergencies import Emergencies
 from gateway.console.trail import TrailReader
 from gateway.guesses import Budgets
 from gateway.tls import Expiry
@@ -63,7 +64,8 @@ class ConsoleDeps:
     tenant → its CRM. crm_url: where an invitation link leads (the CRM host's sign-in pages). data_folder: whose disk is
     watched. invitation_url: tenant and roles → address of the host the person will sign in at. certificates: tenant →
     when each certificate of its TLS ends. budgets: what people may learn in an hour about values they do not see.
-    ledger: of reveals with a reason. learnable: whether a tenant runs with the profile that declares nothing.
+    ledger: of reveals with a reason. emergencies: roles that people take for an
+    emergency. learnable: whether a tenant runs with the profile that declares nothing.
     """
 
     access: AccessDeps
@@ -79,6 +81,7 @@ class ConsoleDeps:
     data_folder: Path
     version: str
     budgets: Budgets
+    emergencies: Emergencies
     checkpoint_fault: Callable[[], str] = lambda: ""
     certificates: Callable[[str], Awaitable[Sequence[Expiry]]] = _no_certificates
     learnable: Callable[[str], bool] = lambda _tenant: False
