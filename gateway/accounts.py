@@ -13,6 +13,8 @@ from functools import partial
 
 from audit.entry import AuditEntry
 from audit.log import AuditLog
+from gateway.access.emergencies import Emergencies
+from gateway.access.emergency_store import EmergencyStore
 from gateway.access.factor_store import FactorStore
 from gateway.access.gate import Gate
 from gateway.access.link_store import LinkStore
@@ -33,7 +35,7 @@ from gateway.access.users import Users
 from gateway.bundles.installing import policy_in_force
 from gateway.database import Pool, open_pool
 from gateway.directory.check import DirectoryCheck, open_directories
-from gateway.duties import AGREE, ASK, USERS, asking_of, giving_of
+from gateway.duties import AGREE, ASK, USERS, asking_of, emergency_rules_of, giving_of
 from gateway.entry_config import entries_of
 from gateway.opening import open_keyring, sealing_of
 from gateway.password_words import breach_file_of, context_of, rules_of
@@ -64,6 +66,7 @@ class Accounts:
     policy: Bundle
     links: LinkStore
     role_changes: RoleChanges
+    emergencies: Emergencies
 
     def may_change(self, user: AppUser) -> bool:
         """Whether this person may change other people's accounts, and ask for their rights."""
@@ -152,7 +155,17 @@ async def open_accounts(settings: Settings, tenant: str, dsn: str) -> AsyncItera
             randomness=secrets.token_bytes,
             may_ask=asking_of(lambda _tenant: policy),
         )
-        yield Accounts(tenant, users, keyring, log, pool, recovery, resets, sign_in, policy, links, role_changes)
+        emergencies = Emergencies(
+            EmergencyStore(pool),
+            users,
+            log,
+            clock=utc_now,
+            randomness=secrets.token_bytes,
+            rules=emergency_rules_of(settings.access),
+        )
+        yield Accounts(
+            tenant, users, keyring, log, pool, recovery, resets, sign_in, policy, links, role_changes, emergencies
+        )
     finally:
         await log.close()
         await keyring.close()

@@ -35,6 +35,7 @@ GROUPS: Mapping[str, str] = MappingProxyType(
     {
         "user": "gateway.cli_users",
         "rights": "gateway.cli_rights",
+        "break-glass": "gateway.cli_emergency",
         "client": "gateway.cli_clients",
         "audit": "gateway.cli_audit",
         "evidence": "gateway.cli_evidence",

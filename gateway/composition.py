@@ -23,6 +23,8 @@ from gateway.access.app import make_sign_in_app
 from gateway.access.deps import AccessDeps
 from gateway.access.device_store import DeviceStore
 from gateway.access.devices import Devices
+from gateway.access.emergencies import Emergencies
+from gateway.access.emergency_store import EmergencyStore
 from gateway.access.factor_store import FactorStore
 from gateway.access.gate import Gate
 from gateway.access.link_store import LinkStore
@@ -73,7 +75,7 @@ from gateway.directory.check import DirectoryCheck, open_directories
 from gateway.directory.directory import Directory
 from gateway.disclosure.crm_pages import reveal_routes
 from gateway.disclosure.frame_pages import make_frame_app, with_frame
-from gateway.duties import asking_of, giving_of
+from gateway.duties import asking_of, emergency_rules_of, giving_of
 from gateway.egress.store import EgressStore
 from gateway.entry import Entry
 from gateway.entry_config import entries_of
@@ -362,7 +364,15 @@ async def _assemble(
     trail = TrailReader(database, dsn, signer.verifier, settings.checkpoint_folder)
     reveals = disclosures_of(settings, database, keyring, audit, access, look, vault, records, bundles)
     access = replace(access, reveals=reveals.desk.own)
-    console = console_deps(settings, access, database, trail, keyring, bundles, installations, keeper)
+    emergencies = Emergencies(
+        EmergencyStore(database),
+        accounts.users,
+        audit,
+        clock=utc_now,
+        randomness=secrets.token_bytes,
+        rules=emergency_rules_of(settings.access),
+    )
+    console = console_deps(settings, access, database, trail, keyring, bundles, installations, keeper, emergencies)
     forwarders = forwarders_of(settings, dsn)
     for forwarder in forwarders:
         await forwarder.start()
@@ -444,6 +454,7 @@ async def _assemble(
         ),
         lookouts=(
             partial(bundles.follow, dsn),
+            emergencies.follow,
             *([identities.follow_uses] if identities.uses else []),
             *lookouts_of(
                 ArrivalNeeds(settings, database, vault, keyring, audit, scanners, records, beside, cells, digits),
@@ -526,6 +537,7 @@ def console_deps(
     bundles: Mapping[str, Bundle],
     installations: Mapping[str, Installation],
     keeper: Keeper,
+    emergencies: Emergencies,
 ) -> ConsoleDeps:
     """Dependencies of the console."""
 
@@ -584,5 +596,6 @@ def console_deps(
         checkpoint_fault=lambda: keeper.fault,
         learnable=lambda tenant: installations[tenant].current.name == UNDESCRIBED,
         budgets=Budgets(settings.access.uniqueness_per_hour, settings.access.searches_per_hour),
+        emergencies=emergencies,
         certificates=lambda tenant: asyncio.to_thread(certificate_ends, settings, tenant),
     )

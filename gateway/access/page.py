@@ -105,6 +105,7 @@ def values_of(deps: AccessDeps, request: Request, principal: Principal | None, l
         "audience": deps.audience,
         "home": deps.home,
         "page": "",
+        "emergencies": (),
         "language_links": _language_links(deps, request),
     }
 

@@ -15,6 +15,7 @@ from gateway.access.sessions import AUDIENCE_CONSOLE
 from gateway.console.activity_pages import ActivityPages
 from gateway.console.deps import ConsoleDeps
 from gateway.console.device_pages import DevicePages
+from gateway.console.emergency_pages import EmergencyPages
 from gateway.console.explain_pages import ExplainPages
 from gateway.console.guard import Guard
 from gateway.console.health_pages import HealthPages
@@ -62,6 +63,7 @@ def console_routes(deps: ConsoleDeps) -> list[BaseRoute]:
     programs, ledger, changes = ProgramPages(deps), LedgerPages(deps), RoleChangePages(deps)
     policy, explained, simulated = PolicyPages(deps), ExplainPages(deps), SimulationPages(deps)
     browsers = DevicePages(deps)
+    emergency = EmergencyPages(deps)
     return [
         Route("/", activity.overview, methods=["GET"]),
         Route("/now", activity.overview_now, methods=["GET"]),
@@ -94,6 +96,10 @@ def console_routes(deps: ConsoleDeps) -> list[BaseRoute]:
         Route("/changes/{change}", changes.change, methods=["GET"]),
         Route("/changes/{change}/approve", changes.approve, methods=["POST"]),
         Route("/changes/{change}/withdraw", changes.withdraw, methods=["POST"]),
+        Route("/emergency", emergency.emergencies, methods=["GET"]),
+        Route("/emergency", emergency.ask, methods=["POST"]),
+        Route("/emergency/{emergency}/approve", emergency.approve, methods=["POST"]),
+        Route("/emergency/{emergency}/end", emergency.end, methods=["POST"]),
         Route("/roles", people.roles, methods=["GET"]),
         Route("/policy", policy.bundles, methods=["GET"]),
         Route("/policy/new", policy.new, methods=["GET"]),

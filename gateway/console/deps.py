@@ -9,6 +9,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from audit.siem.forwarder import ForwardState
 from gateway.access.deps import AccessDeps
+from gateway.access.emergencies import Emergencies
 from gateway.console.trail import TrailReader
 from gateway.directory.directory import Directory
 from gateway.guesses import Budgets
@@ -75,8 +76,9 @@ class ConsoleDeps:
     tenant → its CRM. crm_url: where an invitation link leads (the CRM host's sign-in pages). data_folder: whose disk is
     watched. invitation_url: tenant and roles → address of the host the person will sign in at. certificates: tenant →
     when each certificate of its TLS ends. budgets: what people may learn in an hour about values they do not see.
-    directories: tenant → those that check passwords of its people. ledger: of reveals with a reason. desk: tenant →
-    where its policy bundles are worked on. learnable: whether a tenant runs with the profile that declares nothing.
+    directories: tenant → those that check passwords of its people. ledger: of reveals with a reason. emergencies: roles
+    that people take for an emergency. desk: tenant → where its policy bundles are worked on. learnable: whether a
+    tenant runs with the profile that declares nothing.
     """
 
     access: AccessDeps
@@ -93,6 +95,7 @@ class ConsoleDeps:
     data_folder: Path
     version: str
     budgets: Budgets
+    emergencies: Emergencies
     checkpoint_fault: Callable[[], str] = lambda: ""
     forwarding: Sequence[ForwardState] = ()
     certificates: Callable[[str], Awaitable[Sequence[Expiry]]] = _no_certificates

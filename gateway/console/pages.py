@@ -13,7 +13,16 @@ from gateway.access.proof_pages import StepUpNeeded
 from gateway.access.step_up import needs_proof
 from gateway.console.deps import ConsoleDeps
 from gateway.console.guard import SAFE_METHODS
-from gateway.console.permissions import ConsoleRefused, Right, SignInNeeded, holds, require
+from gateway.console.permissions import (
+    AGREE_EMERGENCY,
+    AUDIT,
+    CHANGE_USER,
+    ConsoleRefused,
+    Right,
+    SignInNeeded,
+    holds,
+    require,
+)
 from gateway.exchange import Principal
 
 
@@ -35,6 +44,8 @@ class ConsolePages:
             raise SignInNeeded
         require(self._deps.policy(principal.tenant), principal, right)
         access = self._deps.access
+        if active and any(self._may(principal, one) for one in (AUDIT, CHANGE_USER, AGREE_EMERGENCY)):
+            request.state.emergencies = await self._deps.emergencies.current(principal.tenant)
         if proof and needs_proof(principal, access.proof_age, access.clock()):
             raise StepUpNeeded
         return principal
@@ -53,7 +64,10 @@ class ConsolePages:
         status: int = 200,
         block: str | None = None,
     ) -> Response:
-        return render(self._deps.access, request, template, values, principal=principal, status=status, block=block)
+        told = {"emergencies": getattr(request.state, "emergencies", ()), "page": ""}
+        return render(
+            self._deps.access, request, template, told | dict(values), principal=principal, status=status, block=block
+        )
 
     async def _note(
         self, request: Request, principal: Principal, right: Right, reason: str, status: int, **fields: Any

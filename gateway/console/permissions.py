@@ -23,6 +23,10 @@ END_SESSION = Right("console.sessions", "update")
 USERS = Right("console.users")
 CHANGE_USER = Right("console.users", "update")
 AGREE_RIGHTS = Right("console.users", "other")
+EMERGENCY = Right("console.emergency")
+ASK_EMERGENCY = Right("console.emergency", "create")
+AGREE_EMERGENCY = Right("console.emergency", "other")
+END_EMERGENCY = Right("console.emergency", "update")
 KEYS = Right("console.keys")
 CHANGE_KEYS = Right("console.keys", "update")
 HEALTH = Right("console.health")
@@ -71,6 +75,7 @@ def navigation(policy: Policy, principal: Principal, translate: Callable[[str], 
         ("/sessions", N_("Who is on"), "sessions", SESSIONS),
         ("/users", N_("Users"), "users", USERS),
         ("/changes", N_("Rights that wait"), "changes", USERS),
+        ("/emergency", N_("Emergency roles"), "emergency", EMERGENCY),
         ("/roles", N_("Roles and fields"), "roles", USERS),
         ("/policy", N_("Policy"), "policy", POLICY),
         ("/programs", N_("Programs"), "programs", CHANGE_USER),

@@ -204,6 +204,13 @@ REASONS: Mapping[str, str] = {
     "rights-agreed": N_("Rights agreed to by a second person"),
     "rights-withdrawn": N_("Rights asked for withdrawn"),
     "rights-refused": N_("Rights not agreed to"),
+    "emergency-refused": N_("Step of an emergency role refused"),
+    "access:break-glass:asked": N_("EMERGENCY: role asked for"),
+    "access:break-glass:approved": N_("EMERGENCY: agreed to by a second person"),
+    "access:break-glass:opened": N_("EMERGENCY: role opened"),
+    "access:break-glass:ended": N_("EMERGENCY: role ended before its time"),
+    "access:break-glass:over": N_("EMERGENCY: role over"),
+    "access:break-glass:refused": N_("EMERGENCY: own agreement refused"),
     "user-reset": N_("Password and second factor reset"),
     "rotation-paused": N_("Key rotation paused"),
     "learning-started": N_("Learning of the CRM begun"),
@@ -254,6 +261,15 @@ RIGHTS_REASONS: Mapping[str, str] = {
     "correction": N_("Correction of a mistake"),
 }
 """Why somebody gets rights (gateway.access.role_changes.REASONS)."""
+
+EMERGENCY_REASONS: Mapping[str, str] = {
+    "system-down": N_("The gateway or the CRM is down"),
+    "data-incident": N_("An incident with data"),
+    "customer-harm": N_("A customer would be harmed by waiting"),
+    "keeper-away": N_("Whoever usually does this cannot be reached"),
+    "drill": N_("A drill"),
+}
+"""Why somebody takes an emergency role (gateway.access.emergencies.REASONS)."""
 
 REVEAL_REASONS: Mapping[str, str] = {
     "contact": N_("To contact the customer"),

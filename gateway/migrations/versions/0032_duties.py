@@ -88,7 +88,7 @@ TABLES = (
         CHECK (approved_by <> user_id),
         CHECK ((approved_by IS NULL) = (approved_at IS NULL)),
         CHECK (ends_at = starts_at + lasts),
-        CHECK (starts_at >= asked_at + interval '5 minutes' OR starts_at = approved_at),
+        CHECK (starts_at >= asked_at + interval '5 minutes' OR coalesce(starts_at = approved_at, false)),
         CHECK (opened_at >= starts_at AND opened_at < ends_at),
         CHECK (ended_by IS NULL OR ended_at IS NOT NULL)
     )

@@ -18,6 +18,8 @@ from audit.note import Signer
 from gateway.access.app import make_sign_in_app
 from gateway.access.deps import AccessDeps
 from gateway.access.device import DeviceRules
+from gateway.access.emergencies import Emergencies
+from gateway.access.emergency_store import EmergencyStore
 from gateway.access.giving import Giving
 from gateway.access.role_change_store import RoleChangeStore
 from gateway.access.role_changes import RoleChanges
@@ -32,7 +34,7 @@ from gateway.console.deps import ConsoleDeps, Crm
 from gateway.console.look import Look, read_look
 from gateway.console.trail import TrailReader
 from gateway.directory.directory import Directory
-from gateway.duties import asking_of, giving_of
+from gateway.duties import asking_of, emergency_rules_of, giving_of
 from gateway.guesses import Budgets
 from gateway.job import Json, Slice
 from gateway.job_store import JobStore
@@ -293,6 +295,14 @@ async def make_stage(
         budgets=Budgets(30, 1000),
         learnable=learnable.__contains__,
         directories=lambda _tenant: list(directories.values()),
+        emergencies=Emergencies(
+            EmergencyStore(pool),
+            access.users,
+            audit,
+            clock=clock,
+            randomness=secrets.token_bytes,
+            rules=emergency_rules_of(given),
+        ),
     )
     keeper = Keeper(pool, signer, folder / "checkpoints", now=clock)
     (folder / "checkpoints").mkdir(exist_ok=True)
