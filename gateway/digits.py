@@ -80,7 +80,7 @@ class DigitFields:
         alone: whether the leaf is all that its field holds. Raises Refusal, KeysUnavailable, StoreUnavailable.
         """
         writes = writes_to_records(exchange.operation)
-        text, may = leaf.text.strip(), self._sight.may_write(exchange, spec)
+        text, may = leaf.text.strip(), self._sight.may_write(exchange, spec, records)
         if not text:
             if writes and not may and not _is_create(exchange.operation):
                 await self._require_same(exchange, leaf, spec, records, mask_char, path, FIELD_NOT_WRITABLE)

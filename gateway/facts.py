@@ -4,7 +4,7 @@ An attribute counts only for the answer that tells it: nothing is kept, so nothi
 evidence for another one. Who owns a record, and whose team that is, is known as ownership is (gateway.records).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from gateway.body import charset as charsets
@@ -43,10 +43,11 @@ def rights(
     return view.of(known)
 
 
-def writing(exchange: Exchange, entity: str) -> FieldView:
-    """The rights to write: what holds for every record that is written, as the CRM shows it just now.
+def writing(exchange: Exchange, entity: str, records: Sequence[str] | None = None) -> FieldView:
+    """The rights to write into a field: what holds for the record that is written, as the CRM shows it just now.
 
-    A record of another entity than the operation's, and a new one, are records of which nothing is known.
+    records: those that this very value is written to, None: those of the operation. Of a record of another entity, of
+    several, of another one than the operation's and of a new one nothing is known.
     """
     operation, decision = exchange.operation, exchange.decision
     if decision is None:
@@ -54,8 +55,9 @@ def writing(exchange: Exchange, entity: str) -> FieldView:
     view = decision.view
     if not view.criteria or operation is None or operation.record is None or operation.entity != entity:
         return view
-    # Of several records at once nothing was asked.
-    return view if len(operation.records) > 1 else view.of(exchange.facts.get((entity, operation.record), {}))
+    if len(operation.records) > 1 or (records is not None and tuple(records) != (operation.record,)):
+        return view
+    return view.of(exchange.facts.get((entity, operation.record), {}))
 
 
 def asks_team(view: FieldView) -> bool:

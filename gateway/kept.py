@@ -91,7 +91,7 @@ class KeptFields:
 
         Whatever else looks like a cell, ours or not, is refused alike: it tells nothing.
         """
-        text, may = leaf.text.strip(), self._sight.may_write(exchange, spec)
+        text, may = leaf.text.strip(), self._sight.may_write(exchange, spec, records)
         if not text:
             if writes:
                 await self._emptied(exchange, spec, records, may=may)

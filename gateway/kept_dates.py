@@ -50,7 +50,7 @@ class KeptDates:
         text, first = leaf.text.strip(), spec.placeholder
         assert first is not None
         stored = await self._stored(exchange, spec, records) if writes else {}
-        may = self._sight.may_write(exchange, spec)
+        may = self._sight.may_write(exchange, spec, records)
         if any(len(some) > 1 or not some[0].accepted for some in stored.values() if some) and (
             not may or (exchange.showing is not None and _comes_back(spec, text))
         ):
@@ -109,7 +109,7 @@ class KeptDates:
         self, exchange: Exchange, spec: FieldSpec, records: Sequence[str], stored: Stored, day: date
     ) -> int:
         """The generation that the CRM gets for a date."""
-        if not self._sight.may_write(exchange, spec):
+        if not self._sight.may_write(exchange, spec, records):
             return await self._unchanged(exchange, spec, records, stored, day)
         exchange.written.append((spec.entity, spec.name, str(spec.kind)))
         if not records:

@@ -57,7 +57,7 @@ class ProseTokeniser:
         target, spec, tenant = prose.target, prose.target.spec, work.exchange.tenant
         if target.treatment is not Treatment.TEXT or spec is None:
             return False
-        locked = locked_kinds(work.exchange, spec, declared=spec.name != UNDECLARED)
+        locked = locked_kinds(work.exchange, spec, target.records, declared=spec.name != UNDECLARED)
         if not locked:
             return False
         held = await shown_text(work.exchange, target.path)

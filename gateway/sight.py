@@ -54,9 +54,12 @@ class Sight:
         forms = [view.form(spec.entity, spec.name, kind, bound=bool(record), owned=owned) for kind in kinds]
         return min(forms, default=Form.HIDDEN)
 
-    def may_write(self, exchange: Exchange, spec: FieldSpec) -> bool:
-        """Whether the person may write this field; a whole free text takes the right over every kind in it."""
-        view = writing(exchange, spec.entity)
+    def may_write(self, exchange: Exchange, spec: FieldSpec, records: Sequence[str] | None = None) -> bool:
+        """Whether the person may write this field; a whole free text takes the right over every kind in it.
+
+        records: those that it is written to, None: those of the operation.
+        """
+        view = writing(exchange, spec.entity, records)
         kinds = view.by_kind if spec.kind is None else (spec.kind,)
         return all(view.rule(spec.entity, spec.name, kind).writable for kind in kinds)
 

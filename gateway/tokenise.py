@@ -96,7 +96,9 @@ class Tokeniser:
         for number, target in enumerate(given):
             if target.treatment is not Treatment.VALUE or target.spec is None or id(target) in linked:
                 continue
-            if not self._writer.may_write(work, target.spec) and await self._stays(work, scanner, target, target.spec):
+            if not self._writer.may_write(work, target, target.spec) and await self._stays(
+                work, scanner, target, target.spec
+            ):
                 lines.pop(number, None)
                 continue
             for part in lines.get(number, [target]):
@@ -145,7 +147,7 @@ class Tokeniser:
                 return
         elif target.treatment is not Treatment.VALUE:
             return
-        elif not self._writer.may_write(work, spec):
+        elif not self._writer.may_write(work, target, spec):
             if await self._stays(work, scanner, target, spec):
                 return
             # A row of a table may empty what nobody has read, and an import may have filled what the vault holds empty.
@@ -180,7 +182,7 @@ class Tokeniser:
             text = self._opened(work, text, spec)
         elif was_surrogate(text, scanner.shapes) or hides_surrogate(text, scanner):
             raise refused(spec)
-        if not self._writer.may_write(work, spec):
+        if not self._writer.may_write(work, target, spec):
             stands, form = work.stands(target, spec), partial(self._writer.loaded_form, work)
             there = await standing(self._vault, work.exchange.tenant, stands, text, form)
             if there is None:
@@ -208,7 +210,9 @@ class Tokeniser:
     async def _keep(self, work: Work, target: Target, spec: FieldSpec, kept: VaultEntry) -> None:
         """What came back stays; to put it where it did not stand before takes the right to write there."""
         stands = work.stands(target, spec)
-        if not self._writer.may_write(work, spec) and not await holds(self._vault, work.exchange.tenant, stands, kept):
+        if not self._writer.may_write(work, target, spec) and not await holds(
+            self._vault, work.exchange.tenant, stands, kept
+        ):
             raise Refusal(FIELD_NOT_WRITABLE, fields=(spec.name,))
         note_held(work.exchange, stands, kept.surrogate, alone=target.alone)
         if target.leaf.text != kept.surrogate:

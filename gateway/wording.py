@@ -33,15 +33,18 @@ class Piece:
     surrogate: str = ""
 
 
-def locked_kinds(exchange: Exchange, spec: FieldSpec, *, declared: bool) -> frozenset[str]:
+def locked_kinds(
+    exchange: Exchange, spec: FieldSpec, records: Sequence[str] | None = None, *, declared: bool
+) -> frozenset[str]:
     """Kinds of values that this write may not put into a free text; raises Refusal for an import that may not at all.
 
-    declared: whether a profile declares the text; what it does not, an import cannot replace.
+    records: those that this very text is written to, None: those of the operation. declared: whether a profile declares
+    the text; what it does not, an import cannot replace.
     """
     decision, operation = exchange.decision, exchange.operation
     if decision is None or operation is None or operation.action not in WRITES or decision.view.sees_everything:
         return frozenset()
-    view = writing(exchange, spec.entity)
+    view = writing(exchange, spec.entity, records)
     locked = frozenset(kind.value for kind in Kind if not view.rule(spec.entity, spec.name, kind.value).writable)
     if locked and declared and operation.action is Action.IMPORT:
         raise Refusal(TEXT_PART_NOT_WRITABLE, fields=(spec.name,))

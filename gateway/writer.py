@@ -28,12 +28,12 @@ class Writer:
         self._records = records
         self._brought = Brought()
 
-    def may_write(self, work: Work, spec: FieldSpec) -> bool:
+    def may_write(self, work: Work, target: Target, spec: FieldSpec) -> bool:
         """Whether the field is this person's to write."""
         if work.exchange.decision is None:
             return False
         kind = str(spec.kind) if spec.kind is not None else ""
-        return writing(work.exchange, spec.entity).rule(spec.entity, spec.name, kind).writable
+        return writing(work.exchange, spec.entity, target.records).rule(spec.entity, spec.name, kind).writable
 
     def form(self, work: Work, entry: VaultEntry) -> Form:
         """What the person sees of an entry, by what is known of its records; see `loaded_form`."""

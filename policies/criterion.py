@@ -115,7 +115,7 @@ def read_criterion(cell: str) -> Criterion | str:
 
 def granted_scope(scope: str, criteria: Collection[Criterion]) -> str:
     """The scope of a row with its criteria, as one text for Casbin."""
-    return scope + _CONDITION + urlencode([("where", str(one)) for one in criteria]) if criteria else scope
+    return scope + _CONDITION + urlencode([_granted(one) for one in criteria]) if criteria else scope
 
 
 def asked_scope(scope: str, facts: Facts) -> str:
@@ -142,15 +142,21 @@ def holds(asked: str, granted: str, effect: str) -> bool:
 def where_of(text: str) -> list[Criterion]:
     """The criteria of a granted scope; raises ValueError for what is none of ours."""
     found = []
-    for name, value in parse_qsl(text, strict_parsing=True):
-        if name == "where" and value.startswith(f"{TEAM}:"):  # its words may be none: a person in no department
-            found.append(Criterion(TEAM, "in", frozenset(value.partition(":")[2].split("|")) - {""}))
-            continue
-        one = read_criterion(value) if name == "where" else name
-        if isinstance(one, str):
+    for name, value in parse_qsl(text, keep_blank_values=True, strict_parsing=True):
+        sign, space, rest = value.partition(" ")
+        sign = sign.replace("-", " ")
+        if not space or sign not in (*_SIGNS, "in", "not in"):
             raise ValueError("no criterion")
-        found.append(one)
+        if sign in _SIGNS:
+            found.append(Criterion(name, sign, bound=Decimal(rest)))
+        else:  # a person in no department has no words
+            found.append(Criterion(name, sign, frozenset(rest.split("|")) - {""}))
     return found
+
+
+def _granted(one: Criterion) -> tuple[str, str]:
+    operand = str(one.bound) if one.numeric else "|".join(sorted(one.words))
+    return one.name, f"{one.sign.replace(' ', '-')} {operand}"
 
 
 def fulfilled(criteria: Iterable[Criterion], facts: Facts, effect: str) -> bool:

@@ -9,7 +9,6 @@ import hashlib
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import replace
 from functools import partial
 from math import inf
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 
 import casbin
 
+from policies.asked_form import Ask, export_rule_of, rule_of
 from policies.criterion import NOTHING, Criterion, Facts, asked_scope, holds
 from policies.decision import Decision, FieldRule, FieldView, Form
 from policies.duty import POWERS, Duty
@@ -35,7 +35,7 @@ APART = ("console.", "proof.")
 _FOR_ALL_TENANTS = "*"
 _CLOSED = FieldView(policy_version="none", rules={}, by_kind={})
 _EVERYTHING = FieldRule(Form.CLEAR, Form.CLEAR, writable=True, searchable=True)
-RuleOf = Callable[[Callable[[str, str, str], bool], str], FieldRule]
+RuleOf = Callable[[Ask, str], FieldRule]
 
 
 def covers(asked: str, granted: str) -> bool:
@@ -103,7 +103,7 @@ class _Compiled:
         engine = self.engine([row for row in self._rows if covers(obj, row.obj)])
         return _ask(engine, self._who, self._tenant, obj, right, scope)
 
-    def asking(self, objects: Collection[str], facts: Facts) -> Callable[[str, str, str], bool]:
+    def asking(self, objects: Collection[str], facts: Facts) -> Ask:
         """The same for objects that these granted ones cover, and nothing else does, and records with these facts."""
         engine = self.engine([row for row in self._rows if row.obj in objects])
         return lambda obj, right, scope: _ask(engine, self._who, self._tenant, obj, right, asked_scope(scope, facts))
@@ -218,9 +218,9 @@ class Bundle:
         later = bisect_right(self.boundaries, now)
         compiled.until = self.boundaries[later] if later < len(self.boundaries) else inf
         about = [row for row in rows if not row.obj.startswith("op:")]
-        compiled.view = compiled.export_view = self._view(compiled, about, _rule)
+        compiled.view = compiled.export_view = self._view(compiled, about, rule_of)
         if any(row.right == "export" and row.effect == "deny" for row in about):
-            compiled.export_view = self._view(compiled, about, _export_rule)
+            compiled.export_view = self._view(compiled, about, export_rule_of)
         return compiled
 
     def _circle(self, tenant: str, roles: frozenset[str], now: float) -> tuple[frozenset[str], frozenset[str]]:
@@ -378,36 +378,6 @@ class Bundle:
 
 def _view_for(compiled: _Compiled, operation: Operation) -> FieldView:
     return compiled.export_view if operation.action is Action.EXPORT else compiled.view
-
-
-def _rule(ask: Callable[[str, str, str], bool], obj: str) -> FieldRule:
-    own, other = form_of(ask, obj, "own"), form_of(ask, obj, "other")
-    return FieldRule(
-        own=own,
-        other=other,
-        writable=ask(obj, "write", "any"),
-        searchable=ask(obj, "search", "any"),
-        revealable_own=own is Form.MASKED and ask(obj, "reveal", "own"),
-        revealable_other=other is Form.MASKED and ask(obj, "reveal", "other"),
-    )
-
-
-def _export_rule(ask: Callable[[str, str, str], bool], obj: str) -> FieldRule:
-    """The same in exports: what pages show clear and may not be exported is masked."""
-    return replace(_rule(ask, obj), own=export_form_of(ask, obj, "own"), other=export_form_of(ask, obj, "other"))
-
-
-def form_of(ask: Callable[[str, str, str], bool], obj: str, scope: str) -> Form:
-    """The form in which a field or kind is seen. ask: whether an object, right and scope are granted."""
-    if ask(obj, "clear", scope):
-        return Form.CLEAR
-    return Form.MASKED if ask(obj, "masked", scope) else Form.HIDDEN
-
-
-def export_form_of(ask: Callable[[str, str, str], bool], obj: str, scope: str) -> Form:
-    """The form in which exports show a field or kind: never more than pages do."""
-    form = form_of(ask, obj, scope)
-    return form if form is not Form.CLEAR or ask(obj, "export", scope) else Form.MASKED
 
 
 class Enforcer:

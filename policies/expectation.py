@@ -26,9 +26,10 @@ from typing import Any
 
 import yaml
 
+from policies.asked_form import export_form_of, form_of
 from policies.criterion import TEAM, Facts, asked_scope
 from policies.decision import Form
-from policies.enforcer import Bundle, export_form_of, form_of
+from policies.enforcer import Bundle
 from policies.operation import CONSOLE_OPERATIONS, Action, FieldSpec
 from policies.placement import departments
 from policies.rows import PolicyInvalid

@@ -10,6 +10,7 @@ import pytest
 
 from gateway.database import Pool
 from gateway.exchange import Exchange
+from gateway.facts import writing
 from gateway.records import ANY_ENTITY, Records
 from gateway.refusal import Refusal
 from gateway.settle import records_of, settle
@@ -279,3 +280,23 @@ async def test_a_key_of_two_people_is_nobodys(pool: Pool) -> None:
                 (f"u{number}", f"l{number}", f"l{number}", key, placed),
             )
     assert await StaffStore(pool).departments("staff") == {"5": ("sales",), "8": ()}
+
+
+async def test_rights_to_write_are_those_of_the_record_that_a_value_is_written_to(bottle: Glue) -> None:
+    exchange = bottle.exchange("PATCH", f"/api/contacts/{ONE}/", role="north", body=b"{}", content_type=JSON)
+    exchange.facts = {
+        ("contact", ONE): {"contact.region": ("north",)},
+        ("contact", TWO): {"contact.region": ("north",)},
+    }
+
+    def may(entity: str = "contact", records: tuple[str, ...] | None = None) -> bool:
+        return writing(exchange, entity, records).rule("contact", "phone", "phone").writable
+
+    assert may()
+    assert may(records=(ONE,))
+    assert not may(records=(TWO,))
+    assert not may(records=(ONE, TWO))
+    assert not may(records=())
+    assert not may(entity="lead")
+    exchange.operation = bottle.profile.classify("POST", "/api/contacts/", "", b"{}", JSON)
+    assert not may()
