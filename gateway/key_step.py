@@ -87,6 +87,28 @@ async def prove(
     return person
 
 
+async def present(
+    tenant: str,
+    given: Credentials | Present,
+    action: str,
+    proving: Proving,
+    policy: Policy,
+    refused: Callable[[Present, str], Awaitable[object]],
+    operation: str,
+) -> Present:
+    """Who takes a step, with the right to it, by credentials or signed in at the console; as `prove` otherwise."""
+    if isinstance(given, Credentials):
+
+        async def told(who: Person, why: str) -> None:
+            await refused(Present(who, (), CLIENT), why)
+
+        return Present(await prove(tenant, given, action, proving, policy, told, operation), (), CLIENT)
+    if not policy.may(tenant, given.roles, operation, action):
+        await refused(given, f"{operation}.{action}")
+        raise NotAllowed(f"{given.person.login} does not have the right {operation} {action}")
+    return given
+
+
 def entry(
     tenant: str, operation: str, reason: str, record: str, by: Person, fields: dict[str, Any], at: datetime, name: str
 ) -> AuditEntry:

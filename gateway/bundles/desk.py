@@ -14,8 +14,7 @@ from typing import Any, Protocol
 from audit.entry import AuditEntry
 from gateway.bundles.bundle import Act, State, StoredBundle, Wording
 from gateway.bundles.store import BundleStore
-from gateway.key_step import CLIENT, Credentials, NotAllowed, Present, Proving, Trail, prove
-from kms.destruction import Person
+from gateway.key_step import Credentials, Present, Proving, Trail, present
 from policies.admission import APPROVE, DRAFT, POLICY_OPERATION, admitted
 from policies.difference import difference
 from policies.enforcer import Enforcer
@@ -168,17 +167,10 @@ class PolicyDesk:
     async def _person(self, given: Credentials | Present, action: str, operation: str) -> Present:
         policy = Enforcer((), separated=self.separated).load(await self.in_force())
 
-        async def refused(who: Person, why: str) -> None:
-            await self._record(operation, "refused", Present(who, (), CLIENT), "", more={"detail": [why]})
+        async def refused(who: Present, why: str) -> None:
+            await self._record(operation, "refused", who, "", more={"detail": [why]})
 
-        if isinstance(given, Credentials):
-            person = await prove(self.tenant, given, action, self.proving, policy, refused, POLICY_OPERATION)
-            return Present(person, (), CLIENT)
-        if not policy.may(self.tenant, given.roles, POLICY_OPERATION, action):
-            why = f"{POLICY_OPERATION}.{action}"
-            await self._record(operation, "refused", given, "", more={"detail": [why]})
-            raise NotAllowed(f"{given.person.login} does not have the right {POLICY_OPERATION} {action}")
-        return given
+        return await present(self.tenant, given, action, self.proving, policy, refused, POLICY_OPERATION)
 
     async def _record(
         self,

@@ -31,6 +31,34 @@ LATE = timedelta(hours=1)
 Tell = Callable[[float], None]
 
 
+class Reading:
+    """What people did in a period, as far as it was read. refused: whether what was refused counts, too."""
+
+    def __init__(self, since: datetime, until: datetime, tally: Tally, *, refused: bool) -> None:
+        self.since, self.until, self.tally = since, until, tally
+        self.reached = until
+        self.entries = self.damaged = 0
+        self._refused = refused
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of the period was read and kept."""
+        return self.reached <= self.since and not self.tally.left_out and not self.damaged
+
+    def take(self, page: Sequence[StoredEntry]) -> None:
+        """Count the deeds of a page."""
+        for entry in page:
+            if entry.at < self.since or entry.kind not in _READERS:
+                continue
+            if not self._refused and (entry.status >= 400 or entry.kind == "refusal"):
+                continue
+            self.entries += 1
+            try:
+                _READERS[entry.kind](decode(entry.body), entry.at, self.tally)
+            except (EntryRefused, ValueError, TypeError, AttributeError):
+                self.damaged += 1
+
+
 @dataclass(frozen=True, slots=True)
 class Replay:
     """since, until: the period; reached: the oldest moment that was read, later than since where the limit was met.
@@ -65,8 +93,7 @@ async def replay(
     Raises PolicyInvalid, StoreUnavailable, OSError.
     """
     until = desk.clock()
-    reading = _Reading(until - timedelta(days=days), until, Tally())
-    await _read(reading, desk.tenant, pool, limit, tell)
+    reading = await read_deeds(pool, desk.tenant, until, days, limit=limit, tell=tell)
     in_force, profile = await desk.in_force(), desk.profile
     roles, logins = await people(pool, desk.tenant)
     vocabulary = Vocabulary(profile.actions, profile.field_specs)
@@ -93,6 +120,22 @@ async def replay(
     )
 
 
+async def read_deeds(
+    pool: Pool,
+    tenant: str,
+    until: datetime,
+    days: int,
+    *,
+    limit: int = ENTRIES_LIMIT,
+    tell: Tell = lambda _part: None,
+    refused: bool = True,
+) -> Reading:
+    """What people did in the last days, newest first up to the limit; tell: from 0 to 0.8. Raises StoreUnavailable."""
+    reading = Reading(until - timedelta(days=days), until, Tally(), refused=refused)
+    await _read(reading, tenant, pool, limit, tell)
+    return reading
+
+
 async def people(pool: Pool, tenant: str) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
     """Roles and logins of everybody who may come in now: accounts that are open, programs that are not revoked."""
     roles: dict[str, tuple[str, ...]] = {}
@@ -108,27 +151,7 @@ async def people(pool: Pool, tenant: str) -> tuple[dict[str, tuple[str, ...]], d
     return roles, logins
 
 
-class _Reading:
-    """What was gathered so far."""
-
-    def __init__(self, since: datetime, until: datetime, tally: Tally) -> None:
-        self.since, self.until, self.tally = since, until, tally
-        self.reached = until
-        self.entries = self.damaged = 0
-
-    def take(self, page: Sequence[StoredEntry]) -> None:
-        """Count the deeds of a page."""
-        for entry in page:
-            if entry.at < self.since or entry.kind not in _READERS:
-                continue
-            self.entries += 1
-            try:
-                _READERS[entry.kind](decode(entry.body), entry.at, self.tally)
-            except (EntryRefused, ValueError, TypeError, AttributeError):
-                self.damaged += 1
-
-
-async def _read(reading: _Reading, tenant: str, pool: Pool, limit: int, tell: Tell) -> None:
+async def _read(reading: Reading, tenant: str, pool: Pool, limit: int, tell: Tell) -> None:
     before, seen = None, 0
     period = (reading.until - reading.since).total_seconds() or 1.0
     while seen < limit:

@@ -1,11 +1,6 @@
-"""What the last days would have been under a bundle: the replay runs in the background and its page follows it.
+"""What the last days would have been under a bundle: the replay runs in the background and its page follows it."""
 
-A replay belongs to the process it runs in. A page that is answered by another node begins one there, too: it reads
-only, and says the same.
-"""
-
-import asyncio
-from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from starlette.requests import Request
@@ -15,6 +10,7 @@ from gateway.access.pages import message_page
 from gateway.bundles.bundle import StoredBundle
 from gateway.bundles.desk import PolicyDesk
 from gateway.bundles.replaying import Replay, replay
+from gateway.console.background import Runs, Tell
 from gateway.console.deps import ConsoleDeps
 from gateway.console.pages import ConsolePages
 from gateway.console.permissions import POLICY
@@ -27,23 +23,7 @@ ENTRIES_LIMIT = 200_000
 """Entries of the trail that a page looks at; the command line takes more."""
 WAIT_S = 2.0
 """How long the first answer waits for a replay that is quick."""
-KEPT = 8
-KEPT_S = 600.0
 LINES_SHOWN = 200
-
-
-@dataclass
-class Run:
-    """A replay under way or done. part: of its work, 0 to 1."""
-
-    key: tuple[str, int, int]
-    started: float
-    part: float = 0.0
-    task: "asyncio.Task[Replay] | None" = field(default=None)
-
-    def tell(self, part: float) -> None:
-        """How far it is; called from threads, too."""
-        self.part = part
 
 
 class SimulationPages(ConsolePages):
@@ -51,8 +31,7 @@ class SimulationPages(ConsolePages):
 
     def __init__(self, deps: ConsoleDeps) -> None:
         super().__init__(deps)
-        self._runs: dict[tuple[str, int, int], Run] = {}
-        self._turn = asyncio.Lock()
+        self._runs: Runs[Replay] = Runs()
 
     async def simulation(self, request: Request) -> Response:
         """The result, or how far the replay is."""
@@ -71,13 +50,13 @@ class SimulationPages(ConsolePages):
             return message_page(self._deps.access, request, "not-found", 404)
         days = read_number(request.query_params.get("days", ""))
         days = days if days in DAYS else 7
-        run = self._runs.get((desk.tenant, number, days))
-        if run is None or run.task is None or self._old(run):
+        key = (desk.tenant, number, days)
+        run = self._runs.find(key)
+        if run is None:
             await self._note(request, principal, POLICY, "policy-simulated", 200, target=str(number))
-            run = self._start(desk, bundle, days)
-        assert run.task is not None
+            run = self._runs.begin(key, partial(self._replay, desk, bundle, days))
         if active:
-            await asyncio.wait({run.task}, timeout=WAIT_S)
+            await self._runs.wait(run, WAIT_S)
         values: dict[str, Any] = {
             "page": "policy",
             "bundle": bundle,
@@ -91,34 +70,11 @@ class SimulationPages(ConsolePages):
             "problems": PROBLEMS,
             "shown": LINES_SHOWN,
         }
-        if run.task.done():
-            self._done(run, values)
+        try:
+            values["result"] = self._runs.result(key)
+        except PolicyInvalid as invalid:
+            values["invalid"] = invalid.problems
         return self._page(request, principal, "simulation.html", values, block=None if active else "result")
 
-    def _done(self, run: Run, values: dict[str, Any]) -> None:
-        """The result of a replay; one that failed is not kept. Raises StoreUnavailable, OSError."""
-        assert run.task is not None
-        try:
-            values["result"] = run.task.result()
-        except PolicyInvalid as invalid:
-            self._runs.pop(run.key, None)
-            values["invalid"] = invalid.problems
-        except BaseException:
-            self._runs.pop(run.key, None)
-            raise
-
-    def _old(self, run: Run) -> bool:
-        return asyncio.get_running_loop().time() - run.started > KEPT_S
-
-    def _start(self, desk: PolicyDesk, bundle: StoredBundle, days: int) -> Run:
-        run = Run((desk.tenant, bundle.number, days), asyncio.get_running_loop().time())
-        run.task = asyncio.create_task(self._replay(desk, bundle, days, run))
-        self._runs.pop(run.key, None)
-        self._runs[run.key] = run
-        for key in [key for key, one in self._runs.items() if one.task is not None and one.task.done()][:-KEPT]:
-            del self._runs[key]
-        return run
-
-    async def _replay(self, desk: PolicyDesk, bundle: StoredBundle, days: int, run: Run) -> Replay:
-        async with self._turn:  # one at a time: pages may be asked for by many
-            return await replay(desk, self._deps.pool, bundle, days, limit=ENTRIES_LIMIT, tell=run.tell)
+    async def _replay(self, desk: PolicyDesk, bundle: StoredBundle, days: int, tell: Tell) -> Replay:
+        return await replay(desk, self._deps.pool, bundle, days, limit=ENTRIES_LIMIT, tell=tell)
