@@ -25,10 +25,9 @@ from typing import IO
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
-from psycopg.rows import TupleRow
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import PoolTimeout
 
-Pool = AsyncConnectionPool[psycopg.AsyncConnection[TupleRow]]
+from kms.connections import Pool as Pool
 
 ADMIN_ROLE = "crmgate_admin"
 ROLE = "crmgate"
@@ -301,16 +300,21 @@ def suitable_folder(wanted: Path, name: str) -> Path:
     return wanted if _reachable(existing / "any", account) else SHARED_FOLDER / name
 
 
-async def open_pool(dsn: str, *, min_size: int = 1, max_size: int = 16, timeout_s: float = 10.0) -> Pool:
+async def open_pool(
+    dsn: str, *, min_size: int = 1, max_size: int = 16, timeout_s: float = 10.0, kind: type[Pool] = Pool
+) -> Pool:
     """A pool with at least one live connection; raises DatabaseUnavailable when there is none within `timeout_s`."""
-    pool: Pool = AsyncConnectionPool(
+    pool = kind(
         dsn,
         min_size=min_size,
         max_size=max_size,
         open=False,
         timeout=timeout_s,
         name="crmgate",
-        kwargs={"application_name": (CONNECTED_AS + socket.gethostname())[:_NAME_BYTES]},
+        kwargs={
+            "application_name": (CONNECTED_AS + socket.gethostname())[:_NAME_BYTES],
+            "autocommit": True,  # Pool.of begins the transaction, together with the name of its tenant
+        },
         reconnect_timeout=timeout_s,
     )
     try:

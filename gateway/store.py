@@ -17,7 +17,7 @@ class RecordStore:
 
     async def upsert(self, tenant: str, keys: Sequence[tuple[str, str]], owner: str, seen_at: datetime) -> None:
         """Store one owner for these (entity, record) pairs; raises StoreUnavailable."""
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             await connection.execute(
                 """
                 INSERT INTO crm_record (tenant, entity, record, owner, seen_at)
@@ -31,7 +31,7 @@ class RecordStore:
 
     async def select(self, tenant: str, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, datetime]]:
         """Owner and age of these (entity, record) pairs; unknown ones are absent; raises StoreUnavailable."""
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             cursor = await connection.execute(
                 """
                 SELECT r.entity, r.record, r.owner, r.seen_at FROM crm_record r

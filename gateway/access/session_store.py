@@ -11,10 +11,10 @@ from typing import Any
 
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
-from psycopg_pool import AsyncConnectionPool
 
 from gateway.access.session_rules import Room, SessionsFull, WhenFull
 from gateway.access.store import connection
+from kms.connections import EVERY, NOBODY, Pool
 
 CHANNEL = "crmgate_sessions"
 
@@ -68,7 +68,7 @@ _LIVE = "s.ended_at IS NULL AND NOT u.disabled"
 class SessionStore:
     """Rows of app_session and app_crm_token."""
 
-    def __init__(self, pool: AsyncConnectionPool) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     async def insert(
@@ -89,7 +89,7 @@ class SessionStore:
 
         idle_since: sessions without activity since then take no room. Raises SessionsFull.
         """
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             # Sign-ins of one account follow each other, so that they cannot all find the last place free.
             cursor = await db.execute(
                 "SELECT 1 FROM app_user WHERE tenant = %s AND id = %s AND NOT disabled FOR UPDATE", (tenant, user_id)
@@ -107,7 +107,7 @@ class SessionStore:
 
     async def by_token(self, token_hash: bytes) -> SessionRow | None:
         """The live session with this token; its tenant is the caller's to compare."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, EVERY) as db:
             cursor = await db.execute(
                 f"""SELECT {_COLUMNS} FROM app_session s JOIN app_user u ON u.tenant = s.tenant AND u.id = s.user_id
                     WHERE s.token_hash = %s AND {_LIVE}""",  # noqa: S608
@@ -118,7 +118,7 @@ class SessionStore:
 
     async def by_ids(self, session_ids: Sequence[str]) -> dict[str, tuple[bytes, SessionRow]]:
         """Those of these sessions that are live, each with the digest of its token, in one statement."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, EVERY) as db:
             cursor = await db.execute(
                 f"""SELECT s.token_hash, {_COLUMNS}
                     FROM app_session s JOIN app_user u ON u.tenant = s.tenant AND u.id = s.user_id
@@ -130,7 +130,7 @@ class SessionStore:
 
     async def lock(self, session_id: str, now: datetime) -> bool:
         """Lock a live session; whether it was open. Every process is told."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, EVERY) as db:
             cursor = await db.execute(
                 "UPDATE app_session SET locked_at = %s WHERE id = %s AND ended_at IS NULL AND locked_at IS NULL",
                 (now, session_id),
@@ -142,7 +142,7 @@ class SessionStore:
         self, session_id: str, token_hash: bytes, new_hash: bytes, now: datetime, idle_since: datetime
     ) -> bool:
         """After a factor was proved: new token, open, proof of now; False when it ended or has another token by now."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, EVERY) as db:
             cursor = await db.execute(
                 f"""UPDATE app_session s SET token_hash = %(new)s, locked_at = NULL, proved_at = %(now)s,
                       seen_at = greatest(s.seen_at, %(now)s)
@@ -158,7 +158,7 @@ class SessionStore:
         self, tenant: str, now: datetime, idle_since: datetime, user_id: str | None = None
     ) -> list[SessionRow]:
         """Live sessions of the tenant, or of one user; newest activity first."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 f"""SELECT {_COLUMNS} FROM app_session s JOIN app_user u ON u.tenant = s.tenant AND u.id = s.user_id
                     WHERE s.tenant = %(tenant)s AND s.expires_at > %(now)s AND s.seen_at > %(idle)s AND {_LIVE}
@@ -170,7 +170,7 @@ class SessionStore:
 
     async def touch(self, session_id: str, now: datetime) -> None:
         """Record activity; never moves backwards."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, EVERY) as db:
             await db.execute(
                 "UPDATE app_session SET seen_at = greatest(seen_at, %s) WHERE id = %s AND ended_at IS NULL",
                 (now, session_id),
@@ -178,7 +178,7 @@ class SessionStore:
 
     async def note_crm_identity(self, session_id: str, crm_login: str, crm_user: str) -> None:
         """Remember as whom this session signed in to the CRM."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, EVERY) as db:
             await db.execute(
                 """UPDATE app_session SET crm_login = nullif(%s, ''), crm_user = nullif(%s, '')
                    WHERE id = %s AND ended_at IS NULL""",
@@ -196,7 +196,7 @@ class SessionStore:
         keep: str | None = None,
     ) -> list[str]:
         """End one session, or all of a user but `keep`, with their CRM tokens; the ids that were ended."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, EVERY) as db:
             cursor = await db.execute(
                 """UPDATE app_session SET ended_at = %(now)s, ended_reason = %(reason)s
                    WHERE ended_at IS NULL AND (id = %(session)s OR user_id = %(user)s)
@@ -212,7 +212,7 @@ class SessionStore:
 
     async def notify(self, payload: str) -> None:
         """Tell every process to forget what it cached about this session or user id."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, NOBODY) as db:
             await db.execute("SELECT pg_notify(%s, %s)", (CHANNEL, payload))
 
     async def claim_crm_token(self, session_id: str, token_hash: str, now: datetime) -> bool:
@@ -220,7 +220,7 @@ class SessionStore:
 
         It may be used by other sessions of the same user (another tab, the next sign-in) until it is ended.
         """
-        async with connection(self._pool) as db:
+        async with connection(self._pool, EVERY) as db:
             cursor = await db.execute(
                 """SELECT 1 FROM app_crm_token t JOIN app_session s ON s.tenant = t.tenant AND s.user_id = t.user_id
                    WHERE t.token_hash = %s AND t.session_id = s.id AND s.id = %s
@@ -249,7 +249,7 @@ class SessionStore:
 
     async def live_crm_tokens(self, pairs: Sequence[tuple[str, str]], now: datetime) -> set[tuple[str, str]]:
         """Those of these (CRM token, session id) that may be used; one not noted for a day has to be claimed anew."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, EVERY) as db:
             cursor = await db.execute(
                 """SELECT asked.token, asked.session
                    FROM unnest(%s::text[], %s::text[]) AS asked (token, session)
@@ -262,7 +262,7 @@ class SessionStore:
 
     async def end_crm_tokens(self, session_id: str, token_hashes: Sequence[str], now: datetime) -> None:
         """End CRM tokens that a browser presented while signing out, whichever session of the user saw them first."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, EVERY) as db:
             await db.execute(
                 """UPDATE app_crm_token t SET ended_at = %s FROM app_session s
                    WHERE s.id = %s AND t.tenant = s.tenant AND t.user_id = s.user_id AND t.token_hash = ANY(%s)
@@ -272,7 +272,7 @@ class SessionStore:
 
     async def sweep(self, now: datetime) -> None:
         """Delete sessions ended or expired 30 days ago and CRM tokens nobody presented for 400 days."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, EVERY) as db:
             old = now - timedelta(days=30)
             await db.execute("DELETE FROM app_session WHERE expires_at < %s OR ended_at < %s", (old, old))
             await db.execute("DELETE FROM app_crm_token WHERE last_seen < %s", (now - timedelta(days=400),))

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from psycopg_pool import AsyncConnectionPool
-
 from gateway.access.deps import AccessDeps
 from gateway.console.trail import TrailReader
 from gateway.guesses import Budgets
 from gateway.tls import Expiry
+from kms.connections import Pool
 from kms.keyring import KeyringStatus
 from policies.decision import FieldView
 from policies.operation import FieldSpec
@@ -67,7 +66,7 @@ class ConsoleDeps:
     """
 
     access: AccessDeps
-    pool: AsyncConnectionPool
+    pool: Pool
     trail: TrailReader
     policy: Callable[[str], Policy]
     fields: Callable[[str], Sequence[FieldSpec]]

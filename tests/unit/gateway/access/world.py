@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 
 import pyotp
 from argon2 import PasswordHasher
-from psycopg_pool import AsyncConnectionPool
 
 from gateway.access.factor_store import FactorStore
 from gateway.access.gate import Gate
@@ -23,6 +22,7 @@ from gateway.access.sign_in import SignIn
 from gateway.access.store import UserStore
 from gateway.access.user import AppUser
 from gateway.access.users import Profile, Users
+from kms.connections import Pool
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 PASSWORD = "quiet lantern river 52"
@@ -76,7 +76,7 @@ class Access:
         return pyotp.TOTP(secret).generate_otp(int(self.clock().timestamp()) // 30 + steps)
 
 
-def build(pool: AsyncConnectionPool, clock: Clock, rules: PasswordRules = USUAL) -> Access:
+def build(pool: Pool, clock: Clock, rules: PasswordRules = USUAL) -> Access:
     store = UserStore(pool)
     sessions = Sessions(SessionStore(pool), clock=clock, randomness=secrets.token_bytes)
     common = {

@@ -7,7 +7,6 @@ from http.cookies import SimpleCookie
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
-from psycopg_pool import AsyncConnectionPool
 from starlette.applications import Starlette
 
 from audit.checkpoint import Keeper
@@ -24,6 +23,7 @@ from gateway.console.trail import TrailReader
 from gateway.guesses import Budgets
 from gateway.job import Json, Slice
 from gateway.job_store import JobStore
+from kms.connections import Pool
 from kms.destruction import Person
 from kms.destruction_store import DestructionStore
 from kms.keyring import KeyringStatus, KeyStatus
@@ -153,7 +153,7 @@ class Stage:
     """Everything the tests of the pages hold."""
 
     access: Access
-    pool: AsyncConnectionPool
+    pool: Pool
     audit: AuditLog
     trail: TrailReader
     keeper: Keeper
@@ -190,7 +190,7 @@ class Stage:
 
 
 async def make_stage(
-    pool: AsyncConnectionPool,
+    pool: Pool,
     dsn: str,
     folder: Path,
     clock: Clock,
