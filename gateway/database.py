@@ -34,6 +34,8 @@ ROLE = "crmgate"
 DATABASE = "crmgate"
 CONNECTED_AS = "crmgate on "
 """Begins what connections call themselves; the name of the machine follows."""
+WALL_BINDS = "SELECT NOT (rolsuper OR rolbypassrls) FROM pg_roles WHERE rolname = current_user"
+"""Whether row-level security holds for the account that is connected."""
 _NAME_BYTES = 63  # of an application_name
 SHARED_FOLDER = Path("/var/lib/crmgate")
 START_SECONDS = 120
@@ -311,10 +313,7 @@ async def open_pool(
         open=False,
         timeout=timeout_s,
         name="crmgate",
-        kwargs={
-            "application_name": (CONNECTED_AS + socket.gethostname())[:_NAME_BYTES],
-            "autocommit": True,  # Pool.of begins the transaction, together with the name of its tenant
-        },
+        kwargs={"application_name": (CONNECTED_AS + socket.gethostname())[:_NAME_BYTES]},
         reconnect_timeout=timeout_s,
     )
     try:

@@ -30,10 +30,7 @@ class StoreUnavailable(Exception):  # noqa: N818 - a state, not a fault
 
 
 class Pool(AsyncConnectionPool[Connection]):
-    """A pool whose connections are for a tenant; one that is taken from it without `of` sees no row of any.
-
-    Its connections have to be in autocommit mode: the transaction is begun here.
-    """
+    """A pool whose connections are for a tenant; one that is taken from it without `of` sees no row of any."""
 
     @asynccontextmanager
     async def of(
@@ -45,9 +42,11 @@ class Pool(AsyncConnectionPool[Connection]):
         Raises psycopg.Error, PoolTimeout and their like.
         """
         async with super().connection(timeout=timeout_s) as connection:
+            if connection.autocommit is pipelined:
+                await connection.set_autocommit(not pipelined)
             if pipelined:
+                # psycopg begins: it has to know of the transaction, or a commit inside would do nothing.
                 async with connection.pipeline():
-                    await connection.execute(b"BEGIN", prepare=False)
                     await connection.execute(_naming(tenant), prepare=False)
                     yield connection
             else:

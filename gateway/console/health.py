@@ -83,6 +83,15 @@ async def _bounded(name: str, title: str, check: Awaitable[Check]) -> Check:
 async def _database(deps: ConsoleDeps) -> Check:
     state = await database_state(deps.pool)
     values = {"version": state.version.split()[0], "size": _size(state.size_bytes), "connections": state.connections}
+    if not state.walled:
+        return Check(
+            "database",
+            N_("Database"),
+            WARNING,
+            N_("PostgreSQL %(version)s; row-level security does not bind this account (superuser or BYPASSRLS)."),
+            values,
+            N_("Serve through an account without these rights; until then only the code keeps tenants apart."),
+        )
     return Check(
         "database",
         N_("Database"),

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from gateway.access.store import connection
+from gateway.database import WALL_BINDS
 from kms.connections import NOBODY, Pool
 
 
@@ -18,11 +19,12 @@ class Minute:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseState:
-    """What health says about PostgreSQL. size_bytes: of the whole database."""
+    """What health says about PostgreSQL. size_bytes: of the whole database; walled: row-level security binds us."""
 
     version: str
     size_bytes: int
     connections: int
+    walled: bool
 
 
 async def per_minute(pool: Pool, tenant: str, since: datetime) -> list[Minute]:
@@ -62,4 +64,5 @@ async def database_state(pool: Pool) -> DatabaseState:
         )
         row = await cursor.fetchone()
         assert row is not None
-        return DatabaseState(row[0], row[1], row[2])
+        bound = await (await db.execute(WALL_BINDS)).fetchone()
+        return DatabaseState(row[0], row[1], row[2], bound == (True,))
