@@ -14,16 +14,14 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 import structlog
-from psycopg import AsyncConnection, Error
-from psycopg.rows import TupleRow
-from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
+from psycopg import Error
+from psycopg_pool import PoolClosed, PoolTimeout
 
 from audit import store
 from audit.note import Checkpoint, NoteInvalid, Signer, Verifier, origin_of
 from audit.tree import Frontier
 
 INTERVAL_S = 3.0
-Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
 
 
 class CheckpointRefused(Exception):  # noqa: N818 - a refusal to sign
@@ -40,7 +38,7 @@ class Keeper:
 
     def __init__(
         self,
-        pool: Pool,
+        pool: store.Pool,
         signer: Signer,
         folder: Path,
         *,
@@ -74,7 +72,7 @@ class Keeper:
 
         Raises: CheckpointRefused, psycopg errors.
         """
-        async with self._pool.connection() as connection, connection.transaction():
+        async with self._pool.of(tenant) as connection:
             await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             if not await store.claim_sealing(connection, tenant):
                 return None
@@ -124,7 +122,7 @@ class Keeper:
 
     async def _round(self) -> None:
         try:
-            async with self._pool.connection() as connection:
+            async with self._pool.of(store.EVERY) as connection:
                 names = await store.tenants(connection)
             for tenant in names:
                 await self.seal(tenant)

@@ -7,14 +7,9 @@ again every half second: a notification would put the commits of all workers in 
 import asyncio
 from collections.abc import AsyncIterator
 
-from psycopg import AsyncConnection
-from psycopg.rows import TupleRow
-from psycopg_pool import AsyncConnectionPool
-
 from audit import store
-from audit.store import Filters, StoredEntry
+from audit.store import Filters, Pool, StoredEntry
 
-Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
 LIMIT_ENTRIES = 10_000
 POLL_S = 0.5
 _EVERYTHING = Filters()
@@ -26,7 +21,7 @@ async def recent(
     pool: Pool, tenant: str, limit: int = 100, filters: Filters = _EVERYTHING, *, before: int | None = None
 ) -> list[StoredEntry]:
     """The newest entries that match, newest first; `before` is an index to page on from."""
-    async with pool.connection() as connection:
+    async with pool.of(tenant) as connection:
         return await store.select(connection, tenant, filters, min(limit, LIMIT_ENTRIES), before=before)
 
 
@@ -43,7 +38,7 @@ async def tail(
 
     after: index to go on from; None = from now, with the last `backlog` matching entries first.
     """
-    async with pool.connection() as connection:
+    async with pool.of(tenant) as connection:
         end = await store.size(connection, tenant)
     if after is None:
         after = end - 1
@@ -51,7 +46,7 @@ async def tail(
             for entry in reversed(await recent(pool, tenant, backlog, filters, before=end)):
                 yield entry
     while True:
-        async with pool.connection() as connection:
+        async with pool.of(tenant) as connection:
             end = await store.size(connection, tenant)
             found = (
                 await store.select(connection, tenant, filters, store.FETCH_ROWS, after=after) if end > after else []

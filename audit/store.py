@@ -6,11 +6,12 @@ the database refuse it.
 """
 
 from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from struct import Struct
-from typing import LiteralString
+from typing import LiteralString, Protocol
 
 from psycopg import AsyncConnection, sql
 from psycopg.rows import TupleRow, class_row
@@ -18,9 +19,12 @@ from psycopg.rows import TupleRow, class_row
 from audit.entry import AuditEntry
 from audit.tree import HASH_BYTES
 
+EVERY = "*"
+"""In place of a tenant: the logs of all of them, for finding out which there are."""
+# Row-level security takes rows of the tenant that is named; the statement names it, because each has its own.
 APPEND = """
 WITH head AS (
-    INSERT INTO audit_head AS kept (tenant, size) VALUES ($1, $2)
+    INSERT INTO audit_head AS kept (tenant, size) SELECT set_config('crmgate.tenant', $1, true), $2
     ON CONFLICT (tenant) DO UPDATE SET size = kept.size + EXCLUDED.size
     RETURNING size - $2 AS first
 ), written AS (
@@ -136,6 +140,16 @@ def _array(kind: int, count: int, items: Iterable[bytes]) -> bytes:
 
 
 Connection = AsyncConnection[TupleRow]
+
+
+class Pool(Protocol):
+    """Where connections come from."""
+
+    def of(self, tenant: str) -> AbstractAsyncContextManager[Connection]:
+        """A connection whose block is one transaction that sees the rows of a tenant, or of `EVERY`."""
+        ...
+
+
 FETCH_ROWS = 1_000
 _COLUMNS: LiteralString = "index, at, kind, actor, operation, entity, record, reason, status, exchange, body, leaf"
 
@@ -163,6 +177,11 @@ class Filters:
 async def snapshot(connection: Connection) -> None:
     """Make the transaction that begins next read one state of the database and write nothing."""
     await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+
+
+async def see(connection: Connection, tenant: str) -> None:
+    """Let this transaction read the rows of a tenant, or of `EVERY`."""
+    await connection.execute("SELECT set_config('crmgate.tenant', %s, true)", (tenant,))
 
 
 async def tenants(connection: Connection) -> list[str]:

@@ -60,6 +60,7 @@ async def verify(conninfo: str, tenant: str, verifier: Verifier, folder: Path | 
     """
     async with await AsyncConnection.connect(conninfo) as connection, connection.transaction():
         await store.snapshot(connection)
+        await store.see(connection, tenant)
         return await _verify(connection, tenant, verifier, folder)
 
 
@@ -67,6 +68,7 @@ async def verify_all(conninfo: str, verifier: Verifier, folder: Path | None = No
     """Verify the log of every tenant, those included of which only the newest note is left. Raises: LogTampered."""
     async with await AsyncConnection.connect(conninfo) as connection, connection.transaction():
         await store.snapshot(connection)
+        await store.see(connection, store.EVERY)
         names = set(await store.tenants(connection))
         names |= await asyncio.to_thread(kept_tenants, folder) if folder is not None else set()
         return [await _verify(connection, tenant, verifier, folder) for tenant in sorted(names)]

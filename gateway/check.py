@@ -26,6 +26,7 @@ from gateway.check_entry import check_entry
 from gateway.check_passwords import check_passwords
 from gateway.check_shared import check_shared
 from gateway.check_sign_in import check_sign_in
+from gateway.database import WALL_BINDS
 from gateway.finding import Finding, Weight, finding, reason_of
 from gateway.opening import embedded_folder, open_keys, own_dsn, public_hosts
 from gateway.person_keys import open_persons
@@ -302,6 +303,7 @@ def _database(settings: Settings) -> Iterator[Finding]:
     try:
         with psycopg.connect(dsn, connect_timeout=int(TIMEOUT_S)) as connection:
             version = connection.info.server_version // 10000
+            bound = connection.execute(WALL_BINDS.encode()).fetchone()
     except (psycopg.OperationalError, psycopg.ProgrammingError):
         # The driver's own text can repeat the connection string.
         yield finding("database-unreachable", Weight.PROBLEM, "database.dsn")
@@ -310,6 +312,8 @@ def _database(settings: Settings) -> Iterator[Finding]:
         yield finding("database-old", Weight.PROBLEM, "database.dsn", version=version)
     else:
         yield finding("database-fine", Weight.FINE, "database.dsn", version=version)
+    if bound != (True,):
+        yield finding("database-wall-off", Weight.WARNING, "database.dsn")
 
 
 async def _keys(settings: Settings) -> list[Finding]:

@@ -203,6 +203,12 @@ SENTENCES: Mapping[str, tuple[str, str]] = MappingProxyType(
             "PostgreSQL {version} 版本过低，crmgate 需要 16 或更高版本。",
         ),
         "database-fine": ("PostgreSQL {version} answers.", "PostgreSQL {version} 有应答。"),
+        "database-wall-off": (
+            "Row-level security does not bind this account (superuser or BYPASSRLS), so only the code keeps tenants "
+            "apart. Serve through an account without these rights: ALTER ROLE … NOSUPERUSER NOBYPASSRLS.",
+            "行级安全策略对该账号不起作用（超级用户或 BYPASSRLS），租户之间仅由程序隔离。"
+            "请改用没有这些权限的账号：ALTER ROLE … NOSUPERUSER NOBYPASSRLS。",
+        ),
         "keyring-missing": (
             "There is no keyring at {file}. Restore it from your backup: without it nothing stored can be read. "
             "For a new installation: crmgate init",

@@ -25,16 +25,17 @@ from typing import IO
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
-from psycopg.rows import TupleRow
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import PoolTimeout
 
-Pool = AsyncConnectionPool[psycopg.AsyncConnection[TupleRow]]
+from kms.connections import Pool as Pool
 
 ADMIN_ROLE = "crmgate_admin"
 ROLE = "crmgate"
 DATABASE = "crmgate"
 CONNECTED_AS = "crmgate on "
 """Begins what connections call themselves; the name of the machine follows."""
+WALL_BINDS = "SELECT NOT (rolsuper OR rolbypassrls) FROM pg_roles WHERE rolname = current_user"
+"""Whether row-level security holds for the account that is connected."""
 _NAME_BYTES = 63  # of an application_name
 SHARED_FOLDER = Path("/var/lib/crmgate")
 START_SECONDS = 120
@@ -301,9 +302,11 @@ def suitable_folder(wanted: Path, name: str) -> Path:
     return wanted if _reachable(existing / "any", account) else SHARED_FOLDER / name
 
 
-async def open_pool(dsn: str, *, min_size: int = 1, max_size: int = 16, timeout_s: float = 10.0) -> Pool:
+async def open_pool(
+    dsn: str, *, min_size: int = 1, max_size: int = 16, timeout_s: float = 10.0, kind: type[Pool] = Pool
+) -> Pool:
     """A pool with at least one live connection; raises DatabaseUnavailable when there is none within `timeout_s`."""
-    pool: Pool = AsyncConnectionPool(
+    pool = kind(
         dsn,
         min_size=min_size,
         max_size=max_size,

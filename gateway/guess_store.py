@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from psycopg_pool import AsyncConnectionPool
-
 from gateway.access.store import connection
+from kms.connections import EVERY, Pool
 
 KEPT = timedelta(days=2)
 
@@ -39,13 +38,13 @@ class Count:
 class GuessStore:
     """The table guess_count."""
 
-    def __init__(self, pool: AsyncConnectionPool) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     async def add(self, counts: Sequence[Count]) -> list[int]:
         """Count these; how many there are now, in the same order. Negative ones are taken back, never below none."""
         now = []
-        async with connection(self._pool) as db:
+        async with connection(self._pool, EVERY) as db:
             for one in sorted(enumerate(counts), key=lambda pair: (pair[1].tenant, pair[1].actor, pair[1].sort)):
                 number, count = one
                 cursor = await db.execute(
@@ -69,7 +68,7 @@ class GuessStore:
 
     async def most(self, tenant: str, since: datetime) -> list[Guessing]:
         """What was counted since then, the most first."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 """SELECT actor, sort, hour, times FROM guess_count
                    WHERE tenant = %s AND hour >= %s ORDER BY times DESC, actor, sort, hour""",
@@ -79,5 +78,5 @@ class GuessStore:
 
     async def sweep(self, now: datetime) -> None:
         """Forget what no page shows any more."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, EVERY) as db:
             await db.execute("DELETE FROM guess_count WHERE hour < %s", (now - KEPT,))

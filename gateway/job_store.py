@@ -10,7 +10,7 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from gateway.job import Job, Json, Slice, State, Wanted
-from kms.connections import Connections, Pool
+from kms.connections import EVERY, Connections, Pool
 
 TIMEOUT_S = 30.0
 
@@ -29,6 +29,7 @@ class JobStore:
             "INSERT INTO job (id, kind, tenant, arguments, total, rate) VALUES (%s, %s, %s, %s, %s, %s)"
             " ON CONFLICT DO NOTHING RETURNING *",
             (job, kind, tenant, Jsonb(dict(arguments)), total, rate),
+            tenant,
         )
         found = await self.get(job)
         assert found is not None
@@ -43,6 +44,7 @@ class JobStore:
         return await self._rows(
             "SELECT * FROM job WHERE tenant = %s AND kind = ANY(%s) ORDER BY created_at DESC, id LIMIT %s",
             (tenant, list(kinds), most),
+            tenant,
         )
 
     async def running(self, kinds: Sequence[str]) -> list[Job]:
@@ -135,8 +137,10 @@ class JobStore:
             )
         )
 
-    async def _rows(self, statement: LiteralString, values: Sequence[object] | Mapping[str, object]) -> list[Job]:
-        async with self._connections.connection() as connection:
+    async def _rows(
+        self, statement: LiteralString, values: Sequence[object] | Mapping[str, object], tenant: str = EVERY
+    ) -> list[Job]:
+        async with self._connections.connection(tenant) as connection:
             cursor = connection.cursor(row_factory=dict_row)
             await cursor.execute(statement, values)
             return [_job(row) for row in await cursor.fetchall()]

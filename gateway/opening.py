@@ -47,7 +47,7 @@ def open_database(settings: Settings) -> Database:
         server = EmbeddedPostgres(embedded_folder(settings))
         database = Database(server.start(), server)
     try:
-        migrate(database.dsn)
+        migrate(_owner_dsn(settings) or database.dsn)
     except BaseException:
         database.close()
         raise
@@ -59,6 +59,12 @@ def embedded_folder(settings: Settings) -> Path:
     folder = settings.database_folder
     mark = hashlib.sha256(str(folder).encode()).hexdigest()[:12]
     return suitable_folder(folder, f"database-{mark}")
+
+
+def _owner_dsn(settings: Settings) -> str:
+    """Connection string of the account that upgrades the schema; "" where the serving account does."""
+    file = settings.database.owner_dsn_file
+    return "" if file is None else read_secret("database.owner_dsn_file", file).decode()
 
 
 def own_dsn(settings: Settings) -> str:

@@ -13,12 +13,12 @@ import psycopg
 from psycopg.rows import TupleRow
 
 from gateway.database import CONNECTED_AS
-from kms.connections import Connections, Pool
+from kms.connections import NOBODY, Connections, Pool
 
 
 async def hosts(pool: Pool) -> set[str]:
     """Names of the machines whose processes are connected to this database now; raises StoreUnavailable."""
-    async with Connections(pool).connection() as connection:
+    async with Connections(pool).connection(NOBODY) as connection:
         cursor = await connection.execute(
             "SELECT DISTINCT substr(application_name, length(%s) + 1) FROM pg_stat_activity"
             " WHERE datname = current_database() AND starts_with(application_name, %s)",

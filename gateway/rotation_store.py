@@ -61,7 +61,7 @@ class SealedStore:
         query = sql.SQL(
             "SELECT {column}, {names} FROM {table} WHERE {chosen} AND {behind} ORDER BY {names} LIMIT {most}"
         )
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             cursor = await connection.execute(
                 query.format(
                     column=sql.Identifier(place.column),
@@ -83,7 +83,7 @@ class SealedStore:
         whole = query.format(
             table=sql.Identifier(place.table), column=sql.Identifier(place.column), beside=beside, named=named
         )
-        async with self._connections.connection() as connection, connection.transaction():
+        async with self._connections.connection(tenant) as connection:
             gone = await condemned(connection, tenant)
             for cell, blob in sorted(cells, key=lambda one: one[0].row):
                 if cell.blob[_KEY_ID] in gone:
@@ -95,7 +95,7 @@ class SealedStore:
 
     async def digests(self, tenant: str, key: bytes) -> int:
         """Records of protect runs whose digests were made under a key."""
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             cursor = await connection.execute(
                 "SELECT count(*) FROM protect_record WHERE tenant = %s AND strpos(fields::text, %s) > 0",
                 (tenant, f'"{key.hex()}:'),
@@ -105,7 +105,7 @@ class SealedStore:
 
     async def _count(self, tenant: str, place: Place, only: Mapping[str, str], more: sql.Composable) -> int:
         query = sql.SQL("SELECT count(*) FROM {} WHERE {} AND {}")
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             cursor = await connection.execute(
                 query.format(sql.Identifier(place.table), _chosen(tenant, place, only), more)
             )

@@ -172,6 +172,9 @@ class DatabaseSettings:
 
     dsn: str = setting("", "connection string of your own PostgreSQL 16 or newer, without a password (use passfile=)")
     dsn_file: Path | None = setting(None, "file holding that connection string, which may have a password then")
+    owner_dsn_file: Path | None = setting(
+        None, "file holding the connection string of the account that owns the tables, for upgrades only"
+    )
     folder: Path | None = setting(None, "folder of the embedded PostgreSQL; default: database in the state folder")
     max_connections: int = setting(16, "connections of this node", least=2)
 

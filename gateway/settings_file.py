@@ -30,6 +30,7 @@ from gateway.settings import (
 from gateway.siem_config import read_siem
 from gateway.tls import require_ciphers
 from gateway.toml_tree import SettingInvalid, read_section, setting
+from kms.connections import EVERY, NOBODY
 from policies.duty import THREE_ROLES
 
 EGRESS = "egress"  # sections of its own: gateway.egress.config
@@ -62,6 +63,8 @@ def build_settings(raw: Mapping[str, Any], file: Path) -> Settings:
     tenants_raw = raw.get("tenant", {})
     if not isinstance(tenants_raw, dict) or not all(isinstance(value, dict) for value in tenants_raw.values()):
         raise SettingInvalid("tenant", "write one section for each CRM, for example [tenant.main]")
+    if reserved := sorted({"", EVERY, NOBODY} & tenants_raw.keys()):
+        raise SettingInvalid(f"tenant.{reserved[0]!r}", "cannot be the name of a CRM; use letters, digits and dashes")
     own_keys = {name: value["keys"] for name, value in tenants_raw.items() if "keys" in value}
     tenants = {
         name: read_section(

@@ -43,7 +43,7 @@ class ShreddingStore:
         self, tenant: str, order: str, by: Person, reason: str, records: Sequence[str], at: datetime
     ) -> None:
         """Note an order before anything is done."""
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             await connection.execute(
                 "INSERT INTO kms_shredding (tenant, id, actor, actor_login, reason, records, begun_at)"
                 " VALUES (%s, %s, %s, %s, %s, %s, %s)",
@@ -60,7 +60,7 @@ class ShreddingStore:
         at: datetime,
     ) -> None:
         """The keys are destroyed; what an attempt before came to is added."""
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             await connection.execute(
                 "UPDATE kms_shredding SET holders = %s, counts = %s, epoch = %s, destroyed_at = %s"
                 " WHERE tenant = %s AND id = %s AND destroyed_at IS NULL",
@@ -69,7 +69,7 @@ class ShreddingStore:
 
     async def certify(self, tenant: str, order: str, closed_at: datetime, certificate: str) -> None:
         """The epoch is closed; the end of an order."""
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             await connection.execute(
                 "UPDATE kms_shredding SET closed_at = %s, certificate = %s"
                 " WHERE tenant = %s AND id = %s AND certificate = ''",
@@ -79,7 +79,7 @@ class ShreddingStore:
     async def every(self, tenant: str) -> list[Order]:
         """All orders, the oldest first."""
         query = sql.SQL("SELECT {} FROM kms_shredding WHERE tenant = %s ORDER BY begun_at, id")
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             cursor = await connection.execute(query.format(_COLUMNS), (tenant,))
             return [_order(row) for row in await cursor.fetchall()]
 

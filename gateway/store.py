@@ -19,7 +19,7 @@ class RecordStore:
 
     async def upsert(self, tenant: str, keys: Sequence[tuple[str, str]], owner: str, seen_at: datetime) -> None:
         """Store one owner for these (entity, record) pairs; raises StoreUnavailable."""
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             await connection.execute(
                 """
                 INSERT INTO crm_record (tenant, entity, record, owner, seen_at)
@@ -33,7 +33,7 @@ class RecordStore:
 
     async def select(self, tenant: str, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, datetime]]:
         """Owner and age of these (entity, record) pairs; unknown ones are absent; raises StoreUnavailable."""
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             cursor = await connection.execute(
                 """
                 SELECT r.entity, r.record, r.owner, r.seen_at FROM crm_record r
@@ -58,7 +58,7 @@ class StaffStore:
         The key is what the administrator says, else what the CRM said at the last sign-in. One that is said of two
         people is nobody's.
         """
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             cursor = await connection.execute(
                 """
                 SELECT coalesce(u.crm_user, (

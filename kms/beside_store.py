@@ -68,6 +68,7 @@ class BesideStore(Store):
     async def beside(self, tenant: str, entity: str, field_name: str, records: Sequence[str]) -> list[BesideRow]:
         """Rows of a field of these records: those accepted last first, then those not known to be."""
         return await self._rows(
+            tenant,
             "tenant = %s AND entity = %s AND field = %s AND record = ANY(%s::text[]) AND record <> ''"
             " ORDER BY accepted_at DESC NULLS LAST, written_at DESC, generation DESC",
             *(tenant, entity, field_name, list(records)),
@@ -75,12 +76,14 @@ class BesideStore(Store):
 
     async def waiting_beside(self, tenant: str, cell: str, entity: str) -> list[BesideRow]:
         """Rows of an exchange that have no record yet."""
-        return await self._rows("tenant = %s AND cell = %s AND entity = %s AND record = ''", tenant, cell, entity)
+        return await self._rows(
+            tenant, "tenant = %s AND cell = %s AND entity = %s AND record = ''", tenant, cell, entity
+        )
 
     async def every_waiting(self, tenant: str, most: int) -> list[BesideRow]:
         """Some rows of exchanges that have no record yet."""
         return await self._rows(
-            "tenant = %s AND record = '' AND accepted_at IS NULL ORDER BY random() LIMIT %s", *(tenant, most)
+            tenant, "tenant = %s AND record = '' AND accepted_at IS NULL ORDER BY random() LIMIT %s", *(tenant, most)
         )
 
     async def every_beside(
@@ -88,6 +91,7 @@ class BesideStore(Store):
     ) -> list[BesideRow]:
         """The next rows of a field behind a (record, cell, generation), waiting ones too."""
         return await self._rows(
+            tenant,
             "tenant = %s AND entity = %s AND field = %s AND (record, cell, generation) > (%s, %s, %s)"
             " ORDER BY record, cell, generation LIMIT %s",
             *(tenant, entity, field_name, *after, most),
@@ -119,7 +123,7 @@ class BesideStore(Store):
         self, tenant: str, entity: str, field_name: str, records: Sequence[str], generation: int
     ) -> None:
         """The CRM accepted this generation of these records; what it took the place of for sure ends."""
-        async with self.connection() as connection, connection.transaction():
+        async with self.connection(tenant) as connection:
             for record in sorted(records):
                 await connection.execute(  # in the order in which a rotation takes them
                     "SELECT 1 FROM vault_beside WHERE tenant = %s AND entity = %s AND field = %s AND record = %s"
@@ -138,6 +142,7 @@ class BesideStore(Store):
     ) -> None:
         """The CRM refused this generation of these records."""
         await self._do(
+            tenant,
             "DELETE FROM vault_beside WHERE tenant = %s AND entity = %s AND field = %s AND record = ANY(%s::text[])"
             " AND record <> '' AND generation = %s AND accepted_at IS NULL",
             *(tenant, entity, field_name, list(records), generation),
@@ -146,7 +151,10 @@ class BesideStore(Store):
     async def drop_waiting(self, tenant: str, cells: Sequence[str]) -> None:
         """Delete what still waits under these cells."""
         await self._do(
-            "DELETE FROM vault_beside WHERE tenant = %s AND cell = ANY(%s::text[]) AND record = ''", tenant, list(cells)
+            tenant,
+            "DELETE FROM vault_beside WHERE tenant = %s AND cell = ANY(%s::text[]) AND record = ''",
+            tenant,
+            list(cells),
         )
 
     async def drop_beside(
@@ -154,6 +162,7 @@ class BesideStore(Store):
     ) -> None:
         """Delete what the CRM accepted for a field of a record, or one generation of it."""
         await self._do(
+            tenant,
             "DELETE FROM vault_beside WHERE tenant = %s AND entity = %s AND field = %s AND record = %s"
             " AND record <> '' AND accepted_at IS NOT NULL AND (%s::int IS NULL OR generation = %s)",
             *(tenant, entity, field_name, record, generation, generation),
@@ -162,6 +171,7 @@ class BesideStore(Store):
     async def drop_late(self, tenant: str, entity: str, field_name: str, record: str, stands: int | None) -> None:
         """Delete what cannot be accepted any more, because another generation (None: nothing) was seen to stand."""
         await self._do(
+            tenant,
             "DELETE FROM vault_beside WHERE tenant = %s AND entity = %s AND field = %s AND record = %s"
             " AND record <> '' AND accepted_at IS NULL AND generation IS DISTINCT FROM %s::smallint"
             " AND written_at < now() - %s",
@@ -170,7 +180,7 @@ class BesideStore(Store):
 
     async def unsure(self, tenant: str, most: int) -> dict[tuple[str, str], datetime]:
         """Some (entity, record) of which the CRM has to be asked what stands, or whether they are gone; since when."""
-        async with self.connection() as connection:
+        async with self.connection(tenant) as connection:
             cursor = await connection.execute(
                 "SELECT entity, record, max(greatest(written_at, left_at)) FROM vault_beside WHERE tenant = %s"
                 " AND record <> '' AND (accepted_at IS NULL OR left_at IS NOT NULL) GROUP BY entity, record"
@@ -182,6 +192,7 @@ class BesideStore(Store):
     async def note_leaving(self, tenant: str, records: Sequence[str], entities: Sequence[str]) -> None:
         """Somebody asks the CRM to delete these records."""
         await self._do(
+            tenant,
             "UPDATE vault_beside SET left_at = now() WHERE tenant = %s AND entity = ANY(%s::text[])"
             " AND record = ANY(%s::text[]) AND record <> ''",
             *(tenant, list(entities), list(records)),
@@ -190,6 +201,7 @@ class BesideStore(Store):
     async def note_stays(self, tenant: str, entity: str, record: str, after: timedelta) -> None:
         """A record is there, so long after somebody asked for its end: the CRM did not take that."""
         await self._do(
+            tenant,
             "UPDATE vault_beside SET left_at = NULL WHERE tenant = %s AND entity = %s AND record = %s"
             " AND record <> '' AND left_at < now() - %s",
             *(tenant, entity, record, after),
@@ -198,13 +210,14 @@ class BesideStore(Store):
     async def drop_record(self, tenant: str, entity: str, record: str) -> None:
         """Delete everything that is kept for a record that the CRM has no more."""
         await self._do(
+            tenant,
             "DELETE FROM vault_beside WHERE tenant = %s AND entity = %s AND record = %s AND record <> ''",
             *(tenant, entity, record),
         )
 
     async def records_of_cells(self, tenant: str, cells: Sequence[str]) -> dict[tuple[str, str], str]:
         """(cell, entity) → record, of exchanges whose record was learnt already."""
-        async with self.connection() as connection:
+        async with self.connection(tenant) as connection:
             cursor = await connection.execute(
                 "SELECT cell, entity, record FROM vault_holder WHERE tenant = %s AND cell = ANY(%s::text[])"
                 " AND record <> '' AND erased_at IS NULL",
@@ -215,7 +228,7 @@ class BesideStore(Store):
     async def surrogates_of_cells(self, tenant: str, cells: Sequence[str]) -> dict[tuple[str, str], set[str]]:
         """(cell, entity) → every surrogate that waits for the record of an exchange."""
         found: dict[tuple[str, str], set[str]] = {}
-        async with self.connection() as connection:
+        async with self.connection(tenant) as connection:
             cursor = await connection.execute(
                 "SELECT cell, entity, surrogate FROM vault_origin WHERE tenant = %s AND cell = ANY(%s::text[])"
                 " AND record = ''",
@@ -227,7 +240,7 @@ class BesideStore(Store):
 
     async def count_beside(self, tenant: str, entity: str, field_name: str, key: bytes | None = None) -> int:
         """Rows of a field, or those of them that name a field key."""
-        async with self.connection() as connection:
+        async with self.connection(tenant) as connection:
             cursor = await connection.execute(
                 "SELECT count(*) FROM vault_beside WHERE tenant = %s AND entity = %s AND field = %s"
                 " AND (%s::bytea IS NULL OR substring(blob FROM 2 FOR 4) = %s)",
@@ -236,13 +249,13 @@ class BesideStore(Store):
             row = await cursor.fetchone()
             return int(row[0]) if row is not None else 0
 
-    async def _rows(self, where: LiteralString, *parameters: object) -> list[BesideRow]:
-        async with self.connection() as connection:
+    async def _rows(self, tenant: str, where: LiteralString, *parameters: object) -> list[BesideRow]:
+        async with self.connection(tenant) as connection:
             cursor = await connection.execute(_SELECT.format(sql.SQL(where)), parameters)
             return [_row(found) for found in await cursor.fetchall()]
 
-    async def _do(self, statement: LiteralString, *parameters: object) -> None:
-        async with self.connection() as connection:
+    async def _do(self, tenant: str, statement: LiteralString, *parameters: object) -> None:
+        async with self.connection(tenant) as connection:
             await connection.execute(sql.SQL(statement), parameters)
 
 

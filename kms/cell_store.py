@@ -29,7 +29,7 @@ class CellStore(BesideStore):
 
     async def cells(self, tenant: str, cells: Sequence[bytes]) -> dict[bytes, CellRow]:
         """Where these cells belong; those never seen are absent. Raises StoreUnavailable."""
-        async with self.connection() as connection:
+        async with self.connection(tenant) as connection:
             cursor = await connection.execute(
                 "SELECT c.cell, c.entity, c.field, c.record, c.held, c.erased_at IS NOT NULL, w.holder, w.wrapped"
                 " FROM vault_cell c LEFT JOIN vault_cell_wrap w ON w.tenant = c.tenant AND w.cell = c.cell"
@@ -47,7 +47,7 @@ class CellStore(BesideStore):
 
     async def note_cell(self, tenant: str, cell: bytes, row: CellRow) -> None:
         """Note a new cell before anything is sealed for it; raises OriginConflict if there is one with this id."""
-        async with self.connection() as connection:
+        async with self.connection(tenant) as connection:
             cursor = await connection.execute(
                 "INSERT INTO vault_cell (tenant, cell, entity, field, record) VALUES (%s, %s, %s, %s, %s)"
                 " ON CONFLICT DO NOTHING RETURNING 1",
@@ -58,7 +58,7 @@ class CellStore(BesideStore):
 
     async def give_up_cells(self, tenant: str, cells: Sequence[bytes]) -> None:
         """Delete noted cells that the CRM surely did not take, if they wait still; raises StoreUnavailable."""
-        async with self.connection() as connection:
+        async with self.connection(tenant) as connection:
             await connection.execute(
                 "DELETE FROM vault_cell WHERE tenant = %s AND cell = ANY(%s::bytea[]) AND record = '' AND held",
                 (tenant, list(cells)),
@@ -66,7 +66,7 @@ class CellStore(BesideStore):
 
     async def settle_cells(self, tenant: str, cells: Sequence[bytes], entity: str, record: str) -> None:
         """Give noted cells of an entity their record, if they have none; raises StoreUnavailable."""
-        async with self.connection() as connection:
+        async with self.connection(tenant) as connection:
             await connection.execute(
                 "UPDATE vault_cell SET record = %s"
                 " WHERE tenant = %s AND cell = ANY(%s::bytea[]) AND entity = %s AND record = ''",
@@ -79,7 +79,7 @@ class CellStore(BesideStore):
         ordered = sorted(rows.items())
         cells = [cell for cell, _ in ordered]
         places = [[row[at] for row in ((one.entity, one.field, one.record) for _, one in ordered)] for at in range(3)]
-        async with self.connection() as connection, connection.transaction():
+        async with self.connection(tenant) as connection:
             # Those that have value keys are noted already, and wait.
             await connection.execute(
                 "UPDATE vault_cell c SET record = w.record"
@@ -105,7 +105,7 @@ class CellStore(BesideStore):
     async def stand_cell(self, tenant: str, row: CellRow, cell: bytes | None, blob: bytes | None) -> None:
         """Note which bound cell a field of a record holds from now on, None: none; raises StoreUnavailable."""
         place = (tenant, row.entity, row.field, row.record)
-        async with self.connection() as connection, connection.transaction():
+        async with self.connection(tenant) as connection:
             await connection.execute(
                 "UPDATE vault_cell SET blob = NULL"
                 " WHERE tenant = %s AND entity = %s AND field = %s AND record = %s AND blob IS NOT NULL",
@@ -120,7 +120,7 @@ class CellStore(BesideStore):
 
     async def standing_cell(self, tenant: str, row: CellRow) -> bytes | None:
         """The envelope a field of a record holds now; raises StoreUnavailable."""
-        async with self.connection() as connection:
+        async with self.connection(tenant) as connection:
             cursor = await connection.execute(
                 "SELECT blob FROM vault_cell"
                 " WHERE tenant = %s AND entity = %s AND field = %s AND record = %s AND blob IS NOT NULL",
@@ -134,7 +134,7 @@ class CellStore(BesideStore):
 
         Raises StoreUnavailable.
         """
-        async with self.connection() as connection:
+        async with self.connection(tenant) as connection:
             cursor = await connection.execute(
                 "SELECT count(*) FROM vault_cell c JOIN kms_key k ON k.tenant = c.tenant AND k.id = %s"
                 " WHERE c.tenant = %s AND c.entity = %s AND c.field = %s"

@@ -7,7 +7,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import TupleRow
 
-from kms.connections import Connections, Pool
+from kms.connections import EVERY, Connections, Pool
 from kms.destruction import Destruction, Person, State
 from kms.index_store import forget_keys
 from kms.keyring import WrappedKey
@@ -27,18 +27,20 @@ class DestructionStore:
 
     async def find(self, tenant: str, destruction_id: str) -> Destruction | None:
         """One destruction."""
-        return await self._one("SELECT {} FROM kms_destruction WHERE tenant = %s AND id = %s", tenant, destruction_id)
+        return await self._one(
+            tenant, "SELECT {} FROM kms_destruction WHERE tenant = %s AND id = %s", tenant, destruction_id
+        )
 
     async def every(self, tenant: str) -> list[Destruction]:
         """All destructions of a tenant, the newest first."""
         query = sql.SQL("SELECT {} FROM kms_destruction WHERE tenant = %s ORDER BY requested_at DESC, id")
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             cursor = await connection.execute(query.format(_COLUMNS), (tenant,))
             return [_destruction(row) for row in await cursor.fetchall()]
 
     async def open_request(self, tenant: str, destruction_id: str, scope: str, by: Person, at: datetime) -> bool:
         """Write a request; False when one for the same keys is open."""
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             cursor = await connection.execute(
                 "INSERT INTO kms_destruction (tenant, id, scope, state, requested_by, requested_login, requested_at)"
                 " VALUES (%s, %s, %s, 'requested', %s, %s, %s) ON CONFLICT DO NOTHING",
@@ -69,7 +71,7 @@ class DestructionStore:
         )
         columns = sql.SQL(", ").join(sql.SQL("d.") + sql.SQL(one.strip()) for one in _COLUMNS.as_string().split(","))
         given = {"tenant": tenant, "id": destruction_id, "by": by.id, "login": by.login, "at": at, "due": due_at}
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             # As in a rotation: every transaction that writes under the old key is over, and none begins.
             await connection.execute(
                 "SELECT pg_advisory_xact_lock(hashtextextended('crmgate keys ' || %s, 0))", (tenant,)
@@ -82,11 +84,12 @@ class DestructionStore:
     async def note_suspended(self, tenant: str, destruction_id: str) -> None:
         """The provider has set the tenant's key aside."""
         query = "UPDATE kms_destruction SET suspended = true WHERE tenant = %s AND id = %s RETURNING {}"
-        await self._one(query, tenant, destruction_id)
+        await self._one(tenant, query, tenant, destruction_id)
 
     async def cancel(self, tenant: str, destruction_id: str, by: Person, at: datetime) -> Destruction | None:
         """From requested or approved to cancelled."""
         return await self._one(
+            tenant,
             "UPDATE kms_destruction SET state = 'cancelled', cancelled_by = %s, ended_at = %s, suspended = false"
             " WHERE tenant = %s AND id = %s AND state IN ('requested', 'approved') RETURNING {}",
             by.id,
@@ -98,6 +101,7 @@ class DestructionStore:
     async def begin(self, tenant: str, destruction_id: str, at: datetime) -> Destruction | None:
         """From approved to executing, once the wait is over; what is executing already stays so."""
         return await self._one(
+            tenant,
             "UPDATE kms_destruction SET state = 'executing'"
             " WHERE tenant = %s AND id = %s AND state IN ('approved', 'executing') AND due_at <= %s RETURNING {}",
             tenant,
@@ -111,7 +115,7 @@ class DestructionStore:
         What was only found by its parts is found no more: the terms of values under these keys end with them.
         """
         chosen = None if ids is None else list(ids)
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             await forget_keys(connection, tenant, chosen)
             await connection.execute(
                 "UPDATE kms_key SET wrapped = '', commitment = '', state = 'destroyed', destroyed_at = %s,"
@@ -130,6 +134,7 @@ class DestructionStore:
     async def finish(self, tenant: str, destruction_id: str, at: datetime, record: str) -> Destruction | None:
         """From executing to destroyed with the signed record."""
         return await self._one(
+            tenant,
             "UPDATE kms_destruction SET state = 'destroyed', ended_at = %s, record = %s"
             " WHERE tenant = %s AND id = %s AND state = 'executing' RETURNING {}",
             at,
@@ -140,7 +145,7 @@ class DestructionStore:
 
     async def due(self, tenant: str, at: datetime) -> list[str]:
         """Ids of destructions that may be executed now."""
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             cursor = await connection.execute(
                 "SELECT id FROM kms_destruction WHERE tenant = %s AND state IN ('approved', 'executing')"
                 " AND due_at <= %s ORDER BY due_at, id",
@@ -150,7 +155,7 @@ class DestructionStore:
 
     async def scopes(self, tenant: str) -> list[str]:
         """Scopes that have keys which are not destroyed."""
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             cursor = await connection.execute(
                 "SELECT DISTINCT scope FROM kms_key WHERE tenant = %s AND destroyed_at IS NULL ORDER BY scope",
                 (tenant,),
@@ -159,7 +164,7 @@ class DestructionStore:
 
     async def keys_of_others(self, tenant: str, provider: str) -> list[tuple[str, WrappedKey]]:
         """Stored keys of all other tenants that this provider wrapped."""
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(EVERY) as connection:
             cursor = await connection.execute(
                 "SELECT tenant, id, scope, purpose, provider, wrapped, commitment, created_at, retired_at IS NOT NULL"
                 " FROM kms_key WHERE tenant <> %s AND provider = %s AND destroyed_at IS NULL",
@@ -174,8 +179,8 @@ class DestructionStore:
                 for row in rows
             ]
 
-    async def _one(self, query: str, *parameters: object) -> Destruction | None:
-        async with self._connections.connection() as connection:
+    async def _one(self, tenant: str, query: str, *parameters: object) -> Destruction | None:
+        async with self._connections.connection(tenant) as connection:
             cursor = await connection.execute(sql.SQL(query).format(_COLUMNS), parameters)
             row = await cursor.fetchone()
             return None if row is None else _destruction(row)

@@ -15,7 +15,7 @@ class DigitStore(Store):
 
         keys: ids of the keys that the marks were computed with.
         """
-        async with self.connection() as connection:
+        async with self.connection(tenant) as connection:
             # One statement, so that keys and marks are those of one moment.
             cursor = await connection.execute(
                 "SELECT k.id, d.mark, d.ff1_key FROM (SELECT array_agg(id) AS id FROM kms_key WHERE tenant = %s"
@@ -31,7 +31,7 @@ class DigitStore(Store):
 
     async def mark(self, tenant: str, entity: str, field: str, key: bytes, marks: Sequence[bytes]) -> None:
         """Remember digits before they leave; raises KeysChanged unless the key is the current one."""
-        async with self.connection() as connection, connection.transaction():
+        async with self.connection(tenant) as connection:
             await connection.execute(
                 "SELECT pg_advisory_xact_lock_shared(hashtextextended('crmgate keys ' || %s, 0))", (tenant,)
             )
@@ -51,7 +51,7 @@ class DigitStore(Store):
 
     async def under(self, tenant: str, entity: str, field: str, key: bytes) -> int:
         """How many different numbers of a field were made under a key."""
-        async with self.connection() as connection:
+        async with self.connection(tenant) as connection:
             cursor = await connection.execute(
                 "SELECT count(*) FROM vault_digits WHERE tenant = %s AND entity = %s AND field = %s AND ff1_key = %s",
                 (tenant, entity, field, key),
@@ -63,7 +63,7 @@ class DigitStore(Store):
         """(entity, field, record) → whether digits stand there now."""
         held = sorted(place for place, filled in places.items() if filled)
         empty = sorted(place for place, filled in places.items() if not filled)
-        async with self.connection() as connection, connection.transaction():
+        async with self.connection(tenant) as connection:
             if held:
                 await connection.execute(
                     "INSERT INTO vault_digits_record (tenant, entity, field, record) SELECT %s, *"
@@ -79,7 +79,7 @@ class DigitStore(Store):
 
     async def held_by(self, tenant: str, records: Sequence[tuple[str, str]]) -> list[tuple[str, str, str]]:
         """(entity, field, record) of these (entity, record) where digits are known to stand."""
-        async with self.connection() as connection:
+        async with self.connection(tenant) as connection:
             cursor = await connection.execute(
                 "SELECT entity, field, record FROM vault_digits_record JOIN"
                 " unnest(%s::text[], %s::text[]) AS r (entity, record) USING (entity, record)"

@@ -256,7 +256,7 @@ class HolderStore:
     async def mark(self, tenant: str, records: Sequence[tuple[str, str]]) -> Marked:
         """Mark the holders of records as erased and end their origins, once whoever writes for them is done."""
         entities, names = [one for one, _ in records], [one for _, one in records]
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             await connection.execute(_LOCK_WAIT)
             cursor = await connection.execute(
                 """
@@ -305,7 +305,7 @@ class HolderStore:
 
     async def remark(self, tenant: str, holders: Sequence[bytes]) -> list[bytes]:
         """Mark holders that were erased before this database was restored; those that were not marked."""
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             await connection.execute(_LOCK_WAIT)
             cursor = await connection.execute(
                 """
@@ -330,7 +330,7 @@ class HolderStore:
 
     async def marked(self, tenant: str, after: bytes, most: int) -> list[bytes]:
         """Erased holders after one, in order."""
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             cursor = await connection.execute(
                 "SELECT id FROM vault_holder WHERE tenant = %s AND erased_at IS NOT NULL AND id > %s"
                 " ORDER BY id LIMIT %s",
@@ -348,7 +348,7 @@ class HolderStore:
             ).format(sql.Identifier(one))
             for one in tables
         )
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             cursor = await connection.execute(query, {"tenant": tenant})
             return [bytes(one) for (one,) in await cursor.fetchall()]
 
@@ -357,7 +357,7 @@ class HolderStore:
 
         An entry that no living holder has goes with its terms, index rows and origins.
         """
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             await connection.execute(_LOCK_WAIT)
             cursor = await connection.execute(
                 "SELECT v.surrogate FROM vault v WHERE v.tenant = %s AND v.surrogate IN (SELECT w.surrogate FROM"
@@ -379,7 +379,7 @@ class HolderStore:
 
     async def remove_outside(self, tenant: str, holders: Sequence[bytes]) -> None:
         """Take away what was wrapped for erased holders outside the vault, and mark what nobody living holds."""
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             await connection.execute(_LOCK_WAIT)
             for table in OUTSIDE:
                 query = """
@@ -397,7 +397,7 @@ class HolderStore:
 
     async def purge(self, tenant: str, surrogates: Sequence[str]) -> None:
         """Take entries away that no living holder has, so that their value can be written anew."""
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             await connection.execute(_LOCK_WAIT)
             await connection.execute(
                 "SELECT 1 FROM vault WHERE tenant = %s AND surrogate = ANY(%s::text[]) ORDER BY surrogate FOR UPDATE",
@@ -408,7 +408,7 @@ class HolderStore:
 
     async def counts(self, tenant: str) -> tuple[int, int, int, int]:
         """Holders that live, holders erased, entries held, entries of before person keys."""
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             cursor = await connection.execute(
                 "SELECT (SELECT count(*) FROM vault_holder WHERE tenant = %s AND erased_at IS NULL),"
                 " (SELECT count(*) FROM vault_holder WHERE tenant = %s AND erased_at IS NOT NULL),"

@@ -20,8 +20,8 @@ Connection = psycopg.AsyncConnection[TupleRow]
 class Connections(Protocol):
     """Where connections come from (kms.store.Store)."""
 
-    def connection(self) -> AbstractAsyncContextManager[Connection]:
-        """One connection; raises StoreUnavailable for whatever goes wrong with it."""
+    def connection(self, tenant: str) -> AbstractAsyncContextManager[Connection]:
+        """One transaction that sees the rows of a tenant; raises StoreUnavailable for whatever goes wrong with it."""
         ...
 
 
@@ -131,7 +131,7 @@ class IndexStore:
             " LEFT JOIN (SELECT surrogate FROM ({}) u LIMIT %s) f ON true"
         ).format(sql.SQL(" UNION ").join(whole))
         purposes = sorted({purpose for alternative in asked for purpose in alternative})
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             cursor = await connection.execute(query, (tenant, kind, purposes, *parameters, most))
             rows = await cursor.fetchall()
             live = {bytes(one) for one in rows[0][0] or ()}
@@ -144,7 +144,7 @@ class IndexStore:
 
         keys: (kind, purpose, key id), several ids where any of them will do. The last is None where there are no more.
         """
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             cursor = await connection.execute(
                 """
                 WITH v AS (
@@ -178,7 +178,7 @@ class IndexStore:
 
         What is under keys whose destruction was approved goes with them: such entries are seen and left alone.
         """
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             cursor = await connection.execute(
                 """
                 WITH gone AS (
@@ -204,7 +204,7 @@ class IndexStore:
 
     async def total(self, tenant: str, kind: str) -> int:
         """Entries of a kind."""
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             cursor = await connection.execute(
                 "SELECT count(*) FROM vault WHERE tenant = %s AND kind = %s", (tenant, kind)
             )
@@ -213,7 +213,7 @@ class IndexStore:
 
     async def left(self, tenant: str, key: bytes) -> int:
         """Rows under a key."""
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             cursor = await connection.execute(
                 "SELECT count(*) FROM vault_index WHERE tenant = %s AND key = %s", (tenant, key)
             )
@@ -222,7 +222,7 @@ class IndexStore:
 
     async def empty_rows(self, tenant: str, surrogates: Sequence[str]) -> None:
         """Rows of these entries without a term: they are done and never found."""
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             await connection.execute(
                 "UPDATE vault_index SET terms = '{}' WHERE tenant = %s AND surrogate = ANY(%s::text[])",
                 (tenant, list(surrogates)),
@@ -230,7 +230,7 @@ class IndexStore:
 
     async def counts(self, tenant: str) -> dict[bytes, int]:
         """Rows under each key, so that the end of a rotation can be proved."""
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             cursor = await connection.execute(
                 "SELECT key, count(*) FROM vault_index WHERE tenant = %s GROUP BY key", (tenant,)
             )

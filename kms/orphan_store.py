@@ -29,14 +29,14 @@ class OrphanStore:
 
     async def named(self, tenant: str, holders: Sequence[bytes]) -> set[bytes]:
         """Which of these are erased, hold a value key, or belong to a place where a value stands."""
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             query = "SELECT h.id FROM vault_holder h WHERE h.tenant = %s AND h.id = ANY(%s::bytea[]) AND {}"
             cursor = await connection.execute(sql.SQL(query).format(_IS_NAMED), (tenant, list(holders)))
             return {bytes(one) for (one,) in await cursor.fetchall()}
 
     async def release(self, tenant: str, holders: Sequence[bytes]) -> list[bytes]:
         """Take away those that nothing names, unless somebody writes for them now; which of them are not there then."""
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             cursor = await connection.execute(
                 "SELECT id FROM vault_holder WHERE tenant = %s AND id = ANY(%s::bytea[]) AND erased_at IS NULL"
                 " ORDER BY id FOR UPDATE SKIP LOCKED",

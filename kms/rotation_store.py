@@ -28,8 +28,8 @@ class NotRotatable(Exception):  # noqa: N818 - names what is wrong
 class Connections(Protocol):
     """Where connections come from (kms.store.Store)."""
 
-    def connection(self) -> AbstractAsyncContextManager[Connection]:
-        """One connection; raises StoreUnavailable for whatever goes wrong with it."""
+    def connection(self, tenant: str) -> AbstractAsyncContextManager[Connection]:
+        """One transaction that sees the rows of a tenant; raises StoreUnavailable for whatever goes wrong with it."""
         ...
 
 
@@ -232,7 +232,7 @@ class RotationStore:
 
         verify: the old one only confirms from now on; else it is live.
         """
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             await connection.execute(
                 "SELECT pg_advisory_xact_lock(hashtextextended('crmgate keys ' || %s, 0))", (tenant,)
             )
@@ -254,14 +254,14 @@ class RotationStore:
 
     async def retire(self, tenant: str, key: bytes) -> None:
         """Nothing is under this key any more: queries need not ask for it."""
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             await connection.execute(
                 "UPDATE kms_key SET state = 'retired' WHERE tenant = %s AND id = %s AND state = 'live'", (tenant, key)
             )
 
     async def rewrap(self, tenant: str, key: bytes, old: bytes, wrapped: bytes) -> bool:
         """Keep another wrapping of the same key, where it is still wrapped as it was."""
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             cursor = await connection.execute(
                 "UPDATE kms_key SET wrapped = %s WHERE tenant = %s AND id = %s AND wrapped = %s",
                 (wrapped, tenant, key, old),
@@ -270,7 +270,7 @@ class RotationStore:
 
     async def state(self, tenant: str, key: bytes) -> str:
         """State of a key, "" when there is none of this id."""
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             cursor = await connection.execute(
                 "SELECT state FROM kms_key WHERE tenant = %s AND id = %s AND destroyed_at IS NULL", (tenant, key)
             )
@@ -279,7 +279,7 @@ class RotationStore:
 
     async def total(self, tenant: str, kind: str) -> int:
         """Entries of a kind."""
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             cursor = await connection.execute(
                 "SELECT count(*) FROM vault WHERE tenant = %s AND kind = %s", (tenant, kind)
             )
@@ -289,7 +289,7 @@ class RotationStore:
 
     async def page(self, tenant: str, kind: str, after: str, most: int) -> Page:
         """The next entries of a kind after a surrogate, with their spellings and terms, all at one moment."""
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             cursor = await connection.execute(
                 "SELECT surrogate, deterministic, equal_term, equal_key, blob, held FROM vault"
@@ -323,6 +323,7 @@ class RotationStore:
     async def left_sealed(self, tenant: str, kind: str, key: bytes) -> int:
         """Values, spellings and aliases of a kind that are still sealed under a key."""
         return await self._count(
+            tenant,
             """
             SELECT (SELECT count(*) FROM vault
                     WHERE tenant = %(tenant)s AND kind = %(kind)s
@@ -340,6 +341,7 @@ class RotationStore:
     async def left_termed(self, tenant: str, kind: str, key: bytes) -> int:
         """Entries and terms of a kind that are still found under a key."""
         return await self._count(
+            tenant,
             """
             SELECT (SELECT count(*) FROM vault
                     WHERE tenant = %(tenant)s AND kind = %(kind)s AND equal_key = %(key)s)
@@ -349,8 +351,8 @@ class RotationStore:
             {"tenant": tenant, "kind": kind, "key": key},
         )
 
-    async def _count(self, statement: LiteralString, values: dict[str, object]) -> int:
-        async with self._connections.connection() as connection:
+    async def _count(self, tenant: str, statement: LiteralString, values: dict[str, object]) -> int:
+        async with self._connections.connection(tenant) as connection:
             cursor = await connection.execute(statement, values)
             row = await cursor.fetchone()
             assert row is not None

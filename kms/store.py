@@ -52,13 +52,13 @@ class Store(KeyRows):
     async def work(self, tenant: str) -> AsyncIterator[Work]:
         """One transaction; raises StoreUnavailable."""
         # In a pipeline a statement waits for its answer only when rows are read: two or three round trips a call.
-        async with self.connection() as connection, connection.pipeline():
+        async with self.connection(tenant, pipelined=True) as connection:
             yield Work(connection, tenant)
             await connection.commit()
 
     async def entries(self, tenant: str, surrogates: Sequence[str]) -> dict[str, SealedEntry]:
         """Sealed entries with their origins, without those retired for good."""
-        async with self.connection() as connection, connection.pipeline():
+        async with self.connection(tenant, pipelined=True) as connection:
             # Entries and value keys of one moment, in one round trip.
             await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             cursor = await connection.execute(
@@ -88,7 +88,7 @@ class Store(KeyRows):
 
     async def wraps(self, tenant: str, surrogates: Sequence[str], most: int) -> dict[str, list[WrapRow]]:
         """Wrapped value keys of entries, at most so many each."""
-        async with self.connection() as connection:
+        async with self.connection(tenant) as connection:
             return await read_wraps(await wraps_of(connection, tenant, surrogates, most))
 
     async def at_origin(self, tenant: str, entity: str, field_name: str, record: str, unless: str = "") -> list[str]:
@@ -97,7 +97,7 @@ class Store(KeyRows):
             " AND NOT EXISTS (SELECT 1 FROM vault_origin i WHERE i.tenant = o.tenant AND i.entity = o.entity"
             " AND i.field = o.field AND i.record = '' AND starts_with(i.cell, %s) AND i.created_at > o.created_at)"
         )
-        async with self.connection() as connection:
+        async with self.connection(tenant) as connection:
             cursor = await connection.execute(
                 sql.SQL(
                     "SELECT surrogate FROM vault_origin o WHERE tenant = %s AND entity = %s AND field = %s"
@@ -115,7 +115,7 @@ class Store(KeyRows):
 
         sure: no younger origin of that field waits in a cell beginning with `newer`.
         """
-        async with self.connection() as connection:
+        async with self.connection(tenant) as connection:
             cursor = await connection.execute(
                 "SELECT o.entity, o.record, o.field, o.surrogate, NOT EXISTS (SELECT 1 FROM vault_origin i"
                 " WHERE i.tenant = o.tenant AND i.entity = o.entity AND i.field = o.field AND i.record = ''"
@@ -134,7 +134,7 @@ class Store(KeyRows):
         In these records stands what waits there, or what waited there before. The youngest first; within_s: seconds;
         most: rows.
         """
-        async with self.connection() as connection:
+        async with self.connection(tenant) as connection:
             cursor = await connection.execute(
                 "WITH w AS (SELECT cell, surrogate, created_at FROM vault_origin WHERE tenant = %s AND record = ''"
                 " AND retired_at IS NULL AND starts_with(cell, %s) AND created_at > now() - make_interval(secs => %s)),"
@@ -153,7 +153,7 @@ class Store(KeyRows):
         self, tenant: str, surrogates: Sequence[str], beginning: str, unless: str
     ) -> list[tuple[str, str, str, str]]:
         """(surrogate, entity, field, cell) of open origins in cells beginning so, with none in the cell `unless`."""
-        async with self.connection() as connection:
+        async with self.connection(tenant) as connection:
             cursor = await connection.execute(
                 "SELECT surrogate, entity, field, cell FROM vault_origin o WHERE tenant = %s AND surrogate = ANY(%s)"
                 " AND record = '' AND retired_at IS NULL AND starts_with(cell, %s) AND NOT EXISTS (SELECT 1"
@@ -165,7 +165,7 @@ class Store(KeyRows):
 
     async def is_open(self, tenant: str, fields: Collection[tuple[str, str]], beginning: str) -> bool:
         """Whether one of these fields (entity, name) has an open origin in a cell beginning so."""
-        async with self.connection() as connection:
+        async with self.connection(tenant) as connection:
             cursor = await connection.execute(
                 "SELECT EXISTS (SELECT 1 FROM vault_origin JOIN unnest(%s::text[], %s::text[]) AS f (entity, field)"
                 " USING (entity, field) WHERE tenant = %s AND record = '' AND retired_at IS NULL"
@@ -183,7 +183,7 @@ class Store(KeyRows):
         keys: ids of the keys that the terms were made with.
         """
         source = "vault WHERE deterministic AND equal_term" if deterministic else "vault_term WHERE term"
-        async with self.connection() as connection:
+        async with self.connection(tenant) as connection:
             # One statement, so that keys and terms are those of one moment.
             cursor = await connection.execute(
                 sql.SQL(
@@ -201,7 +201,7 @@ class Store(KeyRows):
 
     async def starting_with(self, tenant: str, prefixes: Sequence[str]) -> dict[str, list[str]]:
         """Surrogates by their beginning, at most two each (two already prove nothing)."""
-        async with self.connection() as connection:
+        async with self.connection(tenant) as connection:
             cursor = await connection.execute(
                 "SELECT w.prefix, f.surrogate FROM unnest(%s::text[]) AS w (prefix) CROSS JOIN LATERAL"
                 " (SELECT surrogate FROM vault WHERE tenant = %s AND surrogate >= w.prefix"
@@ -215,7 +215,7 @@ class Store(KeyRows):
 
     async def suites(self, tenant: str) -> dict[int, int]:
         """How many stored values each suite sealed, by its number."""
-        async with self.connection() as connection:
+        async with self.connection(tenant) as connection:
             cursor = await connection.execute(
                 "SELECT get_byte(blob, 0), count(*) FROM vault WHERE tenant = %s AND length(blob) > 0 GROUP BY 1",
                 (tenant,),
@@ -228,10 +228,10 @@ class Store(KeyRows):
 
     async def announce_persons(self, tenant: str) -> None:
         """Tell every process that somebody of a tenant was erased."""
-        async with self.connection() as connection:
+        async with self.connection(tenant) as connection:
             await announce(connection, tenant, "", [PERSONS])
 
     async def announce_keys(self, tenant: str) -> None:
         """Tell every process that a tenant has other keys than before."""
-        async with self.connection() as connection:
+        async with self.connection(tenant) as connection:
             await announce(connection, tenant, "", [KEYS])

@@ -4,6 +4,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import psycopg
@@ -13,6 +14,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from gateway.database import ROLE, EmbeddedPostgres, Pool, migrate, open_pool
+from kms.connections import EVERY, Connection
 
 # The same examples each time, so that a red run is about the change at hand; `--hypothesis-profile=default` explores.
 settings.register_profile("steady", derandomize=True, deadline=None)
@@ -22,6 +24,21 @@ settings.load_profile("steady")
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """A test's name says no bytes: archives hold the time, and processes that share the work need equal names."""
     return argname if isinstance(val, bytes) else None
+
+
+class OpenPool(Pool):
+    """As crmgate opens it, and tests' own SQL, which no tenant does, sees every row: `pool.connection()`."""
+
+    @asynccontextmanager
+    async def connection(self, timeout: float | None = None) -> AsyncIterator[Connection]:
+        """A transaction over the rows of all tenants; nothing of crmgate itself calls this."""
+        async with self.of(EVERY, timeout_s=timeout) as connection:
+            yield connection
+
+
+def unwalled(dsn: str) -> str:
+    """A connection string for tests' own SQL, which sees the rows of all tenants."""
+    return make_conninfo(dsn, options=f"-c crmgate.tenant={EVERY}")
 
 
 TEMPLATE = "crmgate_template"
@@ -77,6 +94,6 @@ def dsn(postgres_dsn: str, postgres: EmbeddedPostgres) -> Iterator[str]:
 @pytest.fixture
 async def pool(dsn: str) -> AsyncIterator[Pool]:
     """An open pool on a fresh, migrated, empty database."""
-    opened = await open_pool(dsn, max_size=8)
+    opened = await open_pool(dsn, max_size=8, kind=OpenPool)
     yield opened
     await opened.close()

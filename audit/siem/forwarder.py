@@ -93,13 +93,12 @@ class Forwarder:
         while True:
             try:
                 # Of its own: the lock that says who forwards lives as long as the connection.
-                async with (
-                    await AsyncConnection.connect(self._conninfo, autocommit=True) as connection,
-                    position_store.claim(connection, self._tenant, self._name) as mine,
-                ):
-                    self.state.mine = mine
-                    if mine:
-                        await self._forward(connection)
+                async with await AsyncConnection.connect(self._conninfo, autocommit=True) as connection:
+                    await position_store.see(connection, self._tenant)
+                    async with position_store.claim(connection, self._tenant, self._name) as mine:
+                        self.state.mine = mine
+                        if mine:
+                            await self._forward(connection)
             except (SinkUnavailable, Error, OSError) as fault:
                 self._tell(fault.problem if isinstance(fault, SinkUnavailable) else type(fault).__name__)
                 await asyncio.sleep(rest)

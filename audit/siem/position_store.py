@@ -9,6 +9,11 @@ from psycopg.rows import TupleRow
 Connection = AsyncConnection[TupleRow]
 
 
+async def see(connection: Connection, tenant: str) -> None:
+    """See the rows of one tenant for as long as the connection lives; for connections of one's own, never of a pool."""
+    await connection.execute("SELECT set_config('crmgate.tenant', %s, false)", (tenant,))
+
+
 @asynccontextmanager
 async def claim(connection: Connection, tenant: str, sink: str) -> AsyncIterator[bool]:
     """Whether this connection is the one that forwards for as long as the block runs; never waits."""

@@ -10,11 +10,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from psycopg import AsyncConnection
-from psycopg_pool import AsyncConnectionPool
 
 from gateway.access.device import OVERLAP, UNUSED_DAYS, Approval
 from gateway.access.session_store import CHANNEL, follow_up
 from gateway.access.store import connection
+from kms.connections import EVERY, Pool
 
 CHALLENGES_MOST = 20
 BY_RULE = "rule"
@@ -68,14 +68,14 @@ _COLUMNS = "id, user_id, audience, thumbprint, name, first_seen, last_seen, appr
 class DeviceStore:
     """Rows of app_device and app_device_challenge, and the device's part of app_session."""
 
-    def __init__(self, pool: AsyncConnectionPool) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     async def insert_challenge(
         self, tenant: str, session_id: str, challenge: bytes, now: datetime, expires: datetime
     ) -> None:
         """Keep the digest of a challenge for one session; the oldest beyond a few are dropped with the expired ones."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             await db.execute(
                 """DELETE FROM app_device_challenge WHERE tenant = %(tenant)s AND session_id = %(session)s
                      AND (expires_at <= %(now)s OR challenge IN (
@@ -91,7 +91,7 @@ class DeviceStore:
 
     async def take_challenge(self, tenant: str, session_id: str, challenge: bytes, now: datetime) -> bool:
         """Use up a challenge of this session; False when it has none like this."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 """DELETE FROM app_device_challenge
                    WHERE tenant = %s AND session_id = %s AND challenge = %s AND expires_at > %s""",
@@ -103,7 +103,7 @@ class DeviceStore:
         self, tenant: str, new: NewDevice, now: datetime, most: int, approval: Approval
     ) -> tuple[DeviceRow, bool]:
         """The device of this key for this person, made if it is new (then True); raises DevicesFull."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             await db.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 34))", (tenant,))
             cursor = await db.execute(
                 f"""UPDATE app_device SET last_seen = greatest(last_seen, %s)
@@ -144,7 +144,7 @@ class DeviceStore:
         presented: digest of the token that came with it, the session's own or, while it is taken, the one before.
         The token before is taken for a moment more, never longer than its own proof lasted, and not after the first.
         """
-        async with connection(self._pool) as db:
+        async with connection(self._pool, EVERY) as db:
             cursor = await db.execute(
                 """UPDATE app_session SET device_id = %(device)s, token_hash = %(token)s,
                      previous_hash = CASE WHEN device_id = '' THEN NULL ELSE token_hash END,
@@ -170,7 +170,7 @@ class DeviceStore:
 
     async def devices(self, tenant: str, user_id: str) -> list[DeviceRow]:
         """Those of one person, latest used first, the revoked ones behind them."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 f"""SELECT {_COLUMNS} FROM app_device WHERE tenant = %s AND user_id = %s
                     ORDER BY revoked_at IS NOT NULL, last_seen DESC, id LIMIT 100""",  # noqa: S608
@@ -180,7 +180,7 @@ class DeviceStore:
 
     async def approve(self, tenant: str, user_id: str, device: str, by: str, now: datetime) -> bool:
         """Let a waiting device of this person in; False where there is none. Every process is told."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 """UPDATE app_device SET approved_at = %s, approved_by = %s
                    WHERE tenant = %s AND user_id = %s AND id = %s AND approved_at IS NULL AND revoked_at IS NULL""",
@@ -191,7 +191,7 @@ class DeviceStore:
 
     async def revoke(self, tenant: str, user_id: str, device: str, by: str, now: datetime) -> Sequence[str] | None:
         """Shut a device of this person out for good and end its sessions; their ids, None without such one."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 """UPDATE app_device SET revoked_at = %s, revoked_by = %s
                    WHERE tenant = %s AND user_id = %s AND id = %s AND revoked_at IS NULL""",

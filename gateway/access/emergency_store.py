@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 
 from psycopg.errors import UniqueViolation
 from psycopg.rows import TupleRow
-from psycopg_pool import AsyncConnectionPool
 
 from gateway.access.session_store import CHANNEL
 from gateway.access.store import connection
+from kms.connections import EVERY, Pool
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +46,13 @@ _FROM = "app_emergency e JOIN app_user u ON u.tenant = e.tenant AND u.id = e.use
 class EmergencyStore:
     """Rows of app_emergency."""
 
-    def __init__(self, pool: AsyncConnectionPool) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     async def ask(self, wish: Emergency) -> bool:
         """Note what somebody asks for; False when they have one that has not ended, or no open account."""
         try:
-            async with connection(self._pool) as db:
+            async with connection(self._pool, wish.tenant) as db:
                 cursor = await db.execute(
                     """INSERT INTO app_emergency
                          (tenant, id, user_id, role, reason, asked_at, lasts, starts_at, ends_at)
@@ -76,7 +76,7 @@ class EmergencyStore:
 
     async def current(self, tenant: str) -> list[Emergency]:
         """Those that have not ended, the oldest first."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 f"SELECT {_COLUMNS} FROM {_FROM} WHERE e.tenant = %s AND e.ended_at IS NULL ORDER BY e.asked_at, e.id",  # noqa: S608
                 (tenant,),
@@ -85,7 +85,7 @@ class EmergencyStore:
 
     async def past(self, tenant: str, limit: int = 50) -> list[Emergency]:
         """The latest that have ended."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 f"""SELECT {_COLUMNS} FROM {_FROM} WHERE e.tenant = %s AND e.ended_at IS NOT NULL
                     ORDER BY e.ended_at DESC, e.id LIMIT %s""",  # noqa: S608
@@ -95,7 +95,7 @@ class EmergencyStore:
 
     async def find(self, tenant: str, name: str) -> Emergency | None:
         """One that has not ended."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 f"SELECT {_COLUMNS} FROM {_FROM} WHERE e.tenant = %s AND e.id = %s AND e.ended_at IS NULL",  # noqa: S608
                 (tenant, name),
@@ -105,7 +105,7 @@ class EmergencyStore:
 
     async def approve(self, tenant: str, name: str, by: str, now: datetime) -> bool:
         """A second person agrees: it begins now; False unless they are another one, and it is neither open nor over."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 """UPDATE app_emergency e
                    SET approved_by = %(by)s, approved_at = %(now)s, starts_at = %(now)s, ends_at = %(now)s + e.lasts
@@ -119,7 +119,7 @@ class EmergencyStore:
 
     async def end(self, tenant: str, name: str, by: str, now: datetime) -> bool:
         """End one before its time, on every node; False when it has ended."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 """UPDATE app_emergency SET ended_by = nullif(%s, ''), ended_at = %s
                    WHERE tenant = %s AND id = %s AND ended_at IS NULL RETURNING user_id""",
@@ -134,7 +134,7 @@ class EmergencyStore:
     @asynccontextmanager
     async def due(self, now: datetime) -> AsyncIterator["Due | None"]:
         """One that has to be opened or noted as over, held against other nodes until the block ends; None for none."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, EVERY) as db:
             cursor = await db.execute(
                 f"""SELECT {_COLUMNS}, NOT u.disabled FROM {_FROM}
                     WHERE e.ended_at IS NULL

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from psycopg.errors import UniqueViolation
-from psycopg_pool import AsyncConnectionPool
 
 from gateway.access.store import connection
+from kms.connections import EVERY, Pool
 
 ENROL = "enrol"
 SIGN_IN = "sign-in"
@@ -57,7 +57,7 @@ _PASSKEY = "id, user_id, rp_id, credential_id, public_key, sign_count, name, cre
 class FactorStore:
     """Rows of app_recovery, app_recovery_code, app_passkey and app_passkey_challenge."""
 
-    def __init__(self, pool: AsyncConnectionPool) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     # -- recovery codes --
@@ -66,7 +66,7 @@ class FactorStore:
         self, tenant: str, user_id: str, salt: bytes, hashes: Sequence[bytes], now: datetime
     ) -> None:
         """Store a set of codes; the one before is gone."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             await db.execute(
                 """INSERT INTO app_recovery (tenant, user_id, salt, made_at) VALUES (%s, %s, %s, %s)
                    ON CONFLICT (tenant, user_id) DO UPDATE SET salt = EXCLUDED.salt, made_at = EXCLUDED.made_at""",
@@ -81,7 +81,7 @@ class FactorStore:
 
     async def recovery_salt(self, tenant: str, user_id: str) -> bytes | None:
         """The salt of a person's set, None without one."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 "SELECT salt FROM app_recovery WHERE tenant = %s AND user_id = %s", (tenant, user_id)
             )
@@ -90,7 +90,7 @@ class FactorStore:
 
     async def use_code(self, tenant: str, user_id: str, salt: bytes, code_hash: bytes, now: datetime) -> bool:
         """Use up a code of the set with this salt; False when it is none, was used, or the account is closed."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 """UPDATE app_recovery_code c SET used_at = %(now)s
                    FROM app_recovery r JOIN app_user u ON u.tenant = r.tenant AND u.id = r.user_id
@@ -103,7 +103,7 @@ class FactorStore:
 
     async def recovery_state(self, tenant: str, user_id: str) -> RecoveryState:
         """Counts and times of a person's set."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 """SELECT count(*) FILTER (WHERE c.used_at IS NULL), max(r.made_at), max(c.used_at)
                    FROM app_recovery r JOIN app_recovery_code c ON c.tenant = r.tenant AND c.user_id = r.user_id
@@ -117,7 +117,7 @@ class FactorStore:
 
     async def passkeys(self, tenant: str, user_id: str) -> list[PasskeyRow]:
         """A person's passkeys on every host, oldest first."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 f"SELECT {_PASSKEY} FROM app_passkey WHERE tenant = %s AND user_id = %s ORDER BY created_at, id",  # noqa: S608
                 (tenant, user_id),
@@ -127,7 +127,7 @@ class FactorStore:
     async def insert_passkey(self, tenant: str, passkey: PasskeyRow, limit: int) -> bool:
         """Add a passkey; False when this authenticator is enrolled already, or the person has `limit` of them."""
         try:
-            async with connection(self._pool) as db:
+            async with connection(self._pool, tenant) as db:
                 # One person's additions follow each other, so that the limit holds in parallel, too.
                 await db.execute(
                     "SELECT 1 FROM app_user WHERE tenant = %s AND id = %s FOR UPDATE", (tenant, passkey.user_id)
@@ -159,7 +159,7 @@ class FactorStore:
 
     async def delete_passkey(self, tenant: str, user_id: str, passkey_id: str) -> bool:
         """Remove a passkey unless it is the last second factor; False when there is none or it stays."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             # One person's removals follow each other: two last passkeys cannot take each other for the one that stays.
             await db.execute("SELECT 1 FROM app_user WHERE tenant = %s AND id = %s FOR UPDATE", (tenant, user_id))
             cursor = await db.execute(
@@ -175,7 +175,7 @@ class FactorStore:
 
     async def advance_counter(self, tenant: str, passkey_id: str, sign_count: int, now: datetime) -> bool:
         """Note a use; False when the counter did not grow (one that always says 0 has none)."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 """UPDATE app_passkey SET sign_count = %(count)s, last_used_at = %(now)s
                    WHERE tenant = %(tenant)s AND id = %(id)s
@@ -190,7 +190,7 @@ class FactorStore:
         self, tenant: str, purpose: str, bound_to: bytes, challenge: Challenge, expires: datetime
     ) -> None:
         """Store what is asked; an earlier challenge of the same sign-in or session stops working."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             await db.execute(
                 """INSERT INTO app_passkey_challenge (tenant, purpose, bound_to, user_id, rp_id, challenge, expires_at)
                    VALUES (%s, %s, %s, %s, %s, %s, %s)
@@ -201,7 +201,7 @@ class FactorStore:
 
     async def take_challenge(self, tenant: str, purpose: str, bound_to: bytes, now: datetime) -> Challenge | None:
         """Use up a challenge; None when it was used, has expired, or never was."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 """DELETE FROM app_passkey_challenge
                    WHERE tenant = %s AND purpose = %s AND bound_to = %s AND expires_at > %s
@@ -215,7 +215,7 @@ class FactorStore:
         self, tenant: str, token_hash: bytes, audience: str, rp_id: str, now: datetime
     ) -> list[tuple[str, bytes]]:
         """(user id, credential id) of each passkey that could finish a live half-open sign-in on this host."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 """SELECT p.user_id, p.credential_id
                    FROM app_sign_in s JOIN app_passkey p ON p.tenant = s.tenant AND p.user_id = s.user_id
@@ -227,5 +227,5 @@ class FactorStore:
 
     async def sweep(self, now: datetime) -> None:
         """Delete challenges that have expired."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, EVERY) as db:
             await db.execute("DELETE FROM app_passkey_challenge WHERE expires_at < %s", (now,))

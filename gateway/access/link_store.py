@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from psycopg.errors import UniqueViolation
-from psycopg_pool import AsyncConnectionPool
 
 from gateway.access.elsewhere import DIRECTORY_ISSUER, Elsewhere, LinkTaken
 from gateway.access.store import connection
+from kms.connections import Pool
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +27,14 @@ class Link:
 class LinkStore:
     """Rows of app_account_link."""
 
-    def __init__(self, pool: AsyncConnectionPool) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     async def owner(self, tenant: str, identity: Elsewhere) -> str | None:
         """Id of the account that has this identity, compared exactly; None when it is nobody's."""
         if not identity.usable:
             return None
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 "SELECT user_id FROM app_account_link WHERE tenant = %s AND issuer = %s AND subject = %s",
                 (tenant, identity.issuer, identity.subject),
@@ -59,7 +59,7 @@ class LinkStore:
         if await self.owner(tenant, identity) == user_id:
             return
         try:
-            async with connection(self._pool) as db:
+            async with connection(self._pool, tenant) as db:
                 cursor = await db.execute(
                     """INSERT INTO app_account_link (tenant, issuer, subject, user_id, linked_at)
                        SELECT tenant, %s, %s, id, %s FROM app_user WHERE tenant = %s AND id = %s AND NOT disabled""",
@@ -72,7 +72,7 @@ class LinkStore:
 
     async def note_use(self, tenant: str, identity: Elsewhere, now: datetime) -> None:
         """Write down when somebody last came in by it."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             await db.execute(
                 "UPDATE app_account_link SET last_used_at = %s WHERE tenant = %s AND issuer = %s AND subject = %s",
                 (now, tenant, identity.issuer, identity.subject),
@@ -83,7 +83,7 @@ class LinkStore:
 
         Sessions are the caller's to end.
         """
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 "DELETE FROM app_account_link WHERE tenant = %s AND user_id = %s AND issuer = %s",
                 (tenant, user_id, issuer),
@@ -96,7 +96,7 @@ class LinkStore:
 
     async def in_directory(self, tenant: str, user_id: str) -> Elsewhere | None:
         """The identity of an account in the directory that checks its password; None unless there is exactly one."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 """SELECT issuer, subject FROM app_account_link
                    WHERE tenant = %s AND user_id = %s AND starts_with(issuer, %s)""",
@@ -107,7 +107,7 @@ class LinkStore:
 
     async def links(self, tenant: str, user_id: str = "") -> list[Link]:
         """Links of one account, or of every account of the tenant."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 """SELECT user_id, issuer, linked_at, last_used_at FROM app_account_link
                    WHERE tenant = %(tenant)s AND (%(user)s = '' OR user_id = %(user)s) ORDER BY user_id, issuer""",

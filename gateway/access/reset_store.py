@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from psycopg.errors import UniqueViolation
-from psycopg_pool import AsyncConnectionPool
 
 from gateway.access.store import connection
+from kms.connections import Pool
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +23,13 @@ class ResetRow:
 class ResetStore:
     """Rows of app_factor_reset."""
 
-    def __init__(self, pool: AsyncConnectionPool) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     async def start(self, tenant: str, reset_id: str, user_id: str, by: str, now: datetime, expires: datetime) -> bool:
         """Note what the first person starts; False when one is open already or it is their own account."""
         try:
-            async with connection(self._pool) as db:
+            async with connection(self._pool, tenant) as db:
                 await db.execute(
                     """DELETE FROM app_factor_reset
                        WHERE tenant = %s AND user_id = %s AND approved_at IS NULL AND expires_at <= %s""",
@@ -47,7 +47,7 @@ class ResetStore:
 
     async def waiting(self, tenant: str, user_id: str, now: datetime) -> ResetRow | None:
         """The reset of an account that waits for a second person."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 """SELECT id, user_id, started_by, started_at, expires_at FROM app_factor_reset
                    WHERE tenant = %s AND user_id = %s AND approved_at IS NULL AND expires_at > %s""",
@@ -61,7 +61,7 @@ class ResetStore:
 
         Whoever started must still have an open account.
         """
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 """UPDATE app_factor_reset r SET approved_by = %(by)s, approved_at = %(now)s
                    FROM app_user first
@@ -74,7 +74,7 @@ class ResetStore:
 
     async def withdraw(self, tenant: str, reset_id: str) -> bool:
         """Take a reset back that was not approved; False when there is none."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 "DELETE FROM app_factor_reset WHERE tenant = %s AND id = %s AND approved_at IS NULL",
                 (tenant, reset_id),

@@ -5,10 +5,10 @@ from datetime import datetime
 
 from psycopg.errors import UniqueViolation
 from psycopg.rows import TupleRow
-from psycopg_pool import AsyncConnectionPool
 
 from gateway.access.giving import Rights
 from gateway.access.store import connection
+from kms.connections import Pool
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +38,13 @@ _WAITS = "c.approved_at IS NULL AND c.closed_at IS NULL AND c.expires_at > %(now
 class RoleChangeStore:
     """Rows of app_role_change."""
 
-    def __init__(self, pool: AsyncConnectionPool) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     async def ask(self, change: RoleChange) -> bool:
         """Note what somebody asks for; False when something waits for this account already."""
         try:
-            async with connection(self._pool) as db:
+            async with connection(self._pool, change.tenant) as db:
                 await db.execute(
                     """UPDATE app_role_change SET closed_at = expires_at
                        WHERE tenant = %s AND user_id = %s AND approved_at IS NULL AND closed_at IS NULL
@@ -78,7 +78,7 @@ class RoleChangeStore:
 
     async def waiting(self, tenant: str, now: datetime, *, user_id: str | None = None) -> list[RoleChange]:
         """All that waits in a tenant, or for one account; the oldest first."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 f"""SELECT {_COLUMNS} FROM {_FROM}
                     WHERE c.tenant = %(tenant)s AND {_WAITS} AND (%(user)s::text IS NULL OR c.user_id = %(user)s)
@@ -89,7 +89,7 @@ class RoleChangeStore:
 
     async def find(self, tenant: str, change_id: str, now: datetime) -> RoleChange | None:
         """One that waits."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 f"SELECT {_COLUMNS} FROM {_FROM} WHERE c.tenant = %(tenant)s AND c.id = %(id)s AND {_WAITS}",  # noqa: S608
                 {"tenant": tenant, "now": now, "id": change_id},
@@ -103,7 +103,7 @@ class RoleChangeStore:
         False unless all three are different people with open accounts, the account is set up and its rights are still
         what they were when somebody asked.
         """
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 f"""UPDATE app_role_change c SET approved_by = %(by)s, approved_at = %(now)s
                     FROM app_user first, app_user second
@@ -133,7 +133,7 @@ class RoleChangeStore:
 
     async def close(self, tenant: str, change_id: str, by: str, now: datetime) -> bool:
         """Take one back that waits; False when there is none."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 """UPDATE app_role_change SET closed_by = %s, closed_at = %s
                    WHERE tenant = %s AND id = %s AND approved_at IS NULL AND closed_at IS NULL""",

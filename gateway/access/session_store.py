@@ -11,11 +11,11 @@ from typing import Any
 
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
-from psycopg_pool import AsyncConnectionPool
 
 from gateway.access.elsewhere import Elsewhere
 from gateway.access.session_rules import Room, SessionsFull, WhenFull
 from gateway.access.store import connection
+from kms.connections import EVERY, NOBODY, Pool
 
 CHANNEL = "crmgate_sessions"
 
@@ -87,7 +87,7 @@ _LIVE = "s.ended_at IS NULL AND NOT u.disabled"
 class SessionStore:
     """Rows of app_session and app_crm_token."""
 
-    def __init__(self, pool: AsyncConnectionPool) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     async def insert(
@@ -112,7 +112,7 @@ class SessionStore:
         None, too, when that is not this account's any more. Raises SessionsFull.
         """
         told = (through.issuer, through.subject, through.session) if through else ("", "", "")
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             # Sign-ins of one account follow each other, so that they cannot all find the last place free.
             cursor = await db.execute(
                 "SELECT 1 FROM app_user WHERE tenant = %s AND id = %s AND NOT disabled FOR UPDATE", (tenant, user_id)
@@ -144,7 +144,7 @@ class SessionStore:
 
     async def by_token(self, token_hash: bytes, now: datetime) -> SessionRow | None:
         """The live session with this token; its tenant is the caller's to compare."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, EVERY) as db:
             cursor = await db.execute(
                 f"SELECT {_COLUMNS} FROM {_FROM} WHERE s.token_hash = %(token)s AND {_LIVE}",  # noqa: S608
                 {"token": token_hash, "now": now},
@@ -154,7 +154,7 @@ class SessionStore:
 
     async def by_previous(self, token_hash: bytes, now: datetime) -> SessionRow | None:
         """The live session whose token this was before the last proof of its device, while it is still taken."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, EVERY) as db:
             cursor = await db.execute(
                 f"""SELECT {_COLUMNS}, s.previous_until FROM {_FROM}
                     WHERE s.previous_hash = %(token)s AND s.previous_until > %(now)s AND {_LIVE}""",  # noqa: S608
@@ -165,7 +165,7 @@ class SessionStore:
 
     async def use_device_proof(self, token: bytes, now: datetime) -> bool:
         """Use up the proof that came with this very token; once, however many nodes try. Programs have none to use."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, EVERY) as db:
             cursor = await db.execute(
                 """UPDATE app_session SET device_fresh_until = NULL
                    WHERE token_hash = %s AND (by_program OR device_fresh_until > %s) AND ended_at IS NULL""",
@@ -175,7 +175,7 @@ class SessionStore:
 
     async def by_ids(self, session_ids: Sequence[str], now: datetime) -> dict[str, tuple[bytes, SessionRow]]:
         """Those of these sessions that are live, each with the digest of its token, in one statement."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, EVERY) as db:
             cursor = await db.execute(
                 f"""SELECT s.token_hash, {_COLUMNS}
                     FROM {_FROM} WHERE s.id = ANY(%(ids)s) AND {_LIVE}""",  # noqa: S608
@@ -186,7 +186,7 @@ class SessionStore:
 
     async def lock(self, session_id: str, now: datetime) -> bool:
         """Lock a live session; whether it was open. Every process is told."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, EVERY) as db:
             cursor = await db.execute(
                 "UPDATE app_session SET locked_at = %s WHERE id = %s AND ended_at IS NULL AND locked_at IS NULL",
                 (now, session_id),
@@ -198,7 +198,7 @@ class SessionStore:
         self, session_id: str, token_hash: bytes, new_hash: bytes, now: datetime, idle_since: datetime
     ) -> bool:
         """After a factor was proved: new token, open, proof of now; False when it ended or has another token by now."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, EVERY) as db:
             cursor = await db.execute(
                 f"""UPDATE app_session s SET token_hash = %(new)s, locked_at = NULL, proved_at = %(now)s,
                       previous_hash = NULL, device_fresh_until = NULL,
@@ -215,7 +215,7 @@ class SessionStore:
         self, tenant: str, now: datetime, idle_since: datetime, user_id: str | None = None
     ) -> list[SessionRow]:
         """Live sessions of the tenant, or of one user; newest activity first."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 f"""SELECT {_COLUMNS} FROM {_FROM}
                     WHERE s.tenant = %(tenant)s AND s.expires_at > %(now)s AND s.seen_at > %(idle)s AND {_LIVE}
@@ -227,7 +227,7 @@ class SessionStore:
 
     async def touch(self, session_id: str, now: datetime) -> None:
         """Record activity; never moves backwards."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, EVERY) as db:
             await db.execute(
                 "UPDATE app_session SET seen_at = greatest(seen_at, %s) WHERE id = %s AND ended_at IS NULL",
                 (now, session_id),
@@ -235,7 +235,7 @@ class SessionStore:
 
     async def note_crm_identity(self, session_id: str, crm_login: str, crm_user: str) -> None:
         """Remember as whom this session signed in to the CRM."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, EVERY) as db:
             await db.execute(
                 """UPDATE app_session SET crm_login = nullif(%s, ''), crm_user = nullif(%s, '')
                    WHERE id = %s AND ended_at IS NULL""",
@@ -253,7 +253,7 @@ class SessionStore:
         keep: str | None = None,
     ) -> list[str]:
         """End one session, or all of a user but `keep`, with their CRM tokens; the ids that were ended."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, EVERY) as db:
             cursor = await db.execute(
                 """UPDATE app_session SET ended_at = %(now)s, ended_reason = %(reason)s
                    WHERE ended_at IS NULL AND (id = %(session)s OR user_id = %(user)s)
@@ -269,7 +269,7 @@ class SessionStore:
 
     async def notify(self, payload: str) -> None:
         """Tell every process to forget what it cached about this session or user id."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, NOBODY) as db:
             await db.execute("SELECT pg_notify(%s, %s)", (CHANNEL, payload))
 
     async def claim_crm_token(self, session_id: str, token_hash: str, now: datetime) -> bool:
@@ -277,7 +277,7 @@ class SessionStore:
 
         It may be used by other sessions of the same user (another tab, the next sign-in) until it is ended.
         """
-        async with connection(self._pool) as db:
+        async with connection(self._pool, EVERY) as db:
             cursor = await db.execute(
                 """SELECT 1 FROM app_crm_token t JOIN app_session s ON s.tenant = t.tenant AND s.user_id = t.user_id
                    WHERE t.token_hash = %s AND t.session_id = s.id AND s.id = %s
@@ -306,7 +306,7 @@ class SessionStore:
 
     async def live_crm_tokens(self, pairs: Sequence[tuple[str, str]], now: datetime) -> set[tuple[str, str]]:
         """Those of these (CRM token, session id) that may be used; one not noted for a day has to be claimed anew."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, EVERY) as db:
             cursor = await db.execute(
                 """SELECT asked.token, asked.session
                    FROM unnest(%s::text[], %s::text[]) AS asked (token, session)
@@ -319,7 +319,7 @@ class SessionStore:
 
     async def end_crm_tokens(self, session_id: str, token_hashes: Sequence[str], now: datetime) -> None:
         """End CRM tokens that a browser presented while signing out, whichever session of the user saw them first."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, EVERY) as db:
             await db.execute(
                 """UPDATE app_crm_token t SET ended_at = %s FROM app_session s
                    WHERE s.id = %s AND t.tenant = s.tenant AND t.user_id = s.user_id AND t.token_hash = ANY(%s)
@@ -329,7 +329,7 @@ class SessionStore:
 
     async def sweep(self, now: datetime) -> None:
         """Delete sessions ended or expired 30 days ago and CRM tokens nobody presented for 400 days."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, EVERY) as db:
             old = now - timedelta(days=30)
             await db.execute("DELETE FROM app_session WHERE expires_at < %s OR ended_at < %s", (old, old))
             await db.execute("DELETE FROM app_crm_token WHERE last_seen < %s", (now - timedelta(days=400),))

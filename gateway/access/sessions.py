@@ -19,7 +19,6 @@ from typing import Protocol
 import structlog
 from psycopg import AsyncConnection
 from psycopg import Error as PostgresError
-from psycopg_pool import AsyncConnectionPool
 
 from gateway.access.device import DeviceRules, Lack
 from gateway.access.elsewhere import Elsewhere
@@ -29,6 +28,7 @@ from gateway.access.session_store import CHANNEL, SessionRow, SessionStore
 from gateway.access.tokens import TOKEN_CHARS, Randomness, digest, new_id, new_token, well_formed
 from gateway.access.user import AppUser
 from gateway.exchange import Principal
+from kms.connections import Pool
 from kms.store import StoreUnavailable
 
 __all__ = [
@@ -460,7 +460,7 @@ class Sessions:
 
 
 def sessions_on(
-    pool: AsyncConnectionPool, clock: Callable[[], datetime], randomness: Randomness, timeouts: Timeouts | None = None
+    pool: Pool, clock: Callable[[], datetime], randomness: Randomness, timeouts: Timeouts | None = None
 ) -> Sessions:
     """Sessions kept in this database."""
     return Sessions(SessionStore(pool), clock=clock, randomness=randomness, timeouts=timeouts)

@@ -14,11 +14,12 @@ from psycopg import AsyncConnection
 from psycopg import Error as PostgresError
 from psycopg.errors import UniqueViolation
 from psycopg.rows import TupleRow
-from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
+from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
 from gateway.access.elsewhere import Elsewhere
 from gateway.access.throttle import Brake
 from gateway.access.user import AppUser, Factors, login_key
+from kms.connections import EVERY, Pool
 from kms.store import StoreUnavailable
 
 USER_COLUMNS = """id, tenant, login, display_name, roles || placements, coalesce(crm_user, ''), language, disabled,
@@ -44,10 +45,10 @@ class LoginTaken(Exception):  # noqa: N818 - an outcome the form reports
 
 
 @asynccontextmanager
-async def connection(pool: AsyncConnectionPool) -> AsyncIterator[AsyncConnection[Any]]:
-    """A connection whose block is one transaction; any fault of the database becomes StoreUnavailable."""
+async def connection(pool: Pool, tenant: str) -> AsyncIterator[AsyncConnection[Any]]:
+    """A transaction that sees the rows of a tenant; any fault of the database becomes StoreUnavailable."""
     try:
-        async with pool.connection() as opened:
+        async with pool.of(tenant) as opened:
             yield opened
     except UniqueViolation:
         raise
@@ -58,13 +59,13 @@ async def connection(pool: AsyncConnectionPool) -> AsyncIterator[AsyncConnection
 class UserStore:
     """Rows of app_user, app_invitation, app_sign_in, app_throttle and app_known_source."""
 
-    def __init__(self, pool: AsyncConnectionPool) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     async def insert_user(self, user: AppUser) -> None:
         """Add a user without password or second factor; raises LoginTaken."""
         try:
-            async with connection(self._pool) as db:
+            async with connection(self._pool, user.tenant) as db:
                 await db.execute(
                     """INSERT INTO app_user
                          (tenant, id, login, login_key, display_name, roles, crm_user, language, disabled, created_at)
@@ -87,7 +88,7 @@ class UserStore:
 
     async def users(self, tenant: str) -> list[AppUser]:
         """Every user of the tenant, by login."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 f"SELECT {USER_COLUMNS} FROM app_user WHERE tenant = %s ORDER BY disabled, login_key",  # noqa: S608
                 (tenant,),
@@ -96,7 +97,7 @@ class UserStore:
 
     async def user(self, tenant: str, user_id: str) -> AppUser | None:
         """One user by id."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 f"SELECT {USER_COLUMNS} FROM app_user WHERE tenant = %s AND id = %s",  # noqa: S608
                 (tenant, user_id),
@@ -106,7 +107,7 @@ class UserStore:
 
     async def role_sets(self, tenant: str) -> list[tuple[str, ...]]:
         """The different sets of roles, departments and positions that accounts have, closed ones included."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 "SELECT DISTINCT roles || placements FROM app_user WHERE tenant = %s ORDER BY 1", (tenant,)
             )
@@ -114,7 +115,7 @@ class UserStore:
 
     async def factors(self, tenant: str, *, key: str = "", user_id: str = "") -> Factors | None:
         """User with both stored factors, by login key or by id."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 f"""SELECT {USER_COLUMNS}, password_hash, totp_secret, password_changed_at FROM app_user
                     WHERE tenant = %s AND ((login_key = %s AND login_key <> '') OR id = %s)""",  # noqa: S608
@@ -127,7 +128,7 @@ class UserStore:
         self, user: AppUser, *, display_name: str, roles: Sequence[str], crm_user: str, language: str
     ) -> bool:
         """Set what an administrator may set about a user; False when the rights are not those of `user` any more."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, user.tenant) as db:
             cursor = await db.execute(
                 """UPDATE app_user SET display_name = %s, roles = %s, crm_user = nullif(%s, ''), language = %s
                    WHERE tenant = %s AND id = %s AND roles = %s::text[] AND coalesce(crm_user, '') = %s""",
@@ -146,7 +147,7 @@ class UserStore:
 
     async def set_placements(self, user: AppUser, placements: Sequence[str]) -> bool:
         """Set the departments and positions of a user; False when they are not those of `user` any more."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, user.tenant) as db:
             cursor = await db.execute(
                 """UPDATE app_user SET placements = %s
                    WHERE tenant = %s AND id = %s AND placements = %s::text[]""",
@@ -156,21 +157,21 @@ class UserStore:
 
     async def set_language(self, tenant: str, user_id: str, language: str) -> None:
         """Remember the language the person chose."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             await db.execute(
                 "UPDATE app_user SET language = %s WHERE tenant = %s AND id = %s", (language, tenant, user_id)
             )
 
     async def set_disabled(self, tenant: str, user_id: str, *, disabled: bool) -> None:
         """Close or reopen an account."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             await db.execute(
                 "UPDATE app_user SET disabled = %s WHERE tenant = %s AND id = %s", (disabled, tenant, user_id)
             )
 
     async def earlier_hashes(self, tenant: str, user_id: str) -> list[str]:
         """Hashes of earlier passwords that are kept, the latest first."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 "SELECT password_hash FROM app_password_history WHERE tenant = %s AND user_id = %s ORDER BY seq DESC",
                 (tenant, user_id),
@@ -179,7 +180,7 @@ class UserStore:
 
     async def renew_hash(self, tenant: str, user_id: str, before: str, password_hash: str) -> None:
         """The same password, hashed anew; nothing when it was changed since."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             await db.execute(
                 "UPDATE app_user SET password_hash = %s WHERE tenant = %s AND id = %s AND password_hash = %s",
                 (password_hash, tenant, user_id, before),
@@ -187,7 +188,7 @@ class UserStore:
 
     async def set_password(self, tenant: str, user_id: str, password_hash: str, now: datetime, *, kept: int) -> None:
         """Store a new password hash. kept: earlier ones that stay."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             await _retire(db, tenant, user_id, now, kept)
             await db.execute(
                 "UPDATE app_user SET password_hash = %s, password_changed_at = %s WHERE tenant = %s AND id = %s",
@@ -209,7 +210,7 @@ class UserStore:
 
         password_hash: None where a directory checks the password.
         """
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             await _retire(db, tenant, user_id, now, kept)
             await _drop_other_factors(db, tenant, user_id)
             await db.execute(
@@ -225,7 +226,7 @@ class UserStore:
         A link to the directory that checks the password stays: it opens nothing by itself, and without it the password
         would become crmgate's own. kept: earlier passwords that stay.
         """
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             await _retire(db, tenant, user_id, now, kept)
             await _drop_other_factors(db, tenant, user_id)
             await db.execute(
@@ -240,7 +241,7 @@ class UserStore:
 
     async def forget_password(self, tenant: str, user_id: str) -> None:
         """Drop crmgate's own password of a user and the earlier ones: a directory checks it from now on."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             await db.execute("DELETE FROM app_password_history WHERE tenant = %s AND user_id = %s", (tenant, user_id))
             await db.execute(
                 "UPDATE app_user SET password_hash = NULL WHERE tenant = %s AND id = %s", (tenant, user_id)
@@ -248,7 +249,7 @@ class UserStore:
 
     async def use_totp_step(self, tenant: str, user_id: str, step: int) -> bool:
         """Take a TOTP step for this sign-in; False when it or a later one was taken before, here or on another node."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 """UPDATE app_user SET last_totp_step = %(step)s
                    WHERE tenant = %(tenant)s AND id = %(user)s AND last_totp_step < %(step)s AND NOT disabled""",
@@ -276,7 +277,7 @@ class UserStore:
         through: the identity elsewhere that stood in for the password.
         """
         told = (through.issuer, through.subject, through.session) if through else ("", "", "")
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             await db.execute("DELETE FROM app_sign_in WHERE expires_at < %s", (now,))
             await db.execute(
                 """INSERT INTO app_sign_in
@@ -290,7 +291,7 @@ class UserStore:
         self, tenant: str, token_hash: bytes, audience: str, now: datetime, max_attempts: int, *, renews: bool = False
     ) -> Pending | None:
         """Count one attempt at its next step; None when expired, unknown, used up, or its link is gone."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 """UPDATE app_sign_in s SET attempts = attempts + 1
                    WHERE tenant = %s AND token_hash = %s AND audience = %s AND expires_at > %s AND attempts < %s
@@ -306,7 +307,7 @@ class UserStore:
 
     async def take_sign_in(self, tenant: str, token_hash: bytes) -> bool:
         """End a half-open sign-in; False when another request was faster."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 "DELETE FROM app_sign_in WHERE tenant = %s AND token_hash = %s", (tenant, token_hash)
             )
@@ -314,7 +315,7 @@ class UserStore:
 
     async def drop_sign_ins(self, tenant: str, user_id: str) -> None:
         """End every half-open sign-in of a user."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             await db.execute("DELETE FROM app_sign_in WHERE tenant = %s AND user_id = %s", (tenant, user_id))
 
     # -- invitations --
@@ -330,7 +331,7 @@ class UserStore:
         expires: datetime,
     ) -> None:
         """Store an invitation; an earlier one of the same user stops working."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             await db.execute("DELETE FROM app_invitation WHERE tenant = %s AND user_id = %s", (tenant, user_id))
             await db.execute(
                 """INSERT INTO app_invitation
@@ -341,7 +342,7 @@ class UserStore:
 
     async def invitation(self, tenant: str, token_hash: bytes, now: datetime) -> tuple[AppUser, bytes] | None:
         """User and sealed second-factor secret of a live invitation."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 f"""SELECT {USER_COLUMNS}, invited.secret
                     FROM (SELECT user_id AS invited_id, totp_secret AS secret FROM app_invitation
@@ -355,7 +356,7 @@ class UserStore:
 
     async def invited(self, tenant: str, now: datetime) -> dict[str, datetime]:
         """User id → expiry of each live invitation."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 "SELECT user_id, expires_at FROM app_invitation WHERE tenant = %s AND expires_at > %s", (tenant, now)
             )
@@ -363,7 +364,7 @@ class UserStore:
 
     async def take_invitation(self, tenant: str, token_hash: bytes, now: datetime) -> bool:
         """Use up an invitation; False when another request was faster or it expired."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 "DELETE FROM app_invitation WHERE tenant = %s AND token_hash = %s AND expires_at > %s",
                 (tenant, token_hash, now),
@@ -374,7 +375,7 @@ class UserStore:
 
     async def count_attempt(self, tenant: str, brake: Brake, key: bytes, now: datetime) -> timedelta | None:
         """Count an attempt before it is verified; the remaining wait when the brake is on (then nothing is counted)."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 """INSERT INTO app_throttle AS t (tenant, dimension, key, failures, last_at, blocked_until)
                    VALUES (%(tenant)s, %(dimension)s, %(key)s, 1, %(now)s, %(now)s)
@@ -410,7 +411,7 @@ class UserStore:
         self, tenant: str, clear: tuple[str, bytes], give_back: Collection[tuple[str, bytes]], counted: int
     ) -> None:
         """After a full sign-in: forget one dimension, take what it counted back from the others."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             await db.execute(
                 "DELETE FROM app_throttle WHERE tenant = %s AND dimension = %s AND key = %s", (tenant, *clear)
             )
@@ -423,7 +424,7 @@ class UserStore:
 
     async def know_source(self, tenant: str, user_id: str, source: str, now: datetime) -> None:
         """Remember that the user signed in from this source."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             await db.execute(
                 """INSERT INTO app_known_source (tenant, user_id, source, last_at) VALUES (%s, %s, %s, %s)
                    ON CONFLICT (tenant, user_id, source) DO UPDATE SET last_at = EXCLUDED.last_at""",
@@ -432,7 +433,7 @@ class UserStore:
 
     async def source_known(self, tenant: str, key: str, source: str, since: datetime) -> bool:
         """Whether the user with this login key signed in from this source since then."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 """SELECT 1 FROM app_known_source k JOIN app_user u ON u.tenant = k.tenant AND u.id = k.user_id
                    WHERE k.tenant = %s AND u.login_key = %s AND k.source = %s AND k.last_at > %s""",
@@ -442,7 +443,7 @@ class UserStore:
 
     async def sweep(self, now: datetime) -> None:
         """Delete what has expired: half-open sign-ins, invitations, old throttle counts and sources."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, EVERY) as db:
             await db.execute("DELETE FROM app_sign_in WHERE expires_at < %s", (now,))
             await db.execute("DELETE FROM app_invitation WHERE expires_at < %s", (now,))
             await db.execute("DELETE FROM app_throttle WHERE last_at < %s", (now - timedelta(days=2),))

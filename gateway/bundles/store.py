@@ -9,10 +9,10 @@ from datetime import datetime
 
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
-from psycopg_pool import AsyncConnectionPool
 
 from gateway.access.store import connection
 from gateway.bundles.bundle import INSTALLATION, Act, Mark, State, StoredBundle, Wording
+from kms.connections import EVERY, Pool
 
 CHANNEL = "crmgate_policy"
 _COLUMNS = """tenant, number, state, origin, rows, checks, version, digest, note, restores,
@@ -23,18 +23,18 @@ _COLUMNS = """tenant, number, state, origin, rows, checks, version, digest, note
 class BundleStore:
     """The table policy_bundle."""
 
-    def __init__(self, pool: AsyncConnectionPool) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     async def marks(self) -> dict[str, Mark]:
         """Tenant → the bundle in force."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, EVERY) as db:
             cursor = await db.execute("SELECT tenant, number, digest FROM policy_bundle WHERE state = 'published'")
             return {row[0]: Mark(row[1], row[2]) for row in await cursor.fetchall()}
 
     async def published(self, tenant: str) -> StoredBundle | None:
         """The bundle in force; None when there is none yet."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 f"SELECT {_COLUMNS} FROM policy_bundle WHERE tenant = %s AND state = 'published'",  # noqa: S608
                 (tenant,),
@@ -44,7 +44,7 @@ class BundleStore:
 
     async def find(self, tenant: str, number: int) -> StoredBundle | None:
         """One bundle."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 f"SELECT {_COLUMNS} FROM policy_bundle WHERE tenant = %s AND number = %s",  # noqa: S608
                 (tenant, number),
@@ -54,7 +54,7 @@ class BundleStore:
 
     async def every(self, tenant: str, limit: int = 200) -> Sequence[StoredBundle]:
         """The newest bundles, the last one first."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 f"SELECT {_COLUMNS} FROM policy_bundle WHERE tenant = %s ORDER BY number DESC LIMIT %s",  # noqa: S608
                 (tenant, limit),
@@ -63,14 +63,14 @@ class BundleStore:
 
     async def draft(self, tenant: str, wording: Wording, by: Act) -> int:
         """Add a draft; its number."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             number = await _next(db, tenant)
             await _insert(db, tenant, number, wording, by, state=State.DRAFT, origin="account")
             return number
 
     async def propose(self, tenant: str, number: int, by: Act) -> bool:
         """Propose a draft; False when it is none any more."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 """UPDATE policy_bundle SET state = 'proposed', proposed_by = %s, proposed_login = %s, proposed_at = %s
                    WHERE tenant = %s AND number = %s AND state = 'draft'""",
@@ -80,7 +80,7 @@ class BundleStore:
 
     async def publish(self, tenant: str, number: int, replaces: int | None, by: Act) -> bool:
         """Put a proposed bundle into force in the place of `replaces`; False when either is not what it was."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             await _lock(db, tenant)
             if not await _retire(db, tenant, replaces, by.at):
                 return False
@@ -99,7 +99,7 @@ class BundleStore:
     async def install(self, tenant: str, wording: Wording, replaces: int | None, at: datetime) -> int | None:
         """Publish what the file of the settings says; None when another bundle came into force in between."""
         by = Act(INSTALLATION, INSTALLATION, at)
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             await _lock(db, tenant)
             if not await _retire(db, tenant, replaces, at):
                 return None

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from psycopg_pool import AsyncConnectionPool
-
 from audit.siem.forwarder import ForwardState
 from gateway.access.deps import AccessDeps
 from gateway.access.emergencies import Emergencies
@@ -14,6 +12,7 @@ from gateway.console.trail import TrailReader
 from gateway.directory.directory import Directory
 from gateway.guesses import Budgets
 from gateway.tls import Expiry
+from kms.connections import Pool
 from kms.keyring import KeyringStatus
 from policies.decision import FieldView
 from policies.operation import FieldSpec
@@ -83,7 +82,7 @@ class ConsoleDeps:
 
     access: AccessDeps
     desk: "Callable[[str], PolicyDesk]"
-    pool: AsyncConnectionPool
+    pool: Pool
     trail: TrailReader
     policy: Callable[[str], Policy]
     fields: Callable[[str], Sequence[FieldSpec]]

@@ -91,6 +91,15 @@ async def _bounded(name: str, title: str, check: Awaitable[Check]) -> Check:
 async def _database(deps: ConsoleDeps) -> Check:
     state = await database_state(deps.pool)
     values = {"version": state.version.split()[0], "size": _size(state.size_bytes), "connections": state.connections}
+    if not state.walled:
+        return Check(
+            "database",
+            N_("Database"),
+            WARNING,
+            N_("PostgreSQL %(version)s; row-level security does not bind this account (superuser or BYPASSRLS)."),
+            values,
+            N_("Serve through an account without these rights; until then only the code keeps tenants apart."),
+        )
     return Check(
         "database",
         N_("Database"),
@@ -141,7 +150,7 @@ def _ways(deps: ConsoleDeps, tenant: str) -> list[ForwardState]:
 async def _siem(deps: ConsoleDeps, tenant: str) -> Check:
     """How far each way out is behind, whichever node is at it, and what this node was told last."""
     ways = _ways(deps, tenant)
-    async with deps.pool.connection() as connection:
+    async with deps.pool.of(tenant) as connection:
         places = await positions(connection, tenant)
         size = await audit_size(connection, tenant)
     behind = {one.sink: size - places.get(one.sink, 0) for one in ways}

@@ -9,10 +9,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from psycopg import AsyncConnection
-from psycopg.rows import TupleRow
-from psycopg_pool import AsyncConnectionPool
-
 from audit import query, store
 from audit.entry import AuditEntry, EntryRefused, decode
 from audit.note import Checkpoint, NoteInvalid, Verifier, origin_of
@@ -20,8 +16,8 @@ from audit.store import Filters, StoredEntry
 from audit.tree import ProofInvalid, inclusion_proof, leaf_hash, verify_inclusion
 from audit.verify import LogTampered, Verified, verify
 from gateway.access.store import connection
+from kms.connections import Pool
 
-Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
 # A proof reads every leaf below the checkpoint (32 bytes each); beyond this the command line is the place for it.
 PROOF_LEAVES_LIMIT = 1_000_000
 FINE_REASONS = frozenset(
@@ -98,7 +94,7 @@ class TrailReader:
         Raises: EntryUnknown; LogTampered when proof or signature do not hold.
         """
         stored = await self._stored(tenant, index)
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             latest = await store.latest_checkpoint(db, tenant)
             if latest is None or index >= latest.size or latest.size > PROOF_LEAVES_LIMIT:
                 return None
@@ -115,7 +111,7 @@ class TrailReader:
 
     async def state(self, tenant: str) -> TrailState:
         """Size of the trail and its newest checkpoint."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             entries = await store.size(db, tenant)
             latest = await store.latest_checkpoint(db, tenant)
         if latest is None:

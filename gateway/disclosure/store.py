@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from psycopg_pool import AsyncConnectionPool
-
 from gateway.access.store import connection
+from kms.connections import EVERY, Pool
 
 PAGE_ROWS = 50
 ASKED, SHOWN = "asked", "shown"
@@ -52,12 +51,12 @@ _COLUMNS = "id, at, actor, login, entity, field, record, kind, door, step_up, ou
 class SittingStore:
     """The table reveal_sitting."""
 
-    def __init__(self, pool: AsyncConnectionPool) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     async def insert(self, token_hash: bytes, sitting: Sitting, expires: datetime, *, entered: bool) -> None:
         """A new sitting; entered: it was handed over already."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, sitting.tenant) as db:
             await db.execute(
                 """INSERT INTO reveal_sitting (tenant, token_hash, session_id, user_id, handle, entered, expires_at)
                    VALUES (%s, %s, %s, %s, %s, %s, %s)""",
@@ -68,7 +67,7 @@ class SittingStore:
         self, tenant: str, token_hash: bytes, new_hash: bytes, now: datetime, expires: datetime
     ) -> Sitting | None:
         """Use up a hand-over: the sitting goes on under another token; None when there is none to use."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 """UPDATE reveal_sitting SET token_hash = %s, entered = true, expires_at = %s
                    WHERE tenant = %s AND token_hash = %s AND NOT entered AND expires_at > %s
@@ -80,7 +79,7 @@ class SittingStore:
 
     async def attempt(self, tenant: str, token_hash: bytes, now: datetime, most: int) -> Sitting | None:
         """Count a try with an entered sitting; None when there is none or its tries are used up."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 """UPDATE reveal_sitting SET attempts = attempts + 1
                    WHERE tenant = %s AND token_hash = %s AND entered AND expires_at > %s AND attempts < %s
@@ -92,7 +91,7 @@ class SittingStore:
 
     async def take(self, tenant: str, token_hash: bytes) -> bool:
         """Use up a sitting; False when another try did."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 "DELETE FROM reveal_sitting WHERE tenant = %s AND token_hash = %s", (tenant, token_hash)
             )
@@ -100,19 +99,19 @@ class SittingStore:
 
     async def sweep(self, now: datetime) -> None:
         """Forget what has expired."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, EVERY) as db:
             await db.execute("DELETE FROM reveal_sitting WHERE expires_at < %s", (now,))
 
 
 class LedgerStore:
     """The table reveal_ledger."""
 
-    def __init__(self, pool: AsyncConnectionPool) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     async def insert(self, tenant: str, row: LedgerRow) -> None:
         """Write down a reveal that is asked for."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             await db.execute(
                 f"""INSERT INTO reveal_ledger (tenant, {_COLUMNS})
                     VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)""",  # noqa: S608
@@ -124,7 +123,7 @@ class LedgerStore:
 
     async def settle(self, tenant: str, id_: str, outcome: str) -> None:
         """What became of it; only once."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             await db.execute(
                 "UPDATE reveal_ledger SET outcome = %s WHERE tenant = %s AND id = %s AND outcome = %s",
                 (outcome, tenant, id_, ASKED),
@@ -134,7 +133,7 @@ class LedgerStore:
         self, tenant: str, *, actor: str = "", record: str = "", before: str = "", most: int = PAGE_ROWS
     ) -> Sequence[LedgerRow]:
         """The newest that match, newest first; before: id of a row to go on behind."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 f"""SELECT {_COLUMNS} FROM reveal_ledger
                     WHERE tenant = %(tenant)s AND (%(actor)s = '' OR actor = %(actor)s)

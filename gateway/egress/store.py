@@ -6,7 +6,7 @@ Every query names its tenant. Any fault of PostgreSQL becomes StoreUnavailable, 
 from collections.abc import Collection
 from datetime import datetime
 
-from kms.connections import Connections, Pool
+from kms.connections import EVERY, Connections, Pool
 
 Place = tuple[str, str, str]  # surrogate, entity, record
 
@@ -19,7 +19,7 @@ class EgressStore:
 
     async def delivered(self, tenant: str, digests: Collection[bytes], now: datetime) -> set[bytes]:
         """Those of these digests that are known."""
-        async with self._connections.connection() as db:
+        async with self._connections.connection(tenant) as db:
             cursor = await db.execute(
                 "SELECT digest FROM egress_delivery WHERE tenant = %s AND digest = ANY(%s) AND until > %s",
                 (tenant, list(digests), now),
@@ -28,7 +28,7 @@ class EgressStore:
 
     async def note(self, tenant: str, digests: Collection[bytes], until: datetime) -> None:
         """Remember deliveries until a time."""
-        async with self._connections.connection() as db:
+        async with self._connections.connection(tenant) as db:
             await db.execute(
                 """INSERT INTO egress_delivery (tenant, digest, until) SELECT %s, unnest(%s::bytea[]), %s
                    ON CONFLICT (tenant, digest) DO UPDATE SET until = EXCLUDED.until""",
@@ -37,21 +37,21 @@ class EgressStore:
 
     async def forget(self, tenant: str, digests: Collection[bytes]) -> None:
         """Forget deliveries whose message is done."""
-        async with self._connections.connection() as db:
+        async with self._connections.connection(tenant) as db:
             await db.execute(
                 "DELETE FROM egress_delivery WHERE tenant = %s AND digest = ANY(%s)", (tenant, list(digests))
             )
 
     async def sweep(self, now: datetime) -> None:
         """Delete what expired, of all tenants."""
-        async with self._connections.connection() as db:
+        async with self._connections.connection(EVERY) as db:
             await db.execute("DELETE FROM egress_delivery WHERE until < %s", (now,))
 
     async def since(self, tenant: str, surrogates: Collection[str]) -> dict[Place, datetime]:
         """Since when each of these surrogates stands in each of its records."""
         if not surrogates:
             return {}
-        async with self._connections.connection() as db:
+        async with self._connections.connection(tenant) as db:
             cursor = await db.execute(
                 """SELECT surrogate, entity, record, min(created_at) FROM vault_origin
                    WHERE tenant = %s AND surrogate = ANY(%s) AND record <> '' AND retired_at IS NULL

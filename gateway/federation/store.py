@@ -6,10 +6,9 @@ A trip is taken by one statement, so that an answer counts once, also in paralle
 from dataclasses import dataclass
 from datetime import datetime
 
-from psycopg_pool import AsyncConnectionPool
-
 from gateway.access.elsewhere import Elsewhere
 from gateway.access.store import connection
+from kms.connections import EVERY, Pool
 
 # Of one address at a time: beyond that the oldest are forgotten, so that nobody fills the table.
 TRIPS_MOST = 1000
@@ -28,14 +27,14 @@ class Trip:
 class FederationStore:
     """Rows of app_elsewhere and app_logout_token, and a look at app_session."""
 
-    def __init__(self, pool: AsyncConnectionPool) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     async def add(
         self, tenant: str, secret_hash: bytes, trip: Trip, client: str, now: datetime, expires: datetime
     ) -> None:
         """Remember a trip that begins."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             await db.execute("DELETE FROM app_elsewhere WHERE expires_at <= %s", (now,))
             await db.execute(
                 """DELETE FROM app_elsewhere WHERE (tenant, secret_hash) IN (
@@ -52,7 +51,7 @@ class FederationStore:
 
     async def take(self, tenant: str, secret_hash: bytes, audience: str, provider: str, now: datetime) -> Trip | None:
         """End a trip whose answer came; None when there is none, it took too long, or another answer was faster."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 """DELETE FROM app_elsewhere
                    WHERE tenant = %s AND secret_hash = %s AND audience = %s AND provider = %s AND expires_at > %s
@@ -64,7 +63,7 @@ class FederationStore:
 
     async def hear(self, tenant: str, token_hash: bytes, expires: datetime) -> bool:
         """Note a logout token; False when it was heard before."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 """INSERT INTO app_logout_token (tenant, token_hash, expires_at) VALUES (%s, %s, %s)
                    ON CONFLICT DO NOTHING""",
@@ -77,7 +76,7 @@ class FederationStore:
 
         A session id there counts with it only; without one every session of the subject does.
         """
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 """SELECT id, user_id FROM app_session
                    WHERE tenant = %(tenant)s AND link_issuer = %(issuer)s AND ended_at IS NULL
@@ -89,7 +88,7 @@ class FederationStore:
 
     async def drop_half_open(self, tenant: str, ended: Elsewhere) -> None:
         """End half-open sign-ins that rest on what has ended."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             await db.execute(
                 """DELETE FROM app_sign_in
                    WHERE tenant = %(tenant)s AND link_issuer = %(issuer)s
@@ -100,6 +99,6 @@ class FederationStore:
 
     async def sweep(self, now: datetime) -> None:
         """Delete what has expired."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, EVERY) as db:
             await db.execute("DELETE FROM app_elsewhere WHERE expires_at <= %s", (now,))
             await db.execute("DELETE FROM app_logout_token WHERE expires_at <= %s", (now,))

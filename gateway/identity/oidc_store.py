@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from psycopg.types.json import Jsonb
-from psycopg_pool import AsyncConnectionPool
 
 from gateway.access.store import connection
+from kms.connections import EVERY, Pool
 
 _ALIVE = """EXISTS (SELECT 1 FROM app_session s JOIN app_user u ON u.tenant = s.tenant AND u.id = s.user_id
     WHERE s.tenant = oidc_code.tenant AND s.id = oidc_code.session_id AND s.ended_at IS NULL
@@ -30,12 +30,12 @@ class Grant:
 class OidcStore:
     """The table oidc_code."""
 
-    def __init__(self, pool: AsyncConnectionPool) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     async def add(self, tenant: str, code_hash: bytes, grant: Grant, expires: datetime) -> None:
         """Keep a new code."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             await db.execute(
                 """INSERT INTO oidc_code (tenant, code_hash, client, session_id, told, expires_at)
                    VALUES (%s, %s, %s, %s, %s, %s)""",
@@ -45,7 +45,7 @@ class OidcStore:
     async def take(self, tenant: str, code_hash: bytes, now: datetime) -> Grant | None:
         """Use a code: of several that try at once one gets it; a second use ends the token that the first got."""
         given = {"tenant": tenant, "code": code_hash, "now": now}
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 f"""UPDATE oidc_code SET used_at = %(now)s
                     WHERE tenant = %(tenant)s AND code_hash = %(code)s AND used_at IS NULL AND expires_at > %(now)s
@@ -64,7 +64,7 @@ class OidcStore:
 
     async def keep_token(self, tenant: str, code_hash: bytes, token_hash: bytes, expires: datetime) -> None:
         """The access token that a used code gives."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             await db.execute(
                 """UPDATE oidc_code SET token_hash = %s, token_expires = %s
                    WHERE tenant = %s AND code_hash = %s AND used_at IS NOT NULL""",
@@ -73,7 +73,7 @@ class OidcStore:
 
     async def by_token(self, tenant: str, token_hash: bytes, now: datetime) -> Grant | None:
         """What an access token that is still good stands for."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 f"""SELECT client, session_id, told FROM oidc_code
                     WHERE tenant = %(tenant)s AND token_hash = %(token)s AND token_expires > %(now)s
@@ -85,5 +85,5 @@ class OidcStore:
 
     async def sweep(self, now: datetime) -> None:
         """Delete codes that ended a day ago; one of the sweeps of a server."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, EVERY) as db:
             await db.execute("DELETE FROM oidc_code WHERE expires_at < %s", (now - timedelta(days=1),))

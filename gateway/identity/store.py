@@ -10,9 +10,9 @@ from typing import Any
 
 from psycopg.errors import UniqueViolation
 from psycopg.types.json import Jsonb
-from psycopg_pool import AsyncConnectionPool
 
 from gateway.access.store import connection
+from kms.connections import Pool
 
 
 class NameTaken(Exception):  # noqa: N818 - an outcome the command reports
@@ -68,14 +68,14 @@ _CLIENT = (
 class IdentityStore:
     """The tables crm_login, api_client and identity_key."""
 
-    def __init__(self, pool: AsyncConnectionPool) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     # -- CRM logins --------------------------------------------------------------------------------------------
 
     async def login(self, tenant: str, holder: str) -> LoginRow | None:
         """The CRM login of a user or an API client."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 "SELECT holder, login, blob, set_at, refused_at FROM crm_login WHERE tenant = %s AND holder = %s",
                 (tenant, holder),
@@ -87,7 +87,7 @@ class IdentityStore:
         self, tenant: str, holder: str, login: str, blob: bytes | None, set_by: str, now: datetime
     ) -> None:
         """Store a CRM login instead of the one before."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             await db.execute(
                 """INSERT INTO crm_login (tenant, holder, login, blob, set_by, set_at)
                    VALUES (%s, %s, %s, %s, %s, %s)
@@ -98,13 +98,13 @@ class IdentityStore:
 
     async def drop_login(self, tenant: str, holder: str) -> bool:
         """Forget a CRM login; whether there was one."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute("DELETE FROM crm_login WHERE tenant = %s AND holder = %s", (tenant, holder))
             return cursor.rowcount > 0
 
     async def note_refused(self, tenant: str, holder: str, set_at: datetime, at: datetime | None) -> None:
         """The CRM refused the login that was set then, at this time; None: it took it."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             await db.execute(
                 "UPDATE crm_login SET refused_at = %s WHERE tenant = %s AND holder = %s AND set_at = %s",
                 (at, tenant, holder, set_at),
@@ -115,7 +115,7 @@ class IdentityStore:
     async def add_client(self, client: ClientRow, token_hash: bytes) -> None:
         """Store a new client; raises NameTaken."""
         try:
-            async with connection(self._pool) as db:
+            async with connection(self._pool, client.tenant) as db:
                 await db.execute(
                     """INSERT INTO api_client
                          (tenant, id, name, token_hash, roles, networks, certificate, made_at, expires_at)
@@ -137,7 +137,7 @@ class IdentityStore:
 
     async def client_by_token(self, tenant: str, token_hash: bytes) -> ClientRow | None:
         """The client of this tenant that has this token, also one that was revoked or has expired."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 f"SELECT {_CLIENT} FROM api_client WHERE tenant = %s AND token_hash = %s",  # noqa: S608
                 (tenant, token_hash),
@@ -147,7 +147,7 @@ class IdentityStore:
 
     async def clients(self, tenant: str) -> list[ClientRow]:
         """Every client, the newest first."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 f"SELECT {_CLIENT} FROM api_client WHERE tenant = %s ORDER BY made_at DESC, id",  # noqa: S608
                 (tenant,),
@@ -156,7 +156,7 @@ class IdentityStore:
 
     async def change_client(self, client: ClientRow) -> bool:
         """Set where a client comes from, what it may do and until when; False where it is no longer good."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, client.tenant) as db:
             cursor = await db.execute(
                 """UPDATE api_client SET roles = %s, networks = %s, certificate = %s, expires_at = %s
                    WHERE tenant = %s AND id = %s AND revoked_at IS NULL""",
@@ -173,7 +173,7 @@ class IdentityStore:
 
     async def note_used(self, tenant: str, client_id: str, at: datetime, address: str, pause: timedelta) -> None:
         """When and from where a client came in last; nothing where that was written less than `pause` before."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             await db.execute(
                 """UPDATE api_client SET last_used_at = %(at)s, last_used_from = %(address)s
                    WHERE tenant = %(tenant)s AND id = %(id)s
@@ -183,7 +183,7 @@ class IdentityStore:
 
     async def revoke_client(self, tenant: str, client_id: str, now: datetime) -> bool:
         """End a client for good; whether it was still good."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 "UPDATE api_client SET revoked_at = %s WHERE tenant = %s AND id = %s AND revoked_at IS NULL",
                 (now, tenant, client_id),
@@ -195,7 +195,7 @@ class IdentityStore:
 
     async def keys(self, tenant: str, algorithm: str) -> list[KeyRow]:
         """The signing keys of a tenant, the newest first."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 """SELECT id, algorithm, public, blob, made_at FROM identity_key
                    WHERE tenant = %s AND algorithm = %s ORDER BY made_at DESC, id""",
@@ -205,7 +205,7 @@ class IdentityStore:
 
     async def add_key(self, tenant: str, key: KeyRow, newest: str) -> bool:
         """Add a key unless another process has added one since; newest: id of the newest that was seen, or ""."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             await db.execute("SELECT pg_advisory_xact_lock(hashtextextended('crmgate identity ' || %s, 0))", (tenant,))
             cursor = await db.execute(
                 "SELECT id FROM identity_key WHERE tenant = %s AND algorithm = %s ORDER BY made_at DESC, id LIMIT 1",
@@ -223,7 +223,7 @@ class IdentityStore:
 
     async def drop_keys(self, tenant: str, ids: Sequence[str]) -> None:
         """Forget keys that no token which is still good was signed with."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             await db.execute("DELETE FROM identity_key WHERE tenant = %s AND id = ANY(%s)", (tenant, list(ids)))
 
 

@@ -9,7 +9,7 @@ from psycopg.types.json import Jsonb
 
 from gateway.learn.document import Document
 from gateway.learn.evidence import Evidence
-from kms.connections import Connections, Pool
+from kms.connections import EVERY, Connections, Pool
 
 MOST_DRIFT = 2000  # places of one tenant
 
@@ -57,7 +57,7 @@ class LearnStore:
 
     async def start(self, tenant: str, run: str, now: datetime, ends_at: datetime, by: str) -> None:
         """A new run; raises RunUnderWay, StoreUnavailable. Evidence of earlier runs of the tenant goes."""
-        async with self._connections.connection() as connection, connection.transaction():
+        async with self._connections.connection(tenant) as connection:
             await connection.execute(
                 "SELECT pg_advisory_xact_lock(hashtextextended('crmgate learn ' || %s, 0))", (tenant,)
             )
@@ -74,7 +74,7 @@ class LearnStore:
 
     async def stop(self, tenant: str, now: datetime) -> bool:
         """End the watching; whether there was any."""
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             cursor = await connection.execute(
                 "UPDATE learn_run SET stopped_at = %s WHERE tenant = %s AND stopped_at IS NULL AND ends_at > %s",
                 (now, tenant, now),
@@ -83,12 +83,12 @@ class LearnStore:
 
     async def forget(self, tenant: str) -> None:
         """Delete the run of a tenant with all it saw."""
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             await connection.execute("DELETE FROM learn_run WHERE tenant = %s", (tenant,))
 
     async def latest(self, tenant: str) -> Run | None:
         """The run of a tenant; raises StoreUnavailable."""
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             cursor = await connection.execute(
                 "SELECT tenant, id, started_at, ends_at, stopped_at, document, answers FROM learn_run"
                 " WHERE tenant = %s ORDER BY started_at DESC LIMIT 1",
@@ -99,7 +99,7 @@ class LearnStore:
 
     async def watching(self, now: datetime) -> dict[str, str]:
         """Tenant → run, of those that watch now; raises StoreUnavailable."""
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(EVERY) as connection:
             cursor = await connection.execute(
                 "SELECT tenant, id FROM learn_run WHERE stopped_at IS NULL AND ends_at > %s", (now,)
             )
@@ -114,13 +114,13 @@ class LearnStore:
         return await self._set(tenant, "UPDATE learn_run SET answers = answers || %s WHERE tenant = %s", dict(answers))
 
     async def _set(self, tenant: str, statement: str, value: dict[str, Any]) -> bool:
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             cursor = await connection.execute(statement.encode(), (Jsonb(value), tenant))
             return cursor.rowcount > 0
 
     async def put_evidence(self, tenant: str, run: str, process: str, evidence: str, now: datetime) -> None:
         """What one process has seen so far, as JSON; nothing is kept of a run that was deleted."""
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             await connection.execute(
                 """
                 INSERT INTO learn_evidence (tenant, run, process, evidence, noted_at)
@@ -133,7 +133,7 @@ class LearnStore:
 
     async def evidence(self, tenant: str, run: str) -> Evidence:
         """What all processes have seen; raises StoreUnavailable."""
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             cursor = await connection.execute(
                 "SELECT evidence FROM learn_evidence WHERE tenant = %s AND run = %s ORDER BY process", (tenant, run)
             )
@@ -145,7 +145,7 @@ class LearnStore:
     async def add_drift(self, tenant: str, seen: Mapping[tuple[str, str, str], int], now: datetime) -> None:
         """Count places that no profile declares: (sort, place, kind) → times; new ones up to a limit."""
         keys = list(seen)
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             await connection.execute(
                 """
                 INSERT INTO learn_drift (tenant, sort, place, kind, times, first_seen, last_seen)
@@ -171,7 +171,7 @@ class LearnStore:
 
     async def drift(self, tenant: str) -> Sequence[Drift]:
         """What was noticed, most frequent first."""
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             cursor = await connection.execute(
                 "SELECT sort, place, kind, times, first_seen, last_seen FROM learn_drift WHERE tenant = %s"
                 " ORDER BY sort, times DESC, place, kind",
@@ -181,7 +181,7 @@ class LearnStore:
 
     async def drift_counts(self, tenant: str) -> dict[str, int]:
         """Sort → how many places drifted; raises StoreUnavailable."""
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             cursor = await connection.execute(
                 "SELECT sort, count(*) FROM learn_drift WHERE tenant = %s GROUP BY sort", (tenant,)
             )
@@ -189,7 +189,7 @@ class LearnStore:
 
     async def clear_drift(self, tenant: str) -> int:
         """Forget it; how many places."""
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             cursor = await connection.execute("DELETE FROM learn_drift WHERE tenant = %s", (tenant,))
             return cursor.rowcount
 

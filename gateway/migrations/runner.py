@@ -13,6 +13,8 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
+from gateway.migrations import wall
+
 # Any number will do as long as nothing else in this database takes the same advisory lock: "crmgate" in hexadecimal.
 _LOCK = 0x63726D67617465
 
@@ -28,7 +30,11 @@ def upgrade(dsn: str) -> str:
             config.set_main_option("script_location", str(Path(__file__).parent))
             config.set_main_option("path_separator", "os")
             config.attributes["connection"] = connection
+            # What a revision changes in rows is for all tenants.
+            connection.execute(text("SET crmgate.tenant = '*'"))
+            connection.commit()
             command.upgrade(config, "head")
+            wall.put_up(connection)
             connection.commit()
             return MigrationContext.configure(connection).get_current_revision() or ""
     except OperationalError as fault:

@@ -8,7 +8,7 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from kms.connections import Connections, Pool
+from kms.connections import EVERY, Connections, Pool
 
 TIMEOUT_S = 15.0
 
@@ -61,7 +61,7 @@ class ProtectStore:
 
     async def keep_credential(self, tenant: str, blob: bytes) -> None:
         """Store the sealed credential of a tenant, instead of the one before."""
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             await connection.execute(
                 "INSERT INTO crm_credential (tenant, blob) VALUES (%s, %s)"
                 " ON CONFLICT (tenant) DO UPDATE SET blob = excluded.blob, set_at = now()",
@@ -70,14 +70,14 @@ class ProtectStore:
 
     async def credential(self, tenant: str) -> bytes | None:
         """The sealed credential, None where there is none."""
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             cursor = await connection.execute("SELECT blob FROM crm_credential WHERE tenant = %s", (tenant,))
             found = await cursor.fetchone()
             return bytes(found[0]) if found else None
 
     async def begin(self, tenant: str, run: str, way: str, rate: float) -> None:
         """Note a new run; raises StoreUnavailable also when another one is open."""
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             await connection.execute(
                 "INSERT INTO protect_run (tenant, id, way, state, rate) VALUES (%s, %s, %s, 'gathering', %s)"
                 " ON CONFLICT (tenant, id) DO NOTHING",
@@ -86,7 +86,7 @@ class ProtectStore:
 
     async def runs(self, tenant: str) -> list[Run]:
         """All runs, the newest first."""
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             cursor = await connection.execute(
                 "SELECT id, way, state, rate, started_at, ended_at FROM protect_run WHERE tenant = %s"
                 " ORDER BY started_at DESC, id",
@@ -96,7 +96,7 @@ class ProtectStore:
 
     async def move(self, tenant: str, run: str, state: str, rate: float | None = None) -> None:
         """A run is in another state now."""
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             await connection.execute(
                 "UPDATE protect_run SET state = %s, rate = coalesce(%s, rate),"
                 " ended_at = CASE WHEN %s IN ('done', 'undone') THEN now() END WHERE tenant = %s AND id = %s",
@@ -105,7 +105,7 @@ class ProtectStore:
 
     async def found(self, tenant: str, run: str, step: int, entity: str, records: Sequence[str]) -> int:
         """Note records of a run; how many are new."""
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             cursor = await connection.execute(
                 "INSERT INTO protect_record (tenant, run, step, entity, record, state)"
                 " SELECT %s, %s, %s, %s, record, 'found' FROM unnest(%s::text[]) AS given (record)"
@@ -116,7 +116,7 @@ class ProtectStore:
 
     async def span(self, tenant: str, run: str, entity: str) -> tuple[int, int] | None:
         """The smallest and the greatest id (a number) of a kind of record in a run; None where it has none."""
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             cursor = await connection.execute(
                 "SELECT min(record::bigint), max(record::bigint) FROM protect_record"
                 " WHERE tenant = %s AND run = %s AND entity = %s",
@@ -128,7 +128,7 @@ class ProtectStore:
     @asynccontextmanager
     async def alone(self, tenant: str, run: str) -> AsyncIterator[bool]:
         """Whether no other process is inside for this run; a process that dies leaves by itself."""
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             key = ("crmgate protect " + run, tenant)
             cursor = await connection.execute("SELECT pg_try_advisory_lock(hashtext(%s), hashtext(%s))", key)
             got = await cursor.fetchone()
@@ -144,7 +144,7 @@ class ProtectStore:
 
     async def todo(self, tenant: str, run: str, states: Sequence[str], most: int = 100) -> list[Row]:
         """The next records in one of these states, in the order of the walk."""
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             cursor = await connection.execute(
                 "SELECT step, entity, record, state, fields, misfits, kept FROM protect_record"
                 " WHERE tenant = %s AND run = %s AND state = ANY(%s::text[])"
@@ -158,7 +158,7 @@ class ProtectStore:
     ) -> list[Row]:
         """Records in these states behind a place (step, record), in the order of the walk."""
         step, record = place or (-1, "")
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             cursor = await connection.execute(
                 "SELECT step, entity, record, state, fields, misfits, kept FROM protect_record"
                 " WHERE tenant = %s AND run = %s AND state = ANY(%s::text[])"
@@ -178,7 +178,7 @@ class ProtectStore:
 
     async def tally(self, tenant: str, run: str, states: Sequence[str]) -> tuple[int, int]:
         """(records in these states, all records) of a run."""
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             cursor = await connection.execute(
                 "SELECT count(*) FILTER (WHERE state = ANY(%s::text[])), count(*) FROM protect_record"
                 " WHERE tenant = %s AND run = %s",
@@ -189,7 +189,7 @@ class ProtectStore:
 
     async def reopen(self, tenant: str, run: str) -> None:
         """What an undo could not put back is tried again."""
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             await connection.execute(
                 "UPDATE protect_record SET state = 'undoing', misfits = '{}'"
                 " WHERE tenant = %s AND run = %s AND state = 'differs'",
@@ -200,7 +200,7 @@ class ProtectStore:
         """Store rows as they are now, all or none; write: the CRM is about to be written, which is counted."""
         if not rows:
             return
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             await connection.execute(
                 "UPDATE protect_record AS r SET state = g.state, fields = g.fields, misfits = g.misfits, kept = g.kept,"
                 " writes = writes + %s, changed_at = now() FROM unnest(%s::text[], %s::text[], %s::text[], %s::jsonb[],"
@@ -221,7 +221,7 @@ class ProtectStore:
 
     async def forget(self, tenant: str, records: Sequence[tuple[str, str]]) -> int:
         """Take away what was kept of these records, (entity, record), in every run; how many rows had something."""
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             cursor = await connection.execute(
                 "UPDATE protect_record p SET kept = NULL, changed_at = now()"
                 " FROM unnest(%s::text[], %s::text[]) AS w (entity, record)"
@@ -232,7 +232,7 @@ class ProtectStore:
 
     async def counts(self, tenant: str, run: str) -> Mapping[str, Mapping[str, int]]:
         """Entity → state → records."""
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             cursor = await connection.execute(
                 "SELECT entity, state, count(*) FROM protect_record WHERE tenant = %s AND run = %s"
                 " GROUP BY step, entity, state ORDER BY step, state",
@@ -245,7 +245,7 @@ class ProtectStore:
 
     async def misfits(self, tenant: str, run: str) -> list[tuple[str, str, str, int]]:
         """(entity, field, why, how many) of what could not be protected or not be restored."""
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             cursor = await connection.execute(
                 "SELECT entity, key, value, count(*) FROM protect_record, jsonb_each_text(misfits)"
                 " WHERE tenant = %s AND run = %s GROUP BY entity, key, value ORDER BY entity, key, value",
@@ -255,7 +255,7 @@ class ProtectStore:
 
     async def changed(self, tenant: str, run: str) -> tuple[int, int, int]:
         """(fields, surrogates, most writes to one record) of a run."""
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             cursor = await connection.execute(
                 "SELECT (SELECT count(*) FROM protect_record, jsonb_each(fields) WHERE tenant = %(t)s AND run = %(r)s),"
                 " (SELECT coalesce(sum(jsonb_array_length(value -> 'parts')), 0)"
@@ -268,7 +268,7 @@ class ProtectStore:
 
     async def prove(self, tenant: str, part: str, by: str, runs: Sequence[str], held: int) -> None:
         """Note that a part of a CRM holds nothing in clear."""
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             await connection.execute(
                 "INSERT INTO protect_proof (tenant, part, proved_by, runs, held) VALUES (%s, %s, %s, %s, %s)"
                 " ON CONFLICT (tenant, part) DO UPDATE SET proved_at = now(), proved_by = excluded.proved_by,"
@@ -278,7 +278,7 @@ class ProtectStore:
 
     async def unprove(self, tenant: str, parts: Sequence[str] = ("records", "history")) -> bool:
         """These parts may hold clear values again; whether that was not so before."""
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(tenant) as connection:
             cursor = await connection.execute(
                 "DELETE FROM protect_proof WHERE tenant = %s AND part = ANY(%s::text[])", (tenant, list(parts))
             )
@@ -286,7 +286,7 @@ class ProtectStore:
 
     async def proofs(self) -> Mapping[str, list[Proof]]:
         """Tenant → what was proved."""
-        async with self._connections.connection() as connection:
+        async with self._connections.connection(EVERY) as connection:
             cursor = await connection.execute(
                 "SELECT tenant, part, proved_at, proved_by, runs, held FROM protect_proof ORDER BY tenant, part"
             )

@@ -5,11 +5,11 @@ from datetime import datetime
 
 from psycopg.errors import UniqueViolation
 from psycopg.rows import TupleRow
-from psycopg_pool import AsyncConnectionPool
 
 from gateway.access.store import connection
 from gateway.bundles.bundle import Act
 from gateway.reviews.round import Decided, Finding, Item, Round, Sort
+from kms.connections import Pool
 
 _ROUND = "number, days, whole, started_by, started_login, started_at, closed_by, closed_login, closed_at, bundle"
 _ITEM = """number, kind, user_id, login, role, since, exact, last_used, unused, wording, holders,
@@ -25,12 +25,12 @@ class RoundOpen(Exception):  # noqa: N818 - an outcome the person reads
 class ReviewStore:
     """The tables role_held, review_round and review_item. Any fault of PostgreSQL becomes StoreUnavailable."""
 
-    def __init__(self, pool: AsyncConnectionPool) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     async def held(self, tenant: str) -> dict[tuple[str, str], tuple[datetime, bool]]:
         """(user, role) → since when, and whether that is known exactly."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 "SELECT user_id, role, since, exact FROM role_held WHERE tenant = %s AND until IS NULL", (tenant,)
             )
@@ -38,7 +38,7 @@ class ReviewStore:
 
     async def seen(self, tenant: str, since: datetime) -> dict[str, datetime]:
         """User → when a session of theirs was last active, or they last signed in, since then."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 """SELECT person, max(at) FROM (
                        SELECT user_id AS person, seen_at AS at FROM app_session WHERE tenant = %(tenant)s
@@ -52,7 +52,7 @@ class ReviewStore:
 
     async def rounds(self, tenant: str, limit: int = 100) -> Sequence[Round]:
         """The newest rounds first."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 f"SELECT {_ROUND} FROM review_round WHERE tenant = %s ORDER BY number DESC LIMIT %s",  # noqa: S608
                 (tenant, limit),
@@ -61,7 +61,7 @@ class ReviewStore:
 
     async def find(self, tenant: str, number: int) -> Round | None:
         """One round."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 f"SELECT {_ROUND} FROM review_round WHERE tenant = %s AND number = %s",  # noqa: S608
                 (tenant, number),
@@ -71,7 +71,7 @@ class ReviewStore:
 
     async def items(self, tenant: str, number: int) -> Sequence[Item]:
         """What a round is about, as it was found."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 f"SELECT {_ITEM} FROM review_item WHERE tenant = %s AND round = %s ORDER BY number",  # noqa: S608
                 (tenant, number),
@@ -80,7 +80,7 @@ class ReviewStore:
 
     async def start(self, tenant: str, days: int, findings: Sequence[Finding], by: Act, *, whole: bool) -> int:
         """Open a round with its items in one transaction; its number. Raises RoundOpen."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             await db.execute("SELECT pg_advisory_xact_lock(hashtextextended('crmgate review ' || %s, 0))", (tenant,))
             cursor = await db.execute(
                 "SELECT coalesce(max(number), 0) + 1, bool_or(closed_at IS NULL) FROM review_round WHERE tenant = %s",
@@ -113,7 +113,7 @@ class ReviewStore:
 
     async def decide(self, tenant: str, number: int, item: int, decision: Decided, by: Act) -> bool:
         """Note a decision; False when the round is closed, the item done or there is none, or it is about oneself."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 """UPDATE review_item i SET decision = %s, decided_by = %s, decided_login = %s, decided_at = %s
                    FROM (SELECT tenant, number FROM review_round
@@ -126,7 +126,7 @@ class ReviewStore:
 
     async def done(self, tenant: str, number: int, items: Sequence[int], at: datetime) -> None:
         """Note that removals were done."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             await db.execute(
                 """UPDATE review_item SET done_at = %s
                    WHERE tenant = %s AND round = %s AND number = ANY(%s) AND decision = 'remove'""",
@@ -135,14 +135,14 @@ class ReviewStore:
 
     async def drafted(self, tenant: str, number: int, bundle: int) -> None:
         """Note the draft that a round led to."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             await db.execute(
                 "UPDATE review_round SET bundle = %s WHERE tenant = %s AND number = %s", (bundle, tenant, number)
             )
 
     async def close(self, tenant: str, number: int, by: Act) -> bool:
         """Close a round; False when it is closed already."""
-        async with connection(self._pool) as db:
+        async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 """UPDATE review_round SET closed_by = %s, closed_login = %s, closed_at = %s
                    WHERE tenant = %s AND number = %s AND closed_at IS NULL""",

@@ -11,6 +11,7 @@ from gateway.demo.browser import Answer, Browser, forms
 from gateway.demo.filling import API_SIGN_IN
 from gateway.identity.api_client import FIELD
 from tests.drills.crawl import EVERYTHING
+from tests.drills.crossing_rows import Rows
 from tests.drills.seek import Seeker
 from tests.drills.stack import Member
 from tests.e2e.database import sql
@@ -102,6 +103,8 @@ def attempts(thief: Side, victim: Side) -> Iterator[Attempt]:
     yield from _caches(thief, victim)
     yield from _surrogates(thief, victim)
     yield from _keys(thief, victim)
+    for told in Rows(victim.door.stack.settings, thief.door.tenant, victim.door.tenant).attempts():
+        yield Attempt(*told)
     if thief.door.tenant == "main":  # the console is that of the first company
         yield from _console(thief, victim)
 

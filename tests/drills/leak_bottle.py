@@ -14,6 +14,7 @@ from gateway.demo.bottle import DATABASE, cluster
 from gateway.demo.browser import Answer, Browser, Upload
 from gateway.demo.driver import BottleDriver, DriverFault
 from gateway.demo.people import Person
+from tests.conftest import unwalled
 from tests.drills.crawl import Walk
 
 UUID = re.compile(r'"id":\s*"([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"')
@@ -155,7 +156,7 @@ def rows(folder: Any) -> Iterator[tuple[str, bytes]]:
     """Every table of a stopped BottleCRM as text."""
     with cluster(folder) as server:
         dsn = make_conninfo(server.admin_dsn, dbname=DATABASE)
-        with psycopg.connect(dsn, autocommit=True) as database:
+        with psycopg.connect(unwalled(dsn), autocommit=True) as database:
             tables = database.execute("SELECT schemaname, tablename FROM pg_tables WHERE schemaname = 'public'")
             for schema, table in tables.fetchall():
                 with database.cursor().copy(sql.SQL("COPY {} TO STDOUT").format(sql.Identifier(schema, table))) as out:

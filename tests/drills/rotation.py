@@ -34,6 +34,7 @@ from gateway.settings_file import read_settings
 from kms.keyring import Keyring
 from kms.store import Store
 from kms.tokens import NewValue, Origin, SurrogateVault
+from tests.conftest import unwalled
 from tests.real.bao import Bao, bao
 
 SEED = 20261126
@@ -83,7 +84,7 @@ class Place:
 
     def sql(self, statement: str, *values: object) -> list[tuple[object, ...]]:
         """Run one statement."""
-        with psycopg.connect(self.dsn) as connection:
+        with psycopg.connect(unwalled(self.dsn)) as connection:
             cursor = connection.execute(statement, values)  # type: ignore[call-overload]
             return list(cursor.fetchall()) if cursor.description else []
 

@@ -48,6 +48,7 @@ from kms.shredding import Shredder
 from kms.store import Store
 from kms.tokens import NewValue, Origin, SurrogateVault
 from kms.value_key import derived, epoch_place, person_place, unwrap, value_place
+from tests.conftest import unwalled
 from tests.drills.rotation import Place, place, with_openbao
 from tests.drills.shred_sealed import Sealed, SealedAt
 from tests.drills.shred_turn import TENANT
@@ -204,7 +205,7 @@ async def try_everything(old: Settings, now: Settings, dsn: str, written: Writte
     """Every key that is left, tried on what the erased person had in the restored database: (tries, openings)."""
     tries = openings = 0
     async with process(now, dsn) as at:
-        with psycopg.connect(dsn) as connection:
+        with psycopg.connect(unwalled(dsn)) as connection:
             wraps = connection.execute(
                 "SELECT w.surrogate, w.holder, w.wrapped, v.kind, v.blob FROM vault_wrap w JOIN vault v USING"
                 " (tenant, surrogate) WHERE tenant = %s",

@@ -23,6 +23,7 @@ from kms.provider import KeysUnavailable
 from kms.stream import HEAD_BYTES, SALT_BYTES, Head, StreamInvalid, StreamOpener, StreamSealer
 from kms.stream_flow import seal_pieces
 from kms.value_key import derived, unwrap, value_place
+from tests.conftest import unwalled
 
 AT = ("contact", "note")
 FILE = "file"
@@ -107,7 +108,7 @@ class SealedAt:
         (tries, openings, value keys of others that opened: without any, trying would prove nothing)
         """
         tries = openings = 0
-        with psycopg.connect(dsn) as connection:
+        with psycopg.connect(unwalled(dsn)) as connection:
             wraps = connection.execute(
                 "SELECT cell, holder, wrapped FROM vault_cell_wrap WHERE tenant = %s", (self.tenant,)
             ).fetchall()

@@ -11,8 +11,9 @@ from gateway.settings import Settings
 
 
 def sql(settings: Settings, statement: str, *values: object) -> list[Any]:
-    """Run one statement as the gateway's role."""
-    return _run(EmbeddedPostgres(embedded_folder(settings)).dsn, statement, values)
+    """Run one statement as the gateway's role, over the rows of all tenants."""
+    dsn = make_conninfo(EmbeddedPostgres(embedded_folder(settings)).dsn, options="-c crmgate.tenant=*")
+    return _run(dsn, statement, values)
 
 
 def as_superuser(settings: Settings, *statements: tuple[str, tuple[object, ...]]) -> list[Any]:

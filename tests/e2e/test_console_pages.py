@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 import uvicorn
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
-from psycopg_pool import AsyncConnectionPool
 
 from audit.entry import AuditEntry
 from gateway.access.sessions import AUDIENCE_CONSOLE
 from gateway.certificate import ensure_certificate
 from gateway.console import vendor
 from gateway.console.app import make_console_app
+from kms.connections import Pool
 from tests.unit.gateway.access.world import Enrolled
 from tests.unit.gateway.console.stage import Stage, bundles, destroyed, make_stage, rotation
 from tests.unit.gateway.console.test_learn_pages import learnt
@@ -98,7 +98,7 @@ def front_end() -> None:
 
 
 @pytest.fixture
-async def served(pool: AsyncConnectionPool, dsn: str, tmp_path: Path, front_end: None) -> AsyncIterator[Served]:
+async def served(pool: Pool, dsn: str, tmp_path: Path, front_end: None) -> AsyncIterator[Served]:
     """The console on https, with people, sessions and a trail to show."""
     stage = await make_stage(pool, dsn, tmp_path, RealClock())  # type: ignore[arg-type]
     admin = await stage.enrol("gao.ning", "administrator")

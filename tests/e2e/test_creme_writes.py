@@ -20,6 +20,7 @@ from gateway.demo.driver import CremeDriver, Driver
 from gateway.demo.people import Person, make_people
 from gateway.opening import open_database
 from policies.enforcer import DEFAULT_POLICY
+from tests.conftest import unwalled
 from tests.drills import roundtrip_creme
 from tests.drills.fidelity_creme import job_manager
 from tests.drills.mass_import import import_contacts
@@ -287,7 +288,7 @@ def asked(stack: Stack, query: LiteralString, *values: str) -> list[tuple[str]]:
     """Rows of crmgate's own database."""
     database = open_database(stack.settings)
     try:
-        with psycopg.connect(database.dsn) as connection:
+        with psycopg.connect(unwalled(database.dsn)) as connection:
             return connection.execute(query, values).fetchall()
     finally:
         database.close()

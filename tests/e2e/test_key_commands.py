@@ -27,6 +27,7 @@ from gateway.settings import Settings
 from gateway.settings_file import read_settings
 from kms.provider import KeyDestroyed
 from kms.tokens import NewValue, Origin, SurrogateVault
+from tests.conftest import unwalled
 from tests.drills.stack import Member
 from tests.real.bao import ROOT, Bao
 from tests.real.bao import bao as running_bao
@@ -73,14 +74,14 @@ class Place:
 
     def be_due(self) -> None:
         """As if the wait was over."""
-        with psycopg.connect(self.database.dsn) as connection:
+        with psycopg.connect(unwalled(self.database.dsn)) as connection:
             connection.execute(
                 "UPDATE kms_destruction SET due_at = now() - interval '1 second' WHERE state = 'approved'"
             )
 
     def trail(self) -> list[tuple[str, str, str]]:
         """Reason, login and record of the entries about keys."""
-        with psycopg.connect(self.database.dsn) as connection:
+        with psycopg.connect(unwalled(self.database.dsn)) as connection:
             rows = connection.execute(
                 "SELECT reason, convert_from(body, 'UTF8')::json->>'actor_login', record FROM audit_entry"
                 " WHERE operation = 'keys.destroy' ORDER BY index"
@@ -194,7 +195,7 @@ def test_a_person_is_erased_with_a_certificate(place: Place) -> None:
     assert "closed" in status
     assert place.read("main", place.write("main", "name", "Ma Li")) == "Ma Li"
     assert place.run("check").output.count("keys of data subjects can be opened") == 1
-    with psycopg.connect(place.database.dsn) as connection:
+    with psycopg.connect(unwalled(place.database.dsn)) as connection:
         connection.execute("UPDATE kms_shredding SET certificate = replace(certificate, 'CASE-7', 'CASE-8')")
     done = place.run("keys", "person", "certificate", number[1], "--tenant", "main")
     assert (done.exit_code, "was changed" in done.output) == (1, True)
@@ -242,7 +243,7 @@ def test_a_field_is_destroyed_by_two_people_after_the_wait(place: Place) -> None
     for secret in (place.members["sun"].password, place.members["sun"].secret):
         assert secret not in status + listed
 
-    with psycopg.connect(place.database.dsn) as connection:
+    with psycopg.connect(unwalled(place.database.dsn)) as connection:
         connection.execute("UPDATE kms_destruction SET record = replace(record, 'by sun', 'by lin')")
     done = place.run("keys", "destroy", "record", number, "--tenant", "main")
     assert (done.exit_code, "was changed" in done.output) == (1, True)

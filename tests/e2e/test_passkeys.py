@@ -7,10 +7,10 @@ from pathlib import Path
 import pyotp
 import pytest
 from playwright.async_api import CDPSession, Page
-from psycopg_pool import AsyncConnectionPool
 
 from gateway.access.sessions import AUDIENCE_CONSOLE
 from gateway.demo.children import free_port
+from kms.connections import Pool
 from tests.e2e.test_console_pages import (
     PICTURES,
     WIDTHS,
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.real
 
 
 @pytest.fixture
-async def served(pool: AsyncConnectionPool, dsn: str, tmp_path: Path, front_end: None) -> AsyncIterator[Served]:
+async def served(pool: Pool, dsn: str, tmp_path: Path, front_end: None) -> AsyncIterator[Served]:
     """A console that knows its public address, as passkeys need it."""
     port = free_port()
     host = f"console.localhost:{port}"

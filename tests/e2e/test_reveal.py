@@ -15,6 +15,7 @@ from gateway.demo.people import Person, make_people
 from gateway.opening import open_database
 from policies.enforcer import DEFAULT_POLICY
 from privacy import mask
+from tests.conftest import unwalled
 from tests.drills.chromium import desks
 from tests.drills.stack import Member, Stack, installed
 from tests.e2e.test_console_pages import AXE, AXE_TAGS, PICTURES
@@ -41,7 +42,7 @@ def floor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def asked(stack: Stack, statement: str, *given: object) -> list[tuple[object, ...]]:
     database = open_database(stack.settings)
     try:
-        with psycopg.connect(database.dsn, autocommit=True) as db:
+        with psycopg.connect(unwalled(database.dsn), autocommit=True) as db:
             found = db.execute(statement, given)  # type: ignore[call-overload]
             return found.fetchall() if found.description else []
     finally:

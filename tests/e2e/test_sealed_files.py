@@ -22,6 +22,7 @@ from gateway.opening import open_database
 from gateway.shredding_desk import open_shredding
 from kms.destruction import Person
 from policies.enforcer import DEFAULT_POLICY
+from tests.conftest import unwalled
 from tests.drills.stack import Stack, installed
 from tests.e2e.visitors import at_work, close_all
 from tests.real.marked import marked_profile
@@ -175,7 +176,7 @@ def test_tables_stay_tables_and_the_trail_says_who_saw_which_file(office: Office
     office.clerk.get(address(office.clerk, record)).expect(200)
     database = open_database(office.stack.settings)
     try:
-        with psycopg.connect(database.dsn) as connection:
+        with psycopg.connect(unwalled(database.dsn)) as connection:
             cells = connection.execute("SELECT entity, field, record FROM vault_cell WHERE record = %s", (record,))
             assert cells.fetchall() == [("document", "filedata", record)]
             rows = connection.execute("SELECT * FROM audit_entry").fetchall()

@@ -18,6 +18,7 @@ from gateway.demo.people import Person, make_people
 from gateway.demo.tryton import DATABASE
 from gateway.opening import open_database
 from policies.enforcer import DEFAULT_POLICY
+from tests.conftest import unwalled
 from tests.drills import roundtrip_tryton
 from tests.drills.protect_command import Commands
 from tests.drills.stack import Stack, installed
@@ -85,7 +86,7 @@ def asked(stack: Stack, query: LiteralString, *values: str) -> list[tuple[str]]:
     """Rows of crmgate's own database."""
     database = open_database(stack.settings)
     try:
-        with psycopg.connect(database.dsn) as connection:
+        with psycopg.connect(unwalled(database.dsn)) as connection:
             return connection.execute(query, values).fetchall()
     finally:
         database.close()

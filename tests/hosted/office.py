@@ -12,6 +12,7 @@ import psycopg
 from gateway.demo.browser import Answer, Browser
 from gateway.demo.people import Person, make_people
 from gateway.opening import open_database
+from tests.conftest import unwalled
 from tests.drills.stack import Stack
 from tests.e2e.visitors import join, sign_in
 from tests.hosted.service import Service
@@ -89,7 +90,7 @@ def asked(stack: Stack, query: LiteralString, *values: str) -> list[Any]:
     """Rows of crmgate's own database."""
     database = open_database(stack.settings)
     try:
-        with psycopg.connect(database.dsn) as connection:
+        with psycopg.connect(unwalled(database.dsn)) as connection:
             return connection.execute(query, values).fetchall()
     finally:
         database.close()

@@ -13,6 +13,7 @@ from audit.log import AuditLog
 from audit.note import Signer
 from audit.tree import root
 from audit.verify import verify
+from tests.conftest import unwalled
 
 SIGNER = Signer(bytes(range(32)))
 AT = datetime(2026, 3, 4, 5, 6, 7, 890123, tzinfo=UTC)
@@ -26,7 +27,7 @@ async def test_a_checkpoint_covers_the_log_and_is_kept_beside_the_key(
     checkpoint = await keeper.seal("demo")
     assert checkpoint is not None
     assert checkpoint.size == 7
-    async with await psycopg.AsyncConnection.connect(dsn) as connection:
+    async with await psycopg.AsyncConnection.connect(unwalled(dsn)) as connection:
         found = await connection.execute("SELECT leaf FROM audit_entry ORDER BY index")
         leaves = [row[0] for row in await found.fetchall()]
     assert checkpoint.root == root(leaves)

@@ -12,10 +12,11 @@ from audit.log import BATCH_LIMIT_ENTRIES, AuditLog, AuditUnavailable
 from audit.store import pack_batch
 from audit.tree import leaf_hash
 from audit.writer import Writer
+from tests.conftest import unwalled
 
 
 async def rows(dsn: str, query: str) -> list[tuple[Any, ...]]:
-    async with await psycopg.AsyncConnection.connect(dsn) as connection:
+    async with await psycopg.AsyncConnection.connect(unwalled(dsn)) as connection:
         return await (await connection.execute(query)).fetchall()
 
 
@@ -124,7 +125,7 @@ async def test_no_database_means_no_start(tmp_path: Any) -> None:
 
 
 async def test_a_database_without_the_tables_means_no_start(dsn: str) -> None:
-    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+    async with await psycopg.AsyncConnection.connect(unwalled(dsn), autocommit=True) as connection:
         await connection.execute("ALTER TABLE audit_head RENAME TO elsewhere")
     with pytest.raises(AuditUnavailable, match="migrated"):
         await AuditLog(dsn).start()
@@ -169,7 +170,7 @@ async def test_a_commit_that_hangs_fails_everybody_and_the_log_comes_back(dsn: s
     log = AuditLog(dsn, commit_timeout_s=0.3)
     await log.start()
     await log.append(make())
-    async with await psycopg.AsyncConnection.connect(dsn) as connection:
+    async with await psycopg.AsyncConnection.connect(unwalled(dsn)) as connection:
         await connection.execute("SELECT * FROM audit_head FOR UPDATE")
         first = log.submit(make())
         await asyncio.sleep(0.05)  # it is under way, so that the next one has to queue
@@ -188,7 +189,7 @@ async def test_a_commit_that_hangs_fails_everybody_and_the_log_comes_back(dsn: s
 
 async def test_a_lost_connection_fails_what_is_under_way_and_is_made_again(log: AuditLog, dsn: str, make: Any) -> None:
     await log.append(make())
-    async with await psycopg.AsyncConnection.connect(dsn) as connection:
+    async with await psycopg.AsyncConnection.connect(unwalled(dsn)) as connection:
         await connection.execute("SELECT * FROM audit_head FOR UPDATE")
         waiting = log.submit(make())
         await asyncio.sleep(0.05)
@@ -209,7 +210,7 @@ async def test_an_idle_connection_that_dies_is_replaced_before_anybody_asks(log:
 
 
 async def test_a_batch_the_database_refuses_leaves_no_gap(log: AuditLog, dsn: str, make: Any) -> None:
-    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+    async with await psycopg.AsyncConnection.connect(unwalled(dsn), autocommit=True) as connection:
         await connection.execute("ALTER TABLE audit_entry ADD CONSTRAINT picky CHECK (reason <> 'bad')")
         with pytest.raises(AuditUnavailable):
             await log.append(make(reason="bad"))

@@ -12,6 +12,7 @@ from audit.log import AuditLog
 from audit.note import Checkpoint, Signer, origin_of
 from audit.tree import leaf_hash
 from audit.verify import LogTampered, verify, verify_all
+from tests.conftest import unwalled
 
 SIGNER = Signer(bytes(range(32)))
 AT = datetime(2026, 3, 4, 5, 6, 7, 890123, tzinfo=UTC)
@@ -44,7 +45,7 @@ async def test_one_changed_byte_is_found_wherever_it_is(tamper: Any, filled: Aud
 async def test_a_row_hashed_again_is_found_at_the_next_checkpoint(
     tamper: Any, filled: AuditLog, dsn: str, index: int, checkpoint: int
 ) -> None:
-    async with await psycopg.AsyncConnection.connect(dsn) as connection:
+    async with await psycopg.AsyncConnection.connect(unwalled(dsn)) as connection:
         found = await connection.execute("SELECT body FROM audit_entry WHERE index = %s", (index,))
         row = await found.fetchone()
     assert row is not None

@@ -12,6 +12,7 @@ from sqlalchemy.pool import NullPool
 
 from gateway import migrations
 from gateway.migrations.runner import upgrade
+from tests.conftest import unwalled
 
 FOLDER = Path(next(iter(migrations.__path__)))
 
@@ -24,7 +25,7 @@ def back(dsn: str) -> None:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(dsn), poolclass=NullPool)
+    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(unwalled(dsn)), poolclass=NullPool)
     with engine.connect() as connection:
         config = Config()
         config.set_main_option("script_location", str(FOLDER))
@@ -37,7 +38,7 @@ def back(dsn: str) -> None:
 
 def test_what_was_kept_before_is_accepted_and_what_waited_waits_still(dsn: str) -> None:
     back(dsn)
-    with psycopg.connect(dsn) as connection:
+    with psycopg.connect(unwalled(dsn)) as connection:
         for record, cell in (("1", ""), ("", "x1")):
             connection.execute(
                 "INSERT INTO vault_beside (tenant, entity, field, record, cell, seal_key, blob)"
@@ -45,7 +46,7 @@ def test_what_was_kept_before_is_accepted_and_what_waited_waits_still(dsn: str) 
                 (record, cell),
             )
     upgrade(dsn)
-    with psycopg.connect(dsn) as connection:
+    with psycopg.connect(unwalled(dsn)) as connection:
         rows = connection.execute(
             "SELECT record, cell, generation, accepted_at = written_at, holder FROM vault_beside ORDER BY record"
         ).fetchall()
@@ -56,13 +57,13 @@ def test_what_was_kept_before_is_accepted_and_what_waited_waits_still(dsn: str) 
             " ('t', 'contact', 'birthday', '1', 2, 'k', 'offered', NULL)"
         )
     back(dsn)
-    with psycopg.connect(dsn) as connection:
+    with psycopg.connect(unwalled(dsn)) as connection:
         rows = connection.execute("SELECT record, cell, blob FROM vault_beside ORDER BY record").fetchall()
     assert [(record, cell, bytes(blob)) for record, cell, blob in rows] == [("", "x1", b"sealed"), ("1", "", b"newer")]
 
 
 def test_there_is_no_way_back_once_values_are_held(dsn: str) -> None:
-    with psycopg.connect(dsn) as connection:
+    with psycopg.connect(unwalled(dsn)) as connection:
         connection.execute(
             "INSERT INTO vault_holder (tenant, id, entity, record) VALUES ('t', '0123456789abcdef', 'contact', '1')"
         )

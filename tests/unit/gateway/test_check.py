@@ -4,6 +4,7 @@ import contextlib
 import socket
 import ssl
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,13 +13,14 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from gateway import check as checks
 from gateway import check_duties, check_egress, check_entry, check_passwords, check_shared, check_sign_in
 from gateway.certificate import ensure_certificate
 from gateway.check import foreign_packages, upstream_state
 from gateway.check_words import LANGUAGES, SENTENCES, WEIGHTS, say
-from gateway.database import CONNECTED_AS, Pool
+from gateway.database import CONNECTED_AS, EmbeddedPostgres, Pool
 from gateway.finding import Finding, Weight
 from gateway.first_steps import ensure_secrets
 from gateway.protect.store import ProtectStore
@@ -186,6 +188,24 @@ async def test_busy_port(tmp_path: Path) -> None:
         seen = await found(installation(tmp_path, gateway={"listen": busy}))
     assert seen["port-busy"].weight is Weight.WARNING
     assert busy in say(seen["port-busy"], "zh")
+
+
+async def test_an_account_that_row_level_security_does_not_bind(
+    tmp_path: Path, postgres: EmbeddedPostgres, postgres_dsn: str
+) -> None:
+    dsn_file = tmp_path / "dsn"
+    settings = installation(tmp_path, database={"dsn_file": "dsn"})
+    dsn_file.write_text(postgres.dsn)
+    assert "database-wall-off" not in await found(settings)
+    dsn_file.write_text(postgres_dsn)  # the server's administrator
+    seen = await found(settings)
+    assert "does not bind this account (superuser or BYPASSRLS)" in say(seen["database-wall-off"], "en")
+    assert "行级安全策略对该账号不起作用" in say(seen["database-wall-off"], "zh")
+    role = f"passing_{uuid.uuid4().hex}"
+    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {role} LOGIN BYPASSRLS".encode())
+    dsn_file.write_text(make_conninfo(postgres_dsn, user=role))
+    assert "database-wall-off" in await found(settings)
 
 
 async def test_database(tmp_path: Path, postgres_dsn: str) -> None:

@@ -16,6 +16,7 @@ from gateway.database import Pool
 from gateway.durable import Durable, ask
 from gateway.job import Job, JobUnknown, Slice, State, Wanted, WorkflowsUnavailable
 from gateway.workflows import JsonSerializer, StepFailed
+from tests.conftest import unwalled
 
 ROOT = Path(__file__).parents[3]
 NUMBERS = 60
@@ -100,7 +101,7 @@ def left(process: "subprocess.Popen[str]") -> int:
 
 def ticks(dsn: str) -> tuple[int, int]:
     """How many numbers were written, and how many of them more than once."""
-    with psycopg.connect(dsn) as connection:
+    with psycopg.connect(unwalled(dsn)) as connection:
         row = connection.execute("SELECT count(*), count(*) FILTER (WHERE seen > 1) FROM tick").fetchone()
         assert row is not None
         return row[0], row[1]
@@ -108,7 +109,7 @@ def ticks(dsn: str) -> tuple[int, int]:
 
 def test_a_job_survives_kill_9_and_the_next_process_finishes_it(dsn: str) -> None:
     """A kill repeats at most the slice under way and loses nothing."""
-    with psycopg.connect(dsn) as connection:
+    with psycopg.connect(unwalled(dsn)) as connection:
         connection.execute("CREATE TABLE tick (n int PRIMARY KEY, seen int NOT NULL DEFAULT 1)")
     for at in ("begin", "end"):
         process = worker(dsn, "j1")
@@ -122,7 +123,7 @@ def test_a_job_survives_kill_9_and_the_next_process_finishes_it(dsn: str) -> Non
     written, twice = ticks(dsn)
     assert written == NUMBERS
     assert twice <= 2 * 5  # the slice under way at each of two kills
-    with psycopg.connect(dsn) as connection:
+    with psycopg.connect(unwalled(dsn)) as connection:
         states = connection.execute("SELECT status FROM dbos.workflow_status").fetchall()
     assert states == [("SUCCESS",)]
 

@@ -4,8 +4,8 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 import pytest
-from psycopg_pool import AsyncConnectionPool
 
+from kms.connections import Pool
 from tests.unit.gateway.access.world import Access, Clock, Enrolled, build, enrol_in
 
 
@@ -15,12 +15,12 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def access(pool: AsyncConnectionPool, clock: Clock) -> Access:
+def access(pool: Pool, clock: Clock) -> Access:
     return build(pool, clock)
 
 
 @pytest.fixture
-def other_node(pool: AsyncConnectionPool, clock: Clock) -> Access:
+def other_node(pool: Pool, clock: Clock) -> Access:
     """A second process on the same database."""
     return build(pool, clock)
 

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from psycopg_pool import AsyncConnectionPool
 
 from gateway.access.session_store import SessionStore
 from gateway.access.sessions import AUDIENCE_CONSOLE, NoSession, SessionExpired, Sessions, Timeouts
 from gateway.access.store import UserStore
 from gateway.access.tokens import digest
 from gateway.access.user import AppUser
+from kms.connections import Pool
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 
@@ -25,24 +25,24 @@ async def until(holds: Callable[[], bool]) -> None:
 
 
 @pytest.fixture
-def make(pool: AsyncConnectionPool, clock: Callable[[], datetime]) -> Callable[[], Sessions]:
+def make(pool: Pool, clock: Callable[[], datetime]) -> Callable[[], Sessions]:
     """A process of its own on the same database."""
     return lambda: Sessions(SessionStore(pool), clock=clock, randomness=secrets.token_bytes)
 
 
-async def add_user(pool: AsyncConnectionPool, login: str, tenant: str = "t1") -> AppUser:
+async def add_user(pool: Pool, login: str, tenant: str = "t1") -> AppUser:
     user = AppUser(f"u-{login}", tenant, login, "", ("sales",), "", "", False, False, False, START)
     await UserStore(pool).insert_user(user)
     return user
 
 
 @pytest.fixture
-async def li(pool: AsyncConnectionPool) -> AppUser:
+async def li(pool: Pool) -> AppUser:
     return await add_user(pool, "li.wei")
 
 
 @pytest.fixture
-async def zhou(pool: AsyncConnectionPool) -> AppUser:
+async def zhou(pool: Pool) -> AppUser:
     return await add_user(pool, "zhou.min")
 
 

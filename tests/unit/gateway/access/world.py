@@ -8,7 +8,6 @@ from types import MappingProxyType
 
 import pyotp
 from argon2 import PasswordHasher
-from psycopg_pool import AsyncConnectionPool
 
 from gateway.access.device import DeviceRules
 from gateway.access.device_store import DeviceStore
@@ -33,6 +32,7 @@ from gateway.access.user import AppUser
 from gateway.access.users import Profile, Users
 from gateway.directory.check import DirectoryCheck
 from gateway.directory.directory import Directory
+from kms.connections import Pool
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 PASSWORD = "quiet lantern river 52"
@@ -94,7 +94,7 @@ class Access:
 
 
 def build(
-    pool: AsyncConnectionPool,
+    pool: Pool,
     clock: Clock,
     rules: PasswordRules = USUAL,
     directories: Mapping[str, Directory] = MappingProxyType({}),

@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from psycopg_pool import AsyncConnectionPool
 
+from kms.connections import Pool
 from tests.unit.gateway.access.world import Clock, Enrolled
 from tests.unit.gateway.console.stage import Browser, Stage, make_stage
 
@@ -16,7 +16,7 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def stage(pool: AsyncConnectionPool, dsn: str, tmp_path: Path, clock: Clock) -> AsyncIterator[Stage]:
+async def stage(pool: Pool, dsn: str, tmp_path: Path, clock: Clock) -> AsyncIterator[Stage]:
     made = await make_stage(pool, dsn, tmp_path, clock)
     yield made
     await made.audit.close()

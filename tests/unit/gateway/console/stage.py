@@ -9,7 +9,6 @@ from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import urlencode, urlsplit
 
-from psycopg_pool import AsyncConnectionPool
 from starlette.applications import Starlette
 
 from audit.checkpoint import Keeper
@@ -39,6 +38,7 @@ from gateway.guesses import Budgets
 from gateway.job import Json, Slice
 from gateway.job_store import JobStore
 from gateway.settings import AccessSettings
+from kms.connections import Pool
 from kms.destruction import Person
 from kms.destruction_store import DestructionStore
 from kms.keyring import KeyringStatus, KeyStatus
@@ -169,7 +169,7 @@ class Stage:
     """Everything the tests of the pages hold."""
 
     access: Access
-    pool: AsyncConnectionPool
+    pool: Pool
     audit: AuditLog
     trail: TrailReader
     keeper: Keeper
@@ -211,7 +211,7 @@ class Stage:
 
 
 async def make_stage(
-    pool: AsyncConnectionPool,
+    pool: Pool,
     dsn: str,
     folder: Path,
     clock: Clock,
@@ -315,7 +315,7 @@ def described() -> Profile:
     return load_profile("tryton")
 
 
-def policy_desk(pool: AsyncConnectionPool, access: Access, audit: AuditLog, clock: Clock, tenant: str) -> PolicyDesk:
+def policy_desk(pool: Pool, access: Access, audit: AuditLog, clock: Clock, tenant: str) -> PolicyDesk:
     """Where the bundles of the shipped policy are worked on."""
     store, new = BundleStore(pool), partial(new_id, "a", secrets.token_bytes)
     in_force = partial(policy_text, store, tenant, None)

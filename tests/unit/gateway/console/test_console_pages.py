@@ -321,6 +321,20 @@ async def test_hostile_texts_in_the_trail_do_nothing_on_the_page(stage, admin) -
     assert "&lt;img src=x" in text
 
 
+async def test_health_says_when_row_level_security_does_not_bind_the_account(stage, admin, postgres, dsn) -> None:
+    import psycopg
+
+    assert "row-level security" not in (await admin.get("/health")).text
+    with psycopg.connect(postgres.admin_dsn, autocommit=True) as connection:
+        connection.execute("ALTER ROLE crmgate BYPASSRLS")
+        try:
+            page = (await admin.get("/health")).text
+        finally:
+            connection.execute("ALTER ROLE crmgate NOBYPASSRLS")
+    assert "row-level security does not bind this account (superuser or BYPASSRLS)" in page
+    assert "only the code keeps tenants apart" in page
+
+
 async def test_health_says_what_is_wrong_and_what_helps(stage, admin) -> None:
     stage.faults["keys"] = KeysUnavailable("sealed", "the server is sealed")
     stage.faults["crm"] = ConnectionRefusedError()
