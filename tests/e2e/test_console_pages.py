@@ -9,7 +9,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -17,10 +17,12 @@ import uvicorn
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
 
 from audit.entry import AuditEntry
+from gateway.access.giving import Rights
 from gateway.access.sessions import AUDIENCE_CONSOLE
 from gateway.certificate import ensure_certificate
 from gateway.console import vendor
 from gateway.console.app import make_console_app
+from gateway.settings import AccessSettings, Grants
 from kms.connections import Pool
 from tests.unit.gateway.access.world import Enrolled
 from tests.unit.gateway.console.stage import Stage, bundles, destroyed, make_stage, rotation
@@ -53,6 +55,7 @@ class Served:
     admin: Enrolled
     token: str
     li: Enrolled
+    change: str
     troubles: list[str] = field(default_factory=list)
 
     async def open(self, browser: Browser, width: str, *, dark: bool = False, scripts: bool = True) -> Page:
@@ -100,11 +103,16 @@ def front_end() -> None:
 @pytest.fixture
 async def served(pool: Pool, dsn: str, tmp_path: Path, front_end: None) -> AsyncIterator[Served]:
     """The console on https, with people, sessions and a trail to show."""
-    stage = await make_stage(pool, dsn, tmp_path, RealClock())  # type: ignore[arg-type]
+    two = AccessSettings(grants=Grants.TWO_PEOPLE)
+    stage = await make_stage(pool, dsn, tmp_path, RealClock(), settings=two)  # type: ignore[arg-type]
     admin = await stage.enrol("gao.ning", "administrator")
     li = await stage.enrol("li.wei", "sales")
-    await stage.access.users.invite((await stage.enrol("zhou.min", "manager")).user, "")
-    await stage.access.resets.start(li.user, (await stage.enrol("sun.yu", "administrator")).user.id)
+    zhou, sun = (await stage.enrol("zhou.min", "manager")).user, (await stage.enrol("sun.yu", "administrator")).user
+    await stage.access.users.invite(zhou, "")
+    await stage.access.resets.start(li.user, sun.id)
+    wish = Rights(("dpo", "manager"), ("dept:north",), "7")
+    change = await stage.access.role_changes.ask(li.user, wish, sun.id, "new-duty")
+    await stage.console.emergencies.ask(zhou, "administrator", timedelta(hours=1), "system-down")
     await stage.access.sessions.open(li.user, "192.0.2.7", stage.clock())
     token = await stage.access.sessions.open(admin.user, "192.0.2.1", stage.clock(), audience=AUDIENCE_CONSOLE)
     await _fill_trail(stage, li)
@@ -114,7 +122,7 @@ async def served(pool: Pool, dsn: str, tmp_path: Path, front_end: None) -> Async
     await bundles(stage)
     await stage.keeper.seal("t1")
     async with listening(stage, tmp_path / "tls") as port:
-        yield Served(stage, f"https://console.localhost:{port}", admin, token, li)
+        yield Served(stage, f"https://console.localhost:{port}", admin, token, li, change)
     await stage.audit.close()
 
 
@@ -208,6 +216,9 @@ def pages_of(served: Served) -> dict[str, str]:
         "user_reset": f"/users/{served.admin.user.id}/reset",
         "user_reset_approve": f"/users/{user}/approve-reset",
         "user_reset_withdraw": f"/users/{user}/withdraw-reset",
+        "changes": "/changes",
+        "change": f"/changes/{served.change}",
+        "emergency": "/emergency",
         "roles": "/roles",
         "policy": "/policy",
         "policy_new": "/policy/new",
@@ -289,6 +300,7 @@ async def test_an_invitation_is_set_up_in_the_browser(served, browser) -> None:
     await page.fill("#login", "chen.jing")
     await page.fill("#display_name", "Chen Jing · 陈静")
     await page.check("input[name=roles][value=auditor]")
+    await page.select_option("#reason", "new-person")
     await page.click("main form.card button[type=submit]")
     assert await findings(page) == []
     await page.screenshot(path=PICTURES / "console_invited_en_desk.png", full_page=True)

@@ -17,8 +17,11 @@ SESSION = "the token or the id of the session is what says the tenant; both are 
 JOB = "a job is asked for by its random id; its row says the tenant"
 ALL_AT_ONCE = "one look for all tenants of this process, handed out by tenant"
 EVERYBODY = {
+    "gateway/access/device_store.py:bind": SESSION,
+    "gateway/access/emergency_store.py:due": ALL_AT_ONCE,
     "gateway/access/factor_store.py:sweep": SWEEP,
     "gateway/access/session_store.py:by_ids": SESSION,
+    "gateway/access/session_store.py:by_previous": SESSION,
     "gateway/access/session_store.py:by_token": SESSION,
     "gateway/access/session_store.py:claim_crm_token": SESSION,
     "gateway/access/session_store.py:end": SESSION,
@@ -29,10 +32,12 @@ EVERYBODY = {
     "gateway/access/session_store.py:renew": SESSION,
     "gateway/access/session_store.py:sweep": SWEEP,
     "gateway/access/session_store.py:touch": SESSION,
+    "gateway/access/session_store.py:use_device_proof": SESSION,
     "gateway/access/store.py:sweep": SWEEP,
     "gateway/bundles/store.py:marks": ALL_AT_ONCE,
     "gateway/disclosure/store.py:sweep": SWEEP,
     "gateway/egress/store.py:sweep": SWEEP,
+    "gateway/federation/store.py:sweep": SWEEP,
     "gateway/guess_store.py:add": ALL_AT_ONCE,
     "gateway/guess_store.py:sweep": SWEEP,
     "gateway/identity/oidc_store.py:sweep": SWEEP,
@@ -45,6 +50,7 @@ EVERYBODY = {
 }
 # Connections that do not come from `Pool.of`: they touch no table with a tenant, or name it themselves.
 OWN = {
+    "audit/siem/forwarder.py",  # of one tenant, which it names
     "audit/verify.py",
     "audit/writer.py",
     "gateway/access/sessions.py",  # LISTEN

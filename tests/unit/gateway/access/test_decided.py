@@ -5,7 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from gateway import cli_clients
-from gateway.access import app, device, passwords, sign_in, throttle, users
+from gateway.access import app, device, emergencies, passwords, role_changes, sign_in, throttle, users
 from gateway.access.session_rules import Timeouts, WhenFull
 from gateway.federation.deps import FederationDeps
 from gateway.federation.pages import federation_routes
@@ -80,6 +80,22 @@ def test_sessions_at_once_are_those_of_the_settings() -> None:
     assert f"An account has at most {settings.sessions_most} sessions" in WORDS
     assert settings.sessions_full is WhenFull.END_OLDEST
     assert "one more ends the oldest" in WORDS
+
+
+def test_who_gives_rights_and_for_how_long_is_said() -> None:
+    settings = AccessSettings()
+    hours = int(role_changes.WAITING_LIFETIME / timedelta(hours=1))
+    assert f"waits at most {hours} hours" in WORDS
+    assert f"at most {settings.emergency_hours:g} hours (`access.emergency_hours`, never more" in WORDS
+    assert f"than {emergencies.LONGEST / timedelta(hours=1):g})." in WORDS
+    least = emergencies.SHORTEST_DELAY // timedelta(minutes=1)
+    delay = (
+        f"after {settings.emergency_delay_minutes} minutes (`access.emergency_delay_minutes`, never less than {least})"
+    )
+    assert delay in WORDS
+    assert f"`{emergencies.TAG}:…`" in WORDS
+    assert not settings.two_people
+    assert not settings.separated
 
 
 def test_the_timeouts_are_those_of_the_settings_and_the_code() -> None:
