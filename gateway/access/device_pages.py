@@ -255,8 +255,10 @@ async def answer_device(deps: AccessDeps, request: Request, lack: Lack | None) -
         return Response(status_code=401, headers={"hx-redirect": device_address(deps.home, act=True)})
     safe = request.method in ("GET", "HEAD")
     came_from = str(request.url) if safe else request.headers.get("referer", "")
-    act = lack is None or path.startswith("/.crmgate/account")
-    return RedirectResponse(device_address(safe_next(path_of(came_from)), act=act, lost=not safe), 303)
+    target = safe_next(path_of(came_from))
+    # Not where nothing would use it up: it would lie about for a minute.
+    used = target.startswith("/.crmgate/") or deps.audience == AUDIENCE_CONSOLE
+    return RedirectResponse(device_address(target, act=used, lost=not safe), 303)
 
 
 def device_address(target: str, *, act: bool = False, lost: bool = False) -> str:

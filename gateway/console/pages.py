@@ -35,10 +35,10 @@ class ConsolePages:
     async def _person(self, request: Request, right: Right, *, active: bool = True, proof: bool = False) -> Principal:
         """Who asks, allowed to; raises SignInNeeded, ConsoleRefused, StepUpNeeded.
 
-        proof: whether it needs a fresh proof of a factor. That, and whatever changes something, uses up a proof of the
-        device where sessions are bound to one.
+        proof: whether it needs a fresh proof of a factor. Where sessions are bound to a device, every page uses up a
+        proof of it; what a page asks for by itself (not `active`) does with the last one.
         """
-        who = acting if proof or request.method not in SAFE_METHODS else current
+        who = acting if active or request.method not in SAFE_METHODS else current
         principal = await who(self._deps.access, request, active=active)
         if principal is None:
             raise SignInNeeded

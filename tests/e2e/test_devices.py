@@ -22,8 +22,8 @@ from tests.real.servers import creme
 
 pytestmark = pytest.mark.real
 RULES = '[access]\ndevices = "bound"\ndevices_approval = "user"\n'
-EXPORTS = "p, manager, *, op:proof.contact.export, export, any\n"
-EXPORT = "/creme_core/list_view/dl_csv?ct_id="
+EXPORTS = "p, manager, *, op:proof.contact.export_vcard, export, any\n"
+EXPORT = "/vcfs/1/generate_vcf"
 ADD = "/persons/contact/add"
 
 
@@ -119,11 +119,11 @@ def test_a_working_day_with_forms_scripts_and_tabs_goes_on_past_every_proof(floo
     other = person.tab()
     other.goto(record)
     person.pass_minutes(6)
-    page.evaluate("setTimeout(() => location.reload(), 0)")
-    other.evaluate("setTimeout(() => location.reload(), 0)")
     for each in (page, other):
-        each.wait_for_url(record)
-        until(lambda each=each: name in each.content())
+        each.evaluate("() => { window.before = 1; setTimeout(() => location.reload(), 0); }")
+    for each in (page, other):
+        each.wait_for_function("!window.before && document.readyState === 'complete' && location.pathname.length > 1")
+        assert (each.url, name in each.content()) == (record, True)
     person.pass_minutes(6)
     statuses = page.evaluate(
         "async () => Promise.all([1, 2, 3].map(() => fetch(location.href).then((answer) => answer.status)))"
@@ -145,8 +145,6 @@ def test_a_copied_cookie_ends_with_its_proof_and_does_nothing_sensitive_before(f
     owner = at_creme(floor, browser)
     record = owner.base + "/persons/contacts"
     owner.page.goto(record)
-    with_ct = "() => document.querySelector('[data-ct-id], [ct_id]') && 1"
-    assert owner.page.evaluate(with_ct) in (1, None)
     thief = Person(floor, owner.member, opened(browser))
     thief.context.add_cookies(owner.context.cookies())  # type: ignore[arg-type]
     thief.page.goto(record)
@@ -161,10 +159,14 @@ def test_a_copied_cookie_ends_with_its_proof_and_does_nothing_sensitive_before(f
     look(thief.page, "failed_en")
     copied = visitor(floor)
     copied.cookies = {one["name"]: str(one["value"]) for one in owner.context.cookies()}  # type: ignore[misc]
-    exported = copied.get(f"{EXPORT}1&type=csv", headers={"sec-fetch-dest": "empty"})
-    assert exported.status in (401, 403, 404)
-    opened_frame = copied.get("/.crmgate/reveal/open?h=x", headers={"sec-fetch-dest": "iframe"})
-    assert (opened_frame.status, "proof-needed" in opened_frame.header("location")) in ((303, True), (404, False))
+    exported = copied.get(EXPORT, follow=False, headers={"sec-fetch-dest": "empty"})
+    assert (exported.status, exported.json()["reason"]) == (401, "device-proof-needed")
+    frame = copied.get("/.crmgate/reveal/open?h=x", follow=False, headers={"sec-fetch-dest": "iframe"})
+    assert (frame.status, "/problem/device-proof-needed?" in frame.header("location")) == (303, True)
+    # The owner's own goes by the device page and is made.
+    with owner.page.expect_download() as made:
+        owner.page.evaluate(f"location.href = '{EXPORT}'")
+    assert made.value.suggested_filename.endswith(".vcf")
     stolen = owner.cookie()
 
     # The owner works on, and the copy of what he had is worth nothing.
@@ -174,7 +176,7 @@ def test_a_copied_cookie_ends_with_its_proof_and_does_nothing_sensitive_before(f
     assert urlsplit(owner.page.url).path == "/persons/contacts"
     assert owner.cookie() != stolen
     copied.cookies["__Host-crmgate"] = stolen
-    answer = copied.get("/persons/contacts", headers={"sec-fetch-dest": "empty"})
+    answer = copied.get("/persons/contacts", follow=False, headers={"sec-fetch-dest": "empty"})
     assert (answer.status, answer.json()["reason"]) == (401, "sign-in-required")
 
     # Nor is one of what he has once its proof is old: it cannot be renewed with another key.
@@ -264,7 +266,7 @@ def test_a_form_sent_where_no_worker_runs_is_sent_once_more_by_the_browser(floor
     assert person.troubles == []
 
 
-def test_at_the_console_every_change_uses_up_a_proof(floor, browser) -> None:
+def test_at_the_console_every_page_uses_up_a_proof(floor, browser) -> None:
     owner = Person(floor, joined(floor, "administrator"), opened(browser), console=True)
     owner.sign_in("/users")
     owner.page.goto(owner.base + "/users/new")
@@ -277,10 +279,10 @@ def test_at_the_console_every_change_uses_up_a_proof(floor, browser) -> None:
     look(owner.page, "console_en")
     copied = visitor(floor, console=True)
     copied.cookies = {owner.name: owner.cookie()}
-    for path in ("/users/new", f"/users/{user}/disable", "/.crmgate/account"):
-        answer = copied.get(path, headers={"sec-fetch-dest": "document", "accept": "text/html"})
+    for path in ("/", "/users", "/users/new", f"/users/{user}/disable", "/.crmgate/account"):
+        answer = copied.get(path, follow=False, headers={"sec-fetch-dest": "document", "accept": "text/html"})
         assert (answer.status, answer.header("location").startswith("/.crmgate/device")) == (303, True), path
-    assert copied.get("/users").status == 200, "reading goes on until the proof ends: at most 5 minutes"
+    assert copied.get("/sessions/rows").status == 200, "what a page asks for by itself goes on for at most 5 minutes"
     owner.context.close()
     assert owner.troubles == []
 

@@ -123,5 +123,6 @@ def test_the_times_and_limits_of_devices_are_those_of_the_code() -> None:
     assert f"{usual.devices_renew_minutes} minutes after the last proof" in said
     assert timedelta(minutes=usual.devices_renew_minutes) <= device.RENEWAL_MAX
     assert f"lives {device.CHALLENGE_LIFETIME.total_seconds():.0f} seconds" in said
+    assert f"gone after {device.FRESH_LIFETIME.total_seconds():.0f} seconds" in said
     assert f"works {device.OVERLAP.total_seconds():.0f} seconds more" in said
     assert f"at most {usual.devices_most} browsers used in the last {device.UNUSED_DAYS} days" in said

@@ -243,6 +243,18 @@ async def test_an_administrator_lets_others_in_but_not_himself(stage_of) -> None
     assert (await console.act("POST", f"/users/{person.user.id}/devices/{theirs.id}/burn")).status == 404
 
 
+async def test_a_copied_cookie_of_the_console_opens_no_page(stage_of) -> None:
+    stage = await stage_of(BOUND)
+    console = Holder(await stage.signed_in(await stage.enrol("gao.ning", "administrator")))
+    await console.prove()
+    for path in ("/", "/users", "/users/new", "/health", "/keys", "/roles", "/.crmgate/account"):
+        answer = await console.browser.get(path)
+        assert (answer.status, answer.header("location").partition("?")[0]) == (303, "/.crmgate/device"), path
+        assert (await console.act("GET", path)).status == 200, path
+    assert (await console.browser.get("/users")).status == 303, "each page uses up its own"
+    assert (await console.browser.get("/sessions/rows")).status == 200
+
+
 async def test_owners_do_not_let_themselves_in_where_administrators_do(stage_of) -> None:
     stage = await stage_of(replace(BOUND, approval=Approval.ADMINISTRATOR))
     person = await stage.enrol("li.na", "sales")
