@@ -125,8 +125,8 @@ async def look(exchange: Exchange, profile: Profile) -> None:
 def require_kept(exchange: Exchange, profile: Profile, parts: Iterable[tuple[Container, bool]]) -> None:
     """Refuse a write of an attribute on which the writer's own rights depend: who could change it would let himself in.
 
-    What says the same as the record does passes: forms post every field. parts: each with whether the first step of its
-    paths is the label of a column. Raises Refusal.
+    What says the same as the record does passes: forms post every field. A name counts wherever it stands in a path.
+    parts: each with whether the first step of its paths is the label of a column. Raises Refusal.
     """
     names = _names_at_stake(exchange, profile)
     operation = exchange.operation
@@ -137,7 +137,8 @@ def require_kept(exchange: Exchange, profile: Profile, parts: Iterable[tuple[Con
     known = exchange.facts.get((operation.entity, operation.record or ""), {})
     for container, labels in parts:
         for leaf in container.leaves:
-            name = names.get(leaf.path[0 if labels else -1].casefold().strip()) if leaf.path else None
+            steps = leaf.path[:1] if labels else leaf.path
+            name = next((names[key] for step in steps if (key := step.casefold().strip()) in names), None)
             if name is not None and not _same(leaf.text, known.get(name, ())):
                 raise Refusal(FIELD_NOT_WRITABLE, fields=(name.partition(".")[2],))
 

@@ -407,9 +407,9 @@ def test_under_a_value_is_under_it_and_a_search_by_what_is_seen_only_so_finds_no
     records = []
     for person, amount in zip(people, ("9999.99", "10000.00", None), strict=True):
         given = {"title": "Roof", "first_name": person.first_name, "last_name": person.last_name, "phone": person.phone}
-        given |= {"status": "assigned"} | ({"opportunity_amount": amount} if amount else {})
+        given |= {"email": person.email, "status": "assigned"} | ({"opportunity_amount": amount} if amount else {})
         records.append(send(office.manager.browser, "POST", "/api/leads/", given).json()["id"])
-    found = office.manager.browser.get(f"/api/leads/?search={quote(people[0].phone)}").expect(200).json()
+    found = office.manager.browser.get(f"/api/leads/?email={quote(people[0].email)}").expect(200).json()
     assert [one["id"] for one in found["open_leads"]["open_leads"]] == records[:1]
     listed = small.get("/api/leads/?limit=200").expect(200).json()["open_leads"]["open_leads"]
     shown = {one["id"]: json.dumps(one) for one in listed}
@@ -420,7 +420,5 @@ def test_under_a_value_is_under_it_and_a_search_by_what_is_seen_only_so_finds_no
         for seen in (shown[record], json.dumps(lead), line):
             assert (person.phone in seen) is clear
     nobody = office.people.pop()
-    answers = [
-        small.get(f"/api/leads/?search={quote(one.phone)}").expect(200) for one in (people[0], people[1], nobody)
-    ]
+    answers = [small.get(f"/api/leads/?email={quote(one.email)}").expect(200) for one in (people[0], people[1], nobody)]
     assert answers[0].json() == answers[1].json() == answers[2].json()

@@ -37,7 +37,17 @@ CHECKS = """
 - given: {roles: [intern]}
   ask: op:console.users read
   expect: deny
+- given: {roles: [intern], at: 2030-12-31}
+  ask: field:contact.phone other contact.region=north
+  expect: clear
+- given: {roles: [intern], at: 2031-01-01}
+  ask: field:contact.phone other contact.region=north
+  expect: hidden
+- given: {roles: [intern]}
+  ask: field:contact.phone other
+  expect: hidden
 """
+NORTH = "p, intern, *, field:contact.phone, clear, any, where=contact.region:north, until=2030-12-31"
 
 
 @dataclass
@@ -82,7 +92,7 @@ def place() -> Iterator[Place]:
     folder = Path(tempfile.mkdtemp(prefix="crmgate-policy-"))
     folder.chmod(0o711)  # as root the embedded database runs as another account, which has to pass
     file = folder / "crmgate.toml"
-    file.write_text('state = "state"\n[tenant.main]\nupstream = "http://127.0.0.1:1"\n')
+    file.write_text('state = "state"\n[tenant.main]\nupstream = "http://127.0.0.1:1"\nprofile = "bottle"\n')
     settings = read_settings(file)
     ensure_secrets(settings)
     ensure_signer(settings.checkpoint_key_path)
@@ -100,12 +110,13 @@ def test_a_bundle_from_draft_to_rollback(place: Place) -> None:
     number, shipped = asyncio.run(place.start())
     assert number == 1
     rows, checks = place.folder / "rows.csv", place.folder / "checks.yaml"
-    rows.write_text(DEFAULT_POLICY.read_text(encoding="utf-8") + "p, intern, *, op:console.live, read, any\n")
+    rows.write_text(DEFAULT_POLICY.read_text(encoding="utf-8") + f"{NORTH}\np, intern, *, op:console.live, read, any\n")
     checks.write_text(CHECKS)
 
     done = place.run("policy", "draft", str(rows), "--checks", str(checks), by="an")
     assert (done.exit_code, "Bundle 2 is a draft" in done.output) == (0, True), done.output
-    assert place.run("policy", "diff", "2").output == "+ p,intern,*,op:console.live,read,any,allow\n"
+    limited = "p,intern,*,field:contact.phone,clear,any,allow,where=contact.region:north,until=2031-01-01T00:00:00Z"
+    assert place.run("policy", "diff", "2").output == f"+ {limited}\n+ p,intern,*,op:console.live,read,any,allow\n"
     assert place.run("policy", "check", "2").exit_code == 0
     assert place.run("policy", "propose", "2", by="bo").exit_code == 0
     refused = place.run("policy", "explain", "intern", "op:console.live")
@@ -117,6 +128,17 @@ def test_a_bundle_from_draft_to_rollback(place: Place) -> None:
     told = place.run("policy", "explain", "intern", "op:console.live").output
     line = len(rows.read_text().splitlines())
     assert f"line {line}: p, intern, *, op:console.live, read, any" in told
+    asked = ["policy", "explain", "intern", "contact.phone"]
+    phone = "field:contact.phone#phone"
+    told = place.run(*asked, "--given", "contact.region=north").output
+    assert f"{phone} clear other contact.region=north: yes\n  line {line - 1}: {NORTH}" in told
+    assert f"{phone} reveal other contact.region=north: no" in told
+    assert f"{phone} export own contact.region=north: yes" in told
+    assert f"{phone} clear other: no" in place.run(*asked).output
+    late = place.run(*asked, "--given", "contact.region=north", "--at", "2031-01-01").output
+    assert f"{phone} clear other contact.region=north: no" in late
+    for wrong in (("--given", "region"), ("--at", "soon")):
+        assert place.run(*asked, *wrong).exit_code == 2
     told = place.run("policy", "explain", "an", "op:console.policy", "--action", "other").output
     assert "an: administrator" in told
     assert "op:console.policy other: yes" in told
