@@ -24,6 +24,7 @@ from gateway.check_egress import check_egress
 from gateway.check_entry import check_entry
 from gateway.check_passwords import check_passwords
 from gateway.check_shared import check_shared
+from gateway.check_sign_in import check_sign_in
 from gateway.finding import Finding, Weight, finding, reason_of
 from gateway.opening import embedded_folder, open_keys, own_dsn, public_hosts
 from gateway.person_keys import open_persons
@@ -73,6 +74,7 @@ async def check(settings: Settings, now: datetime) -> list[Finding]:
     found += await asyncio.to_thread(lambda: list(check_entry(settings, now)))
     found += check_passwords(settings)
     found += [one async for one in check_directories(settings)]
+    found += await check_sign_in(settings)
     found += await _keys(settings)
     found += await _persons(settings)
     found += _legacy(settings)

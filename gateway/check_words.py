@@ -42,6 +42,23 @@ SENTENCES: Mapping[str, tuple[str, str]] = MappingProxyType(
             "Nobody can come in: networks or hours of every role and those of the CRM have nothing in common.",
             "所有人都无法进入：每个角色的网络或时段与该 CRM 的网络或时段都没有交集。",
         ),
+        "provider-file": (
+            "A file of this sign-in provider {problem}.",
+            "该登录平台的文件无法使用：{problem}。",
+        ),
+        "provider-unreachable": (
+            "The sign-in provider {name} does not answer at {issuer}; until it does, people need their password.",
+            "登录平台 {name} 在 {issuer} 没有应答；在此之前用户需用密码登录。",
+        ),
+        "provider-document": (
+            "The sign-in provider {name} describes itself in a way that is not accepted ({why}); compare the issuer.",
+            "登录平台 {name} 的自我描述不被接受（{why}）；请核对 issuer。",
+        ),
+        "provider-fine": ("The sign-in provider {name} answers.", "登录平台 {name} 有应答。"),
+        "provider-not-asked": (
+            "The sign-in provider {name} is set up; it is not asked before somebody signs in.",
+            "登录平台 {name} 已配置；有人登录时才会访问它。",
+        ),
         "breached-unusable": (
             "{file} is not a file of SHA-1 digests in order, so no new password is accepted.",
             "{file} 不是按顺序排列的 SHA-1 摘要文件，因此不接受任何新密码。",

@@ -50,13 +50,14 @@ def federation_of(settings: Settings, database: Database) -> Federation:
     """Every provider of the settings; raises SettingInvalid for files that cannot be used. Nothing is fetched."""
     entrances = {}
     for number, one in enumerate(settings.sign_in.providers, 1):
-        provider = _provider(one, f"sign_in.provider.{number}")
+        provider = provider_of(one, f"sign_in.provider.{number}")
         door = Door(one.name, one.linked_issuer, one.label, one.label_zh)
         entrances[one.name] = (Entrance(door, provider, one.tenants or tuple(settings.tenants)), one.hosts)
     return Federation(LinkStore(database), FederationStore(database), entrances)
 
 
-def _provider(one: ProviderSettings, name: str) -> Provider:
+def provider_of(one: ProviderSettings, name: str) -> Provider:
+    """One provider; name: of its section. Raises SettingInvalid."""
     secret = ""
     if one.client_secret_file is not None:
         try:
