@@ -259,6 +259,27 @@ async def latest_checkpoint(connection: Connection, tenant: str) -> StoredCheckp
         return await cursor.fetchone()
 
 
+async def checkpoint_within(connection: Connection, tenant: str, above: int, upto: int) -> StoredCheckpoint | None:
+    """The largest checkpoint whose size is greater than `above` and at most `upto`."""
+    async with connection.cursor(row_factory=class_row(StoredCheckpoint)) as cursor:
+        await cursor.execute(
+            "SELECT size, at, note, frontier FROM audit_checkpoint WHERE tenant = %s AND size > %s AND size <= %s"
+            " ORDER BY size DESC LIMIT 1",
+            (tenant, above, upto),
+            binary=True,
+        )
+        return await cursor.fetchone()
+
+
+async def body(connection: Connection, tenant: str, index: int) -> bytes | None:
+    """The exact bytes of one entry; None when there is none."""
+    found = await connection.execute(
+        "SELECT body FROM audit_entry WHERE tenant = %s AND index = %s", (tenant, index), binary=True
+    )
+    row = await found.fetchone()
+    return bytes(row[0]) if row else None
+
+
 async def claim_sealing(connection: Connection, tenant: str) -> bool:
     """Whether this transaction is the one that may sign for the tenant now; released with the transaction."""
     found = await connection.execute(
