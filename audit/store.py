@@ -280,6 +280,17 @@ async def body(connection: Connection, tenant: str, index: int) -> bytes | None:
     return bytes(row[0]) if row else None
 
 
+async def bodies(connection: Connection, tenant: str, start: int, end: int) -> list[bytes]:
+    """The exact bytes of the entries from `start` on without a gap, up to `end`."""
+    found = await connection.execute(
+        "SELECT index, body FROM audit_entry WHERE tenant = %s AND index >= %s AND index < %s ORDER BY index",
+        (tenant, start, end),
+        binary=True,
+    )
+    rows = await found.fetchall()
+    return [row[1] for place, row in enumerate(rows, start) if row[0] == place]
+
+
 async def claim_sealing(connection: Connection, tenant: str) -> bool:
     """Whether this transaction is the one that may sign for the tenant now; released with the transaction."""
     found = await connection.execute(

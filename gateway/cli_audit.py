@@ -11,7 +11,7 @@ import typer
 from audit.note import read_signer
 from audit.query import StoredEntry, tail
 from audit.verify import LogTampered, verify
-from gateway.cli_proof import check_proof, prove, show_key
+from gateway.cli_proof import check_proof, prove, show_key, tiles
 from gateway.cli_shell import PROBLEM, FileOption, TenantOption, out, quit_with, settings_of, tenant_of, told_plainly
 from gateway.database import open_pool
 from gateway.opening import open_database
@@ -21,6 +21,7 @@ app = typer.Typer(help="The audit trail.", no_args_is_help=True)
 app.command("key")(show_key)
 app.command("prove")(prove)
 app.command("check-proof")(check_proof)
+app.command("tiles")(tiles)
 
 _COLOURS: Mapping[str, str] = {"2": "green", "3": "cyan", "4": "yellow", "5": "red"}
 

@@ -1,4 +1,4 @@
-"""`crmgate audit key`, `prove`, `check-proof`: one entry proved to somebody who has nothing but the public key."""
+"""`crmgate audit key`, `prove`, `check-proof`, `tiles`: the trail for somebody who has nothing but the public key."""
 
 import asyncio
 from pathlib import Path
@@ -11,6 +11,7 @@ from psycopg import AsyncConnection
 from audit import store
 from audit.note import NoteInvalid, Verifier, origin_of, read_signer
 from audit.proof import EXTENSION, FILE_LIMIT_BYTES, EntryNotSigned, EntryProof, StoredLogBroken, prove_entry
+from audit.tiles import TilesRefused, TilesWritten, write_tiles
 from audit.tree import ProofInvalid
 from gateway.cli_shell import (
     PROBLEM,
@@ -98,3 +99,31 @@ def check_proof(
     except ValueError:
         shown = repr(proof.body)
     out.print(shown, markup=False)
+
+
+def tiles(
+    folder: Annotated[Path, typer.Argument(help="Folder to write; a later run adds what is new.", file_okay=False)],
+    tenant: TenantOption = "",
+    config: FileOption = None,
+) -> None:
+    """Write the signed log as static files (C2SP tlog-tiles) that a web server can serve and other tools read."""
+    with told_plainly():
+        settings = settings_of(config)
+        name = tenant_of(settings, tenant)
+        verifier = read_signer(settings.checkpoint_key_path).verifier
+        database = open_database(settings)
+        try:
+            done = asyncio.run(_write_tiles(database.dsn, name, verifier, folder))
+        except TilesRefused as fault:
+            raise quit_with(PROBLEM, f"Nothing was shown: {fault}.") from None
+        except OSError as fault:
+            raise quit_with(UNUSABLE, f"{folder} cannot be written ({fault.strerror}).") from None
+        finally:
+            database.close()
+    out.print(f"{folder} shows {done.checkpoint.size} entries of {name}; {done.files} files written.", markup=False)
+
+
+async def _write_tiles(dsn: str, tenant: str, verifier: Verifier, folder: Path) -> TilesWritten:
+    async with await AsyncConnection.connect(dsn) as connection, connection.transaction():
+        await store.snapshot(connection)
+        return await write_tiles(connection, tenant, verifier, folder)
