@@ -5,7 +5,7 @@ The row lock on the size orders the writers of all workers. Nothing here updates
 the database refuse it.
 """
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -137,6 +137,7 @@ def _array(kind: int, count: int, items: Iterable[bytes]) -> bytes:
 
 Connection = AsyncConnection[TupleRow]
 FETCH_ROWS = 1_000
+LAST = 2**63 - 1  # of a bigint
 _COLUMNS: LiteralString = "index, at, kind, actor, operation, entity, record, reason, status, exchange, body, leaf"
 
 
@@ -187,15 +188,19 @@ async def size(connection: Connection, tenant: str) -> int:
     return int(row[0]) if row else 0
 
 
-async def entries(connection: Connection, tenant: str) -> AsyncIterator[list[StoredEntry]]:
-    """All entries by index, a thousand at a time through a server-side cursor; needs a transaction."""
+async def entries(
+    connection: Connection, tenant: str, start: int = 0, end: int | None = None, rows_at_once: int = FETCH_ROWS
+) -> AsyncGenerator[list[StoredEntry], None]:
+    """Entries from `start` up to `end` by index, through a server-side cursor; needs a transaction."""
     async with connection.cursor("audit_entries", row_factory=class_row(StoredEntry)) as cursor:
         await cursor.execute(
-            sql.SQL("SELECT {} FROM audit_entry WHERE tenant = %s ORDER BY index").format(sql.SQL(_COLUMNS)),
-            (tenant,),
+            sql.SQL(
+                "SELECT {} FROM audit_entry WHERE tenant = %s AND index >= %s AND index < %s ORDER BY index"
+            ).format(sql.SQL(_COLUMNS)),
+            (tenant, start, LAST if end is None else end),
             binary=True,
         )
-        while rows := await cursor.fetchmany(FETCH_ROWS):
+        while rows := await cursor.fetchmany(rows_at_once):
             yield rows
 
 
@@ -235,17 +240,54 @@ async def next_leaves(connection: Connection, tenant: str, start: int, end: int)
     return part
 
 
-async def checkpoints(connection: Connection, tenant: str) -> AsyncIterator[StoredCheckpoint]:
-    """All checkpoints by size; needs a transaction."""
+async def checkpoints(
+    connection: Connection, tenant: str, above: int = -1, upto: int | None = None
+) -> AsyncGenerator[StoredCheckpoint, None]:
+    """Checkpoints by size, those greater than `above` and at most `upto`; needs a transaction."""
     async with connection.cursor("audit_checkpoints", row_factory=class_row(StoredCheckpoint)) as cursor:
         await cursor.execute(
-            "SELECT size, at, note, frontier FROM audit_checkpoint WHERE tenant = %s ORDER BY size",
-            (tenant,),
+            "SELECT size, at, note, frontier FROM audit_checkpoint"
+            " WHERE tenant = %s AND size > %s AND size <= %s ORDER BY size",
+            (tenant, above, LAST if upto is None else upto),
             binary=True,
         )
         while rows := await cursor.fetchmany(FETCH_ROWS):
             for row in rows:
                 yield row
+
+
+async def checkpoint_from(connection: Connection, tenant: str, least: int) -> int | None:
+    """Size of the first checkpoint that covers at least so many entries."""
+    found = await connection.execute(
+        "SELECT min(size) FROM audit_checkpoint WHERE tenant = %s AND size >= %s", (tenant, least)
+    )
+    row = await found.fetchone()
+    return int(row[0]) if row and row[0] is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class Tripwire:
+    """What changes when somebody goes around the triggers. touched: rows updated or deleted since statistics began."""
+
+    guards: int
+    touched: int
+
+
+async def tripwire(connection: Connection) -> Tripwire:
+    """Triggers of the trail that are in force (two when all is well), and rows updated or deleted in its tables.
+
+    The owner of the database can reset or forge both: an alarm is sure, silence is not.
+    """
+    found = await connection.execute("""
+    SELECT (SELECT count(*) FROM pg_trigger
+            WHERE tgrelid IN ('audit_entry'::regclass, 'audit_checkpoint'::regclass)
+                AND tgname IN ('audit_entry_append_only', 'audit_checkpoint_append_only') AND tgenabled IN ('O', 'A')),
+        pg_stat_get_tuples_updated('audit_entry'::regclass) + pg_stat_get_tuples_deleted('audit_entry'::regclass)
+        + pg_stat_get_tuples_updated('audit_checkpoint'::regclass)
+        + pg_stat_get_tuples_deleted('audit_checkpoint'::regclass)
+    """)
+    row = await found.fetchone()
+    return Tripwire(int(row[0]), int(row[1])) if row else Tripwire(0, 0)
 
 
 async def latest_checkpoint(connection: Connection, tenant: str) -> StoredCheckpoint | None:
