@@ -301,12 +301,12 @@ class Watch:
             return
         place = span or ((checkpoint - 1, checkpoint - 1) if checkpoint else None)
         finding = Finding(tenant, text, self._now(), since or sight.seen(place), span, checkpoint)
-        sight.findings[key] = finding
         structlog.get_logger().error("audit.trail-tampered", tenant=tenant, finding=text, entries=span, size=checkpoint)
         try:
             await asyncio.to_thread(_write_finding, self._folder, finding)
         except OSError:
             structlog.get_logger().error("audit.finding-not-written", tenant=tenant)
+        sight.findings[key] = finding
         if self._told is not None:
             await self._told(finding)
 

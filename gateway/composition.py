@@ -15,7 +15,6 @@ from importlib.metadata import version
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
-from audit.checkpoint import Keeper
 from audit.flood import RefusalCounter
 from audit.log import AuditLog
 from audit.note import ensure_signer
@@ -46,6 +45,7 @@ from gateway.composition_arrivals import ArrivalNeeds, lookouts_of
 from gateway.composition_durable import open_durable
 from gateway.composition_egress import EgressNeeds, egress_of
 from gateway.composition_identity import Identities, identities_of
+from gateway.composition_integrity import Integrity, integrity_of
 from gateway.composition_learn import learner_of
 from gateway.composition_oidc import oidc_of
 from gateway.composition_policy import live_bundles
@@ -291,15 +291,7 @@ async def _assemble(
     stack.push_async_callback(guesses.close)
     tenants = {host: replace(identities.of(tenant), guesses=guesses) for host, tenant in tenants.items()}
     signer = ensure_signer(settings.checkpoint_key_path)
-    keeper = Keeper(
-        database,
-        signer,
-        settings.checkpoint_folder,
-        now=utc_now,
-        interval_s=settings.audit.checkpoint_seconds,
-    )
-    await keeper.start()
-    stack.push_async_callback(keeper.close)
+    integrity = await integrity_of(stack, settings, database, audit, signer, utc_now)
     told = {name for name, one in settings.tenants.items() if one.migrated}
     needed = {name: parts_of(one.current) for name, one in installations.items()}
     migrated = Migrated(ProtectStore(database), told, needed)
@@ -324,7 +316,7 @@ async def _assemble(
     trail = TrailReader(database, dsn, signer.verifier, settings.checkpoint_folder)
     reveals = disclosures_of(settings, database, keyring, audit, access, look, vault, records, bundles)
     access = replace(access, reveals=reveals.desk.own)
-    console = console_deps(settings, access, database, trail, keyring, bundles, installations, keeper)
+    console = console_deps(settings, access, database, trail, keyring, bundles, installations, integrity)
     console = replace(console, ledger=reveals.desk)
     clear = Unprotected(scanners.__getitem__, migrated, limits.bodies)
     placed = Placed(beside, sight, RowRecords(vault, scanners.__getitem__), DigitSight(digits, sight))
@@ -362,7 +354,7 @@ async def _assemble(
             marker=reveals.marker,
         ),
         files=files,
-        keeper=keeper,
+        keeper=integrity.keeper,
         sign_in_app=make_sign_in_app(
             access,
             [
@@ -469,7 +461,7 @@ def console_deps(
     keyring: Keyring,
     bundles: Mapping[str, Bundle],
     installations: Mapping[str, Installation],
-    keeper: Keeper,
+    integrity: Integrity,
 ) -> ConsoleDeps:
     """Dependencies of the console."""
 
@@ -516,7 +508,8 @@ def console_deps(
         console_url=settings.console.public_url,
         data_folder=settings.state,
         version=version("crmgate"),
-        checkpoint_fault=lambda: keeper.fault,
+        checkpoint_fault=lambda: integrity.keeper.fault,
+        trail_watch=integrity.watch,
         learnable=lambda tenant: installations[tenant].current.name == UNDESCRIBED,
         budgets=Budgets(settings.access.uniqueness_per_hour, settings.access.searches_per_hour),
         certificates=lambda tenant: asyncio.to_thread(certificate_ends, settings, tenant),

@@ -303,6 +303,7 @@ class AuditSettings:
 
     checkpoint_key: Path | None = setting(None, "Ed25519 key that signs checkpoints; default: audit.key in state")
     checkpoint_seconds: int = setting(3, "time between signed checkpoints", least=1)
+    watch_entries: int = setting(10_000, "old entries read again between two checkpoints, of all CRMs", least=200)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from psycopg_pool import AsyncConnectionPool
 
+from audit.watch import Watch
 from gateway.access.deps import AccessDeps
 from gateway.console.trail import TrailReader
 from gateway.guesses import Budgets
@@ -64,6 +65,7 @@ class ConsoleDeps:
     watched. invitation_url: tenant and roles → address of the host the person will sign in at. certificates: tenant →
     when each certificate of its TLS ends. budgets: what people may learn in an hour about values they do not see.
     ledger: of reveals with a reason. learnable: whether a tenant runs with the profile that declares nothing.
+    trail_watch: reads the audit trail again while the gateway runs.
     """
 
     access: AccessDeps
@@ -80,6 +82,7 @@ class ConsoleDeps:
     version: str
     budgets: Budgets
     checkpoint_fault: Callable[[], str] = lambda: ""
+    trail_watch: Watch | None = None
     certificates: Callable[[str], Awaitable[Sequence[Expiry]]] = _no_certificates
     learnable: Callable[[str], bool] = lambda _tenant: False
     ledger: "Desk | None" = None

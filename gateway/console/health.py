@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from audit.watch import Finding
 from gateway.console.deps import ConsoleDeps
 from gateway.console.store import database_state
 from gateway.console.words import N_
@@ -47,6 +48,7 @@ async def read(deps: ConsoleDeps, tenant: str) -> list[Check]:
         _bounded("database", N_("Database"), _database(deps)),
         _bounded("keys", N_("Keys"), _keys(deps)),
         _bounded("audit", N_("Audit trail"), _audit(deps, tenant)),
+        _bounded("integrity", N_("Trail unchanged"), _integrity(deps, tenant)),
         _bounded("crm", N_("CRM"), _crm(deps, tenant)),
         _bounded("drift", N_("Fit of the profile"), _drift(deps, tenant)),
         _bounded("guesses", N_("Questions about hidden values"), _guesses(deps, tenant)),
@@ -124,6 +126,50 @@ async def _audit(deps: ConsoleDeps, tenant: str) -> Check:
             values,
         )
     return Check("audit", N_("Audit trail"), GOOD, N_("%(entries)s entries, %(signed)s of them signed."), values)
+
+
+async def _integrity(deps: ConsoleDeps, tenant: str) -> Check:
+    """What the watch found, the oldest first: that is where to look."""
+    name, watch = N_("Trail unchanged"), deps.trail_watch
+    if watch is None:
+        return Check("integrity", name, WARNING, N_("Nothing reads the trail again while the gateway runs."))
+    sight, found = watch.sight(tenant), watch.findings(tenant)
+    if found:
+        # Alarms without a place come first and say least.
+        first = next((one for one in found if one.span is not None), found[0])
+        return Check(
+            "integrity",
+            name,
+            BAD,
+            _said(first),
+            _values(first),
+            N_("Keep a copy of the database, tell the data protection officer, and run crmgate audit verify."),
+        )
+    if watch.fault:
+        return Check("integrity", name, WARNING, N_("The trail cannot be read (%(fault)s)."), {"fault": watch.fault})
+    if sight.whole_at is None:
+        fact = N_("Being read for the first time since the start; %(read)s entries so far, all unchanged.")
+        return Check("integrity", name, GOOD, fact, {"read": sight.sweep})
+    age = int((deps.access.clock() - sight.whole_at).total_seconds())
+    fact = N_("Every entry was read and found unchanged; the last complete reading began %(age)s seconds ago.")
+    return Check("integrity", name, GOOD, fact, {"age": max(age, 0)})
+
+
+def _said(finding: Finding) -> str:
+    if finding.span is not None and finding.since is not None:
+        return N_("Entries %(first)s to %(last)s were changed, moved or removed between %(since)s and %(found)s UTC.")
+    if finding.span is not None:
+        return N_("Entries %(first)s to %(last)s were changed, moved or removed; found %(found)s UTC.")
+    if finding.checkpoint is not None:
+        return N_("The checkpoint signed at %(size)s entries is gone or changed; found %(found)s UTC.")
+    return N_("Somebody went around the guards of the trail in the database; found %(found)s UTC.")
+
+
+def _values(finding: Finding) -> dict[str, Any]:
+    first, last = finding.span or (0, 0)
+    since = f"{finding.since:%Y-%m-%d %H:%M:%S}" if finding.since else ""
+    found = f"{finding.found_at:%Y-%m-%d %H:%M:%S}"
+    return {"first": first, "last": last, "since": since, "found": found, "size": finding.checkpoint}
 
 
 async def _crm(deps: ConsoleDeps, tenant: str) -> Check:

@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from audit.checkpoint import Keeper
 from audit.log import AuditLog
 from audit.note import Signer
+from audit.watch import Watch
 from gateway.access.app import make_sign_in_app
 from gateway.access.deps import AccessDeps
 from gateway.access.sessions import AUDIENCE_CONSOLE, AUDIENCE_CRM
@@ -240,6 +241,7 @@ async def make_stage(
 
     trail = TrailReader(pool, dsn, signer.verifier, folder / "checkpoints")
     learnable: set[str] = set()
+    watch = Watch(pool, signer.verifier, folder / "checkpoints", now=clock)
     console = ConsoleDeps(
         access=deps(AUDIENCE_CONSOLE),
         pool=pool,
@@ -255,6 +257,7 @@ async def make_stage(
         version="0.1.0",
         budgets=Budgets(30, 1000),
         learnable=learnable.__contains__,
+        trail_watch=watch,
     )
     keeper = Keeper(pool, signer, folder / "checkpoints", now=clock)
     (folder / "checkpoints").mkdir(exist_ok=True)
