@@ -9,8 +9,7 @@ no right in the database reaches.
 
 import asyncio
 import json
-from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -32,7 +31,7 @@ ROWS_AT_ONCE = 200  # about 3 ms, then other tasks of the loop get their turn
 GUARDS = 2  # append-only triggers
 FINDINGS_LIMIT = 100  # of a tenant; more say nothing new
 SLOT_ENTRIES = 1_024
-REMEMBERED_CHECKPOINTS = 100_000
+REMEMBERED_CHECKPOINTS = 50_000
 SHOWN_AT_LEAST = timedelta(days=1)
 Found = TypeVar("Found")
 Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
@@ -79,7 +78,13 @@ class Sight:
     touched: int = -1
     findings: dict[str, Finding] = field(default_factory=dict)
     slots: dict[int, datetime] = field(default_factory=dict)
-    sizes: deque[int] = field(default_factory=lambda: deque(maxlen=REMEMBERED_CHECKPOINTS))
+    sizes: set[int] = field(default_factory=set)
+
+    def remember(self, sizes: Iterable[int]) -> None:
+        """Keep the sizes of checkpoints that were there, the newest where they are too many."""
+        self.sizes.update(sizes)
+        if len(self.sizes) > 2 * REMEMBERED_CHECKPOINTS:
+            self.sizes = set(sorted(self.sizes)[-REMEMBERED_CHECKPOINTS:])
 
     def saw(self, start: int, end: int, at: datetime, before: datetime | None) -> None:
         """Note when entries were last found whole. before: when the part that ends at `start` was."""
@@ -226,7 +231,7 @@ class Watch:
             sight.tail = newest
         span = await self._check(tenant, self._span(connection, tenant, sight.tail, None))
         if span is not None:
-            sight.sizes.extend(size for size in span.signed if not sight.sizes or size > sight.sizes[-1])
+            sight.remember(span.signed)
             sight.saw(span.start, newest, self._now(), None)
         sight.tail = newest
 
@@ -266,13 +271,12 @@ class Watch:
     async def _check_remembered(self, tenant: str, span: Span) -> None:
         """Every checkpoint that this watch has seen in the span must still be there."""
         sight = self.sight(tenant)
-        there = set(span.signed)
         last = span.signed[-1] if span.signed else span.start
-        if not sight.sizes or span.start >= sight.sizes[-1]:
-            sight.sizes.extend(size for size in span.signed if not sight.sizes or size > sight.sizes[-1])
-        for size in sight.sizes:
-            if span.start < size <= (sight.tail if span.open else last) and size not in there:
-                await self._find(tenant, "it was signed and is gone from the database", checkpoint=size)
+        bound = sight.tail if span.open else last
+        missing = {size for size in sight.sizes if span.start < size <= bound} - set(span.signed)
+        if missing:
+            await self._find(tenant, "it was signed and is gone from the database", checkpoint=min(missing))
+        sight.remember(span.signed)
 
     async def _span(self, connection: store.Connection, tenant: str, start: int, end: int | None) -> Span:
         return await verify_span(connection, tenant, self._verifier, start, end, ROWS_AT_ONCE)
