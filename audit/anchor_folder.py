@@ -30,8 +30,8 @@ class FolderAnchor:
 
     @property
     def name(self) -> str:
-        """The folder."""
-        return f"folder {self._folder}"
+        """Without its path: the health page shows no address."""
+        return "folder"
 
     async def keep(self, published: Published) -> None:
         """Write the note durably; what is there already must be an earlier state of the same log."""

@@ -510,6 +510,8 @@ def console_deps(
         version=version("crmgate"),
         checkpoint_fault=lambda: integrity.keeper.fault,
         trail_watch=integrity.watch,
+        anchors=integrity.anchors,
+        pending=lambda: integrity.audit.backlog,
         learnable=lambda tenant: installations[tenant].current.name == UNDESCRIBED,
         budgets=Budgets(settings.access.uniqueness_per_hour, settings.access.searches_per_hour),
         certificates=lambda tenant: asyncio.to_thread(certificate_ends, settings, tenant),

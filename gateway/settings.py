@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gateway.access.session_rules import WhenFull
+from gateway.anchor_config import AnchorSettings
 from gateway.disclosure.config import RevealSettings
 from gateway.egress.config import EgressSettings
 from gateway.entry_config import EntrySettings
@@ -327,6 +328,7 @@ class Settings:
     passwords: PasswordSettings = field(default_factory=PasswordSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
     audit: AuditSettings = field(default_factory=AuditSettings)
+    anchors: AnchorSettings = field(default_factory=AnchorSettings)
     egress: EgressSettings = field(default_factory=EgressSettings)
 
     @property

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from psycopg_pool import AsyncConnectionPool
 
+from audit.anchor import Anchors
 from audit.watch import Watch
 from gateway.access.deps import AccessDeps
 from gateway.console.trail import TrailReader
@@ -65,7 +66,8 @@ class ConsoleDeps:
     watched. invitation_url: tenant and roles → address of the host the person will sign in at. certificates: tenant →
     when each certificate of its TLS ends. budgets: what people may learn in an hour about values they do not see.
     ledger: of reveals with a reason. learnable: whether a tenant runs with the profile that declares nothing.
-    trail_watch: reads the audit trail again while the gateway runs.
+    trail_watch: reads the audit trail again while the gateway runs. anchors: bring its checkpoints outside.
+    pending: entries of all tenants that wait for the disk.
     """
 
     access: AccessDeps
@@ -83,6 +85,8 @@ class ConsoleDeps:
     budgets: Budgets
     checkpoint_fault: Callable[[], str] = lambda: ""
     trail_watch: Watch | None = None
+    anchors: Anchors | None = None
+    pending: Callable[[], int] = lambda: 0
     certificates: Callable[[str], Awaitable[Sequence[Expiry]]] = _no_certificates
     learnable: Callable[[str], bool] = lambda _tenant: False
     ledger: "Desk | None" = None

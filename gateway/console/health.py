@@ -8,9 +8,10 @@ import asyncio
 import shutil
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+from audit.anchor import AnchorState
 from audit.watch import Finding
 from gateway.console.deps import ConsoleDeps
 from gateway.console.store import database_state
@@ -26,6 +27,7 @@ CHECK_S = 5.0
 GUESSES_SHOWN = timedelta(hours=24)
 DISK_LOW_BYTES = 2 * 1024**3
 CHECKPOINT_LATE_S = 300
+ANCHOR_LATE_TIMES = 3
 
 GOOD, WARNING, BAD = "good", "warning", "bad"
 
@@ -49,6 +51,7 @@ async def read(deps: ConsoleDeps, tenant: str) -> list[Check]:
         _bounded("keys", N_("Keys"), _keys(deps)),
         _bounded("audit", N_("Audit trail"), _audit(deps, tenant)),
         _bounded("integrity", N_("Trail unchanged"), _integrity(deps, tenant)),
+        _bounded("anchors", N_("Trail anchored outside"), _anchors(deps, tenant)),
         _bounded("crm", N_("CRM"), _crm(deps, tenant)),
         _bounded("drift", N_("Fit of the profile"), _drift(deps, tenant)),
         _bounded("guesses", N_("Questions about hidden values"), _guesses(deps, tenant)),
@@ -153,6 +156,40 @@ async def _integrity(deps: ConsoleDeps, tenant: str) -> Check:
     age = int((deps.access.clock() - sight.whole_at).total_seconds())
     fact = N_("Every entry was read and found unchanged; the last complete reading began %(age)s seconds ago.")
     return Check("integrity", name, GOOD, fact, {"age": max(age, 0)})
+
+
+async def _anchors(deps: ConsoleDeps, tenant: str) -> Check:
+    """Whether somebody else holds checkpoints; an anchor that contradicts the trail says the most."""
+    name, now = N_("Trail anchored outside"), deps.access.clock()
+    states = deps.anchors.states(tenant) if deps.anchors is not None else []
+    told = "; ".join(f"{one.name}: {one.size}{f' ({one.fault})' if one.fault else ''}" for one in states)
+    values: dict[str, Any] = {"told": told}
+    if any(one.contradicts for one in states):
+        fact = N_("An anchor holds what this trail does not lead to: %(told)s.")
+        return Check(
+            "anchors",
+            name,
+            BAD,
+            fact,
+            values,
+            N_("The trail was cut off, rolled back or rewritten, or the anchor lies: keep a copy of the database now."),
+        )
+    if any(_late(one, now) for one in states):
+        fact = N_("An anchor has no new checkpoint: %(told)s.")
+        return Check("anchors", name, WARNING, fact, values, N_("See that it can be reached; it is tried again."))
+    if not any(one.outside for one in states):
+        fact = N_("No anchor is outside this machine: who owns it can rewrite the trail and its checkpoints.")
+        advice = N_("Name a folder of somebody else, a witness, a time-stamping authority or an auditor's address.")
+        return Check("anchors", name, WARNING, fact, values, advice)
+    return Check("anchors", name, GOOD, N_("Entries covered outside the database: %(told)s."), values)
+
+
+def _late(state: AnchorState, now: datetime) -> bool:
+    """A fault, or nothing for three times as long as it takes; a quiet trail has nothing new to bring."""
+    if not state.fault:
+        return False
+    since = state.at
+    return since is None or (now - since).total_seconds() > ANCHOR_LATE_TIMES * max(state.every_s, 60)
 
 
 def _said(finding: Finding) -> str:

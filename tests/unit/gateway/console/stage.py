@@ -10,6 +10,8 @@ from urllib.parse import urlencode, urlsplit
 from psycopg_pool import AsyncConnectionPool
 from starlette.applications import Starlette
 
+from audit.anchor import Anchors
+from audit.anchor_folder import FolderAnchor
 from audit.checkpoint import Keeper
 from audit.log import AuditLog
 from audit.note import Signer
@@ -242,6 +244,8 @@ async def make_stage(
     trail = TrailReader(pool, dsn, signer.verifier, folder / "checkpoints")
     learnable: set[str] = set()
     watch = Watch(pool, signer.verifier, folder / "checkpoints", now=clock)
+    kept = FolderAnchor(folder / "kept", signer.verifier, every_s=60, outside=True)
+    anchors = Anchors(pool, signer.verifier, [kept], now=clock, interval_s=3)
     console = ConsoleDeps(
         access=deps(AUDIENCE_CONSOLE),
         pool=pool,
@@ -258,6 +262,7 @@ async def make_stage(
         budgets=Budgets(30, 1000),
         learnable=learnable.__contains__,
         trail_watch=watch,
+        anchors=anchors,
     )
     keeper = Keeper(pool, signer, folder / "checkpoints", now=clock)
     (folder / "checkpoints").mkdir(exist_ok=True)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from audit.anchor import AnchorState
 from audit.watch import Finding, Sight
 from gateway.console import health
 
@@ -50,3 +51,50 @@ async def test_a_watch_that_cannot_read_or_is_missing_is_said() -> None:
     assert (await health._integrity(deps(fault="PoolTimeout"), "t1")).state == health.WARNING
     nobody: Any = SimpleNamespace(trail_watch=None)
     assert (await health._integrity(nobody, "t1")).state == health.WARNING
+
+
+def anchored(*states: AnchorState) -> Any:
+    anchors = SimpleNamespace(states=lambda _: list(states))
+    return SimpleNamespace(anchors=anchors, access=SimpleNamespace(clock=lambda: NOW))
+
+
+def anchor_state(**changes: Any) -> AnchorState:
+    plain: dict[str, Any] = {"name": "witness w", "outside": True, "every_s": 300, "size": 18, "at": NOW}
+    return AnchorState(**{**plain, **changes})
+
+
+FOLDER = anchor_state(name="folder", outside=False)
+
+
+@pytest.mark.parametrize(
+    ("states", "state", "said"),
+    [
+        ((FOLDER, anchor_state()), health.GOOD, "folder: 18; witness w: 18"),
+        ((FOLDER,), health.WARNING, "No anchor is outside this machine"),
+        ((), health.WARNING, "No anchor is outside this machine"),
+        ((anchor_state(fault="it cannot be reached"),), health.GOOD, "18 (it cannot be reached)"),
+        (
+            (anchor_state(fault="it cannot be reached", at=NOW - timedelta(hours=1)),),
+            health.WARNING,
+            "no new checkpoint: witness w: 18 (it cannot be reached)",
+        ),
+        ((anchor_state(fault="down", at=None, size=0),), health.WARNING, "no new checkpoint"),
+        ((anchor_state(at=NOW - timedelta(days=9)),), health.GOOD, "witness w: 18"),
+        (
+            (FOLDER, anchor_state(fault="it has seen 99 entries", contradicts=True)),
+            health.BAD,
+            "holds what this trail does not lead to",
+        ),
+    ],
+)
+async def test_anchors_say_what_they_hold_and_an_alarm_when_they_contradict(
+    states: tuple[AnchorState, ...], state: str, said: str
+) -> None:
+    check = await health._anchors(anchored(*states), "t1")
+    assert check.state == state
+    assert said in check.fact % check.values
+
+
+async def test_no_anchors_at_all_is_said() -> None:
+    nobody: Any = SimpleNamespace(anchors=None, access=SimpleNamespace(clock=lambda: NOW))
+    assert (await health._anchors(nobody, "t1")).state == health.WARNING
