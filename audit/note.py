@@ -19,9 +19,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from audit.tree import HASH_BYTES
 
 ED25519 = b"\x01"  # signature type, C2SP signed-note
+PUBLIC_BYTES = 32
 NOTE_LIMIT_BYTES = 1_000_000
 SIGNATURES_LIMIT = 100  # C2SP: accept at least 16, bound the number
 KEY_NAME = "crmgate-audit"
+_KEY_NAME = re.compile(r"[^\s+]+")
 _SIGNATURE_LINE = re.compile(r"— ([^\s+]+) ([A-Za-z0-9+/]+={0,2})")
 _KEY_FILE = re.compile(r"PRIVATE\+KEY\+([^\s+]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/]+={0,2})\n?")
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
@@ -66,6 +68,17 @@ class Verifier:
         """The verifier key in its usual text form, for witnesses and other tools."""
         return f"{name}+{self.key_id(name).hex()}+{base64.b64encode(ED25519 + self.public).decode()}"
 
+    @classmethod
+    def from_vkey(cls, text: str) -> tuple["Verifier", str]:
+        """The key in a vkey and the name it signs under. Raises: NoteInvalid when it is none or its id does not fit."""
+        name, _, rest = text.strip().partition("+")
+        key_id, _, key = rest.partition("+")
+        raw = unbase64(key, 1 + PUBLIC_BYTES)
+        verifier = cls(raw[1:])
+        if raw[:1] != ED25519 or not _KEY_NAME.fullmatch(name) or verifier.key_id(name).hex() != key_id:
+            raise NoteInvalid("not an Ed25519 verifier key (NAME+ID+KEY), or damaged")
+        return verifier, name
+
     def open(self, note: str, name: str) -> str:
         """The text of a note signed by this key under `name`. Raises: NoteInvalid."""
         text, signatures = _split(note)
@@ -83,12 +96,12 @@ class Verifier:
             raise NoteInvalid("not signed by the expected key")
         return text
 
-    def open_checkpoint(self, note: str, origin: str) -> Checkpoint:
-        """The checkpoint of the log `origin` in a signed note. Raises: NoteInvalid."""
-        lines = self.open(note, origin).split("\n")
-        if len(lines) < 4 or lines[0] != origin or not _SIZE.fullmatch(lines[1]):
+    def open_checkpoint(self, note: str, origin: str, name: str = "") -> Checkpoint:
+        """The checkpoint of the log `origin` in a note signed under `name`, else the origin. Raises: NoteInvalid."""
+        lines = self.open(note, name or origin).split("\n")
+        if len(lines) < 4 or lines[0] != origin or not _SIZE.fullmatch(lines[1]) or "" in lines[:-1]:
             raise NoteInvalid("not a checkpoint of this log")
-        return Checkpoint(origin, int(lines[1]), _unbase64(lines[2], HASH_BYTES))
+        return Checkpoint(origin, int(lines[1]), unbase64(lines[2], HASH_BYTES))
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -141,7 +154,7 @@ def read_signer(path: Path) -> Signer:
         raise KeyFileInvalid(f"{path} holds no audit key")
     name, key_id, secret = found.groups()
     try:
-        raw = _unbase64(secret, 33)
+        raw = unbase64(secret, 33)
     except NoteInvalid:
         raise KeyFileInvalid(f"{path} holds no audit key") from None
     signer = Signer(raw[1:])
@@ -169,14 +182,15 @@ def _split(note: str) -> tuple[str, list[tuple[str, bytes, bytes]]]:
         found = _SIGNATURE_LINE.fullmatch(line)
         if not found:
             raise NoteInvalid("not a signature line")
-        raw = _unbase64(found[2])
+        raw = unbase64(found[2])
         if len(raw) < 5:
             raise NoteInvalid("not a signature line")
         signatures.append((found[1], raw[:4], raw[4:]))
     return text + "\n", signatures
 
 
-def _unbase64(text: str, length: int | None = None) -> bytes:
+def unbase64(text: str, length: int | None = None) -> bytes:
+    """Strict base64, of so many bytes when given. Raises: NoteInvalid."""
     try:
         raw = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):

@@ -5,7 +5,7 @@ The row lock on the size orders the writers of all workers. Nothing here updates
 the database refuse it.
 """
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -151,6 +151,7 @@ class Pool(Protocol):
 
 
 FETCH_ROWS = 1_000
+LAST = 2**63 - 1  # of a bigint
 _COLUMNS: LiteralString = "index, at, kind, actor, operation, entity, record, reason, status, exchange, body, leaf"
 
 
@@ -206,15 +207,19 @@ async def size(connection: Connection, tenant: str) -> int:
     return int(row[0]) if row else 0
 
 
-async def entries(connection: Connection, tenant: str) -> AsyncIterator[list[StoredEntry]]:
-    """All entries by index, a thousand at a time through a server-side cursor; needs a transaction."""
+async def entries(
+    connection: Connection, tenant: str, start: int = 0, end: int | None = None, rows_at_once: int = FETCH_ROWS
+) -> AsyncGenerator[list[StoredEntry], None]:
+    """Entries from `start` up to `end` by index, through a server-side cursor; needs a transaction."""
     async with connection.cursor("audit_entries", row_factory=class_row(StoredEntry)) as cursor:
         await cursor.execute(
-            sql.SQL("SELECT {} FROM audit_entry WHERE tenant = %s ORDER BY index").format(sql.SQL(_COLUMNS)),
-            (tenant,),
+            sql.SQL(
+                "SELECT {} FROM audit_entry WHERE tenant = %s AND index >= %s AND index < %s ORDER BY index"
+            ).format(sql.SQL(_COLUMNS)),
+            (tenant, start, LAST if end is None else end),
             binary=True,
         )
-        while rows := await cursor.fetchmany(FETCH_ROWS):
+        while rows := await cursor.fetchmany(rows_at_once):
             yield rows
 
 
@@ -254,17 +259,54 @@ async def next_leaves(connection: Connection, tenant: str, start: int, end: int)
     return part
 
 
-async def checkpoints(connection: Connection, tenant: str) -> AsyncIterator[StoredCheckpoint]:
-    """All checkpoints by size; needs a transaction."""
+async def checkpoints(
+    connection: Connection, tenant: str, above: int = -1, upto: int | None = None
+) -> AsyncGenerator[StoredCheckpoint, None]:
+    """Checkpoints by size, those greater than `above` and at most `upto`; needs a transaction."""
     async with connection.cursor("audit_checkpoints", row_factory=class_row(StoredCheckpoint)) as cursor:
         await cursor.execute(
-            "SELECT size, at, note, frontier FROM audit_checkpoint WHERE tenant = %s ORDER BY size",
-            (tenant,),
+            "SELECT size, at, note, frontier FROM audit_checkpoint"
+            " WHERE tenant = %s AND size > %s AND size <= %s ORDER BY size",
+            (tenant, above, LAST if upto is None else upto),
             binary=True,
         )
         while rows := await cursor.fetchmany(FETCH_ROWS):
             for row in rows:
                 yield row
+
+
+async def checkpoint_from(connection: Connection, tenant: str, least: int) -> int | None:
+    """Size of the first checkpoint that covers at least so many entries."""
+    found = await connection.execute(
+        "SELECT min(size) FROM audit_checkpoint WHERE tenant = %s AND size >= %s", (tenant, least)
+    )
+    row = await found.fetchone()
+    return int(row[0]) if row and row[0] is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class Tripwire:
+    """What changes when somebody goes around the triggers. touched: rows updated or deleted since statistics began."""
+
+    guards: int
+    touched: int
+
+
+async def tripwire(connection: Connection) -> Tripwire:
+    """Triggers of the trail that are in force (two when all is well), and rows updated or deleted in its tables.
+
+    The owner of the database can reset or forge both: an alarm is sure, silence is not.
+    """
+    found = await connection.execute("""
+    SELECT (SELECT count(*) FROM pg_trigger
+            WHERE tgrelid IN ('audit_entry'::regclass, 'audit_checkpoint'::regclass)
+                AND tgname IN ('audit_entry_append_only', 'audit_checkpoint_append_only') AND tgenabled IN ('O', 'A')),
+        pg_stat_get_tuples_updated('audit_entry'::regclass) + pg_stat_get_tuples_deleted('audit_entry'::regclass)
+        + pg_stat_get_tuples_updated('audit_checkpoint'::regclass)
+        + pg_stat_get_tuples_deleted('audit_checkpoint'::regclass)
+    """)
+    row = await found.fetchone()
+    return Tripwire(int(row[0]), int(row[1])) if row else Tripwire(0, 0)
 
 
 async def latest_checkpoint(connection: Connection, tenant: str) -> StoredCheckpoint | None:
@@ -276,6 +318,38 @@ async def latest_checkpoint(connection: Connection, tenant: str) -> StoredCheckp
             binary=True,
         )
         return await cursor.fetchone()
+
+
+async def checkpoint_within(connection: Connection, tenant: str, above: int, upto: int) -> StoredCheckpoint | None:
+    """The largest checkpoint whose size is greater than `above` and at most `upto`."""
+    async with connection.cursor(row_factory=class_row(StoredCheckpoint)) as cursor:
+        await cursor.execute(
+            "SELECT size, at, note, frontier FROM audit_checkpoint WHERE tenant = %s AND size > %s AND size <= %s"
+            " ORDER BY size DESC LIMIT 1",
+            (tenant, above, upto),
+            binary=True,
+        )
+        return await cursor.fetchone()
+
+
+async def body(connection: Connection, tenant: str, index: int) -> bytes | None:
+    """The exact bytes of one entry; None when there is none."""
+    found = await connection.execute(
+        "SELECT body FROM audit_entry WHERE tenant = %s AND index = %s", (tenant, index), binary=True
+    )
+    row = await found.fetchone()
+    return bytes(row[0]) if row else None
+
+
+async def bodies(connection: Connection, tenant: str, start: int, end: int) -> list[bytes]:
+    """The exact bytes of the entries from `start` on without a gap, up to `end`."""
+    found = await connection.execute(
+        "SELECT index, body FROM audit_entry WHERE tenant = %s AND index >= %s AND index < %s ORDER BY index",
+        (tenant, start, end),
+        binary=True,
+    )
+    rows = await found.fetchall()
+    return [row[1] for place, row in enumerate(rows, start) if row[0] == place]
 
 
 async def claim_sealing(connection: Connection, tenant: str) -> bool:

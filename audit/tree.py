@@ -37,18 +37,28 @@ def root(leaves: Sequence[bytes]) -> bytes:
 
 def inclusion_proof(leaves: Sequence[bytes], index: int) -> list[bytes]:
     """Audit path of the leaf at `index`, lowest node first (RFC 6962 2.1.1). Raises: IndexError."""
-    if not 0 <= index < len(leaves):
-        raise IndexError(index)
-    return _path(leaves, index, 0, len(leaves))
+    return [_subroot(leaves, *part) for part in inclusion_ranges(index, len(leaves))]
 
 
 def consistency_proof(leaves: Sequence[bytes], old_size: int) -> list[bytes]:
     """Proof that the first `old_size` leaves are a prefix of this tree (RFC 6962 2.1.2). Raises: IndexError."""
-    if not 0 <= old_size <= len(leaves):
+    return [_subroot(leaves, *part) for part in consistency_ranges(old_size, len(leaves))]
+
+
+def inclusion_ranges(index: int, size: int) -> list[tuple[int, int]]:
+    """Start and end of the subtrees whose roots prove an entry, lowest first (RFC 6962 2.1.1). Raises: IndexError."""
+    if not 0 <= index < size:
+        raise IndexError(index)
+    return _path(index, 0, size)
+
+
+def consistency_ranges(old_size: int, size: int) -> list[tuple[int, int]]:
+    """Start and end of the subtrees whose roots prove growth, in order (RFC 6962 2.1.2). Raises: IndexError."""
+    if not 0 <= old_size <= size:
         raise IndexError(old_size)
-    if old_size in (0, len(leaves)):
+    if old_size in (0, size):
         return []
-    return _subproof(leaves, old_size, 0, len(leaves), whole=True)
+    return _subproof(old_size, 0, size, whole=True)
 
 
 def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], expected: bytes) -> None:
@@ -143,6 +153,16 @@ class Frontier:
             value = node_hash(node, value)
         return value
 
+    def beyond(self, start: int) -> "Frontier":
+        """The part from `start` on, itself a tree. Raises: ValueError when no full subtree begins at `start`."""
+        at = place = 0
+        while at < start and place < len(self._nodes):
+            at += 1 << (self.size - at).bit_length() - 1
+            place += 1
+        if at != start:
+            raise ValueError("no subtree begins there")
+        return Frontier(self.size - start, self._nodes[place:])
+
     def to_bytes(self) -> bytes:
         """The nodes, to be kept beside the size."""
         return b"".join(self._nodes)
@@ -164,19 +184,19 @@ def _subroot(leaves: Sequence[bytes], start: int, end: int) -> bytes:
     return frontier.root()
 
 
-def _path(leaves: Sequence[bytes], index: int, start: int, end: int) -> list[bytes]:
+def _path(index: int, start: int, end: int) -> list[tuple[int, int]]:
     if end - start == 1:
         return []
     middle = start + _split(end - start)
     if index < middle:
-        return [*_path(leaves, index, start, middle), _subroot(leaves, middle, end)]
-    return [*_path(leaves, index, middle, end), _subroot(leaves, start, middle)]
+        return [*_path(index, start, middle), (middle, end)]
+    return [*_path(index, middle, end), (start, middle)]
 
 
-def _subproof(leaves: Sequence[bytes], old: int, start: int, end: int, *, whole: bool) -> list[bytes]:
+def _subproof(old: int, start: int, end: int, *, whole: bool) -> list[tuple[int, int]]:
     if old == end:
-        return [] if whole else [_subroot(leaves, start, end)]
+        return [] if whole else [(start, end)]
     middle = start + _split(end - start)
     if old <= middle:
-        return [*_subproof(leaves, old, start, middle, whole=whole), _subroot(leaves, middle, end)]
-    return [*_subproof(leaves, old, middle, end, whole=False), _subroot(leaves, start, middle)]
+        return [*_subproof(old, start, middle, whole=whole), (middle, end)]
+    return [*_subproof(old, middle, end, whole=False), (start, middle)]

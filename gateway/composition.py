@@ -15,7 +15,6 @@ from importlib.metadata import version
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
-from audit.checkpoint import Keeper
 from audit.flood import RefusalCounter
 from audit.log import AuditLog
 from audit.note import ensure_signer
@@ -57,6 +56,7 @@ from gateway.composition_durable import open_durable
 from gateway.composition_egress import EgressNeeds, egress_of
 from gateway.composition_federation import federation_of
 from gateway.composition_identity import Identities, identities_of
+from gateway.composition_integrity import Integrity, integrity_of
 from gateway.composition_learn import learner_of
 from gateway.composition_oidc import oidc_of
 from gateway.composition_policy import live_bundles
@@ -329,15 +329,7 @@ async def _assemble(
     stack.push_async_callback(guesses.close)
     tenants = {host: replace(identities.of(tenant), guesses=guesses) for host, tenant in tenants.items()}
     signer = ensure_signer(settings.checkpoint_key_path)
-    keeper = Keeper(
-        database,
-        signer,
-        settings.checkpoint_folder,
-        now=utc_now,
-        interval_s=settings.audit.checkpoint_seconds,
-    )
-    await keeper.start()
-    stack.push_async_callback(keeper.close)
+    integrity = await integrity_of(stack, settings, database, audit, signer, utc_now)
     told = {name for name, one in settings.tenants.items() if one.migrated}
     needed = {name: parts_of(one.current) for name, one in installations.items()}
     migrated = Migrated(ProtectStore(database), told, needed)
@@ -372,7 +364,7 @@ async def _assemble(
         randomness=secrets.token_bytes,
         rules=emergency_rules_of(settings.access),
     )
-    console = console_deps(settings, access, database, trail, keyring, bundles, installations, keeper, emergencies)
+    console = console_deps(settings, access, database, trail, keyring, bundles, installations, integrity, emergencies)
     forwarders = forwarders_of(settings, dsn)
     for forwarder in forwarders:
         await forwarder.start()
@@ -420,7 +412,7 @@ async def _assemble(
             marker=reveals.marker,
         ),
         files=files,
-        keeper=keeper,
+        keeper=integrity.keeper,
         sign_in_app=make_sign_in_app(
             access,
             [
@@ -536,7 +528,7 @@ def console_deps(
     keyring: Keyring,
     bundles: Mapping[str, Bundle],
     installations: Mapping[str, Installation],
-    keeper: Keeper,
+    integrity: Integrity,
     emergencies: Emergencies,
 ) -> ConsoleDeps:
     """Dependencies of the console."""
@@ -593,7 +585,10 @@ def console_deps(
         console_url=settings.console.public_url,
         data_folder=settings.state,
         version=version("crmgate"),
-        checkpoint_fault=lambda: keeper.fault,
+        checkpoint_fault=lambda: integrity.keeper.fault,
+        trail_watch=integrity.watch,
+        anchors=integrity.anchors,
+        pending=lambda: integrity.audit.backlog,
         learnable=lambda tenant: installations[tenant].current.name == UNDESCRIBED,
         budgets=Budgets(settings.access.uniqueness_per_hour, settings.access.searches_per_hour),
         emergencies=emergencies,

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from gateway.access.device import Approval, Binding
 from gateway.access.session_rules import WhenFull
+from gateway.anchor_config import AnchorSettings
 from gateway.disclosure.config import RevealSettings
 from gateway.egress.config import EgressSettings
 from gateway.entry_config import EntrySettings
@@ -360,6 +361,7 @@ class AuditSettings:
 
     checkpoint_key: Path | None = setting(None, "Ed25519 key that signs checkpoints; default: audit.key in state")
     checkpoint_seconds: int = setting(3, "time between signed checkpoints", least=1)
+    watch_entries: int = setting(10_000, "old entries read again between two checkpoints, of all CRMs", least=200)
 
 
 @dataclass(frozen=True, slots=True)
@@ -383,6 +385,7 @@ class Settings:
     passwords: PasswordSettings = field(default_factory=PasswordSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
     audit: AuditSettings = field(default_factory=AuditSettings)
+    anchors: AnchorSettings = field(default_factory=AnchorSettings)
     egress: EgressSettings = field(default_factory=EgressSettings)
     siem: Mapping[str, SiemSettings] = field(default_factory=lambda: MappingProxyType({}))
     sign_in: SignInSettings = field(default_factory=SignInSettings)

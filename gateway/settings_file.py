@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
+from gateway.anchor_config import read_anchors
 from gateway.disclosure.config import read_reveal
 from gateway.egress.config import read_egress
 from gateway.entry_config import read_entry
@@ -33,6 +34,7 @@ from gateway.toml_tree import SettingInvalid, read_section, setting
 from kms.connections import EVERY, NOBODY
 from policies.duty import THREE_ROLES
 
+ANCHOR = "anchor"  # within [audit]: gateway.anchor_config
 EGRESS = "egress"  # sections of its own: gateway.egress.config
 SIEM = "siem"  # and gateway.siem_config
 SIGN_IN = "sign_in"  # as well: gateway.federation.config
@@ -57,8 +59,11 @@ def build_settings(raw: Mapping[str, Any], file: Path) -> Settings:
     folder = file.parent
     known = (*SECTIONS, EGRESS, SIEM, SIGN_IN)
     top = read_section(_Top, {name: value for name, value in raw.items() if name not in known}, "", folder, known)
+    trail = raw.get("audit", {})
+    anchors = trail.get(ANCHOR, {}) if isinstance(trail, Mapping) else {}
+    own = {**raw, "audit": {key: one for key, one in trail.items() if key != ANCHOR} if anchors else trail}
     parts = {
-        name: read_section(kind, raw.get(name, {}), name, folder) for name, kind in SECTIONS.items() if name != "tenant"
+        name: read_section(kind, own.get(name, {}), name, folder) for name, kind in SECTIONS.items() if name != "tenant"
     }
     tenants_raw = raw.get("tenant", {})
     if not isinstance(tenants_raw, dict) or not all(isinstance(value, dict) for value in tenants_raw.values()):
@@ -106,6 +111,7 @@ def build_settings(raw: Mapping[str, Any], file: Path) -> Settings:
         tenant_identity=MappingProxyType(tenant_identity),
         tenant_entry=MappingProxyType(tenant_entry),
         tenant_reveal=MappingProxyType(tenant_reveal),
+        anchors=read_anchors(anchors, folder),
         egress=read_egress(raw.get(EGRESS, {}), folder, tenants),
         siem=read_siem(raw.get(SIEM, {}), folder, tenants),
         sign_in=read_sign_in(raw.get(SIGN_IN, {}), folder, tenants),

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from audit.anchor import Anchors
 from audit.siem.forwarder import ForwardState
+from audit.watch import Watch
 from gateway.access.deps import AccessDeps
 from gateway.access.emergencies import Emergencies
 from gateway.console.trail import TrailReader
@@ -77,7 +79,8 @@ class ConsoleDeps:
     when each certificate of its TLS ends. budgets: what people may learn in an hour about values they do not see.
     directories: tenant → those that check passwords of its people. ledger: of reveals with a reason. emergencies: roles
     that people take for an emergency. desk: tenant → where its policy bundles are worked on. learnable: whether a
-    tenant runs with the profile that declares nothing.
+    tenant runs with the profile that declares nothing. trail_watch: reads the audit trail again while the gateway runs.
+    anchors: bring its checkpoints outside. pending: entries of all tenants that wait for the disk.
     """
 
     access: AccessDeps
@@ -97,6 +100,9 @@ class ConsoleDeps:
     emergencies: Emergencies
     checkpoint_fault: Callable[[], str] = lambda: ""
     forwarding: Sequence[ForwardState] = ()
+    trail_watch: Watch | None = None
+    anchors: Anchors | None = None
+    pending: Callable[[], int] = lambda: 0
     certificates: Callable[[str], Awaitable[Sequence[Expiry]]] = _no_certificates
     learnable: Callable[[str], bool] = lambda _tenant: False
     ledger: "Desk | None" = None

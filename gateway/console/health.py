@@ -8,12 +8,14 @@ import asyncio
 import shutil
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+from audit.anchor import AnchorState
 from audit.siem.forwarder import ForwardState
 from audit.siem.position_store import positions
 from audit.store import size as audit_size
+from audit.watch import Finding
 from gateway.console.deps import ConsoleDeps
 from gateway.console.store import database_state
 from gateway.console.words import N_
@@ -30,6 +32,7 @@ GUESSES_SHOWN = timedelta(hours=24)
 DISK_LOW_BYTES = 2 * 1024**3
 CHECKPOINT_LATE_S = 300
 SIEM_LATE_ENTRIES = 20_000
+ANCHOR_LATE_TIMES = 3
 
 GOOD, WARNING, BAD = "good", "warning", "bad"
 
@@ -53,6 +56,8 @@ async def read(deps: ConsoleDeps, tenant: str) -> list[Check]:
         _bounded("keys", N_("Keys"), _keys(deps)),
         _bounded("audit", N_("Audit trail"), _audit(deps, tenant)),
         *([_bounded("siem", N_("SIEM"), _siem(deps, tenant))] if any(_ways(deps, tenant)) else []),
+        _bounded("integrity", N_("Trail unchanged"), _integrity(deps, tenant)),
+        _bounded("anchors", N_("Trail anchored outside"), _anchors(deps, tenant)),
         _bounded("crm", N_("CRM"), _crm(deps, tenant)),
         _bounded("drift", N_("Fit of the profile"), _drift(deps, tenant)),
         _bounded("guesses", N_("Questions about hidden values"), _guesses(deps, tenant)),
@@ -173,6 +178,84 @@ async def _siem(deps: ConsoleDeps, tenant: str) -> Check:
     if max(behind.values()) > SIEM_LATE_ENTRIES:
         return Check("siem", name, WARNING, N_("%(ways)s: %(behind)s entries behind."), values)
     return Check("siem", name, GOOD, N_("%(ways)s: %(behind)s entries behind."), values)
+
+
+async def _integrity(deps: ConsoleDeps, tenant: str) -> Check:
+    """What the watch found, the oldest first: that is where to look."""
+    name, watch = N_("Trail unchanged"), deps.trail_watch
+    if watch is None:
+        return Check("integrity", name, WARNING, N_("Nothing reads the trail again while the gateway runs."))
+    sight, found = watch.sight(tenant), watch.findings(tenant)
+    if found:
+        # Alarms without a place come first and say least.
+        first = next((one for one in found if one.span is not None), found[0])
+        return Check(
+            "integrity",
+            name,
+            BAD,
+            _said(first),
+            _values(first),
+            N_("Keep a copy of the database, tell the data protection officer, and run crmgate audit verify."),
+        )
+    if watch.fault:
+        return Check("integrity", name, WARNING, N_("The trail cannot be read (%(fault)s)."), {"fault": watch.fault})
+    if sight.whole_at is None:
+        fact = N_("Being read for the first time since the start; %(read)s entries so far, all unchanged.")
+        return Check("integrity", name, GOOD, fact, {"read": sight.sweep})
+    age = int((deps.access.clock() - sight.whole_at).total_seconds())
+    fact = N_("Every entry was read and found unchanged; the last complete reading began %(age)s seconds ago.")
+    return Check("integrity", name, GOOD, fact, {"age": max(age, 0)})
+
+
+async def _anchors(deps: ConsoleDeps, tenant: str) -> Check:
+    """Whether somebody else holds checkpoints; an anchor that contradicts the trail says the most."""
+    name, now = N_("Trail anchored outside"), deps.access.clock()
+    states = deps.anchors.states(tenant) if deps.anchors is not None else []
+    told = "; ".join(f"{one.name}: {one.size}{f' ({one.fault})' if one.fault else ''}" for one in states)
+    values: dict[str, Any] = {"told": told}
+    if any(one.contradicts for one in states):
+        fact = N_("An anchor holds what this trail does not lead to: %(told)s.")
+        return Check(
+            "anchors",
+            name,
+            BAD,
+            fact,
+            values,
+            N_("The trail was cut off, rolled back or rewritten, or the anchor lies: keep a copy of the database now."),
+        )
+    if any(_late(one, now) for one in states):
+        fact = N_("An anchor has no new checkpoint: %(told)s.")
+        return Check("anchors", name, WARNING, fact, values, N_("See that it can be reached; it is tried again."))
+    if not any(one.outside for one in states):
+        fact = N_("No anchor is outside this machine: who owns it can rewrite the trail and its checkpoints.")
+        advice = N_("Name a folder of somebody else, a witness, a time-stamping authority or an auditor's address.")
+        return Check("anchors", name, WARNING, fact, values, advice)
+    return Check("anchors", name, GOOD, N_("Entries covered outside the database: %(told)s."), values)
+
+
+def _late(state: AnchorState, now: datetime) -> bool:
+    """A fault, or nothing for three times as long as it takes; a quiet trail has nothing new to bring."""
+    if not state.fault:
+        return False
+    since = state.at
+    return since is None or (now - since).total_seconds() > ANCHOR_LATE_TIMES * max(state.every_s, 60)
+
+
+def _said(finding: Finding) -> str:
+    if finding.span is not None and finding.since is not None:
+        return N_("Entries %(first)s to %(last)s were changed, moved or removed between %(since)s and %(found)s UTC.")
+    if finding.span is not None:
+        return N_("Entries %(first)s to %(last)s were changed, moved or removed; found %(found)s UTC.")
+    if finding.checkpoint is not None:
+        return N_("The checkpoint signed at %(size)s entries is gone or changed; found %(found)s UTC.")
+    return N_("Somebody went around the guards of the trail in the database; found %(found)s UTC.")
+
+
+def _values(finding: Finding) -> dict[str, Any]:
+    first, last = finding.span or (0, 0)
+    since = f"{finding.since:%Y-%m-%d %H:%M:%S}" if finding.since else ""
+    found = f"{finding.found_at:%Y-%m-%d %H:%M:%S}"
+    return {"first": first, "last": last, "since": since, "found": found, "size": finding.checkpoint}
 
 
 async def _crm(deps: ConsoleDeps, tenant: str) -> Check:

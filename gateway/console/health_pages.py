@@ -31,8 +31,12 @@ class HealthPages(ConsolePages):
     async def _answer(self, request: Request, verified: Verified | None, tampered: str) -> Response:
         principal = await self._person(request, HEALTH)
         checks = await health.read(self._deps, principal.tenant)
+        anchors = self._deps.anchors
         values = {
             "page": "health",
+            "pending": self._deps.pending(),
+            "anchors": anchors.states(principal.tenant) if anchors is not None else [],
+            "published": anchors.published(principal.tenant) if anchors is not None else 0,
             "checks": checks,
             "worst": health.worst(checks),
             "verified": verified,

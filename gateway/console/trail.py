@@ -12,14 +12,13 @@ from typing import Any
 from audit import query, store
 from audit.entry import AuditEntry, EntryRefused, decode
 from audit.note import Checkpoint, NoteInvalid, Verifier, origin_of
+from audit.proof import StoredLogBroken, prove_entry
 from audit.store import Filters, StoredEntry
-from audit.tree import ProofInvalid, inclusion_proof, leaf_hash, verify_inclusion
+from audit.tree import ProofInvalid, leaf_hash
 from audit.verify import LogTampered, Verified, verify
 from gateway.access.store import connection
 from kms.connections import Pool
 
-# A proof reads every leaf below the checkpoint (32 bytes each); beyond this the command line is the place for it.
-PROOF_LEAVES_LIMIT = 1_000_000
 FINE_REASONS = frozenset(
     {"", "allowed", "signed-in", "signed-out", "password-accepted", "invitation-used", "password-changed"}
 )
@@ -93,21 +92,20 @@ class TrailReader:
 
         Raises: EntryUnknown; LogTampered when proof or signature do not hold.
         """
-        stored = await self._stored(tenant, index)
+        await self._stored(tenant, index)
         async with connection(self._pool, tenant) as db:
+            await store.snapshot(db)
             latest = await store.latest_checkpoint(db, tenant)
-            if latest is None or index >= latest.size or latest.size > PROOF_LEAVES_LIMIT:
+            if latest is None or index >= latest.size:
                 return None
-            leaves = [leaf async for rows in store.leaves(db, tenant, 0, latest.size) for _, leaf in rows]
-        try:
-            checkpoint = self._verifier.open_checkpoint(latest.note, origin_of(tenant))
-            path = inclusion_proof(leaves, index)
-            leaf = leaf_hash(stored.body)
-            verify_inclusion(leaf, index, checkpoint.size, path, checkpoint.root)
-        except (NoteInvalid, ProofInvalid, IndexError) as fault:
-            raise LogTampered(tenant, str(fault), index=index) from fault
-        hashes = tuple(step.hex() for step in path)
-        return Proof(leaf.hex(), hashes, checkpoint.size, checkpoint.root.hex(), latest.note, latest.at)
+            try:
+                proof = await prove_entry(db, tenant, index, self._verifier)
+                checkpoint = proof.check(self._verifier, origin_of(tenant))
+            except (StoredLogBroken, NoteInvalid, ProofInvalid) as fault:
+                raise LogTampered(tenant, str(fault), index=index) from fault
+        hashes = tuple(step.hex() for step in proof.path)
+        leaf = leaf_hash(proof.body).hex()
+        return Proof(leaf, hashes, checkpoint.size, checkpoint.root.hex(), proof.note, latest.at)
 
     async def state(self, tenant: str) -> TrailState:
         """Size of the trail and its newest checkpoint."""

@@ -45,6 +45,8 @@ EVERYBODY = {
     "gateway/learn/store.py:watching": ALL_AT_ONCE,
     "gateway/protect/store.py:proofs": ALL_AT_ONCE,
     "kms/destruction_store.py:keys_of_others": "whether a key about to be destroyed still wraps another tenant's",
+    "audit/anchor.py:round": ALL_AT_ONCE,
+    "audit/watch.py:round": ALL_AT_ONCE,
     "audit/checkpoint.py:_round": "which logs there are; each is read and signed for its own tenant",
     "audit/verify.py:verify_all": "verifies every log, on the command line",
 }
@@ -56,6 +58,8 @@ OWN = {
     "gateway/access/sessions.py",  # LISTEN
     "gateway/bundles/live.py",  # LISTEN
     "gateway/check.py",
+    "gateway/cli_proof.py",  # of one tenant, which it names
+    "gateway/cli_trail_status.py",  # the same
     "gateway/check_shared.py",
     "gateway/database.py",
     "gateway/demo/peek.py",  # the CRM's

@@ -37,6 +37,48 @@ def test_the_published_note_opens_and_is_signed_the_same() -> None:
     assert Signer(base64.b64decode(SKEY)[1:]).sign(TEXT, VKEY_NAME) == NOTE
 
 
+# The checksum database of Go: key as in cmd/go, tree head as in the example of c2sp.org/tlog-checkpoint, which gives
+# it another origin.
+SUMDB_VKEY = "sum.golang.org+033de0ae+Ac4zctda0e5eza+HJyk9SxEdh+s3Ux18htTTAD8OuAn8"
+SUMDB_SIGNED = "Az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+ZJurmRDeOoRDe4URYN7u5/Zhcyv2q1gGzGku9nTo+zyWE+xeMcTOAYQ8="
+SUMDB_ROOT = "CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I="
+# c2sp.org/tlog-cosignature: a line of a witness that we do not know
+WITNESS = "— witness.example.com/w1 " + (
+    "jWbPPwAAAABkGFDLEZMHwSRaJNiIDoe9DYn/zXcrtPHeolMI5OWXEhZCB9dlrDJsX3b2oyin1nPZqhf5nNo0xUe+mbIUBkBIfZ+qnA==\n"
+)
+
+
+def test_a_checkpoint_of_another_log_opens_with_its_published_key() -> None:
+    verifier, name = Verifier.from_vkey(SUMDB_VKEY)
+    assert (name, verifier.vkey(name)) == ("sum.golang.org", SUMDB_VKEY)
+    origin = "go.sum database tree"
+    note = f"{origin}\n20852163\n{SUMDB_ROOT}\n\n— {name} {SUMDB_SIGNED}\n"
+    wanted = Checkpoint(origin, 20_852_163, base64.b64decode(SUMDB_ROOT))
+    assert verifier.open_checkpoint(note, origin, name) == wanted
+    assert verifier.open_checkpoint(note + WITNESS, origin, name) == wanted
+    with pytest.raises(NoteInvalid):
+        verifier.open_checkpoint(note.replace("20852163", "20852164"), origin, name)
+    with pytest.raises(NoteInvalid):
+        verifier.open_checkpoint(note, "other", name)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "sum.golang.org",
+        SUMDB_VKEY.replace("033de0ae", "033de0af"),
+        SUMDB_VKEY.replace("sum.", "some."),
+        SUMDB_VKEY.replace("+Ac4", "+Bc4"),
+        SUMDB_VKEY[:-4],
+        "+" + SUMDB_VKEY,
+    ],
+)
+def test_what_is_no_verifier_key_is_refused(text: str) -> None:
+    with pytest.raises(NoteInvalid):
+        Verifier.from_vkey(text)
+
+
 def test_a_checkpoint_comes_back_from_its_note() -> None:
     checkpoint = Checkpoint(origin_of("demo"), 20_852_163, bytes(range(32)))
     note = SIGNER.sign(checkpoint.text(), checkpoint.origin)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from gateway.anchor_config import AnchorSettings
 from gateway.settings import SECTIONS, KeyStore, Posture, find_file
 from gateway.settings_file import build_settings, read_settings
 from gateway.toml_tree import Address, SettingInvalid
@@ -143,7 +144,7 @@ def test_broken_file_is_told_with_its_place(tmp_path: Path) -> None:
 
 def test_every_setting_is_documented() -> None:
     readme = (Path(__file__).parents[3] / "gateway" / "README.md").read_text(encoding="utf-8")
-    for section, kind in SECTIONS.items():
+    for section, kind in {**SECTIONS, "audit.anchor": AnchorSettings}.items():
         name = "tenant.NAME" if section == "tenant" else section
         assert f"### [{name}]" in readme
         part = readme.partition(f"### [{name}]")[2].partition("\n### ")[0]

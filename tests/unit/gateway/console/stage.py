@@ -11,9 +11,12 @@ from urllib.parse import urlencode, urlsplit
 
 from starlette.applications import Starlette
 
+from audit.anchor import Anchors
+from audit.anchor_folder import FolderAnchor
 from audit.checkpoint import Keeper
 from audit.log import AuditLog
 from audit.note import Signer
+from audit.watch import Watch
 from gateway.access.app import make_sign_in_app
 from gateway.access.deps import AccessDeps
 from gateway.access.device import DeviceRules
@@ -278,6 +281,9 @@ async def make_stage(
 
     trail = TrailReader(pool, dsn, signer.verifier, folder / "checkpoints")
     learnable: set[str] = set()
+    watch = Watch(pool, signer.verifier, folder / "checkpoints", now=clock)
+    kept = FolderAnchor(folder / "kept", signer.verifier, every_s=60, outside=True)
+    anchors = Anchors(pool, signer.verifier, [kept], now=clock, interval_s=3)
     console = ConsoleDeps(
         access=deps(AUDIENCE_CONSOLE),
         desk=partial(policy_desk, pool, access, audit, clock),
@@ -303,6 +309,8 @@ async def make_stage(
             randomness=secrets.token_bytes,
             rules=emergency_rules_of(given),
         ),
+        trail_watch=watch,
+        anchors=anchors,
     )
     keeper = Keeper(pool, signer, folder / "checkpoints", now=clock)
     (folder / "checkpoints").mkdir(exist_ok=True)

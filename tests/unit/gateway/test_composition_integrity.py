@@ -1,0 +1,56 @@
+"""A finding of the watch becomes an alarm in the trail that it is about."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import pytest
+
+from audit.entry import encode
+from audit.log import AuditUnavailable
+from audit.watch import Finding
+from gateway.composition_integrity import Teller
+
+AT = datetime(2026, 11, 26, tzinfo=UTC)
+
+
+class Trail:
+    def __init__(self, *, away: bool = False) -> None:
+        self.entries: list[dict[str, Any]] = []
+        self.away = away
+
+    async def append(self, entry: Any) -> int:
+        if self.away:
+            raise AuditUnavailable
+        self.entries.append(orjson.loads(encode(entry)))
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("finding", "record", "detail"),
+    [
+        (Finding("main", "its bytes do not fit its hash", AT, None, (17, 17)), "17", "entry"),
+        (Finding("main", "the root differs", AT, None, (10, 12), 13), "10", "checkpoint"),
+        (Finding("main", "the triggers are off", AT), "", "guard"),
+    ],
+)
+async def test_it_is_written_with_its_place(finding: Finding, record: str, detail: str) -> None:
+    trail: Any = Trail()
+    await Teller(trail, ("main", "b"), lambda: AT).tell(finding)
+    [entry] = trail.entries
+    assert (entry["tenant"], entry["kind"], entry["operation"]) == ("main", "alarm", "audit.watch")
+    assert (entry["reason"], entry["record"], entry["fields"]["detail"]) == ("trail-tampered", record, detail)
+    if finding.span:
+        assert entry["fields"]["change"] == {"first": str(finding.span[0]), "last": str(finding.span[1])}
+
+
+async def test_a_log_that_no_setting_names_gets_no_entry_of_ours() -> None:
+    trail: Any = Trail()
+    await Teller(trail, ("main",), lambda: AT).tell(Finding("ghost", "x", AT, None, (1, 1)))
+    assert [(one["tenant"], one["fields"]["target"]) for one in trail.entries] == [("main", "ghost")]
+
+
+async def test_a_trail_that_is_away_does_not_stop_the_watch() -> None:
+    trail: Any = Trail(away=True)
+    await Teller(trail, ("main",), lambda: AT).tell(Finding("main", "x", AT, None, (1, 1)))
+    assert trail.entries == []
