@@ -221,8 +221,11 @@ def test_nothing_of_the_provider_is_in_log_or_trail(door, provider, stack) -> No
     trip.browser.get(path, follow=False)
     code = dict(parse_qsl(urlsplit(path).query))["code"]
     log = stack.gateway.log.read_text(encoding="utf-8", errors="replace")
+    found = "SELECT count(*) FROM audit_entry WHERE position(convert_to(%s, 'UTF8') IN body) > 0"
+    assert sql(stack.settings, found, member.login) != [(0,)]  # what is looked for would be found
     for value in (code, there(member), "shared@example.org", SECRET):
         assert value not in log
+        assert sql(stack.settings, found, value) == [(0,)]
 
 
 def test_a_provider_that_is_away_costs_nobody_the_password(door, provider, stack) -> None:

@@ -327,6 +327,15 @@ async def test_a_second_factor_there_replaces_ours_only_where_it_is_proved(stage
     assert bool(session_of(browser)) is at_once
 
 
+@pytest.mark.parametrize(
+    "notice", ["sessions-full", "locked", "second-factor-missing", "elsewhere-cancelled", "expired"]
+)
+async def test_every_outcome_has_words_on_the_sign_in_page(scene, notice) -> None:
+    page = (await scene.browser().get(f"/.crmgate/sign-in?notice={notice}")).text
+    assert 'role="alert"' in page or 'role="status"' in page
+    assert 'role="alert"' not in (await scene.browser().get("/.crmgate/sign-in?notice=nothing-known")).text
+
+
 async def test_the_next_page_stays_on_this_host(scene, li) -> None:
     browser = scene.browser()
     await scene.arrive(browser, address=f"{START}?next=https://evil.example/")
