@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from gateway import check as checks
-from gateway import check_egress, check_entry, check_passwords, check_shared, check_sign_in
+from gateway import check_directory, check_egress, check_entry, check_passwords, check_shared, check_sign_in
 from gateway.certificate import ensure_certificate
 from gateway.check import foreign_packages, upstream_state
 from gateway.check_words import LANGUAGES, SENTENCES, WEIGHTS, say
@@ -248,7 +248,7 @@ def test_this_environment_is_clean() -> None:
 def test_every_finding_has_a_sentence_in_both_languages() -> None:
     source = "".join(
         Path(str(one.__file__)).read_text(encoding="utf-8")
-        for one in (checks, check_egress, check_entry, check_passwords, check_shared, check_sign_in)
+        for one in (checks, check_directory, check_egress, check_entry, check_passwords, check_shared, check_sign_in)
     )
     for name in SENTENCES:
         assert f'"{name}"' in source, f"no check says {name}"
