@@ -13,6 +13,18 @@ from gateway.finding import Finding, Weight, finding
 from gateway.settings import Settings
 from gateway.toml_tree import SettingInvalid
 
+# Why a server cannot be asked (DirectoryUnavailable) → finding.
+_FINDINGS = {
+    "unreachable": "directory-unreachable",
+    "tls": "directory-tls",
+    "slow": "directory-slow",
+    "nonsense": "directory-nonsense",
+    "busy": "directory-busy",
+    "secret": "directory-secret",
+    "own-account": "directory-own-account",
+    "search": "directory-search",
+}
+
 
 async def check_directories(settings: Settings) -> AsyncIterator[Finding]:
     """Findings about [[sign_in.directory]], one for each server at least."""
@@ -27,6 +39,6 @@ async def check_directories(settings: Settings) -> AsyncIterator[Finding]:
                 yield finding("directory-ca", Weight.PROBLEM, f"{place}.ca", file=one.ca)
                 break
             except DirectoryUnavailable as fault:
-                yield finding(f"directory-{fault.reason}", Weight.PROBLEM, place, url=url)
+                yield finding(_FINDINGS[fault.reason], Weight.PROBLEM, place, url=url)
             else:
                 yield finding("directory-fine", Weight.FINE, place, url=url)

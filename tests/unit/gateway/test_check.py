@@ -16,7 +16,15 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from gateway import check as checks
-from gateway import check_duties, check_egress, check_entry, check_passwords, check_shared, check_sign_in
+from gateway import (
+    check_directory,
+    check_duties,
+    check_egress,
+    check_entry,
+    check_passwords,
+    check_shared,
+    check_sign_in,
+)
 from gateway.certificate import ensure_certificate
 from gateway.check import foreign_packages, upstream_state
 from gateway.check_words import LANGUAGES, SENTENCES, WEIGHTS, say
@@ -268,7 +276,16 @@ def test_this_environment_is_clean() -> None:
 def test_every_finding_has_a_sentence_in_both_languages() -> None:
     source = "".join(
         Path(str(one.__file__)).read_text(encoding="utf-8")
-        for one in (checks, check_duties, check_egress, check_entry, check_passwords, check_shared, check_sign_in)
+        for one in (
+            checks,
+            check_directory,
+            check_duties,
+            check_egress,
+            check_entry,
+            check_passwords,
+            check_shared,
+            check_sign_in,
+        )
     )
     for name in SENTENCES:
         assert f'"{name}"' in source, f"no check says {name}"
