@@ -297,6 +297,41 @@ async def rights_at_the_command_line(file: Path, config: tuple[str, str]) -> Non
     assert (await step("user", "place", "xin.ren"))[0] == 0
 
 
+def test_an_emergency_at_the_command_line_needs_who_it_is_and_another_one(installation: Path) -> None:
+    config = ("-c", str(installation))
+    keys = {login: pyotp.random_base32() for login in ("mei.an", "bo.wen")}
+    asyncio.run(
+        enrolled(installation, ("mei.an", "manager", keys["mei.an"]), ("bo.wen", "administrator", keys["bo.wen"]))
+    )
+
+    def step(*arguments: str, by: str, password: str = PASSWORD) -> tuple[int, str]:
+        typed = f"{password}\n{pyotp.TOTP(keys[by]).now()}\n"
+        return run("break-glass", *arguments, "--by", by, *config, typed=typed)
+
+    wish = ("ask", "--role", "administrator", "--hours", "1", "--reason", "drill")
+    code, said = step(*wish, by="mei.an", password="wrong")
+    assert (code, "not right" in said) == (1, True)
+    code, said = step(*wish, by="mei.an")
+    assert (code, "alarm is out" in said, "不发送邮件" in said) == (0, True, True), said
+    name = re.search(r"break-glass agree (\S+)", said)
+    assert name is not None
+    assert "alarm" in run("break-glass", "list", *config)[1]
+    code, said = step("agree", name[1], by="bo.wen")
+    assert (code, "mei.an has the role administrator now" in said) == (0, True), said
+    assert "open" in run("break-glass", "list", *config)[1]
+    asyncio.run(ended(installation, name[1], "bo.wen"))
+    assert name[1] not in run("break-glass", "list", *config)[1]
+
+
+async def ended(file: Path, name: str, login: str) -> None:
+    async def work(accounts: Accounts) -> None:
+        admin = await accounts.users.by_login(accounts.tenant, login)
+        assert admin is not None
+        await accounts.emergencies.end(accounts.tenant, name, admin)
+
+    await with_accounts(file, work)
+
+
 async def with_accounts(file: Path, work: Callable[[Accounts], Awaitable[None]]) -> None:
     settings = read_settings(file)
     database = await asyncio.to_thread(open_database, settings)

@@ -208,7 +208,7 @@ async def test_the_administrators_crm_key_wins_over_the_one_of_the_crm_login(poo
     token = await sessions.open(li, "", clock())
     principal = await sessions.principal(token, clock())
     await sessions.note_crm_identity(principal.session_id, "boss", "1")
-    await UserStore(pool).update_profile("t1", li.id, display_name="", roles=["sales"], crm_user="42", language="")
+    await UserStore(pool).update_profile(li, display_name="", roles=["sales"], crm_user="42", language="")
     await sessions.changed(li.id)
     assert (await sessions.principal(token, clock())).crm_user == "42"
 
