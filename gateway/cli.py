@@ -43,6 +43,7 @@ GROUPS: Mapping[str, str] = MappingProxyType(
         "protect": "gateway.cli_protect",
         "profile": "gateway.cli_profile",
         "policy": "gateway.cli_policy",
+        "review": "gateway.cli_review",
         "learn": "gateway.cli_learn",
     }
 )

@@ -73,6 +73,19 @@ async def prove(
     operation: str = OPERATION,
 ) -> Person:
     """Who this is, with the right to the step; refused: told of everybody else. Raises Attempt, NotAllowed."""
+    user = await _proved(tenant, given, action, proving, policy, refused, operation)
+    return Person(user.id, user.login)
+
+
+async def _proved(
+    tenant: str,
+    given: Credentials,
+    action: str,
+    proving: Proving,
+    policy: Policy,
+    refused: Callable[[Person, str], Awaitable[object]],
+    operation: str,
+) -> AppUser:
     try:
         user = await proving.prove(tenant, given.login, given.password, given.code, CLIENT)
     except Attempt as attempt:
@@ -80,11 +93,10 @@ async def prove(
         who = Person("", "") if known is None else Person(known.id, known.login)
         await refused(who, type(attempt.outcome).__name__)
         raise
-    person = Person(user.id, user.login)
     if not policy.may(tenant, user.roles, operation, action):
-        await refused(person, f"{operation}.{action}")
+        await refused(Person(user.id, user.login), f"{operation}.{action}")
         raise NotAllowed(f"{user.login} does not have the right {operation} {action}")
-    return person
+    return user
 
 
 async def present(
@@ -102,7 +114,8 @@ async def present(
         async def told(who: Person, why: str) -> None:
             await refused(Present(who, (), CLIENT), why)
 
-        return Present(await prove(tenant, given, action, proving, policy, told, operation), (), CLIENT)
+        user = await _proved(tenant, given, action, proving, policy, told, operation)
+        return Present(Person(user.id, user.login), user.roles, CLIENT)
     if not policy.may(tenant, given.roles, operation, action):
         await refused(given, f"{operation}.{action}")
         raise NotAllowed(f"{given.person.login} does not have the right {operation} {action}")

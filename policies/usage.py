@@ -118,7 +118,8 @@ def _asked(deed: Deed, vocabulary: Vocabulary) -> Iterator[tuple[str, str]]:
     """Object and right of everything a deed needs, or might have needed."""
     actions = {deed.how} if deed.what == DO and deed.how else vocabulary.actions.get(deed.operation, ())
     if deed.what == DO:
-        yield from ((f"op:{deed.operation}", str(action)) for action in actions)
+        # An operation that the profile does not know (any more) may have been of any action.
+        yield from ((f"op:{deed.operation}", str(action)) for action in actions or Action)
         return
     entity, _, name = deed.field.partition(".")
     spec = vocabulary.fields.get((entity, name))

@@ -29,6 +29,7 @@ from gateway.console.place_pages import PlacePages
 from gateway.console.policy_pages import PolicyPages
 from gateway.console.program_pages import ProgramPages
 from gateway.console.reset_pages import ResetPages
+from gateway.console.review_pages import ReviewPages
 from gateway.console.role_change_pages import RoleChangePages
 from gateway.console.simulation_pages import SimulationPages
 
@@ -64,6 +65,7 @@ def console_routes(deps: ConsoleDeps) -> list[BaseRoute]:
     policy, explained, simulated = PolicyPages(deps), ExplainPages(deps), SimulationPages(deps)
     browsers = DevicePages(deps)
     emergency = EmergencyPages(deps)
+    reviews = ReviewPages(deps)
     return [
         Route("/", activity.overview, methods=["GET"]),
         Route("/now", activity.overview_now, methods=["GET"]),
@@ -101,6 +103,14 @@ def console_routes(deps: ConsoleDeps) -> list[BaseRoute]:
         Route("/emergency/{emergency}/approve", emergency.approve, methods=["POST"]),
         Route("/emergency/{emergency}/end", emergency.end, methods=["POST"]),
         Route("/roles", people.roles, methods=["GET"]),
+        Route("/reviews", reviews.reviews, methods=["GET"]),
+        Route("/reviews", reviews.start, methods=["POST"]),
+        Route("/reviews/now", reviews.now, methods=["GET"]),
+        Route("/reviews/export", reviews.found_csv, methods=["GET"]),
+        Route("/reviews/{number}", reviews.round, methods=["GET"]),
+        Route("/reviews/{number}", reviews.decide, methods=["POST"]),
+        Route("/reviews/{number}/export", reviews.round_csv, methods=["GET"]),
+        Route("/reviews/{number}/{step}", reviews.step, methods=["POST"]),
         Route("/policy", policy.bundles, methods=["GET"]),
         Route("/policy/new", policy.new, methods=["GET"]),
         Route("/policy/new", policy.draft, methods=["POST"]),

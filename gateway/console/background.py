@@ -68,8 +68,8 @@ class Runs(Generic[Result]):
         if run is not None and run.done:
             del self._runs[key]
 
-    async def wait(self, run: Run[Result], seconds: float) -> None:
-        """Wait for work that is quick."""
+    async def wait(self, run: Run[Result], seconds: float | None) -> None:
+        """Wait for work that is quick; None: until it is done."""
         assert run.task is not None
         await asyncio.wait({run.task}, timeout=seconds)
 

@@ -69,7 +69,7 @@ class PolicyPages(ConsolePages):
             return self._form(request, principal, form, "policy-text")
         try:
             number = await self._desk(principal).draft(
-                _present(request, principal), form["rows"], form["checks"], form["note"]
+                present_of(request, principal), form["rows"], form["checks"], form["note"]
             )
         except BundleRefused as refused:
             return self._form(request, principal, form, refused.reason)
@@ -106,7 +106,7 @@ class PolicyPages(ConsolePages):
             return await self._confirm(request, principal, desk, found, step)
         note = (await _read(request))["note"][:NOTE_LIMIT_CHARS]
         try:
-            number = await self._take(desk, _present(request, principal), found.number, step, note)
+            number = await self._take(desk, present_of(request, principal), found.number, step, note)
         except NotAllowed:
             raise ConsoleRefused(principal, right) from None
         except BundleRefused as refused:
@@ -182,7 +182,8 @@ def read_number(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 10 and int(text) < NUMBER_LIMIT else 0
 
 
-def _present(request: Request, principal: Principal) -> Present:
+def present_of(request: Request, principal: Principal) -> Present:
+    """Who takes a step at the console, as desks know it."""
     return Present(Person(principal.id, principal.login), principal.roles, client_of(request.scope))
 
 

@@ -144,6 +144,7 @@ REASONS: Mapping[str, str] = {
     "outcome-unknown": N_("Outcome unknown"),
     # policy
     "policy-simulated": N_("Policy bundle simulated"),
+    "reviews-exported": N_("Review exported"),
     # sign-in
     "signed-in": N_("Signed in"),
     "signed-out": N_("Signed out"),

@@ -27,6 +27,7 @@ from kms.connections import Pool
 from tests.unit.gateway.access.world import Enrolled
 from tests.unit.gateway.console.stage import Stage, bundles, destroyed, make_stage, rotation
 from tests.unit.gateway.console.test_learn_pages import learnt
+from tests.unit.gateway.console.test_review_pages import reviewed
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [
@@ -120,6 +121,7 @@ async def served(pool: Pool, dsn: str, tmp_path: Path, front_end: None) -> Async
     await learnt(stage)
     await rotation(stage, "rotate-1")
     await bundles(stage)
+    await reviewed(stage)
     await stage.keeper.seal("t1")
     async with listening(stage, tmp_path / "tls") as port:
         yield Served(stage, f"https://console.localhost:{port}", admin, token, li, change)
@@ -220,6 +222,10 @@ def pages_of(served: Served) -> dict[str, str]:
         "change": f"/changes/{served.change}",
         "emergency": "/emergency",
         "roles": "/roles",
+        "reviews": "/reviews",
+        "reviews_unused": "/reviews?only=unused",
+        "review": "/reviews/2",
+        "review_closed": "/reviews/1",
         "policy": "/policy",
         "policy_new": "/policy/new",
         "policy_bundle": "/policy/2",

@@ -63,7 +63,9 @@ class Place:
         typed = f"{self.members[by].password}\n{self.members[by].code()}\n" if by else ""
         who = ["--login", by] if by else []
         return CliRunner().invoke(
-            command_line(["policy", "audit"]), [*words, *who, "--config", str(self.settings.file)], input=typed
+            command_line(["policy", "review", "audit"]),
+            [*words, *who, "--config", str(self.settings.file)],
+            input=typed,
         )
 
     async def start(self) -> tuple[int, str]:
@@ -155,5 +157,19 @@ def test_a_bundle_from_draft_to_rollback(place: Place) -> None:
     listed = place.run("policy", "list").output
     for words in ("3  published", "2  retired", "published by installation", "published by eve", "what bundle 1 said"):
         assert words in listed
+    listed = place.run("review", "list").output
+    assert "an administrator: since " in listed
+    done = place.run("review", "start", by="chen")
+    assert (done.exit_code, "Round 1 is open" in done.output) == (0, True), done.output
+    shown = place.run("review", "show", "1").output
+    item = next(line for line in shown.splitlines() if " an administrator: " in line).split()[0]
+    done = place.run("review", "decide", "1", "--remove", item, by="bo")
+    assert "1 decisions kept" in done.output, done.output
+    assert place.run("review", "decide", "1", "--remove", item, "--keep", item, by="dan").exit_code == 2
+    sheet = place.folder / "round.csv"
+    assert place.run("review", "show", "1", "--csv", str(sheet)).exit_code == 0
+    assert ",remove,bo," in sheet.read_text(encoding="utf-8-sig")
+    assert place.run("review", "show", "1", "--csv", str(sheet)).exit_code == 2
+    assert "1  started by chen" in place.run("review", "rounds").output
     done = place.run("audit", "verify")
     assert done.exit_code == 0, done.output

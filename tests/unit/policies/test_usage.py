@@ -50,6 +50,11 @@ def test_a_row_is_used_by_what_it_takes_in() -> None:
     assert _unused(found) == {3, 5, 10}
 
 
+def test_an_operation_that_the_profile_does_not_know_uses_every_row_it_may_have_needed() -> None:
+    found = _usage(Deed("u-1", "deal.approve", DO), roles={"u-1": ("lead",)})
+    assert {2, 3, 10} <= _used(found)
+
+
 def test_what_the_trail_does_not_tell_is_not_called_unused() -> None:
     found = _usage(roles={"u-1": ("sales",)})
     assert {row.line for row in found.rows if not row.judged} == {7, 8}

@@ -13,19 +13,8 @@ from gateway.guess_store import Count, GuessStore
 from kms.provider import KeysUnavailable
 from tests.unit.gateway.console.stage import Stage
 
-PAGES = [
-    "/",
-    "/activity",
-    "/sessions",
-    "/users",
-    "/users/new",
-    "/roles",
-    "/policy",
-    "/policy/new",
-    "/programs",
-    "/keys",
-]
-PAGES += ["/health", "/.crmgate/account"]
+PAGES = ["/", "/activity", "/sessions", "/users", "/users/new", "/roles", "/reviews", "/policy", "/policy/new"]
+PAGES += ["/programs", "/keys", "/health", "/.crmgate/account"]
 
 
 async def append(stage: Stage, **values: object) -> int:
@@ -64,7 +53,7 @@ async def test_every_route_of_the_console_asks_who_it_is(stage: Stage) -> None:
     ("role", "open_pages"),
     [
         ("sales", set()),
-        ("auditor", {"/", "/activity", "/sessions", "/users", "/roles", "/policy", "/keys", "/health"}),
+        ("auditor", {"/", "/activity", "/sessions", "/users", "/roles", "/reviews", "/policy", "/keys", "/health"}),
         ("dpo", {"/", "/activity", "/keys", "/health"}),
     ],
 )

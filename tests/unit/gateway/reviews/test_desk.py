@@ -202,6 +202,14 @@ async def test_credentials_prove_who_it_is_at_the_command_line(office: Office, d
         await desk.close(office.given("li"), 1)
 
 
+async def test_credentials_are_enough_for_the_draft_that_a_removal_makes(office: Office, desk: ReviewDesk) -> None:
+    items = await _started(office, desk)
+    await desk.decide(office.given("bo"), 1, {items[EXPORTING, "sales"]: Decided.REMOVE})
+    done = await desk.remove(office.given("bo"), 1)
+    assert done.bundle == 2
+    assert (await desk.remove(office.given("chen"), 1)).bundle is None  # it is drafted once
+
+
 async def test_without_the_trail_nothing_is_decided_or_removed(
     office: Office, desk: ReviewDesk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
