@@ -9,6 +9,7 @@ LOCK_PATH = "/.crmgate/lock"
 STEP_UP_PATH = "/.crmgate/step-up"
 DEVICE_PATH = "/.crmgate/device"
 AGAIN_PATH = f"{DEVICE_PATH}/again"
+AGAIN_LIMIT_BYTES = 64 * 1024  # what our own pages take
 FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
@@ -40,7 +41,11 @@ def may_send_again(head: Head, limit: int) -> bool:
     limit: bytes of its body.
     """
     named = head.named
-    if head.method != "POST" or named.get("content-encoding") or (head.content_length or limit + 1) > limit:
+    if (
+        head.method != "POST"
+        or named.get("content-encoding")
+        or (head.content_length or limit + 1) > min(limit, AGAIN_LIMIT_BYTES)
+    ):
         return False
     shown = named.get("sec-fetch-dest") == "document" and named.get("sec-fetch-mode") == "navigate"
     return shown and named.get("content-type", "").partition(";")[0].strip().lower() in FORMS
