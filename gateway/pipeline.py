@@ -471,19 +471,28 @@ async def _refuse(passage: Passage, fault: BaseException) -> None:
         gw.count_refusal(exchange.tenant, exchange.client_address, ended.reason.id, ended.reason.status)
     elif not await _try_append(passage, ended):
         ended = Refusal(AUDIT_UNAVAILABLE)
-    if ended.reason is DEVICE_NEEDED and passage.tenant is not None and may_send_again(exchange.head):
-        await _keep_form(passage, passage.tenant)
+    if ended.reason is DEVICE_NEEDED and await _keep_form(passage):
         return
     secure = passage.tenant is None or passage.tenant.origins.secure
     await send_refusal(passage.scope, passage.send, ended, exchange.id, secure=secure)
 
 
-async def _keep_form(passage: Passage, tenant: Tenant) -> None:
-    """A form that came before its browser proved itself is handed back to it, to be sent again once it has."""
-    head, scope = passage.exchange.head, passage.scope
+async def _keep_form(passage: Passage) -> bool:
+    """A form that came before its browser proved itself is handed back to it, to be sent again; whether it was."""
+    head, tenant = passage.exchange.head, passage.tenant
+    if tenant is None or not may_send_again(head, passage.gw.limits.own_body):
+        return False
     query = f"next={quote(head.target, safe='')}".encode("ascii")
+    scope = passage.scope
     scope["path"], scope["raw_path"], scope["query_string"] = AGAIN_PATH, AGAIN_PATH.encode("ascii"), query
-    await _own_pages(passage, tenant)
+    try:
+        await _own_pages(passage, tenant)
+    except Exception as fault:
+        passage.gw.note_fault(passage.exchange.id, "refuse", type(fault).__name__)
+        if passage.started:
+            raise AnswerAborted(DEVICE_NEEDED.id) from fault
+        return False
+    return True
 
 
 async def _give_back(passage: Passage) -> None:

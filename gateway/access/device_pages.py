@@ -80,8 +80,9 @@ class DevicePages:
         target = safe_next(wanted)
         fields: list[tuple[str, str, bool]] | None = None
         if target == wanted:
-            form = await request.form(max_fields=AGAIN_FIELDS_LIMIT, max_files=AGAIN_FILES_LIMIT)
-            fields = _sendable(form.multi_items())
+            # At most 64 KB: nothing of it reaches a disk.
+            async with request.form(max_fields=AGAIN_FIELDS_LIMIT, max_files=AGAIN_FILES_LIMIT) as form:
+                fields = _sendable(form.multi_items())
         if devices is None or not devices.rules.on:
             return RedirectResponse(deps.home, 303)
         values = {

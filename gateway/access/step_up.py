@@ -9,6 +9,7 @@ LOCK_PATH = "/.crmgate/lock"
 STEP_UP_PATH = "/.crmgate/step-up"
 DEVICE_PATH = "/.crmgate/device"
 AGAIN_PATH = f"{DEVICE_PATH}/again"
+AGAIN_LIMIT_BYTES = 64 * 1024  # what our own pages take
 FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
@@ -34,10 +35,17 @@ def needs_proof(principal: Principal, max_age: timedelta, now: datetime) -> bool
     return age is None or not timedelta(0) <= age < max_age
 
 
-def may_send_again(head: Head) -> bool:
-    """Whether a request is a form that a person sent from a page, which that browser can send once more."""
+def may_send_again(head: Head, limit: int) -> bool:
+    """Whether a request is a form that a person sent from a page, which that browser can send once more.
+
+    limit: bytes of its body.
+    """
     named = head.named
-    if head.method != "POST" or named.get("content-encoding"):
+    if (
+        head.method != "POST"
+        or named.get("content-encoding")
+        or (head.content_length or limit + 1) > min(limit, AGAIN_LIMIT_BYTES)
+    ):
         return False
     shown = named.get("sec-fetch-dest") == "document" and named.get("sec-fetch-mode") == "navigate"
     return shown and named.get("content-type", "").partition(";")[0].strip().lower() in FORMS

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Response, sync_playwright
 
 from tests.drills.chromium import PROGRAM, SWITCHES
 from tests.drills.stack import Member, Stack
@@ -55,9 +55,11 @@ class Person:
     context: BrowserContext
     console: bool = False
     troubles: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.context.set_default_timeout(WAIT_MS)
+        self.context.on("response", self._answered)
         self.page = self.tab()
 
     @property
@@ -76,6 +78,11 @@ class Person:
         page = self.context.new_page()
         page.on("pageerror", lambda fault: self.troubles.append(str(fault)))
         return page
+
+    def _answered(self, answer: Response) -> None:
+        # The picture of a tab is asked for past every worker; a browser just does not show it.
+        if answer.status == 401 and not answer.url.endswith(".ico"):
+            self.refused.append(f"{answer.status} {answer.request.method} {answer.url}")
 
     def enter(self, target: str = "/") -> None:
         """Type login, password and code; the device page follows by itself."""

@@ -26,6 +26,7 @@ PAGES = {
     "/roles": USERS,
     "/programs": CHANGE_USERS,
     "/users/u-nobody/networks": CHANGE_USERS,
+    "/users/u-nobody/devices": CHANGE_USERS,
     "/keys": KEYS,
     "/keys/rotations": KEYS,
     "/keys/destroyed/d-nobody": KEYS,
@@ -36,6 +37,7 @@ ACTIONS = {
     "/users/new": CHANGE_USERS,
     "/users/u-nobody": CHANGE_USERS,
     "/users/u-nobody/disable": CHANGE_USERS,
+    "/users/u-nobody/devices/d-nobody/revoke": CHANGE_USERS,
     "/keys/rotations/nothing": CHANGE_KEYS,
     "/health/verify": HEALTH,
 }

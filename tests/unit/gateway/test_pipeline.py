@@ -17,7 +17,8 @@ import pytest
 from audit.entry import AuditEntry
 from audit.entry import encode as encode_entry
 from gateway import pipeline
-from gateway.access.sessions import NoSession, SessionExpired
+from gateway.access.device import Lack
+from gateway.access.sessions import DeviceNeeded, NoSession, SessionExpired
 from gateway.answer import Answer, UpstreamCutOff, UpstreamDown, UpstreamNonsense, UpstreamSlow
 from gateway.body.fault import BodyMalformed
 from gateway.collaborators import Limits, Outgoing
@@ -29,6 +30,7 @@ from gateway.origin import Origins
 from gateway.refusal import FIELD_NOT_WRITABLE, Refusal
 from gateway.upstream import Pool
 from gateway.watch import Watch
+from kms.store import StoreUnavailable
 from policies.decision import Decision, FieldView
 from policies.profile import UNMATCHED_WRITE, Action, Operation
 
@@ -99,6 +101,7 @@ class FakeSessions:
     hit: Any = ANNA
     found: Any = ANNA
     allowed: Any = True
+    proof: Any = True
 
     def cached(self, token: str, _now: datetime, *, tenant: str, active: bool = True) -> Any:
         assert tenant == "main"
@@ -108,6 +111,12 @@ class FakeSessions:
         if token != "tok":
             raise NoSession
         return self.found
+
+    async def use_device_proof(self, token: str) -> Any:
+        assert token == "tok"
+        if isinstance(self.proof, Exception):
+            raise self.proof
+        return self.proof
 
     async def crm_token_allowed(self, _digest: str, _session: str) -> Any:
         return self.allowed
@@ -979,3 +988,92 @@ class TestLearning:
         gw.audit.append = _raise
         await call(gw, "POST", "/x", FORM, body=b"a=1")
         assert gw.learner.noted == []
+
+
+class TestDevices:
+    @staticmethod
+    def exporting() -> FakeGateway:
+        gw = FakeGateway()
+        gw.enforcer.decision = Decision(True, "granted", FieldView("v1", {}, {}), proof=True)
+        gw.sessions.hit = replace(ANNA, proved_at=gw.clock())
+        return gw
+
+    async def test_an_export_that_needs_a_proof_uses_up_one_of_the_device(self) -> None:
+        gw = self.exporting()
+        assert (await call(gw)).status == 200
+        gw.sessions.proof = False
+        reply = await call(gw)
+        assert (reply.status, reply.reason) == (401, "device-proof-needed")
+        assert gw.audit.entries[-1].reason == "device-proof-needed"
+        assert len(gw.pool.asked) == 1
+
+    @pytest.mark.parametrize("nonsense", [None, 1, "yes", StoreUnavailable("away"), OSError("x")])
+    async def test_where_nobody_can_say_whether_it_was_proved_it_is_refused(self, nonsense) -> None:
+        gw = self.exporting()
+        gw.sessions.proof = nonsense
+        assert (await call(gw)).status >= 400
+        assert gw.pool.asked == []
+
+    async def test_what_needs_no_proof_asks_for_none(self) -> None:
+        gw = FakeGateway()
+        gw.sessions.proof = AssertionError("asked")
+        assert (await call(gw)).status == 200
+
+    @staticmethod
+    def unproved() -> FakeGateway:
+        gw = FakeGateway()
+
+        async def stale(*_given: Any, **_named: Any) -> Any:
+            raise DeviceNeeded(ANNA, Lack.NO_PROOF)
+
+        gw.sessions.hit, gw.sessions.principal = None, stale  # type: ignore[method-assign]
+        return gw
+
+    SHOWN = (
+        FORM,
+        (b"sec-fetch-dest", b"document"),
+        (b"sec-fetch-mode", b"navigate"),
+        (b"sec-fetch-site", b"same-origin"),
+    )
+
+    async def test_a_form_is_handed_back_to_be_sent_again(self) -> None:
+        gw = self.unproved()
+        reply = await call(gw, "POST", "/persons/contact/add", *self.SHOWN, body=b"a=b")
+        assert (reply.status, reply.body) == (200, b"sign")
+        assert gw.log == ["own:203.0.113.9:main"]
+        assert gw.pool.asked == []
+
+    @pytest.mark.parametrize(
+        ("method", "fields", "body"),
+        [
+            ("POST", (FORM, (b"sec-fetch-dest", b"empty"), (b"sec-fetch-mode", b"cors")), b"a=b"),
+            ("PUT", SHOWN, b"a=b"),
+            ("POST", ((b"content-type", b"application/json"), *SHOWN[1:]), b"{}"),
+            ("POST", SHOWN, b"a" * 100_000),
+            ("GET", (), b""),
+        ],
+    )
+    async def test_anything_else_is_refused_and_nothing_reaches_the_crm(self, method, fields, body) -> None:
+        gw = self.unproved()
+        reply = await call(gw, method, "/persons/contact/add", *fields, body=body)
+        assert reply.status == 401
+        assert b"device-needed" in reply.body
+        assert gw.pool.asked == []
+
+    async def test_a_form_of_another_site_is_not_handed_back(self) -> None:
+        gw = self.unproved()
+        evil = (*self.SHOWN[:-1], (b"sec-fetch-site", b"cross-site"), (b"origin", b"https://evil.example"))
+        reply = await call(gw, "POST", "/persons/contact/add", *evil, body=b"a=b")
+        assert reply.status == 403
+        assert gw.log == []
+
+    async def test_where_the_page_fails_the_form_is_refused(self) -> None:
+        gw = self.unproved()
+
+        async def broken(*_given: Any) -> None:
+            raise OSError("broken")
+
+        gw.sign_in_app = broken  # type: ignore[method-assign]
+        reply = await call(gw, "POST", "/persons/contact/add", *self.SHOWN, body=b"a=b")
+        assert reply.status == 401
+        assert gw.faults[-1][2] == "OSError"

@@ -54,6 +54,20 @@ async def test_a_program_gets_a_problem_document() -> None:
     assert fields["cache-control"] == "no-store"
 
 
+async def test_a_browser_that_has_to_prove_itself_goes_to_its_page_and_back() -> None:
+    for reason, more in ((reasons.DEVICE_NEEDED, ""), (reasons.DEVICE_PROOF_NEEDED, "&act=1")):
+        status, fields, _ = await answer(Refusal(reason), BROWSER)
+        assert (status, fields["location"]) == (303, f"/.crmgate/device?next=/persons/contacts%3Fa%3D1{more}")
+        sent = [*BROWSER, (b"referer", b"https://crm.example/persons/contact/add")]
+        status, fields, body = await answer(Refusal(reason), sent, method="POST")
+        assert status == 401
+        address = f"/.crmgate/device?next=/persons/contact/add{more.replace('&', '&amp;')}"
+        assert f'href="{address}"' in body.decode()
+        status, fields, body = await answer(Refusal(reason), [(b"accept", b"application/json")])
+        assert (status, json.loads(body)["reason"]) == (401, reason.id)
+        assert fields["www-authenticate"] == 'Session realm="crmgate"'
+
+
 async def test_a_person_gets_a_page_whose_policy_names_its_only_style() -> None:
     status, fields, body = await answer(Refusal(reasons.CRM_DOWN), BROWSER)
     text = body.decode()

@@ -314,3 +314,65 @@ async def test_without_the_trail_a_new_device_gets_no_cookie(stage_of, monkeypat
     answer = await holder.prove()
     assert answer.status == 503
     assert browser.jar[COOKIE] == before
+
+
+FORM_AT = "/.crmgate/device/again?next=/persons/contact/add%3Fa%3D1"
+
+
+async def test_a_form_that_came_too_late_is_shown_to_be_sent_again_as_it_was(stage_of) -> None:
+    stage = await stage_of(BOUND)
+    browser = await stage.signed_in(await stage.enrol("li.na", "sales"), AUDIENCE_CRM)
+    given = [
+        ("name", '"><script>x</script>'),
+        ("name", "李娜"),
+        ("note", "one\r\ntwo"),
+        ("empty", ""),
+        ("submit", "go"),
+    ]
+    page = await browser.post(FORM_AT, given)
+    assert page.status == 401
+    assert page.header("cache-control") == "no-store"
+    assert 'action="/persons/contact/add?a=1" enctype="application/x-www-form-urlencoded"' in page.text
+    assert 'name="name" value="&#34;&gt;&lt;script&gt;x&lt;/script&gt;"' in page.text
+    assert 'name="name" value="李娜"' in page.text
+    assert 'name="note" value="one\r\ntwo"' in page.text
+    assert [page.text.index(f'name="{one}"') for one in ("name", "note", "empty", "submit")] == sorted(
+        page.text.index(f'name="{one}"') for one in ("name", "note", "empty", "submit")
+    )
+
+
+def _multipart(filename: str, content: bytes) -> tuple[bytes, dict[str, str]]:
+    body = b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\nb\r\n'
+    body += b'--b\r\nContent-Disposition: form-data; name="f"; filename="%s"\r\n' % filename.encode()
+    body += b"Content-Type: application/octet-stream\r\n\r\n%s\r\n--b--\r\n" % content
+    return body, {"content-type": "multipart/form-data; boundary=b"}
+
+
+async def test_a_form_with_a_file_is_not_taken_and_the_page_says_so(stage_of) -> None:
+    stage = await stage_of(BOUND)
+    browser = await stage.signed_in(await stage.enrol("li.na", "sales"), AUDIENCE_CRM)
+    without = await browser.post(FORM_AT, *_multipart("", b""))
+    assert 'enctype="multipart/form-data"' in without.text
+    assert '<input type="file" name="f">' in without.text
+    body, kind = _multipart("list.csv", b"x")
+    page = await browser.post(FORM_AT, body, kind)
+    assert "data-again-form" not in page.text
+    assert 'data-lost="1"' in page.text
+
+
+@pytest.mark.parametrize("body", [b"a=%ff%fe", b"a=%C4%E3", b"a=x%00y"])
+async def test_what_would_come_out_otherwise_is_not_sent_again(stage_of, body) -> None:
+    stage = await stage_of(BOUND)
+    browser = await stage.signed_in(await stage.enrol("li.na", "sales"), AUDIENCE_CRM)
+    page = await browser.post(FORM_AT, body)
+    assert "data-again-form" not in page.text
+    assert 'data-lost="1"' in page.text
+
+
+async def test_a_form_is_sent_to_no_other_host(stage_of) -> None:
+    stage = await stage_of(BOUND)
+    browser = await stage.signed_in(await stage.enrol("li.na", "sales"), AUDIENCE_CRM)
+    for wanted in ("//evil.example/x", "https://evil.example", "/.crmgate/sign-out", ""):
+        page = await browser.post(f"/.crmgate/device/again?next={wanted}", {"a": "b"})
+        assert "data-again-form" not in page.text
+        assert "evil" not in page.text
