@@ -27,7 +27,7 @@ class Counting:
         upto = int(str(job.arguments["upto"]))
         end = min(start + STEP, upto)
         print("begin", start, flush=True)
-        async with self._pool.connection() as connection:
+        async with self._pool.of("t") as connection:
             await connection.cursor().executemany(
                 "INSERT INTO tick (n) VALUES (%s) ON CONFLICT (n) DO UPDATE SET seen = tick.seen + 1",
                 [(n,) for n in range(start + 1, end + 1)],

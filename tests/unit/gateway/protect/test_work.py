@@ -223,7 +223,7 @@ async def test_a_value_whose_entry_is_gone_is_not_replaced_by_anything(bench: Be
     crm = people()
     work = await bench.protect(crm)
     surrogate = crm.records["2"]["mobile"]
-    async with bench.store._connections.connection() as connection:
+    async with bench.store._connections.connection("*") as connection:
         await connection.execute("DELETE FROM vault WHERE surrogate = %s", (surrogate,))
     bench.vault._opened.drop_all()
     await bench.carry_out(work, "r1", undo=True)
@@ -243,7 +243,7 @@ async def test_records_the_profile_leaves_alone_stay_as_they_are(bench: Bench) -
 async def test_the_progress_table_holds_no_value_and_the_sealed_one_goes_when_the_record_is_done(bench: Bench) -> None:
     crm = people()
     await bench.protect(crm)
-    async with bench.store._connections.connection() as connection:
+    async with bench.store._connections.connection("*") as connection:
         cursor = await connection.execute("SELECT protect_record::text, kept FROM protect_record")
         rows = await cursor.fetchall()
     assert all(kept is None for _, kept in rows)
