@@ -6,6 +6,7 @@ explanation is a structure of names, it never repeats a value of the request.
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 from policies.enforcer import Bundle, Enforcer, covers
@@ -89,6 +90,7 @@ def check_profile(profile: Profile) -> list[str]:
     if not profile.session_cookies and not profile.credential_rules:
         problems.append("no credential of the CRM is named: a signed-out person's CRM session cannot be refused")
     problems += _pages(profile)
+    problems += _attributes(profile)
     problems += [
         f"records of {entity} have owners, but nothing says how to read one back"
         for entity in sorted(profile.owned_entities - set(profile.read_backs))
@@ -132,6 +134,19 @@ def _used(source: Any, *keys: str) -> set[str]:
         for item in source:
             found |= _used(item, *keys)
     return found
+
+
+def _attributes(profile: Profile) -> Iterator[str]:
+    """Attributes nobody would ever know, or anybody could change who has rights by them."""
+    entities = {entity for entity, _ in profile.field_specs}
+    for place in profile.attributes.places:
+        if place.entity not in entities:
+            yield f"attribute {place.name} is of an entity without fields"
+        for page in place.pages:
+            if not any(fnmatchcase(name, page) for name in profile.operation_ids):
+                yield f"attribute {place.name} is told on {page}, but no operation has this id"
+    for name in sorted(profile.attributes.names - set(profile.attributes.written.values())):
+        yield f"attribute {name} says no names by which requests write it: whoever has rights by it could change it"
 
 
 def _pages(profile: Profile) -> list[str]:

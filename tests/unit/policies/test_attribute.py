@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from policies.attribute import compile_attributes, in_json, in_page, in_table
-from policies.check import check_policy
+from policies.check import check_policy, check_profile
 from policies.operation import Action, Operation
 from policies.profile import ProfileInvalid, load_profile
 from policies.profile_file import read_source
@@ -112,6 +112,22 @@ def test_a_place_that_says_too_little_is_refused(entry: object, tmp_path: Path) 
             continue
         with pytest.raises(ProfileInvalid):
             load_profile(file)
+
+
+def test_what_nobody_would_know_or_anybody_could_write_is_looked_at(tmp_path: Path) -> None:
+    file = tmp_path / "own.yaml"
+    places = {"told": [{"pages": ["contact.reed"], "css": "p"}]}
+    file.write_text(
+        yaml.safe_dump({**read_source("bottle"), "attributes": {"contact": {"a": places}, "town": {"b": places}}})
+    )
+    found = [one for one in check_profile(load_profile(file)) if "attribute" in one]
+    for words in (
+        "contact.a is told on contact.reed",
+        "contact.a says no names",
+        "town.b is of an entity without fields",
+    ):
+        assert any(words in one for one in found), found
+    assert not [one for one in check_profile(load_profile("bottle")) if "attribute" in one]
 
 
 def test_a_policy_that_asks_what_no_profile_tells_is_doubted() -> None:
