@@ -112,6 +112,10 @@ async def served(pool: AsyncConnectionPool, dsn: str, tmp_path: Path, front_end:
     await learnt(stage)
     await rotation(stage, "rotate-1")
     await stage.keeper.seal("t1")
+    assert stage.console.anchors is not None
+    assert stage.console.trail_watch is not None
+    await stage.console.anchors.round()
+    await stage.console.trail_watch.round()
     async with listening(stage, tmp_path / "tls") as port:
         yield Served(stage, f"https://console.localhost:{port}", admin, token, li)
     await stage.audit.close()
