@@ -121,19 +121,23 @@ class Keeper:
             await asyncio.sleep(self._interval_s)
 
     async def _round(self) -> None:
+        """Sign every log that can be signed: one that was tampered with may not keep the others unsigned."""
+        faults: list[str] = []
         try:
             async with self._pool.of(store.EVERY) as connection:
                 names = await store.tenants(connection)
             for tenant in names:
-                await self.seal(tenant)
-        except (CheckpointRefused, NoteInvalid, Error, PoolTimeout, PoolClosed, OSError) as fault:
-            # The log itself goes on: its entries are durable, and the next round covers them.
-            message = str(fault) if isinstance(fault, CheckpointRefused) else type(fault).__name__
-            if message != self.fault:
-                structlog.get_logger().error("audit.checkpoint-failed", fault=message)
-            self.fault = message
-            return
-        self.fault = ""
+                try:
+                    await self.seal(tenant)
+                except (CheckpointRefused, NoteInvalid) as fault:
+                    faults.append(str(fault) if isinstance(fault, CheckpointRefused) else type(fault).__name__)
+        except (Error, PoolTimeout, PoolClosed, OSError) as fault:
+            faults.append(type(fault).__name__)
+        # The log itself goes on: its entries are durable, and the next round covers them.
+        message = "; ".join(faults)
+        if message and message != self.fault:
+            structlog.get_logger().error("audit.checkpoint-failed", fault=message)
+        self.fault = message
 
 
 def newest_path(folder: Path, tenant: str) -> Path:

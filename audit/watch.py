@@ -25,7 +25,7 @@ from audit.checkpoint import INTERVAL_S, CheckpointRefused, kept_tenants, read_n
 from audit.note import Checkpoint, NoteInvalid, Verifier, origin_of
 from audit.verify import LogTampered, Span, check_kept, verify_span
 
-SLICE_ENTRIES = 10_000  # a round
+SLICE_ENTRIES = 10_000  # a round: with 3 s between rounds, about 4 % of a core (84,000 entries a CPU second)
 ROWS_AT_ONCE = 200  # about 3 ms, then other tasks of the loop get their turn
 GUARDS = 2  # append-only triggers
 FINDINGS_LIMIT = 100  # of a tenant; more say nothing new

@@ -176,6 +176,29 @@ def test_the_other_commands_work_beside_it(served: Place) -> None:
     assert len(re.findall("^warning .*listen", said, re.MULTILINE)) == 2  # its own ports are taken: by itself
 
 
+def test_the_trail_is_proved_published_and_shown_beside_it(served: Place) -> None:
+    until = time.monotonic() + WAIT_S
+    while not (found := re.search(r"signed ([1-9]\d*)", served.run("audit", "status")[1])):
+        assert time.monotonic() < until
+    code, key = served.run("audit", "key")
+    assert (code, key.startswith("crmgate-audit/main+")) == (0, True), key
+    index = str(int(found[1]) - 1)
+    code, said = served.run("audit", "prove", index, "--out", "one.tlog-proof")
+    assert code == 0, said
+    code, said = served.run("audit", "check-proof", "one.tlog-proof", "--key", key.strip())
+    assert (code, f"entry {index} of crmgate-audit/main" in said) == (0, True), said
+    proof = served.folder / "one.tlog-proof"
+    proof.write_text(proof.read_text().replace(f"index {index}", f"index {int(index) + 1}"))
+    assert served.run("audit", "check-proof", "one.tlog-proof", "--key", key.strip())[0] == 1
+    code, said = served.run("audit", "prove", "999999")
+    assert (code, "is not signed" in said) == (1, True), said
+    code, said = served.run("audit", "tiles", "public")
+    assert (code, (served.folder / "public" / "checkpoint").is_file()) == (0, True), said
+    # The running gateway keeps checkpoints in a folder beside the key.
+    while "published" not in (said := served.run("audit", "status")[1]):
+        assert time.monotonic() < until, said
+
+
 @pytest.mark.parametrize(
     ("words", "code", "text"),
     [

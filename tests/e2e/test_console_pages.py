@@ -123,6 +123,10 @@ async def served(pool: Pool, dsn: str, tmp_path: Path, front_end: None) -> Async
     await bundles(stage)
     await reviewed(stage)
     await stage.keeper.seal("t1")
+    assert stage.console.anchors is not None
+    assert stage.console.trail_watch is not None
+    await stage.console.anchors.round()
+    await stage.console.trail_watch.round()
     async with listening(stage, tmp_path / "tls") as port:
         yield Served(stage, f"https://console.localhost:{port}", admin, token, li, change)
     await stage.audit.close()

@@ -102,3 +102,19 @@ async def test_a_keeper_that_cannot_sign_says_so_and_goes_on(
             await asyncio.sleep(0.01)
     await keeper.close()
     assert (await verify(dsn, "demo", SIGNER.verifier)).signed == 20
+
+
+async def test_a_log_that_cannot_be_signed_does_not_keep_others_unsigned(
+    tamper: Any, filled: AuditLog, dsn: str, keeper: Keeper, make: Any, tmp_path: Path
+) -> None:
+    await tamper("DELETE FROM audit_entry WHERE index = 17", "UPDATE audit_head SET size = 17")
+    await filled.append(make(tenant="later"))
+    await keeper.start()
+    async with asyncio.timeout(60):
+        while (newest := read_newest(tmp_path, "later", SIGNER.verifier)) is None:
+            await asyncio.sleep(0.01)
+    assert newest.size == 1
+    async with asyncio.timeout(60):
+        while "17" not in keeper.fault:
+            await asyncio.sleep(0.01)
+    await keeper.close()
