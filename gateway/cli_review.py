@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from gateway.access.sign_in import Attempt
+from gateway.access.store import UserStore
 from gateway.access.tokens import new_id
 from gateway.accounts import Accounts, open_accounts, utc_now
 from gateway.bundles.desk import BundleRefused, PolicyDesk
@@ -245,5 +246,7 @@ def _desk(settings: Settings, accounts: Accounts) -> ReviewDesk:
         load_profile(tenant.profile),
         utc_now,
         partial(new_id, "a", secrets.token_bytes),
+        settings.access.separated,
+        UserStore(accounts.pool).role_sets,
     )
     return ReviewDesk(ReviewStore(accounts.pool), accounts.pool, accounts.users, policy)

@@ -546,7 +546,10 @@ def console_deps(
     def desk(name: str) -> PolicyDesk:
         store, file = BundleStore(database), settings.tenants[name].policy
         in_force, profile = partial(policy_text, store, name, file), installations[name].current
-        return PolicyDesk(name, store, access.sign_in, access.audit, in_force, profile, access.clock, access.new_id)
+        return PolicyDesk(
+            name, store, access.sign_in, access.audit, in_force, profile, access.clock, access.new_id,
+            settings.access.separated, UserStore(database).role_sets,
+        )  # fmt: skip
 
     first = next(iter(settings.tenants))
     return ConsoleDeps(

@@ -52,10 +52,6 @@ class Accounts(Protocol):
         ...
 
 
-async def _no_accounts(_tenant: str) -> Collection[tuple[str, ...]]:
-    return ()
-
-
 @dataclass(frozen=True, slots=True)
 class PolicyDesk:
     """The desk of one tenant. in_force: the rows that decide who may; profile: what rows and checks are about.
@@ -71,13 +67,13 @@ class PolicyDesk:
     profile: Profile
     clock: Callable[[], datetime]
     new_id: Callable[[], str]
-    separated: bool = False
-    accounts: Accounts = _no_accounts
+    separated: bool
+    accounts: Accounts
 
     async def judge(self, rows: str, checks: str) -> str:
         """The version of a bundle that may come into force. Raises PolicyInvalid, StoreUnavailable."""
         profile = self.profile
-        accounts = {roles for roles in await self.accounts(self.tenant) if roles} if self.separated else ()
+        accounts = await self.joined()
         bundle = await asyncio.to_thread(
             admitted,
             rows,
@@ -90,6 +86,10 @@ class PolicyDesk:
             accounts=accounts,
         )
         return bundle.version
+
+    async def joined(self) -> Collection[tuple[str, ...]]:
+        """The roles of each account, where no bundle may join duties in one; raises StoreUnavailable."""
+        return {roles for roles in await self.accounts(self.tenant) if roles} if self.separated else set()
 
     async def draft(self, given: Credentials | Present, rows: str, checks: str, note: str) -> int:
         """Add a draft, which may still be wrong; its number.

@@ -152,7 +152,10 @@ class PolicyPages(ConsolePages):
     async def _look(self, desk: PolicyDesk, found: StoredBundle) -> Any:
         in_force = await desk.in_force()
         now = desk.clock().timestamp()
-        return await asyncio.to_thread(look_at, found, in_force, desk.tenant, desk.profile, now)
+        accounts = await desk.joined()
+        return await asyncio.to_thread(
+            look_at, found, in_force, desk.tenant, desk.profile, now, separated=desk.separated, accounts=accounts
+        )
 
     def _form(self, request: Request, principal: Principal, form: dict[str, str], problem: str) -> Response:
         values = {"form": form, "problem": problem, "limits": _LIMITS}

@@ -74,7 +74,7 @@ class ReviewDesk:
         vocabulary = Vocabulary(profile.actions, profile.field_specs)
 
         def judge() -> tuple[Bundle, Usage]:
-            bundle = Enforcer(profile.field_specs, profile.operation_ids).load(rows)
+            bundle = Enforcer(profile.field_specs, profile.operation_ids, separated=desk.separated).load(rows)
             return bundle, usage(reading.tally, roles, rows, self.tenant, vocabulary, now.timestamp())
 
         bundle, found = await asyncio.to_thread(judge)
@@ -182,7 +182,7 @@ class ReviewDesk:
 
     async def _last(self, user: AppUser, role: str) -> bool:
         """Whether nobody could change accounts any more without this role of this person."""
-        bundle = Enforcer(()).load(await self.policy.in_force())
+        bundle = Enforcer((), separated=self.policy.separated).load(await self.policy.in_force())
 
         def may(roles: Collection[str]) -> bool:
             return bundle.may(self.tenant, tuple(roles), OPERATION, CHANGE)
@@ -199,7 +199,7 @@ class ReviewDesk:
         return found
 
     async def _person(self, given: Credentials | Present, operation: str) -> Present:
-        policy = Enforcer(()).load(await self.policy.in_force())
+        policy = Enforcer((), separated=self.policy.separated).load(await self.policy.in_force())
 
         async def refused(who: Present, why: str) -> None:
             await self._record(operation, "refused", who, "", detail=[why])

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
@@ -80,7 +81,7 @@ HOT: dict[str, Asked] = {
     "vault: 50 entries": lambda pool: Store(pool).entries("a", FIFTY),
     "vault: 1 entry": lambda pool: Store(pool).entries("a", FIFTY[:1]),
     "a session by its token": lambda pool: SessionStore(pool).by_token(
-        hashlib.md5(b"a7", usedforsecurity=False).digest()
+        hashlib.md5(b"a7", usedforsecurity=False).digest(), datetime.now(UTC)
     ),
     "owners of 50 records": lambda pool: RecordStore(pool).select("a", [("contact", one[1:]) for one in FIFTY]),
     "blind index": _search,

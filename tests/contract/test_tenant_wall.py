@@ -24,6 +24,7 @@ from kms.connections import EVERY, NOBODY, Connections, StoreUnavailable
 
 A, B = "north", "south"
 # Columns `tenant` that mean nothing of the kind: none. A table that stands here is one the wall does not cover.
+NEVER_CHANGED = {"audit_entry", "audit_checkpoint", "policy_bundle"}
 NOT_COVERED: dict[str, str] = {}
 
 
@@ -108,7 +109,8 @@ def made_value(kind: str, tenant: str) -> object:
         return "2026-01-01"
     if kind in ("smallint", "integer", "bigint", "double precision", "real") or kind.startswith("numeric"):
         return 1
-    return {"text": f"{tenant}-1", "bytea": tenant[:4].encode(), "boolean": False, "jsonb": Jsonb({})}[kind]
+    plain = {"text": f"{tenant}-1", "bytea": tenant[:4].encode(), "boolean": False, "interval": "1 hour"}
+    return Jsonb({}) if kind == "jsonb" else plain[kind]
 
 
 def test_every_table_with_a_tenant_stands_behind_the_wall(peopled: Peopled) -> None:
@@ -200,9 +202,11 @@ def test_a_tenant_writes_no_row_for_another(peopled: Peopled) -> None:
 
 
 def test_a_tenant_gives_no_row_to_another(peopled: Peopled) -> None:
-    for table in set(peopled.tables) - {"audit_entry", "audit_checkpoint", "policy_bundle"}:  # never changed at all
+    for table in set(peopled.tables) - NEVER_CHANGED:
         with peopled.as_tenant(A) as connection:
-            with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
+            # Row triggers come first: what a table of its own accord never changes is refused by those.
+            refused = (psycopg.errors.InsufficientPrivilege, psycopg.errors.RaiseException)
+            with pytest.raises(refused, match=r"row-level security|never changed"):
                 connection.execute(sql.SQL("UPDATE {} SET tenant = {}").format(sql.Identifier(table), sql.Literal(B)))
             connection.rollback()
 

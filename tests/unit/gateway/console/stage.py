@@ -286,7 +286,7 @@ async def make_stage(
     anchors = Anchors(pool, signer.verifier, [kept], now=clock, interval_s=3)
     console = ConsoleDeps(
         access=deps(AUDIENCE_CONSOLE),
-        desk=partial(policy_desk, pool, access, audit, clock),
+        desk=partial(policy_desk, pool, access, audit, clock, policy, given.separated),
         pool=pool,
         trail=trail,
         policy=lambda _tenant: bundle,
@@ -323,11 +323,15 @@ def described() -> Profile:
     return load_profile("tryton")
 
 
-def policy_desk(pool: Pool, access: Access, audit: AuditLog, clock: Clock, tenant: str) -> PolicyDesk:
+def policy_desk(
+    pool: Pool, access: Access, audit: AuditLog, clock: Clock, policy: Path, separated: bool, tenant: str
+) -> PolicyDesk:
     """Where the bundles of the shipped policy are worked on."""
     store, new = BundleStore(pool), partial(new_id, "a", secrets.token_bytes)
-    in_force = partial(policy_text, store, tenant, None)
-    return PolicyDesk(tenant, store, access.sign_in, audit, in_force, described(), clock, new)
+    in_force = partial(policy_text, store, tenant, policy)
+    return PolicyDesk(
+        tenant, store, access.sign_in, audit, in_force, described(), clock, new, separated, access.store.role_sets
+    )
 
 
 ASKED, APPROVED = Person("u-1", "zhao.min"), Person("u-2", "qian.hua")

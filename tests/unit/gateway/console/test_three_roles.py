@@ -8,6 +8,7 @@ from gateway.console.app import console_routes
 from gateway.settings import AccessSettings, Separation
 from policies.duty import THREE_ROLES
 from policies.enforcer import Enforcer
+from policies.rows import PolicyInvalid
 from tests.unit.gateway.console.stage import make_stage
 
 SYSTEM, SECURITY, AUDIT = "system-admin", "security-admin", "audit-admin"
@@ -48,6 +49,28 @@ PAGES: dict[tuple[str, str], frozenset[str]] = {
     ("POST", "/emergency/{emergency}/approve"): frozenset({SECURITY}),
     ("POST", "/emergency/{emergency}/end"): frozenset({SYSTEM, SECURITY}),
     ("GET", "/roles"): ALL,
+    ("GET", "/users/{user}/devices"): frozenset({SYSTEM}),
+    ("POST", "/users/{user}/devices/{device}/{action}"): frozenset({SYSTEM}),
+    ("GET", "/reviews"): ALL,
+    ("POST", "/reviews"): frozenset({SYSTEM}),
+    ("GET", "/reviews/now"): ALL,
+    ("GET", "/reviews/export"): ALL,
+    ("GET", "/reviews/{number}"): ALL,
+    ("POST", "/reviews/{number}"): frozenset({SYSTEM}),
+    ("GET", "/reviews/{number}/export"): ALL,
+    ("POST", "/reviews/{number}/{step}"): frozenset({SYSTEM}),
+    ("GET", "/policy"): ALL,
+    ("GET", "/policy/new"): frozenset({SECURITY}),
+    ("POST", "/policy/new"): frozenset({SECURITY}),
+    ("GET", "/policy/explain"): ALL,
+    ("GET", "/policy/{number}"): ALL,
+    ("GET", "/policy/{number}/simulation"): ALL,
+    ("GET", "/policy/{number}/simulation/now"): ALL,
+    # The steps of a bundle's life; which of them is whose stands below.
+    ("GET", "/policy/{number}/propose"): frozenset({SECURITY}),
+    ("POST", "/policy/{number}/propose"): frozenset({SECURITY}),
+    ("GET", "/policy/{number}/publish"): frozenset({SYSTEM}),
+    ("POST", "/policy/{number}/publish"): frozenset({SYSTEM}),
     ("GET", "/programs"): frozenset({SYSTEM}),
     ("GET", "/keys"): frozenset({SYSTEM, AUDIT}),
     ("GET", "/keys/rotations"): frozenset({SYSTEM, AUDIT}),
@@ -89,7 +112,9 @@ async def test_the_table_names_every_page_there_is(stage) -> None:
         for route in console_routes(stage.console)
         for method in route.methods - {"HEAD"}  # type: ignore[attr-defined]
     }
-    assert there == set(PAGES)
+    steps = {path for _, path in PAGES if path.startswith("/policy/{number}/p")}
+    named = {(method, "/policy/{number}/{step}" if path in steps else path) for method, path in PAGES}
+    assert there == named
 
 
 @pytest.mark.parametrize("role", sorted(ALL))
@@ -117,6 +142,15 @@ def test_the_audit_administrator_has_no_act_that_changes_anything() -> None:
     for operation in ("sessions", "users", "keys", "settings", "policy", "requests", "emergency", "live", "audit"):
         for action in ("create", "update", "delete", "import", "other"):
             assert not bundle.may("t1", (AUDIT,), f"console.{operation}", action)
+
+
+async def test_the_console_refuses_bundles_that_join_two_duties(stage) -> None:
+    desk = stage.console.desk("t1")
+    assert desk.separated
+    rows = THREE_ROLES.read_text() + f"\ng, {SYSTEM}, {AUDIT}, *\n"
+    with pytest.raises(PolicyInvalid):
+        await desk.judge(rows, "")
+    assert await desk.judge(THREE_ROLES.read_text(), "")
 
 
 async def test_whoever_does_not_see_the_overview_begins_elsewhere(stage) -> None:

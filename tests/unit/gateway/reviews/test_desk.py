@@ -89,9 +89,11 @@ async def test_being_at_the_console_uses_a_role_of_the_console(office: Office, d
 async def test_since_follows_what_roles_and_departments_somebody_has(office: Office, desk: ReviewDesk) -> None:
     li = office.people["li"].user
     await office.access.users.change(li, Profile(roles=("manager",)))
+    li = await office.access.users.get(TENANT, li.id) or li
     await office.access.users.place(li, ["dept:north"])
     held = {role for user, role in await desk.store.held(TENANT) if user == li.id}
     assert held == {"manager", "dept:north"}
+    li = await office.access.users.get(TENANT, li.id) or li
     await office.access.users.change(li, Profile(roles=("sales", "manager")))
     assert {role for user, role in await desk.store.held(TENANT) if user == li.id} == {"manager", "sales", "dept:north"}
 
