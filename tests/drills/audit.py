@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import contextlib
 import hashlib
+import shutil
 import sys
 import tempfile
 import time
@@ -405,7 +406,8 @@ async def _until(condition: Callable[[], bool]) -> None:
 async def run(entries: int, interval_s: float, slice_entries: int) -> bool:
     """The whole drill on a server of its own; whether everything was found, named, in time."""
     out = Console(highlight=False, soft_wrap=True)
-    server = EmbeddedPostgres(Path(tempfile.mkdtemp(prefix="crmgate-drill-pg-")))
+    folder = Path(tempfile.mkdtemp(prefix="crmgate-drill-pg-"))
+    server = EmbeddedPostgres(folder)
     server.start()
     try:
         with psycopg.connect(server.admin_dsn, autocommit=True) as db:
@@ -416,8 +418,8 @@ async def run(entries: int, interval_s: float, slice_entries: int) -> bool:
             await site.fill(Path(filled))
         good = 0
         for one in MANIPULATIONS:
-            with tempfile.TemporaryDirectory(prefix="crmgate-drill-notes-") as folder:
-                result = await attempt(site, one, Path(folder), interval_s, slice_entries)
+            with tempfile.TemporaryDirectory(prefix="crmgate-drill-notes-") as notes:
+                result = await attempt(site, one, Path(notes), interval_s, slice_entries)
             fine = result.seconds is not None and result.seconds <= interval_s + LIMIT_S and result.since_holds
             good += fine
             out.print(f"{'found' if fine else 'FAILED':6}  {one.name:45}  {_tell(result)}", markup=False)
@@ -427,6 +429,7 @@ async def run(entries: int, interval_s: float, slice_entries: int) -> bool:
         return good == len(MANIPULATIONS)
     finally:
         server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _tell(result: Result) -> str:
