@@ -1,0 +1,256 @@
+#!/usr/bin/env python3
+"""Checks an evidence pack offline: python3 verify.py PACK.zip --key KEY
+
+One file, Python 3.9 or newer with the package `cryptography`; nothing of crmgate is needed. KEY is the public key the
+auditor was given before (crmgate audit key). Without it the key inside the pack is taken, and that proves only that
+nothing changed since the pack was made. Sources: RFC 6962 (hashes), RFC 9162 section 2.1 (proofs), and of C2SP
+signed-note and tlog-checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import binascii
+import csv
+import hashlib
+import io
+import json
+import sys
+import zipfile
+from collections.abc import Sequence
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+FORMAT = "crmgate-evidence-pack/1"
+ED25519 = b"\x01"
+LIMIT_BYTES = 4 * 1024**3  # of one file in the pack, unpacked
+
+
+class Broken(Exception):  # noqa: N818 - a verdict
+    """The pack does not hold; the text says where."""
+
+
+def leaf_hash(entry: bytes) -> bytes:
+    """RFC 6962, section 2.1."""
+    return hashlib.sha256(b"\x00" + entry).digest()
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    """RFC 6962, section 2.1."""
+    return hashlib.sha256(b"\x01" + left + right).digest()
+
+
+def unbase64(text: str, length: int | None = None) -> bytes:
+    """Bytes of strict base64, of this length."""
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise Broken("not base64") from None
+    if length is not None and len(raw) != length:
+        raise Broken("a hash of another length")
+    return raw
+
+
+def check_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes], root: bytes) -> None:
+    """RFC 9162, section 2.1.3.2."""
+    if not 0 <= index < size:
+        raise Broken("the entry is not below the checkpoint")
+    fn, sn, found = index, size - 1, leaf
+    for step in path:
+        if sn == 0:
+            raise Broken("the path is too long")
+        if fn & 1 or fn == sn:
+            found = node_hash(step, found)
+            while not fn & 1 and fn:
+                fn, sn = fn >> 1, sn >> 1
+        else:
+            found = node_hash(found, step)
+        fn, sn = fn >> 1, sn >> 1
+    if sn or found != root:
+        raise Broken("the path does not lead to the signed root")
+
+
+def check_growth(first: int, first_root: bytes, second: int, second_root: bytes, proof: Sequence[bytes]) -> None:
+    """RFC 9162, section 2.1.4.2."""
+    if first == second:
+        if proof or first_root != second_root:
+            raise Broken("two checkpoints of one size differ")
+        return
+    if not 0 < first < second:
+        raise Broken("the older checkpoint is not smaller")
+    steps = list(proof)
+    if first & (first - 1) == 0:
+        steps.insert(0, first_root)
+    if not steps:
+        raise Broken("no proof of growth")
+    fn, sn = first - 1, second - 1
+    while fn & 1:
+        fn, sn = fn >> 1, sn >> 1
+    old = new = steps[0]
+    for step in steps[1:]:
+        if sn == 0:
+            raise Broken("the proof of growth is too long")
+        if fn & 1 or fn == sn:
+            old, new = node_hash(step, old), node_hash(step, new)
+            while not fn & 1 and fn:
+                fn, sn = fn >> 1, sn >> 1
+        else:
+            new = node_hash(new, step)
+        fn, sn = fn >> 1, sn >> 1
+    if sn or old != first_root or new != second_root:
+        raise Broken("the log did not grow from the older checkpoint")
+
+
+class Key:
+    """A public key as c2sp.org/signed-note writes it: NAME+ID+BASE64."""
+
+    def __init__(self, text: str) -> None:
+        parts = text.strip().split("+", 2)
+        raw = unbase64(parts[2]) if len(parts) == 3 else b""
+        if len(raw) != 33 or raw[:1] != ED25519:
+            raise Broken("the key is not an Ed25519 key of a signed note")
+        self.name, self.text, self._raw = parts[0], text.strip(), raw
+        self.id = hashlib.sha256(self.name.encode() + b"\n" + raw).digest()[:4]
+        if self.id.hex() != parts[1]:
+            raise Broken("the id of the key does not fit it")
+
+    def open(self, note: str) -> tuple[str, int, bytes]:
+        """Log, size and root of a signed checkpoint."""
+        text, seam, signatures = note.rpartition("\n\n")
+        text += "\n"
+        if not seam:
+            raise Broken("a checkpoint is not a signed note")
+        for line in signatures.splitlines():
+            mark, _, rest = line.partition(" ")
+            name, _, signature = rest.partition(" ")
+            if mark != "\u2014" or name != self.name:
+                continue
+            raw = unbase64(signature)
+            if raw[:4] != self.id:
+                continue
+            try:
+                Ed25519PublicKey.from_public_bytes(self._raw[1:]).verify(raw[4:], text.encode())
+            except InvalidSignature:
+                raise Broken("the signature of a checkpoint is wrong") from None
+            lines = text.split("\n")
+            if len(lines) < 4 or not lines[1].isdigit():
+                raise Broken("a checkpoint is malformed")
+            return lines[0], int(lines[1]), unbase64(lines[2], 32)
+        raise Broken("a checkpoint is not signed by this key")
+
+
+def read(pack: zipfile.ZipFile, name: str) -> bytes:
+    """One file of the pack."""
+    try:
+        info = pack.getinfo(name)
+    except KeyError:
+        raise Broken(f"{name} is missing") from None
+    if info.file_size > LIMIT_BYTES:
+        raise Broken(f"{name} is too large")
+    return pack.read(info)
+
+
+def check_files(pack: zipfile.ZipFile) -> dict[str, Any]:
+    """Every file is listed with its digest, and no other is there."""
+    manifest: dict[str, Any] = json.loads(read(pack, "manifest.json"))
+    if manifest.get("format") != FORMAT:
+        raise Broken("this is no evidence pack, or one of another version")
+    listed = manifest["files"]
+    there = [one for one in pack.namelist() if one != "manifest.json"]
+    if sorted(there) != sorted(listed):
+        raise Broken("files are missing, doubled or added")
+    for name, digest in listed.items():
+        if hashlib.sha256(read(pack, name)).hexdigest() != digest:
+            raise Broken(f"{name} was changed after the pack was made")
+    return manifest
+
+
+def check_events(pack: zipfile.ZipFile, size: int, root: bytes) -> dict[int, bytes]:
+    """Each entry against the signed root; index → leaf hash."""
+    bodies = read(pack, "events.jsonl").split(b"\n")[:-1]
+    proofs = read(pack, "proofs.jsonl").split(b"\n")[:-1]
+    if len(bodies) != len(proofs):
+        raise Broken("entries and proofs are not as many")
+    found: dict[int, bytes] = {}
+    before = -1
+    for body, line in zip(bodies, proofs):  # noqa: B905 - Python 3.9 has no `strict`, and they are as many
+        proof = json.loads(line)
+        index = proof["index"]
+        if index <= before:
+            raise Broken("the entries are not in order")
+        before = index
+        leaf = leaf_hash(body)
+        try:
+            check_inclusion(leaf, index, size, [unbase64(one, 32) for one in proof["path"]], root)
+        except Broken as fault:
+            raise Broken(f"entry {index}: {fault}") from None
+        found[index] = leaf
+    return found
+
+
+def check_table(pack: zipfile.ZipFile, found: dict[int, bytes]) -> None:
+    """events.csv, for people, has the same entries: places and leaf hashes."""
+    rows = list(csv.DictReader(io.StringIO(read(pack, "events.csv").decode("utf-8-sig"))))
+    if {int(row["index"]): row["leaf"] for row in rows} != {index: leaf.hex() for index, leaf in found.items()}:
+        raise Broken("events.csv has other entries than events.jsonl")
+    if len(rows) != len(found):
+        raise Broken("events.csv has an entry twice")
+
+
+def check(file: str, key_text: str) -> list[str]:
+    """What the pack proves, as lines; raises Broken."""
+    with zipfile.ZipFile(file) as pack:
+        manifest = check_files(pack)
+        own = read(pack, "key").decode()
+        key = Key(key_text or own)
+        if key.text != own.strip():
+            raise Broken("the pack was signed with another key than the one you were given")
+        origin, size, root = key.open(read(pack, "checkpoint").decode())
+        if origin != manifest["origin"]:
+            raise Broken("the checkpoint is of another log")
+        lines = [f"log {origin}", f"signed: {size} entries, root {root.hex()}"]
+        if "earlier" in manifest["files"]:
+            older_origin, older, older_root = key.open(read(pack, "earlier").decode())
+            proof = json.loads(read(pack, "growth.json"))
+            if older_origin != origin:
+                raise Broken("the earlier checkpoint is of another log")
+            check_growth(older, older_root, size, root, [unbase64(one, 32) for one in proof])
+            lines.append(f"grown from the checkpoint at {older} entries: nothing before it was changed or removed")
+        found = check_events(pack, size, root)
+        check_table(pack, found)
+        span = f", numbers {min(found)} to {max(found)}" if found else ""
+        lines.append(f"entries in the pack: {len(found)}{span}: each is in the signed log, unchanged")
+        whole = bool(found) and max(found) - min(found) + 1 == len(found)
+        lines.append(
+            "consecutive: none between the first and the last was left out"
+            if whole
+            else "not consecutive: that nothing else matches what was asked for is not proved"
+        )
+        if not key_text:
+            lines.append("WARNING: no --key was given; the key inside the pack was taken")
+    return lines
+
+
+def main() -> int:
+    """Say what the pack proves; 1 when it does not."""
+    parser = argparse.ArgumentParser(description="Checks an evidence pack of crmgate, offline.")
+    parser.add_argument("pack", help="the zip file")
+    parser.add_argument("--key", default="", help="the public key you were given (crmgate audit key)")
+    given = parser.parse_args()
+    try:
+        lines = check(given.pack, given.key)
+    except Broken as fault:
+        sys.stdout.write(f"NOT PROVED: {fault}\n")
+        return 1
+    except (OSError, zipfile.BadZipFile, ValueError, KeyError, TypeError, AttributeError) as fault:
+        sys.stdout.write(f"NOT PROVED: the pack cannot be read ({type(fault).__name__})\n")
+        return 1
+    sys.stdout.write("\n  ".join(["PROVED", *lines]) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,255 @@
+"""Evidence packs: what is in them is proved offline by the program inside, and nothing that was changed is."""
+
+import csv
+import hashlib
+import io
+import json
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from audit import pack_check, store
+from audit.checkpoint import Keeper
+from audit.log import AuditLog
+from audit.note import Signer, origin_of
+from audit.pack import Packed, PackRefused, Policy, Wanted, write_pack
+from audit.proof import StoredLogBroken
+from audit.store import Filters
+from tests.conftest import unwalled
+from tests.unit.audit.conftest import AT
+
+SIGNER = Signer(bytes(range(32)))
+KEY = SIGNER.verifier.vkey(origin_of("demo"))
+Files = dict[str, bytes]
+
+
+@pytest.fixture
+async def forty(log: AuditLog, keeper: Keeper, make: Any) -> None:
+    """Forty entries signed at several sizes, two more unsigned; every third is about record lead-7."""
+    made = 0
+    for size in (3, 10, 17, 32, 40, 42):
+        while made < size:
+            await log.append(make(record="lead-7" if made % 3 == 0 else str(made), policy="v1" if made < 20 else "v2"))
+            made += 1
+        if size != 42:
+            await keeper.seal("demo")
+
+
+async def packed(dsn: str, filters: Filters, *policies: Policy, limit: int = 1000) -> tuple[Packed, bytes]:
+    target = io.BytesIO()
+    wanted = Wanted(filters, AT, policies, limit)
+    async with await psycopg.AsyncConnection.connect(unwalled(dsn)) as db, db.transaction():
+        await store.snapshot(db)
+        made = await write_pack(db, "demo", SIGNER.verifier, wanted, target)
+    return made, target.getvalue()
+
+
+def files_of(pack: bytes) -> Files:
+    with zipfile.ZipFile(io.BytesIO(pack)) as opened:
+        return {name: opened.read(name) for name in opened.namelist()}
+
+
+def zipped(files: Files, *, honest: bool = True) -> bytes:
+    """A zip of these files; honest: with a manifest that fits, as whoever forges one writes it."""
+    manifest = json.loads(files["manifest.json"])
+    if honest:
+        manifest["files"] = {
+            name: hashlib.sha256(content).hexdigest() for name, content in files.items() if name != "manifest.json"
+        }
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as opened:
+        for name, content in {**files, "manifest.json": json.dumps(manifest).encode()}.items():
+            opened.writestr(name, content)
+    return target.getvalue()
+
+
+def verdict(pack: bytes, key: str = KEY) -> list[str]:
+    return pack_check.check(io.BytesIO(pack), key)  # type: ignore[arg-type]
+
+
+async def test_the_program_inside_proves_the_pack_on_a_machine_without_crmgate(
+    dsn: str, forty: None, tmp_path: Path
+) -> None:
+    _, pack = await packed(dsn, Filters(record="lead-7"))
+    (tmp_path / "pack.zip").write_bytes(pack)
+    (tmp_path / "verify.py").write_bytes(files_of(pack)["verify.py"])
+    command = [sys.executable, "-I", "verify.py", "pack.zip", "--key", KEY]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("PROVED")
+    assert "entries in the pack: 14, numbers 0 to 39" in done.stdout
+
+
+def test_the_program_is_one_file_of_less_than_300_lines_and_imports_nothing_of_ours() -> None:
+    source = Path(pack_check.__file__).read_text()
+    assert source.count("\n") < 300
+    assert "import audit" not in source
+    assert "from audit" not in source
+
+
+async def test_what_is_in_a_pack_is_what_was_asked_for(dsn: str, forty: None) -> None:
+    made, pack = await packed(dsn, Filters(record="lead-7"))
+    found = files_of(pack)
+    assert (made.entries, made.first, made.last, made.waiting) == (14, 0, 39, 0)
+    assert all(json.loads(line)["record"] == "lead-7" for line in found["events.jsonl"].splitlines())
+    rows = list(csv.DictReader(io.StringIO(found["events.csv"].decode("utf-8-sig"))))
+    assert [int(row["index"]) for row in rows] == list(range(0, 40, 3))
+    assert found["key"].decode().strip() == KEY
+
+
+async def test_entries_that_are_not_signed_yet_are_counted_and_left_out(dsn: str, forty: None) -> None:
+    made, pack = await packed(dsn, Filters(since=AT + timedelta(seconds=38)))
+    assert (made.entries, made.waiting) == (2, 2)
+    assert "2 newer matching entries" in files_of(pack)["README.txt"].decode()
+
+
+async def test_growth_is_proved_from_the_newest_checkpoint_before_the_first_entry(dsn: str, forty: None) -> None:
+    _, pack = await packed(dsn, Filters(since=AT + timedelta(seconds=20)))
+    assert any("grown from the checkpoint at 17 entries" in line for line in verdict(pack))
+    assert any(line.startswith("consecutive") for line in verdict(pack))
+    _, whole = await packed(dsn, Filters())
+    assert "earlier" not in files_of(whole)
+
+
+async def test_the_policies_that_entries_name_are_in_the_pack(dsn: str, forty: None) -> None:
+    policies = [Policy("v1", None, "p, one"), Policy("v2", AT, "p, two"), Policy("v3", AT, "p, three")]
+    _, pack = await packed(dsn, Filters(until=AT + timedelta(seconds=10)), *policies)
+    found = files_of(pack)
+    assert [name for name in found if name.startswith("policies/")] == ["policies/v1.csv"]
+    assert json.loads(found["manifest.json"])["policies"] == {"v1": ""}
+
+
+async def test_no_login_is_a_formula_in_the_table(dsn: str, log: AuditLog, keeper: Keeper, make: Any) -> None:
+    await log.append(make(actor_login='=HYPERLINK("http://x")'))
+    await keeper.seal("demo")
+    _, pack = await packed(dsn, Filters())
+    (row,) = csv.DictReader(io.StringIO(files_of(pack)["events.csv"].decode("utf-8-sig")))
+    assert row["actor_login"].startswith("'=")
+    assert verdict(pack)
+
+
+@pytest.mark.parametrize(
+    ("filters", "limit"), [(Filters(record="none"), 100), (Filters(since=AT + timedelta(days=1)), 100), (Filters(), 10)]
+)
+async def test_what_cannot_be_packed_is_told(dsn: str, forty: None, filters: Filters, limit: int) -> None:
+    with pytest.raises(PackRefused):
+        await packed(dsn, filters, limit=limit)
+
+
+async def test_nothing_signed_yet_is_told(dsn: str, log: AuditLog, make: Any) -> None:
+    await log.append(make())
+    with pytest.raises(PackRefused, match="signed"):
+        await packed(dsn, Filters())
+
+
+async def test_a_trail_that_was_changed_is_not_packed(dsn: str, forty: None, tamper: Any) -> None:
+    await tamper("UPDATE audit_entry SET body = (SELECT body FROM audit_entry WHERE index = 3) WHERE index = 6")
+    with pytest.raises(StoredLogBroken):
+        await packed(dsn, Filters(record="lead-7"))
+
+
+def entry_changed(files: Files) -> Files:
+    return files | {"events.jsonl": files["events.jsonl"].replace(b'"status":200', b'"status":403', 1)}
+
+
+def entry_removed(files: Files) -> Files:
+    """From entries and proofs, but not from the table."""
+    return files | {name: files[name].split(b"\n", 1)[1] for name in ("events.jsonl", "proofs.jsonl")}
+
+
+def entry_twice(files: Files) -> Files:
+    def twice(text: bytes) -> bytes:
+        return text.split(b"\n", 1)[0] + b"\n" + text
+
+    return files | {name: twice(files[name]) for name in ("events.jsonl", "proofs.jsonl")}
+
+
+def entry_moved(files: Files) -> Files:
+    lines = [json.loads(line) for line in files["proofs.jsonl"].splitlines()]
+    lines[0]["index"] += 1
+    return files | {"proofs.jsonl": "".join(json.dumps(one) + "\n" for one in lines).encode()}
+
+
+def entry_invented(files: Files) -> Files:
+    body = files["events.jsonl"].split(b"\n", 1)[0].replace(b'"id":"e', b'"id":"x')
+    return files | {"events.jsonl": body + b"\n" + files["events.jsonl"].split(b"\n", 1)[1]}
+
+
+def table_changed(files: Files) -> Files:
+    return files | {"events.csv": b"\r\n".join(files["events.csv"].split(b"\r\n")[:-2]) + b"\r\n"}
+
+
+def size_changed(files: Files) -> Files:
+    return files | {"checkpoint": files["checkpoint"].replace(b"\n40\n", b"\n41\n")}
+
+
+def signed_by_another(files: Files) -> Files:
+    other = Signer(bytes(32))
+    text = files["checkpoint"].decode().rpartition("\n\n")[0] + "\n"
+    return files | {"checkpoint": other.sign(text, origin_of("demo")).encode()}
+
+
+def with_another_key(files: Files) -> Files:
+    other = Signer(bytes(32))
+    return signed_by_another(files) | {"key": other.verifier.vkey(origin_of("demo")).encode()}
+
+
+def earlier_changed(files: Files) -> Files:
+    return files | {"earlier": files["checkpoint"]}
+
+
+def growth_changed(files: Files) -> Files:
+    return files | {"growth.json": json.dumps(json.loads(files["growth.json"])[:-1]).encode()}
+
+
+def another_format(files: Files) -> Files:
+    return files | {"manifest.json": files["manifest.json"].replace(pack_check.FORMAT.encode(), b"other/1")}
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        entry_changed, entry_removed, entry_twice, entry_moved, entry_invented, table_changed, size_changed,
+        signed_by_another, with_another_key, earlier_changed, growth_changed, another_format,
+    ],
+)  # fmt: skip
+async def test_a_forged_pack_is_not_proved(dsn: str, forty: None, forge: Callable[[Files], Files]) -> None:
+    _, pack = await packed(dsn, Filters(since=AT + timedelta(seconds=20)))
+    files = files_of(pack)
+    assert verdict(zipped(files))
+    forged = forge(files)
+    assert forged != files
+    with pytest.raises(pack_check.Broken):
+        verdict(zipped(forged))
+    with pytest.raises(pack_check.Broken):
+        verdict(zipped(forged, honest=False))
+
+
+async def test_without_the_auditors_key_the_pack_says_that_it_proves_less(dsn: str, forty: None) -> None:
+    _, pack = await packed(dsn, Filters())
+    assert any(line.startswith("WARNING") for line in verdict(pack, ""))
+    assert verdict(zipped(with_another_key(files_of(pack))), "")  # which is why a key has to be given
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+async def test_no_changed_byte_of_entries_proofs_or_checkpoint_is_proved(
+    data: st.DataObject, dsn: str, forty: None
+) -> None:
+    _, pack = await packed(dsn, Filters(since=AT + timedelta(seconds=20)))
+    files = files_of(pack)
+    name = data.draw(st.sampled_from(["events.jsonl", "checkpoint", "earlier"]))
+    place = data.draw(st.integers(0, len(files[name]) - 1))
+    value = data.draw(st.integers(0, 255).filter(lambda one: one != files[name][place]))
+    changed = files[name][:place] + bytes([value]) + files[name][place + 1 :]
+    with pytest.raises((pack_check.Broken, ValueError)):
+        verdict(zipped(files | {name: changed}))
