@@ -5,16 +5,16 @@ The row lock on the size orders the writers of all workers. Nothing here updates
 the database refuse it.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from struct import Struct
 from typing import LiteralString, Protocol
 
-from psycopg import AsyncConnection, sql
-from psycopg.rows import TupleRow, class_row
+from psycopg import AsyncConnection, AsyncCursor, AsyncServerCursor, sql
+from psycopg.rows import Row, TupleRow, class_row
 
 from audit.entry import AuditEntry
 from audit.tree import HASH_BYTES
@@ -175,6 +175,19 @@ class Filters:
         return tuple(name for name in self.__slots__ if getattr(self, name))
 
 
+@asynccontextmanager
+async def _held(cursor: AsyncServerCursor[Row]) -> AsyncGenerator[AsyncServerCursor[Row], None]:
+    """A server-side cursor that counts as closed afterwards, even when the task or the connection ended meanwhile."""
+    try:
+        yield cursor
+    finally:
+        try:
+            await cursor.close()
+        finally:
+            if not cursor.closed:  # asking the server to close it was cut off; the transaction takes it along
+                await AsyncCursor.close(cursor)
+
+
 async def snapshot(connection: Connection) -> None:
     """Make the transaction that begins next read one state of the database and write nothing."""
     await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -211,7 +224,7 @@ async def entries(
     connection: Connection, tenant: str, start: int = 0, end: int | None = None, rows_at_once: int = FETCH_ROWS
 ) -> AsyncGenerator[list[StoredEntry], None]:
     """Entries from `start` up to `end` by index, through a server-side cursor; needs a transaction."""
-    async with connection.cursor("audit_entries", row_factory=class_row(StoredEntry)) as cursor:
+    async with _held(connection.cursor("audit_entries", row_factory=class_row(StoredEntry))) as cursor:
         await cursor.execute(
             sql.SQL(
                 "SELECT {} FROM audit_entry WHERE tenant = %s AND index >= %s AND index < %s ORDER BY index"
@@ -223,9 +236,11 @@ async def entries(
             yield rows
 
 
-async def leaves(connection: Connection, tenant: str, start: int, end: int) -> AsyncIterator[list[tuple[int, bytes]]]:
+async def leaves(
+    connection: Connection, tenant: str, start: int, end: int
+) -> AsyncGenerator[list[tuple[int, bytes]], None]:
     """Index and leaf hash from `start` up to `end`, by index; needs a transaction."""
-    async with connection.cursor("audit_leaves") as cursor:
+    async with _held(connection.cursor("audit_leaves")) as cursor:
         await cursor.execute(
             "SELECT index, leaf FROM audit_entry WHERE tenant = %s AND index >= %s AND index < %s ORDER BY index",
             (tenant, start, end),
@@ -251,11 +266,12 @@ async def next_leaves(connection: Connection, tenant: str, start: int, end: int)
     if last == end - 1 and len(packed) == (end - start) * HASH_BYTES:
         return [packed[at : at + HASH_BYTES] for at in range(0, len(packed), HASH_BYTES)]
     part: list[bytes] = []
-    async for rows in leaves(connection, tenant, start, end):
-        for index, leaf in rows:
-            if index != start + len(part):
-                return part
-            part.append(leaf)
+    async with aclosing(leaves(connection, tenant, start, end)) as batches:
+        async for rows in batches:
+            for index, leaf in rows:
+                if index != start + len(part):
+                    return part
+                part.append(leaf)
     return part
 
 
@@ -263,7 +279,7 @@ async def checkpoints(
     connection: Connection, tenant: str, above: int = -1, upto: int | None = None
 ) -> AsyncGenerator[StoredCheckpoint, None]:
     """Checkpoints by size, those greater than `above` and at most `upto`; needs a transaction."""
-    async with connection.cursor("audit_checkpoints", row_factory=class_row(StoredCheckpoint)) as cursor:
+    async with _held(connection.cursor("audit_checkpoints", row_factory=class_row(StoredCheckpoint))) as cursor:
         await cursor.execute(
             "SELECT size, at, note, frontier FROM audit_checkpoint"
             " WHERE tenant = %s AND size > %s AND size <= %s ORDER BY size",

@@ -301,10 +301,11 @@ async def try_dates(
 
 
 def dump(where: Place, server: EmbeddedPostgres, name: str, dsn: str) -> Path:
-    """`pg_dump` of a database."""
+    """`pg_dump` of a database, by an account that row-level security does not bind (deploy/postgresql)."""
     target = where.folder / f"{name}.sql"
     program = server._programs() / "pg_dump"
-    done = subprocess.run([program, "--no-owner", dsn], capture_output=True, check=True)
+    whole = make_conninfo(server.admin_dsn, dbname=conninfo_to_dict(dsn)["dbname"])
+    done = subprocess.run([program, "--no-owner", whole], capture_output=True, check=True)
     target.write_bytes(done.stdout)
     return target
 

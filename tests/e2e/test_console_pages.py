@@ -56,7 +56,7 @@ class Served:
     admin: Enrolled
     token: str
     li: Enrolled
-    change: str
+    change: str = ""
     troubles: list[str] = field(default_factory=list)
 
     async def open(self, browser: Browser, width: str, *, dark: bool = False, scripts: bool = True) -> Page:

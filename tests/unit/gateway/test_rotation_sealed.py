@@ -304,6 +304,7 @@ NOT_SEALED = {
         ("reveal_sitting", "token_hash"), ("app_elsewhere", "secret_hash"), ("app_logout_token", "token_hash"),
         ("audit_entry", "body"), ("audit_entry", "leaf"), ("audit_checkpoint", "frontier"),
         ("app_invitation", "token_hash"), ("app_sign_in", "token_hash"), ("app_session", "token_hash"),
+        ("app_session", "previous_hash"),
         ("app_throttle", "key"), ("egress_delivery", "digest"), ("api_client", "token_hash"),
         ("oidc_code", "code_hash"), ("oidc_code", "token_hash"),
         ("app_recovery", "salt"), ("app_recovery_code", "code_hash"),
@@ -311,6 +312,7 @@ NOT_SEALED = {
     "what authenticators publish, and what they are asked": {
         ("app_passkey", "credential_id"), ("app_passkey", "public_key"),
         ("app_passkey_challenge", "bound_to"), ("app_passkey_challenge", "challenge"),
+        ("app_device", "public_key"), ("app_device_challenge", "challenge"),
     },
 }  # fmt: skip
 
