@@ -9,8 +9,10 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
 
@@ -176,6 +178,36 @@ def test_no_value_is_in_the_trail_or_in_any_log(stack: Stack, day: Day) -> None:
     assert found == {name: set() for name in texts}
     control = json.dumps([one.value for one in sought]).encode()
     assert len(seeker.find(control)) == len({one.value for one in sought})
+
+
+def test_an_auditor_gets_who_saw_one_customer_and_proves_it_offline(stack: Stack, day: Day, tmp_path: Path) -> None:
+    code, said = run(stack, "audit", "key")
+    assert code == 0
+    key, wanted = said.strip().splitlines()[-1], ("--entity", "contact", "--record", day.record)
+    end = time.monotonic() + WAIT_S
+    while True:  # checkpoints come every few seconds
+        pack = tmp_path / f"{fresh_id()}.zip"
+        code, said = run(stack, "audit", "pack", str(pack), *wanted)
+        if code == 0 and "not signed yet" not in said:
+            break
+        assert time.monotonic() < end, said
+    with zipfile.ZipFile(pack) as opened:
+        (tmp_path / "verify.py").write_bytes(opened.read("verify.py"))
+        entries = [json.loads(line) for line in opened.read("events.jsonl").splitlines()]
+        policies = [name for name in opened.namelist() if name.startswith("policies/")]
+        whole = b"".join(opened.read(name) for name in opened.namelist())
+    assert day.member.login in {one["actor_login"] for one in entries}
+    assert all(one["record"] == day.record for one in entries)
+    assert policies
+    for person in day.people:
+        assert person.phone.encode() not in whole
+        assert person.email.encode() not in whole
+    command = [sys.executable, "-I", "verify.py", pack.name, "--key", key]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=WAIT_S, check=False)
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, "PROVED"), done.stdout + done.stderr
+    told = run(stack, "audit", "pack", str(pack), *wanted)
+    assert told[0] != 0, "a file that is there is not overwritten"
+    assert sql(stack.settings, "SELECT 1 FROM audit_entry WHERE operation = 'audit.pack'")
 
 
 def test_verify_finds_one_changed_byte_and_names_the_entry(stack: Stack, day: Day) -> None:
