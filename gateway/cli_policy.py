@@ -5,11 +5,9 @@ at the terminal. Looking needs no account: whoever can read the settings can rea
 """
 
 import asyncio
-import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -17,16 +15,11 @@ import typer
 
 from audit.log import AuditLog
 from gateway.access.sign_in import Attempt
-from gateway.access.store import UserStore
-from gateway.access.tokens import new_id
-from gateway.accounts import utc_now
 from gateway.bundles.bundle import StoredBundle
 from gateway.bundles.desk import BundleRefused, PolicyDesk
 from gateway.bundles.explaining import Circumstances, NothingToExplain
 from gateway.bundles.explaining import explain as explained
-from gateway.bundles.installing import policy_text
 from gateway.bundles.replaying import ENTRIES_LIMIT, replay
-from gateway.bundles.store import BundleStore
 from gateway.cli_destroy import Login, credentials, said
 from gateway.cli_policy_show import lines_of, part_of
 from gateway.cli_shell import (
@@ -44,6 +37,7 @@ from gateway.database import Pool, open_pool
 from gateway.key_custody import sign_in_of
 from gateway.key_step import NotAllowed
 from gateway.opening import open_database, open_keyring
+from gateway.policy_desks import desk_of
 from gateway.settings import Settings
 from policies.difference import difference
 from policies.expectation import facts_of
@@ -62,7 +56,6 @@ class At:
     """What a command works with."""
 
     desk: PolicyDesk
-    store: BundleStore
     pool: Pool
     tenant: str
 
@@ -75,7 +68,7 @@ def list_all(tenant: TenantOption = "", config: FileOption = None) -> None:
     """Show the bundles, the newest first."""
 
     async def work(at: At) -> None:
-        for one in await at.store.every(at.tenant):
+        for one in await at.desk.store.every(at.tenant):
             out.print(f"{one.number}  {one.state}  {one.version or 'malformed'}", markup=False)
             for what, act in (("drafted", one.drafted), ("proposed", one.proposed), ("published", one.published)):
                 if act is not None:
@@ -260,7 +253,7 @@ def _facts(given: list[str]) -> dict[str, tuple[str, ...]]:
 
 
 async def _find(at: At, number: int) -> StoredBundle:
-    found = await at.store.find(at.tenant, number)
+    found = await at.desk.store.find(at.tenant, number)
     if found is None:
         raise quit_with(PROBLEM, f"There is no bundle {number}.")
     return found
@@ -299,17 +292,6 @@ async def _with_desk(settings: Settings, tenant: str, dsn: str, work: Work) -> N
         log = AuditLog(dsn)
         stack.push_async_callback(log.close)
         await log.start()
-        store = BundleStore(pool)
-        desk = PolicyDesk(
-            tenant,
-            store,
-            sign_in_of(settings, pool, keyring),
-            log,
-            partial(policy_text, store, tenant, settings.tenants[tenant].policy),
-            load_profile(settings.tenants[tenant].profile),
-            utc_now,
-            partial(new_id, "a", secrets.token_bytes),
-            settings.access.separated,
-            UserStore(pool).role_sets,
-        )
-        await work(At(desk, store, pool, tenant))
+        profile = load_profile(settings.tenants[tenant].profile)
+        desk = desk_of(settings, tenant, pool, sign_in_of(settings, pool, keyring), log, profile)
+        await work(At(desk, pool, tenant))

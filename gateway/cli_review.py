@@ -5,22 +5,16 @@ needs no account: whoever can read the settings can read the database.
 """
 
 import asyncio
-import secrets
 from collections.abc import Awaitable, Callable
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from gateway.access.sign_in import Attempt
-from gateway.access.store import UserStore
-from gateway.access.tokens import new_id
-from gateway.accounts import Accounts, open_accounts, utc_now
-from gateway.bundles.desk import BundleRefused, PolicyDesk
-from gateway.bundles.installing import policy_text
+from gateway.accounts import Accounts, open_accounts
+from gateway.bundles.desk import BundleRefused
 from gateway.bundles.replaying import ENTRIES_LIMIT
-from gateway.bundles.store import BundleStore
 from gateway.cli_destroy import Login, credentials, said
 from gateway.cli_policy_show import part_of
 from gateway.cli_shell import (
@@ -36,6 +30,7 @@ from gateway.cli_shell import (
 )
 from gateway.key_step import NotAllowed
 from gateway.opening import open_database
+from gateway.policy_desks import desk_of
 from gateway.reviews.desk import DAYS, ReviewDesk, ReviewRefused, sums
 from gateway.reviews.listing import csv_of
 from gateway.reviews.round import Decided, Finding, Found, Item, Sort
@@ -236,17 +231,6 @@ async def _with_desk(settings: Settings, tenant: str, dsn: str, work: Work) -> N
 
 
 def _desk(settings: Settings, accounts: Accounts) -> ReviewDesk:
-    tenant, store = settings.tenants[accounts.tenant], BundleStore(accounts.pool)
-    policy = PolicyDesk(
-        accounts.tenant,
-        store,
-        accounts.sign_in,
-        accounts.log,
-        partial(policy_text, store, accounts.tenant, tenant.policy),
-        load_profile(tenant.profile),
-        utc_now,
-        partial(new_id, "a", secrets.token_bytes),
-        settings.access.separated,
-        UserStore(accounts.pool).role_sets,
-    )
+    profile = load_profile(settings.tenants[accounts.tenant].profile)
+    policy = desk_of(settings, accounts.tenant, accounts.pool, accounts.sign_in, accounts.log, profile)
     return ReviewDesk(ReviewStore(accounts.pool), accounts.pool, accounts.users, policy)

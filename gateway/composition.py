@@ -46,9 +46,7 @@ from gateway.app import App, Policies
 from gateway.binding import Binding
 from gateway.body.limits import Limits as BodyLimits
 from gateway.bundles.desk import PolicyDesk
-from gateway.bundles.installing import policy_text
 from gateway.bundles.live import LiveBundles
-from gateway.bundles.store import BundleStore
 from gateway.cell_sight import CellSight
 from gateway.collaborators import Limits
 from gateway.composition_arrivals import ArrivalNeeds, lookouts_of
@@ -99,6 +97,7 @@ from gateway.outward import Outward
 from gateway.password_words import breach_file_of, context_of, rules_of
 from gateway.person_keys import open_persons
 from gateway.placed import Placed
+from gateway.policy_desks import desk_of
 from gateway.protect.migrated import Migrated, parts_of
 from gateway.protect.store import ProtectStore
 from gateway.records import Records
@@ -544,12 +543,7 @@ def console_deps(
         return Crm(installations[name].current.title, settings.tenants[name].public_url, check)
 
     def desk(name: str) -> PolicyDesk:
-        store, file = BundleStore(database), settings.tenants[name].policy
-        in_force, profile = partial(policy_text, store, name, file), installations[name].current
-        return PolicyDesk(
-            name, store, access.sign_in, access.audit, in_force, profile, access.clock, access.new_id,
-            settings.access.separated, UserStore(database).role_sets,
-        )  # fmt: skip
+        return desk_of(settings, name, database, access.sign_in, access.audit, installations[name].current)
 
     first = next(iter(settings.tenants))
     return ConsoleDeps(
