@@ -198,6 +198,15 @@ async def see(connection: Connection, tenant: str) -> None:
     await connection.execute("SELECT set_config('crmgate.tenant', %s, true)", (tenant,))
 
 
+@asynccontextmanager
+async def reading(conninfo: str, tenant: str) -> AsyncGenerator[Connection, None]:
+    """One snapshot of a tenant's trail over a connection of its own. Raises: psycopg errors."""
+    async with await AsyncConnection.connect(conninfo) as connection, connection.transaction():
+        await snapshot(connection)
+        await see(connection, tenant)
+        yield connection
+
+
 async def tenants(connection: Connection) -> list[str]:
     """Every tenant that has a head, an entry or a checkpoint, in order."""
     # A step from key to key: DISTINCT would read every entry.

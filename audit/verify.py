@@ -89,9 +89,7 @@ async def verify(conninfo: str, tenant: str, verifier: Verifier, folder: Path | 
     Raises: LogTampered, psycopg errors.
     """
     kept = await _kept(tenant, verifier, folder)
-    async with await AsyncConnection.connect(conninfo) as connection, connection.transaction():
-        await store.snapshot(connection)
-        await store.see(connection, tenant)
+    async with store.reading(conninfo, tenant) as connection:
         return await _verify(connection, tenant, verifier, kept)
 
 

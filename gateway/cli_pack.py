@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from psycopg import AsyncConnection
 
 from audit import store
 from audit.entry import AuditEntry
@@ -96,9 +95,7 @@ async def _make(dsn: str, tenant: str, verifier: Verifier, filters: Filters, tar
     draft = target.with_name(f".{target.name}.draft")
     try:
         with draft.open("xb") as file:
-            async with await AsyncConnection.connect(dsn) as connection, connection.transaction():
-                await store.snapshot(connection)
-                await store.see(connection, tenant)
+            async with store.reading(dsn, tenant) as connection:
                 made = await write_pack(connection, tenant, verifier, Wanted(filters, utc_now(), policies), file)
         draft.rename(target)
     finally:

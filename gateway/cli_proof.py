@@ -6,7 +6,6 @@ from typing import Annotated
 
 import orjson
 import typer
-from psycopg import AsyncConnection
 
 from audit import store
 from audit.note import NoteInvalid, Verifier, origin_of, read_signer
@@ -65,9 +64,7 @@ def prove(
 
 
 async def _prove(dsn: str, tenant: str, index: int, verifier: Verifier) -> EntryProof:
-    async with await AsyncConnection.connect(dsn) as connection, connection.transaction():
-        await store.snapshot(connection)
-        await store.see(connection, tenant)
+    async with store.reading(dsn, tenant) as connection:
         return await prove_entry(connection, tenant, index, verifier)
 
 
@@ -125,7 +122,5 @@ def tiles(
 
 
 async def _write_tiles(dsn: str, tenant: str, verifier: Verifier, folder: Path) -> TilesWritten:
-    async with await AsyncConnection.connect(dsn) as connection, connection.transaction():
-        await store.snapshot(connection)
-        await store.see(connection, tenant)
+    async with store.reading(dsn, tenant) as connection:
         return await write_tiles(connection, tenant, verifier, folder)

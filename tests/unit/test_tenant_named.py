@@ -52,15 +52,14 @@ EVERYBODY = {
 }
 # Connections that do not come from `Pool.of`: they touch no table with a tenant, or name it themselves.
 OWN = {
+    "audit/store.py",  # of one tenant, which it names
     "audit/siem/forwarder.py",  # of one tenant, which it names
     "audit/verify.py",
     "audit/writer.py",
     "gateway/access/sessions.py",  # LISTEN
     "gateway/bundles/live.py",  # LISTEN
     "gateway/check.py",
-    "gateway/cli_pack.py",  # of one tenant, which it names
-    "gateway/cli_proof.py",  # the same
-    "gateway/cli_trail_status.py",  # the same
+    "gateway/cli_trail_status.py",  # of one tenant, which it names
     "gateway/check_shared.py",
     "gateway/database.py",
     "gateway/demo/peek.py",  # the CRM's
