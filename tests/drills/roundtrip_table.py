@@ -50,7 +50,9 @@ class Table:
         return Table(self.kind, [[row[one] for one in at] for row in self.rows])
 
     def changed(self, row: int, column: str, text: str) -> "Table":
-        """With another text in one cell; row 0 is the first below the heading."""
+        """With another text in one cell; row 0 is the first below the heading; raises DriverFault where it is not."""
+        if row + 1 >= len(self.rows):
+            raise DriverFault(f"the table has {len(self.rows) - 1} rows, no row {row}")
         rows = [list(one) for one in self.rows]
         rows[row + 1][rows[0].index(column)] = text
         return Table(self.kind, rows)
