@@ -32,7 +32,7 @@ EVENT: pa.Schema = pa.schema(
         pa.field("leaf", pa.binary(32), nullable=False),
     ]
 )  # fmt: skip
-"""Columns of `event`. index: place in the tenant's log; data_subject: pseudonym of the person it is about, "" for none."""
+"""Columns of `event`. index: place in the log; data_subject: pseudonym of the person it is about, "" for none."""
 
 SIGHT: pa.Schema = pa.schema(
     [
@@ -45,7 +45,7 @@ SIGHT: pa.Schema = pa.schema(
         pa.field("count", pa.int32(), nullable=False),
     ]
 )
-"""Columns of `sight`. form: in which form it went out ("clear", "masked"…), or "written". record: "" where not known."""
+"""Columns of `sight`. form: how it went out ("clear", "masked"…), or "written". record: "" where not known."""
 
 WRITTEN = "written"
 _NAMES = tuple(field.name for field in EVENT)
