@@ -189,6 +189,7 @@ class Arrivals:
         except CrmRefused:
             return
         if reading is not None and not reading.skipped:
+            await self._own(reading)  # an import may give a record to somebody else
             self._note(reading, seen, again=True)
 
     async def _own(self, reading: Reading) -> None:

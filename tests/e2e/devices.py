@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Response, sync_pl
 from tests.drills.chromium import PROGRAM, SWITCHES
 from tests.drills.stack import Member, Stack
 from tests.e2e.database import sql
+from tests.e2e.visitors import visitor
 
 COOKIE = "__Host-crmgate"
 CONSOLE_COOKIE = "__Host-crmgate-console"
@@ -117,14 +118,26 @@ class Person:
         line.detach()
 
     def forget_proof(self, minutes: int) -> None:
-        """The same for the gateway alone."""
+        """The same for the gateway alone, once what the open pages load has come: that leaves with the old proof."""
+        for page in self.context.pages:
+            page.wait_for_load_state("networkidle")
         moved = (
             "WITH moved AS (UPDATE app_session s SET device_until = s.device_until - make_interval(mins => %s),"
             " previous_until = s.previous_until - make_interval(mins => %s) FROM app_user u"
-            " WHERE u.id = s.user_id AND u.login = %s AND s.ended_at IS NULL RETURNING s.id)"
-            " SELECT pg_notify('crmgate_sessions', id) FROM moved"
+            " WHERE u.id = s.user_id AND u.login = %s AND s.ended_at IS NULL"
+            " RETURNING s.id, s.device_until < now() AS old)"
+            " SELECT pg_notify('crmgate_sessions', id), old FROM moved"
         )
-        assert sql(self.stack.settings, moved, minutes, minutes, self.member.login)
+        found = sql(self.stack.settings, moved, minutes, minutes, self.member.login)
+        assert found
+        if all(old for _, old in found):
+            until(self._is_refused)  # a node believes what it read for a moment, and would show half a page
+
+    def _is_refused(self) -> bool:
+        asking = visitor(self.stack, console=self.console)
+        asking.cookies = {self.name: self.cookie()}
+        path = "/sessions/rows" if self.console else "/creme_core/nowhere"
+        return asking.get(path, follow=False, headers={"sec-fetch-dest": "empty"}).status == 401
 
 
 def until(told: object, *, limit_s: float = 20.0) -> None:

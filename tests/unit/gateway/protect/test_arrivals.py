@@ -276,6 +276,14 @@ async def test_what_an_import_changed_in_a_record_that_was_there_is_bound_by_rea
     assert await bench.vault.is_open(T, [("contact", "email"), ("contact", "mobile")], "import.") is False
 
 
+async def test_a_record_that_an_import_gave_to_somebody_else_is_theirs_from_then_on(bench: Bench) -> None:
+    looks, _, _ = await updated(bench)
+    looks.crm.owner = "8"
+    looks.now += FIRST_S
+    await looks.arrivals.turn()
+    assert looks.owners.noted == {("contact", "5"): "8", (ANY_ENTITY, "5"): "8"}
+
+
 async def test_it_is_looked_for_ever_more_rarely(bench: Bench) -> None:
     looks, new, _ = await updated(bench)
     reads = []
