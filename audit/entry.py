@@ -241,6 +241,11 @@ def _repaired(entry: AuditEntry) -> tuple[AuditEntry, bytes]:
     return clean, body
 
 
+def is_name(text: str) -> bool:
+    """Whether a text looks like an identifier, so that an entry may have it as a name."""
+    return _NAME.match(text) is not None
+
+
 def _name(value: object) -> str:
     return value if isinstance(value, str) and _NAME.match(value) else NOT_RECORDED
 

@@ -89,13 +89,14 @@ from gateway.inward import Inward
 from gateway.kept import KeptFields
 from gateway.learn.learner import UNDESCRIBED
 from gateway.legs import certificate_ends, upstream_tls
+from gateway.naming import PersonNaming
 from gateway.network import Allowlist, Network, Tenant
 from gateway.opening import open_keyring, sealing_of
 from gateway.origin import Origins
 from gateway.orphans import OrphanSweep
 from gateway.outward import Outward
 from gateway.password_words import breach_file_of, context_of, rules_of
-from gateway.person_keys import open_persons
+from gateway.person_keys import open_persons, pseudonyms_of
 from gateway.placed import Placed
 from gateway.policy_desks import desk_of
 from gateway.protect.migrated import Migrated, parts_of
@@ -271,13 +272,14 @@ async def open_app(settings: Settings, dsn: str) -> AsyncIterator[App]:
         installations = {name: Installation(load_profile(one.profile)) for name, one in settings.tenants.items()}
         database = await open_pool(dsn, max_size=settings.database.max_connections)
         stack.push_async_callback(database.close)
-        audit = AuditLog(dsn)
-        await audit.start()
-        stack.push_async_callback(audit.close)
         keyring = open_keyring(settings, database)
         stack.push_async_callback(keyring.close)
         persons = open_persons(settings)
         stack.push_async_callback(persons.close)
+        pseudonyms = pseudonyms_of(database, persons)
+        audit = AuditLog(dsn, naming=PersonNaming(pseudonyms, lambda tenant: installations[tenant].current))
+        await audit.start()
+        stack.push_async_callback(audit.close)
         sealing = partial(sealing_of, settings)
         vault = SurrogateVault(database, keyring, value_s=settings.keys.cache_s, sealing=sealing, persons=persons)
         stack.push_async_callback(vault.close)

@@ -1,5 +1,6 @@
 """Opens the store of person keys that the settings name, and the keepers of its epochs."""
 
+import secrets
 import time
 from pathlib import Path
 
@@ -9,10 +10,13 @@ from psycopg.conninfo import conninfo_to_dict
 from gateway.opening import open_transit, own_dsn, read_passphrase, read_secret
 from gateway.settings import KeySettings, KeyStore, PersonStoreKind, Settings
 from gateway.toml_tree import SettingInvalid
+from kms.connections import Pool
 from kms.local_epochs import LocalEpochs
 from kms.person import EpochKeeper, PersonStore
 from kms.person_store import PersonTables, postgres_engine, sqlite_store
 from kms.persons import Persons
+from kms.pseudonyms import Pseudonyms
+from kms.store import Store
 from kms.vault_epochs import TransitEpochs
 
 
@@ -30,6 +34,11 @@ def open_persons(settings: Settings, token_file: Path | None = None) -> Persons:
         return keepers[keys]
 
     return Persons(open_person_store(settings), keeper, clock=time.monotonic, ttl_s=settings.keys.cache_s)
+
+
+def pseudonyms_of(database: Pool, persons: Persons) -> Pseudonyms:
+    """Pseudonyms of persons in the trail, over an open database and store of person keys."""
+    return Pseudonyms(Store(database), persons, entropy=secrets.token_bytes, clock=time.monotonic)
 
 
 def open_keeper(settings: Settings, tenant: str, token_file: Path | None = None) -> EpochKeeper:
