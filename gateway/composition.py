@@ -89,6 +89,7 @@ from gateway.inward import Inward
 from gateway.kept import KeptFields
 from gateway.learn.learner import UNDESCRIBED
 from gateway.legs import certificate_ends, upstream_tls
+from gateway.named_people import NamedPeople, People
 from gateway.naming import PersonNaming
 from gateway.network import Allowlist, Network, Tenant
 from gateway.opening import open_keyring, sealing_of
@@ -277,7 +278,9 @@ async def open_app(settings: Settings, dsn: str) -> AsyncIterator[App]:
         persons = open_persons(settings)
         stack.push_async_callback(persons.close)
         pseudonyms = pseudonyms_of(database, persons)
-        audit = AuditLog(dsn, naming=PersonNaming(pseudonyms, lambda tenant: installations[tenant].current))
+        naming = PersonNaming(pseudonyms, lambda tenant: installations[tenant].current)
+        people = NamedPeople(pseudonyms, naming.people)
+        audit = AuditLog(dsn, naming=naming)
         await audit.start()
         stack.push_async_callback(audit.close)
         sealing = partial(sealing_of, settings)
@@ -290,8 +293,9 @@ async def open_app(settings: Settings, dsn: str) -> AsyncIterator[App]:
         accounts = accounts_of(settings, database, keyring, bundles)
         bundles.when_changed(partial(_offer_roles, accounts.users, bundles))
         app = await _assemble(
-            stack, settings, dsn, database, audit, vault, keyring, persons, scanners, installations, bundles, accounts
-        )
+            stack, settings, dsn, database, audit, vault, keyring, persons, people, scanners, installations, bundles,
+            accounts,
+        )  # fmt: skip
         shredder = Shredder(VaultStore(database), persons, utc_now)
         await stack.enter_async_context(kept_erased(shredder, list(settings.tenants)))
         async with open_durable(settings, dsn, database, keyring, persons, audit):
@@ -307,6 +311,7 @@ async def _assemble(
     vault: SurrogateVault,
     keyring: Keyring,
     persons: Persons,
+    people: People,
     scanners: Mapping[str, Scanner],
     installations: Mapping[str, Installation],
     bundles: LiveBundles,
@@ -354,8 +359,8 @@ async def _assemble(
     federation = federation_of(settings, database)
     access = federation.known_to(access, Host.CRM)
     openid = oidc_of(settings, database, access, identities, policies)
-    trail = TrailReader(database, dsn, signer.verifier, settings.checkpoint_folder)
-    reveals = disclosures_of(settings, database, keyring, audit, access, look, vault, records, bundles)
+    trail = TrailReader(database, dsn, signer.verifier, settings.checkpoint_folder, people)
+    reveals = disclosures_of(settings, database, keyring, audit, access, look, vault, records, bundles, people)
     access = replace(access, reveals=reveals.desk.own)
     emergencies = Emergencies(
         EmergencyStore(database),

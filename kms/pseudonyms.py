@@ -81,12 +81,12 @@ class Pseudonyms:
             found[left[place]] = self._keep(tenant, left[place], holder, keys[holder], generation)
         return found
 
-    async def every(self, tenant: str, record: Record) -> list[str]:
-        """All pseudonyms under which the trail can name a record. Raises KeysUnavailable, StoreUnavailable."""
-        place = Place(*record, "")
-        rows = (await self._names.holders(tenant, [place])).get(place, [])
-        keys = (await self._persons.keys(tenant, [one for one, _ in rows])).keys
-        return [pseudonym(keys[one], tenant, one) for one, _ in rows if one in keys]
+    async def every(self, tenant: str, records: Collection[Record]) -> list[str]:
+        """All pseudonyms under which the trail can name these records. Raises KeysUnavailable, StoreUnavailable."""
+        found = await self._names.holders(tenant, [Place(*one, "") for one in records]) if records else {}
+        holders = [one for rows in found.values() for one, _ in rows]
+        keys = (await self._persons.keys(tenant, holders)).keys
+        return [pseudonym(keys[one], tenant, one) for one in holders if one in keys]
 
     async def records(self, tenant: str, names: Iterable[str]) -> dict[str, Record]:
         """Whom pseudonyms mean; absent: who was erased. Raises KeysUnavailable, StoreUnavailable."""

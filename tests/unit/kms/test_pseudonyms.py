@@ -98,7 +98,7 @@ async def test_a_pseudonym_leads_back_to_the_record(process: Process, another: C
     made = await process.names.names(T, [ADA, BOB])
     expected = {made[ADA]: ADA, made[BOB]: BOB}
     assert await another().names.records(T, [*made.values(), "ds_" + "A" * 22]) == expected
-    assert await another().names.every(T, ADA) == [made[ADA]]
+    assert await another().names.every(T, [ADA]) == [made[ADA]]
     await process.turn()
     assert await another().names.records(T, made.values()) == expected
 
@@ -125,7 +125,7 @@ async def test_an_erased_person_is_named_by_nothing_and_others_stay(
     assert process.names.held(T, ADA) is None
     for one in (process, another()):
         assert await one.names.records(T, made.values()) == {made[BOB]: BOB}
-        assert await one.names.every(T, ADA) == []
+        assert await one.names.every(T, [ADA]) == []
         assert await one.names.names(T, [ADA, BOB], make=False) == {BOB: made[BOB]}
     again = await process.names.names(T, [ADA])  # the CRM has a record of that number still, or again
     assert again[ADA] != made[ADA]
@@ -157,7 +157,7 @@ async def test_a_main_database_of_before_an_erasure_is_erased_again(
         await connection.commit()
     other = another()
     assert await other.names.records(T, made.values()) == {}
-    assert await other.names.every(T, ADA) == []
+    assert await other.names.every(T, [ADA]) == []
     fresh = await other.names.names(T, [ADA])
     assert fresh[ADA] != made[ADA]
 
