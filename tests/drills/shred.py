@@ -348,6 +348,8 @@ async def drill(
         outcome.dates = len(written.dates)
         erased = str(people // 2)
         before = dump(where, server, "main", where.dsn)
+        if not shred_trail.beside(before, trailed, erased)[1]:
+            raise AssertionError("nothing leads to the record while the person lives: looking would prove nothing")
         old = copied(where, server, settings)
         after = Written(dict(written.values), dict(written.shared), written.sealed, dict(written.dates))
         await erase_and_turn(where, settings, rng, erased, kills, after, outcome)
@@ -494,9 +496,7 @@ def show(console: Console, name: str, outcome: Outcome, seconds: float) -> None:
             mine, others = outcome.sealed[where]
             console.print(f"    cells and files in the CRM: {mine} of the erased person open, {others} of others")
     console.print(f"  every key that is left: {outcome.tried} tries; {seconds:.0f} s")
-    console.print(
-        f"  the trail: {outcome.trail} rows of the erased person, whole, proved, and none that names the record"
-    )
+    console.print(f"  the trail: whole and proved; {outcome.trail} rows of the erased person, none with its record")
     for line in outcome.wrong[:20]:
         console.print(f"  {line}", style="red", markup=False)
     console.print(f"  {len(outcome.wrong)} wrong", style="bold red" if outcome.wrong else "bold green")

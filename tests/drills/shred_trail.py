@@ -158,13 +158,13 @@ async def _watched(settings: Settings, dsn: str, tenant: str) -> list[str]:
         watch = Watch(pool, verifier, settings.checkpoint_folder, now=utc_now)
         for _ in range(3):
             await watch.round()
-        return [one.line for one in watch.findings(tenant)]
+        return [one.line() for one in watch.findings(tenant)]
     finally:
         await pool.close()
 
 
 def beside(dump: Path, made: Trailed, erased: str) -> tuple[int, list[str]]:
-    """Rows of a dump with the pseudonym or an entry of the erased person: how many, and tables of those with its key."""
+    """Rows of a dump with a name of the erased person or its entries: how many, and tables of those with its key."""
     tokens = {made.pseudonyms[erased], *(name for _, *names in made.entries[erased] for name in names)}
     sought = re.compile("|".join(sorted({*tokens, *(one.encode().hex() for one in tokens)})))
     spelled = [f'"{erased}"', f"contact.{erased}", f"contact/{erased}"]

@@ -209,12 +209,14 @@ async def test_who_is_named_in_the_trail_is_no_orphan(process: Process) -> None:
 async def test_the_exchange_that_made_an_erased_person_is_forgotten(process: Process) -> None:
     await process.names.names(T, [ADA])
     async with process.store.connection(T) as connection:
-        await connection.execute("UPDATE vault_holder SET cell = 'x-1'")
+        await connection.execute("UPDATE vault_holder SET cell = 'x-1', created_at = '2026-01-01'")
         await connection.commit()
     await process.erase(ADA)
     async with process.store.connection(T) as connection:
-        rows = await (await connection.execute("SELECT cell, record FROM vault_holder")).fetchall()
-    assert rows == [("", "1")]
+        rows = await (
+            await connection.execute("SELECT cell, record, created_at > now() - interval '1 day' FROM vault_holder")
+        ).fetchall()
+    assert rows == [("", "1", True)]
 
 
 def _place(record: tuple[str, str]) -> Any:
