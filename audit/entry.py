@@ -20,7 +20,8 @@ import orjson
 ENTRY_LIMIT_BYTES = 65_535  # C2SP tlog-tiles: entry bundles carry a uint16 length
 NAME_LIMIT_CHARS = 512  # identifiers
 LOGIN_LIMIT_CHARS = 256  # logins, client address
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""2: persons by pseudonym, and `data_subject`. Entries of version 1 name them by the CRM's keys; they stay valid."""
 NOT_RECORDED = "~"
 
 FIELD_KEYS = frozenset(
@@ -61,12 +62,13 @@ _TIME = rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{6})?Z"
 _SEAM = b',"id":"'
 _HEAD = re.compile(
     rb'\{"actor":"' + _ID + rb'","actor_login":"' + _TEXT + rb'","at":"' + _TIME + rb'","client":"' + _ID
-    + rb'","crm_user":"' + _TEXT + rb'","entity":"' + _ID + rb'","exchange":"' + _ID + rb'","fields":'
+    + rb'","crm_user":"' + _TEXT + rb'"(?P<second>,"data_subject":"' + _ID + rb'")?,"entity":"' + _ID
+    + rb'","exchange":"' + _ID + rb'","fields":'
 )  # fmt: skip
 _TAIL = re.compile(
     rb',"id":"' + _ID + rb'","kind":"' + _ID + rb'","method":"' + _ID + rb'","operation":"' + _ID
     + rb'","path_shape":"' + _ID + rb'","policy":"' + _ID + rb'","reason":"' + _ID + rb'","record":"' + _ID
-    + rb'","status":\d{1,3},"tenant":"' + _ID + rb'","version":1\}'
+    + rb'","status":\d{1,3},"tenant":"' + _ID + rb'","version":(?P<version>[12])\}'
 )  # fmt: skip
 _NAME = re.compile(rf"{_ID.decode()}\Z")
 
@@ -85,7 +87,8 @@ class AuditEntry:
     times as long for a frozen object of so many fields.
     at: aware time, stored in UTC. kind: "decision", "outcome", "sign-in", "console", "refusal-count", "checkpoint"…
     actor: gateway user id, "" for nobody known. actor_login, crm_user: staff accounts, not customer data.
-    client: true client address. path_shape: the operation's template, never a raw path. record: the CRM's own key.
+    client: true client address. path_shape: the operation's template, never a raw path. record: the CRM's own key, of
+    persons their pseudonym. data_subject: pseudonym of the person it is about, "" for none.
     status: HTTP status, 0 where there is none. fields: see `FIELD_KEYS`; nested names and counts only.
     """
 
@@ -94,6 +97,7 @@ class AuditEntry:
     at: datetime
     client: str = ""
     crm_user: str = ""
+    data_subject: str = ""
     entity: str = ""
     exchange: str = ""
     fields: Mapping[str, Any]
@@ -168,8 +172,8 @@ def _composed(entry: AuditEntry) -> bytes:
         return b""
     try:
         frame = _frame(
-            e.actor, e.actor_login, e.client, e.crm_user, e.entity, e.kind, e.method, e.operation, e.path_shape,
-            e.policy, e.reason, e.record, e.status, e.tenant,
+            e.actor, e.actor_login, e.client, e.crm_user, e.data_subject, e.entity, e.kind, e.method, e.operation,
+            e.path_shape, e.policy, e.reason, e.record, e.status, e.tenant,
         )  # fmt: skip
         exchange, own = e.exchange.encode("ascii"), e.id.encode("ascii")
         fields, at = orjson.dumps(e.fields, option=_OPTIONS), orjson.dumps(e.at, option=_OPTIONS)
@@ -186,18 +190,19 @@ def _composed(entry: AuditEntry) -> bytes:
 
 @lru_cache(maxsize=4096)
 def _frame(
-    actor: str, login: str, client: str, crm_user: str, entity: str, kind: str, method: str, operation: str, shape: str,
-    policy: str, reason: str, record: str, status: int, tenant: str,
+    actor: str, login: str, client: str, crm_user: str, person: str, entity: str, kind: str, method: str,
+    operation: str, shape: str, policy: str, reason: str, record: str, status: int, tenant: str,
 ) -> tuple[bytes, bytes, bytes, bytes] | None:  # fmt: skip
     """What stands before, between and after time, exchange, fields and id; None when a name is no plain one."""
-    names = (actor, client, entity, kind, method, operation, shape, policy, reason, record, tenant)
+    names = (actor, client, person, entity, kind, method, operation, shape, policy, reason, record, tenant)
     if not all(isinstance(name, str) and _NAME.match(name) for name in names) or not 0 <= status <= 999:
         return None
     if not isinstance(login, str) or not isinstance(crm_user, str):
         return None
     return (
         b'{"actor":"%b","actor_login":%b,"at":' % (actor.encode(), orjson.dumps(login)),
-        f',"client":"{client}","crm_user":{orjson.dumps(crm_user).decode()},"entity":"{entity}","exchange":"'.encode(),
+        f',"client":"{client}","crm_user":{orjson.dumps(crm_user).decode()},"data_subject":"{person}",'
+        f'"entity":"{entity}","exchange":"'.encode(),
         b',"id":"',
         f'","kind":"{kind}","method":"{method}","operation":"{operation}","path_shape":"{shape}","policy":"{policy}",'
         f'"reason":"{reason}","record":"{record}","status":{status},"tenant":"{tenant}",'
@@ -208,7 +213,8 @@ def _frame(
 def _is_canonical(body: bytes) -> bool:
     seam = body.rfind(_SEAM)
     head = _HEAD.match(body, 0, seam) if seam > 0 else None
-    if head is None or not _TAIL.fullmatch(body, seam):
+    tail = _TAIL.fullmatch(body, seam) if head is not None else None
+    if head is None or tail is None or (head["second"] is not None) is not (tail["version"] == b"2"):
         return False
     fields = body[head.end() : seam]
     return fields[:1] == b"{" and fields[-1:] == b"}" and not fields.translate(None, _IN_FIELDS)
@@ -233,6 +239,11 @@ def _repaired(entry: AuditEntry) -> tuple[AuditEntry, bytes]:
     if len(body) > ENTRY_LIMIT_BYTES or not _is_canonical(body):
         raise EntryRefused("an entry that cannot be written canonically")
     return clean, body
+
+
+def is_name(text: str) -> bool:
+    """Whether a text looks like an identifier, so that an entry may have it as a name."""
+    return _NAME.match(text) is not None
 
 
 def _name(value: object) -> str:

@@ -11,8 +11,9 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Awaitable
+from typing import Protocol
 
-from audit.entry import AuditEntry, settle
+from audit.entry import AuditEntry, EntryRefused, settle
 from audit.store import pack_batch
 from audit.tree import leaf_hash
 from audit.writer import Writer, WriterBroken
@@ -34,6 +35,18 @@ class AuditUnavailable(Exception):  # noqa: N818 - a state the caller answers wi
     permanent = False
 
 
+class Naming(Protocol):
+    """Puts pseudonyms where an entry names persons; what it raises means that the entry is not written."""
+
+    def at_once(self, entry: AuditEntry) -> AuditEntry | None:
+        """The entry with pseudonyms that are in memory; None when one has to be asked for."""
+        ...
+
+    async def named(self, entry: AuditEntry) -> AuditEntry:
+        """The entry with its pseudonyms."""
+        ...
+
+
 class _Batch:
     """Entries of one tenant that go into one transaction."""
 
@@ -48,16 +61,22 @@ class _Batch:
 
 
 class AuditLog:
-    """Group commit over one dedicated connection; belongs to the event loop that calls `start`."""
+    """Group commit over one dedicated connection; belongs to the event loop that calls `start`.
+
+    naming: who names persons; None in a process whose entries name none.
+    """
 
     def __init__(
         self,
         conninfo: str,
         *,
+        naming: Naming | None = None,
         commit_timeout_s: float = COMMIT_TIMEOUT_S,
         queue_limit: int = QUEUE_LIMIT_ENTRIES,
     ) -> None:
         self._conninfo = conninfo
+        self._naming = naming
+        self._unnamed: set[asyncio.Task[None]] = set()
         self._commit_timeout_s = commit_timeout_s
         self._queue_limit = queue_limit
         self._waiting: deque[_Batch] = deque()
@@ -81,7 +100,7 @@ class AuditLog:
     @property
     def backlog(self) -> int:
         """Entries waiting for a commit, the running one included."""
-        return self._queued + (len(self._under_way.entries) if self._under_way else 0)
+        return self._queued + len(self._unnamed) + (len(self._under_way.entries) if self._under_way else 0)
 
     async def start(self) -> None:
         """Connect. Raises: AuditUnavailable."""
@@ -99,8 +118,47 @@ class AuditLog:
 
         Raises: AuditUnavailable at once when the log cannot take it; EntryRefused when it is no valid entry.
         """
+        if self._closing:
+            raise AuditUnavailable("the audit trail cannot be written now")
+        if self._naming is not None:
+            named = None
+            with contextlib.suppress(Exception):  # raised again, and answered, where it is asked for
+                named = self._naming.at_once(entry)
+            if named is None:
+                return self._name(entry, self._naming)
+            entry = named
+        return self._queue(entry)
+
+    def _name(self, entry: AuditEntry, naming: Naming) -> asyncio.Future[int]:
+        """Queue an entry once its pseudonyms are known."""
+        if self._loop is None or self._writer is None or self._queued + len(self._unnamed) >= self._queue_limit:
+            raise AuditUnavailable("the audit trail cannot be written now")
+        future: asyncio.Future[int] = self._loop.create_future()
+
+        async def work() -> None:
+            try:
+                async with asyncio.timeout(self._commit_timeout_s):
+                    named = await naming.named(entry)
+                index = await self._queue(named)
+            except (AuditUnavailable, EntryRefused) as fault:
+                _fail(future, fault)
+            except asyncio.CancelledError:
+                _fail(future, AuditUnavailable("the audit trail was closed"))
+                raise
+            except Exception:  # whatever it is: without a pseudonym there is no entry
+                _fail(future, AuditUnavailable("the persons of an entry cannot be named now"))
+            else:
+                if not future.done():
+                    future.set_result(index)
+
+        task = self._loop.create_task(work(), name="audit naming")
+        self._unnamed.add(task)
+        task.add_done_callback(self._unnamed.discard)
+        return future
+
+    def _queue(self, entry: AuditEntry) -> asyncio.Future[int]:
         loop = self._loop
-        if loop is None or self._writer is None or self._closing:
+        if loop is None or self._writer is None:
             raise AuditUnavailable("the audit trail cannot be written now")
         if self._queued >= self._queue_limit or self._queued_bytes >= QUEUE_LIMIT_BYTES:
             raise AuditUnavailable("the queue of the audit trail is full")
@@ -131,6 +189,11 @@ class AuditLog:
             self._reconnecting.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._reconnecting
+        if self._unnamed:
+            _, late = await asyncio.wait(self._unnamed, timeout=self._commit_timeout_s)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
         if self.backlog and self._idle is not None:
             self._idle.clear()
             with contextlib.suppress(TimeoutError):
@@ -218,3 +281,8 @@ class AuditLog:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, RECONNECT_LONGEST_S)
         self._reconnecting = None
+
+
+def _fail(future: asyncio.Future[int], fault: Exception) -> None:
+    if not future.done():
+        future.set_exception(fault)

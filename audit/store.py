@@ -157,13 +157,17 @@ _COLUMNS: LiteralString = "index, at, kind, actor, operation, entity, record, re
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What to look for; empty means anything. since is included, until is not."""
+    """What to look for; empty means anything. since is included, until is not.
+
+    records: other names the same record may stand under, told to nobody.
+    """
 
     actor: str = ""
     kind: str = ""
     operation: str = ""
     entity: str = ""
     record: str = ""
+    records: tuple[str, ...] = ()
     reason: str = ""
     exchange: str = ""
     since: datetime | None = None
@@ -172,7 +176,7 @@ class Filters:
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the filters in use, for the entry about the search."""
-        return tuple(name for name in self.__slots__ if getattr(self, name))
+        return tuple(name for name in self.__slots__ if name != "records" and getattr(self, name))
 
 
 @asynccontextmanager
@@ -406,10 +410,13 @@ async def select(
     """Entries that match: the oldest ones after an index, or the newest ones before one; ordered accordingly."""
     conditions: list[sql.Composable] = [sql.SQL("tenant = %(tenant)s")]
     values: dict[str, object] = {"tenant": tenant, "limit": limit}
-    for name in ("actor", "kind", "operation", "entity", "record", "reason", "exchange"):
+    for name in ("actor", "kind", "operation", "entity", "reason", "exchange"):
         if value := getattr(filters, name):
             conditions.append(sql.SQL("{} = {}").format(sql.Identifier(name), sql.Placeholder(name)))
             values[name] = value
+    if filters.record:
+        conditions.append(sql.SQL("record = ANY(%(records)s::text[])"))
+        values["records"] = [filters.record, *filters.records]
     for name, column, sign, bound in (
         ("since", "at", ">=", filters.since),
         ("until", "at", "<", filters.until),

@@ -291,4 +291,5 @@ def names(exchanges: Sequence[Exchange]) -> Iterator[str]:
     for one in exchanges:
         if one.operation is not None:
             records = (one.operation.record,) if one.operation.record else one.operation.records
-            yield ":".join((one.operation.id, *records[:20]))
+            named = (f"{one.operation.entity}.{record}" if ":" not in record else "~" for record in records[:20])
+            yield ":".join((one.operation.id, *named))

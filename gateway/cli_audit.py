@@ -9,7 +9,7 @@ import orjson
 import typer
 
 from audit.note import read_signer
-from audit.query import StoredEntry, tail
+from audit.query import Filters, StoredEntry, tail
 from audit.verify import LogTampered, verify
 from gateway.cli_pack import pack
 from gateway.cli_proof import check_proof, prove, show_key, tiles
@@ -17,6 +17,8 @@ from gateway.cli_shell import PROBLEM, FileOption, TenantOption, out, quit_with,
 from gateway.cli_trail_status import status
 from gateway.database import open_pool
 from gateway.opening import open_database
+from gateway.person_keys import open_people
+from gateway.settings import Settings
 
 app = typer.Typer(help="The audit trail.", no_args_is_help=True)
 
@@ -52,7 +54,9 @@ def verify_trail(tenant: TenantOption = "", config: FileOption = None) -> None:
 def tail_trail(
     tenant: TenantOption = "",
     backlog: Annotated[int, typer.Option("--lines", "-n", help="Entries to show first.")] = 20,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, as it is kept.")] = False,
+    record: Annotated[str, typer.Option(help="Only about this record, by the CRM's key.")] = "",
+    entity: Annotated[str, typer.Option(help="Only about this kind of record, as the profile names it.")] = "",
     config: FileOption = None,
 ) -> None:
     """Show the trail as it is written; Ctrl-C ends it."""
@@ -62,27 +66,33 @@ def tail_trail(
         database = open_database(settings)
         try:
             with contextlib.suppress(asyncio.CancelledError):
-                asyncio.run(_follow(database.dsn, name, backlog, as_json=as_json))
+                asyncio.run(_follow(settings, database.dsn, name, backlog, entity, record, as_json=as_json))
         finally:
             database.close()
 
 
-async def _follow(dsn: str, tenant: str, backlog: int, *, as_json: bool) -> None:
-    pool = await open_pool(dsn, max_size=2)
-    try:
-        async for entry in tail(pool, tenant, backlog=backlog):
+async def _follow(
+    settings: Settings, dsn: str, tenant: str, backlog: int, entity: str, record: str, *, as_json: bool
+) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        pool = await open_pool(dsn, max_size=2)
+        stack.push_async_callback(pool.close)
+        people = await stack.enter_async_context(open_people(settings, tenant, pool))
+        names = await people.names_of(tenant, entity, record) if record else []
+        filters = Filters(entity=entity, record=names[-1] if names else "", records=tuple(names))
+        async for entry in tail(pool, tenant, filters=filters, backlog=backlog):
             if as_json:
                 out.print(entry.body.decode(), markup=False)
             else:
-                out.print(_line(entry), style=_COLOURS.get(str(entry.status)[:1], ""), markup=False)
-    finally:
-        await pool.close()
+                known = await people.told(tenant, [entry.record])
+                out.print(_line(entry, known), style=_COLOURS.get(str(entry.status)[:1], ""), markup=False)
 
 
-def _line(entry: StoredEntry) -> str:
+def _line(entry: StoredEntry, people: Mapping[str, str]) -> str:
     told = orjson.loads(entry.body)
     who = told["actor_login"] or "-"
-    thing = f"{entry.entity}/{entry.record}" if entry.record else entry.entity
+    record = people.get(entry.record, entry.record) or ("(erased person)" if entry.record else "")
+    thing = f"{entry.entity}/{record}" if record else entry.entity
     parts = [
         f"{entry.at:%Y-%m-%d %H:%M:%S}",
         entry.kind,

@@ -3,6 +3,7 @@
 import asyncio
 import getpass
 import secrets
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -33,6 +34,8 @@ from gateway.cli_shell import (
 )
 from gateway.database import open_pool
 from gateway.opening import open_database
+from gateway.person_keys import open_people
+from gateway.settings import Settings
 from policies.window import moment
 
 OPERATION = "audit.pack"
@@ -64,7 +67,7 @@ def pack(
         verifier = read_signer(settings.checkpoint_key_path).verifier
         database = open_database(settings)
         try:
-            made = asyncio.run(_make(database.dsn, name, verifier, filters, target))
+            made = asyncio.run(_make(settings, database.dsn, name, verifier, filters, target))
         except PackRefused as refused:
             raise quit_with(PROBLEM, str(refused)) from None
         except StoredLogBroken as fault:
@@ -79,12 +82,18 @@ def pack(
     out.print(f"  python3 verify.py {target.name} --key '{verifier.vkey(origin_of(name))}'", markup=False)
 
 
-async def _make(dsn: str, tenant: str, verifier: Verifier, filters: Filters, target: Path) -> Packed:
+async def _make(
+    settings: Settings, dsn: str, tenant: str, verifier: Verifier, filters: Filters, target: Path
+) -> Packed:
     """The pack is on record before it is made; half a pack is never left."""
     await _note(dsn, tenant, filters)
     pool = await open_pool(dsn, max_size=1)
     try:
         bundles = await BundleStore(pool).every(tenant)
+        if filters.record:
+            async with open_people(settings, tenant, pool) as people:
+                names = await people.names_of(tenant, filters.entity, filters.record)
+            filters = replace(filters, record=names[-1], records=tuple(names))  # the pack tells the pseudonym
     finally:
         await pool.close()
     policies = [

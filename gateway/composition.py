@@ -89,13 +89,15 @@ from gateway.inward import Inward
 from gateway.kept import KeptFields
 from gateway.learn.learner import UNDESCRIBED
 from gateway.legs import certificate_ends, upstream_tls
+from gateway.named_people import NamedPeople, People
+from gateway.naming import PersonNaming
 from gateway.network import Allowlist, Network, Tenant
 from gateway.opening import open_keyring, sealing_of
 from gateway.origin import Origins
 from gateway.orphans import OrphanSweep
 from gateway.outward import Outward
 from gateway.password_words import breach_file_of, context_of, rules_of
-from gateway.person_keys import open_persons
+from gateway.person_keys import open_persons, pseudonyms_of
 from gateway.placed import Placed
 from gateway.policy_desks import desk_of
 from gateway.protect.migrated import Migrated, parts_of
@@ -271,13 +273,16 @@ async def open_app(settings: Settings, dsn: str) -> AsyncIterator[App]:
         installations = {name: Installation(load_profile(one.profile)) for name, one in settings.tenants.items()}
         database = await open_pool(dsn, max_size=settings.database.max_connections)
         stack.push_async_callback(database.close)
-        audit = AuditLog(dsn)
-        await audit.start()
-        stack.push_async_callback(audit.close)
         keyring = open_keyring(settings, database)
         stack.push_async_callback(keyring.close)
         persons = open_persons(settings)
         stack.push_async_callback(persons.close)
+        pseudonyms = pseudonyms_of(database, persons)
+        naming = PersonNaming(pseudonyms, lambda tenant: installations[tenant].current)
+        people = NamedPeople(pseudonyms, naming.people)
+        audit = AuditLog(dsn, naming=naming)
+        await audit.start()
+        stack.push_async_callback(audit.close)
         sealing = partial(sealing_of, settings)
         vault = SurrogateVault(database, keyring, value_s=settings.keys.cache_s, sealing=sealing, persons=persons)
         stack.push_async_callback(vault.close)
@@ -288,8 +293,9 @@ async def open_app(settings: Settings, dsn: str) -> AsyncIterator[App]:
         accounts = accounts_of(settings, database, keyring, bundles)
         bundles.when_changed(partial(_offer_roles, accounts.users, bundles))
         app = await _assemble(
-            stack, settings, dsn, database, audit, vault, keyring, persons, scanners, installations, bundles, accounts
-        )
+            stack, settings, dsn, database, audit, vault, keyring, persons, people, scanners, installations, bundles,
+            accounts,
+        )  # fmt: skip
         shredder = Shredder(VaultStore(database), persons, utc_now)
         await stack.enter_async_context(kept_erased(shredder, list(settings.tenants)))
         async with open_durable(settings, dsn, database, keyring, persons, audit):
@@ -305,6 +311,7 @@ async def _assemble(
     vault: SurrogateVault,
     keyring: Keyring,
     persons: Persons,
+    people: People,
     scanners: Mapping[str, Scanner],
     installations: Mapping[str, Installation],
     bundles: LiveBundles,
@@ -352,8 +359,8 @@ async def _assemble(
     federation = federation_of(settings, database)
     access = federation.known_to(access, Host.CRM)
     openid = oidc_of(settings, database, access, identities, policies)
-    trail = TrailReader(database, dsn, signer.verifier, settings.checkpoint_folder)
-    reveals = disclosures_of(settings, database, keyring, audit, access, look, vault, records, bundles)
+    trail = TrailReader(database, dsn, signer.verifier, settings.checkpoint_folder, people)
+    reveals = disclosures_of(settings, database, keyring, audit, access, look, vault, records, bundles, people)
     access = replace(access, reveals=reveals.desk.own)
     emergencies = Emergencies(
         EmergencyStore(database),

@@ -21,6 +21,7 @@ from gateway.disclosure.sealing import DisclosureSealer
 from gateway.disclosure.seen import SeenRecords
 from gateway.disclosure.store import LedgerStore, SittingStore
 from gateway.guess_store import GuessStore
+from gateway.named_people import People
 from gateway.opening import sealing_of
 from gateway.records import Records
 from gateway.settings import Settings
@@ -54,6 +55,7 @@ def disclosures_of(
     vault: SurrogateVault,
     records: Records,
     bundles: Mapping[str, Bundle],
+    people: People,
 ) -> Disclosures:
     """Built once for all tenants."""
     sealer = DisclosureSealer(keyring, secrets.token_bytes, partial(sealing_of, settings))
@@ -73,6 +75,7 @@ def disclosures_of(
         trail=audit,
         ledger=LedgerStore(database),
         sealer=sealer,
+        people=people,
         clock=utc_now,
         new_id=lambda prefix: new_id(prefix, secrets.token_bytes),
     )

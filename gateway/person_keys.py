@@ -1,19 +1,28 @@
 """Opens the store of person keys that the settings name, and the keepers of its epochs."""
 
+import contextlib
+import secrets
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
+from gateway.named_people import NamedPeople
+from gateway.naming import PersonNaming
 from gateway.opening import open_transit, own_dsn, read_passphrase, read_secret
 from gateway.settings import KeySettings, KeyStore, PersonStoreKind, Settings
 from gateway.toml_tree import SettingInvalid
+from kms.connections import Pool
 from kms.local_epochs import LocalEpochs
 from kms.person import EpochKeeper, PersonStore
 from kms.person_store import PersonTables, postgres_engine, sqlite_store
 from kms.persons import Persons
+from kms.pseudonyms import Pseudonyms
+from kms.store import Store
 from kms.vault_epochs import TransitEpochs
+from policies.profile import load_profile
 
 
 def open_persons(settings: Settings, token_file: Path | None = None) -> Persons:
@@ -30,6 +39,23 @@ def open_persons(settings: Settings, token_file: Path | None = None) -> Persons:
         return keepers[keys]
 
     return Persons(open_person_store(settings), keeper, clock=time.monotonic, ttl_s=settings.keys.cache_s)
+
+
+def pseudonyms_of(database: Pool, persons: Persons) -> Pseudonyms:
+    """Pseudonyms of persons in the trail, over an open database and store of person keys."""
+    return Pseudonyms(Store(database), persons, entropy=secrets.token_bytes, clock=time.monotonic)
+
+
+@contextlib.asynccontextmanager
+async def open_people(settings: Settings, tenant: str, database: Pool) -> AsyncIterator[NamedPeople]:
+    """Whom the trail of a tenant means, for a command. Raises SettingInvalid, KeyringLocked, ProfileInvalid."""
+    profile = load_profile(settings.tenants[tenant].profile)
+    persons = open_persons(settings)
+    try:
+        pseudonyms = pseudonyms_of(database, persons)
+        yield NamedPeople(pseudonyms, PersonNaming(pseudonyms, lambda _: profile).people)
+    finally:
+        await persons.close()
 
 
 def open_keeper(settings: Settings, tenant: str, token_file: Path | None = None) -> EpochKeeper:

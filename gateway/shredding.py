@@ -94,7 +94,7 @@ class Shredding:
             raise OrderRefused("the reason is a case number of up to 80 letters, digits and . _ : / # - without blanks")
         named = [f"{entity}/{record}" for entity, record in dict.fromkeys(records)]
         order = self._new_id("e")
-        await self._note("requested", order, by, reason, named)
+        await self._note("requested", order, by, reason)
         await self._store.begin(self._tenant, order, by, reason, named, self._clock())
         return await self._execute(await self._order(order))
 
@@ -113,7 +113,7 @@ class Shredding:
         """
         await self.resume()
         waiting = [one for one in await self._store.every(self._tenant) if not one.certificate]
-        await self._note("turning", "", by, "epoch", [])
+        await self._note("turning", "", by, "epoch")
         turned = await self._turn.run(self._tenant, progress)
         # A turn that was begun before a key was destroyed may have brought that key along.
         while any(one.epoch is None or one.epoch >= turned.epoch for one in waiting):
@@ -121,9 +121,9 @@ class Shredding:
         for one in waiting:
             digits = await self._digits(self._tenant, _records(one))
             text = self._signer.sign(self._certificate(one, turned.closed_at, digits), record_name(self._tenant))
-            await self._note("certified", one.id, by, one.reason, list(one.records))
+            await self._note("certified", one.id, by, one.reason)
             await self._store.certify(self._tenant, one.id, turned.closed_at, text)
-        await self._note("turned", "", by, f"epoch-{turned.epoch}", [], count=turned.survivors)
+        await self._note("turned", "", by, f"epoch-{turned.epoch}", count=turned.survivors)
         done = {one.id for one in waiting}
         return turned, [one for one in await self._store.every(self._tenant) if one.id in done]
 
@@ -144,7 +144,7 @@ class Shredding:
             erased = await self._shredder.erase(self._tenant, records)
             epoch = await self._epoch()
         except (KeysUnavailable, CustodyRefused, StoreUnavailable) as fault:
-            await self._note("failed", order.id, order.by, order.reason, list(order.records), type(fault).__name__)
+            await self._note("failed", order.id, order.by, order.reason, type(fault).__name__)
             raise
         counts = {
             "keys": erased.keys,
@@ -157,16 +157,15 @@ class Shredding:
             "sealed": erased.sealed,
             "kept": kept,
         }
-        await self._note("destroyed", order.id, order.by, order.reason, list(order.records), count=erased.keys)
+        await self._note("destroyed", order.id, order.by, order.reason, count=erased.keys)
         await self._store.destroyed(self._tenant, order.id, erased.holders, counts, epoch, self._clock())
         return await self._order(order.id)
 
-    async def _note(
-        self, reason: str, order: str, by: Person, change: str, records: list[str], detail: str = "", count: int = 0
-    ) -> None:
+    async def _note(self, reason: str, order: str, by: Person, change: str, detail: str = "", count: int = 0) -> None:
+        """Put a step into the trail. Of records it says nothing: the order has their keys, and pseudonyms beside it
+        would name the erased person for good.
+        """
         fields: dict[str, object] = {"target": self._tenant, "change": change}
-        if records:
-            fields["records"] = [one.replace("/", ".", 1) for one in records]
         if detail:
             fields["detail"] = [detail]
         if count:

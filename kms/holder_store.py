@@ -254,7 +254,10 @@ class HolderStore:
         self._connections = connections
 
     async def mark(self, tenant: str, records: Sequence[tuple[str, str]]) -> Marked:
-        """Mark the holders of records as erased and end their origins, once whoever writes for them is done."""
+        """Mark the holders of records as erased and end their origins, once whoever writes for them is done.
+
+        They forget when and by which exchange they were made: its entry in the trail has the pseudonym.
+        """
         entities, names = [one for one, _ in records], [one for _, one in records]
         async with self._connections.connection(tenant) as connection:
             await connection.execute(_LOCK_WAIT)
@@ -265,7 +268,8 @@ class HolderStore:
                     SELECT h.id FROM vault_holder h WHERE h.tenant = %s AND h.erased_at IS NULL AND (
                         (h.record <> '' AND EXISTS (SELECT 1 FROM w WHERE w.entity = h.entity AND w.record = h.record))
                         OR (h.entity = %s AND h.cell = %s)) ORDER BY h.id FOR NO KEY UPDATE)
-                UPDATE vault_holder h SET erased_at = clock_timestamp() FROM mine
+                UPDATE vault_holder h SET erased_at = clock_timestamp(), created_at = clock_timestamp(),
+                    cell = CASE WHEN h.record <> '' THEN '' ELSE h.cell END FROM mine
                 WHERE h.tenant = %s AND h.id = mine.id RETURNING h.id
                 """,
                 (entities, names, tenant, LOOSE.entity, LOOSE.cell, tenant),
@@ -311,7 +315,8 @@ class HolderStore:
                 """
                 WITH mine AS (SELECT id FROM vault_holder WHERE tenant = %s AND id = ANY(%s::bytea[])
                               AND erased_at IS NULL ORDER BY id FOR NO KEY UPDATE)
-                UPDATE vault_holder h SET erased_at = clock_timestamp() FROM mine
+                UPDATE vault_holder h SET erased_at = clock_timestamp(), created_at = clock_timestamp(),
+                    cell = CASE WHEN h.record <> '' THEN '' ELSE h.cell END FROM mine
                 WHERE h.tenant = %s AND h.id = mine.id RETURNING h.id, h.entity, h.record
                 """,
                 (tenant, list(holders), tenant),

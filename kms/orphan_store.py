@@ -10,7 +10,7 @@ from kms.holder_store import OUTSIDE
 _IS_NAMED = sql.SQL("(h.erased_at IS NOT NULL OR {} OR {})").format(
     sql.SQL(" OR ").join(
         sql.SQL("EXISTS (SELECT 1 FROM {} w WHERE w.tenant = h.tenant AND w.holder = h.id)").format(sql.Identifier(one))
-        for one in ("vault_wrap", "vault_beside", *(table.wraps for table in OUTSIDE))
+        for one in ("vault_wrap", "vault_beside", "vault_named", *(table.wraps for table in OUTSIDE))
     ),
     sql.SQL(
         "EXISTS (SELECT 1 FROM vault_origin o WHERE o.tenant = h.tenant AND o.entity = h.entity AND h.record <> ''"

@@ -45,11 +45,12 @@ class Epoch:
 
 @dataclass(frozen=True, slots=True)
 class PersonRow:
-    """A wrapped person key."""
+    """A wrapped person key. alias: what its pseudonym is found by under this epoch (kms.pseudonym); not read back."""
 
     holder: bytes
     epoch: int
     wrapped: bytes = field(repr=False)
+    alias: bytes = field(default=b"", repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,14 @@ class PersonStore(Protocol):
 
     async def add(self, tenant: str, epoch: int, rows: Sequence[PersonRow], at: datetime) -> None:
         """Keep new keys, durable when this returns; raises EpochChanged unless their epoch is the current one."""
+        ...
+
+    async def add_aliases(self, tenant: str, epoch: int, rows: Sequence[PersonRow]) -> None:
+        """Keep the aliases of keys of before there were any; raises EpochChanged as `add`."""
+        ...
+
+    async def aliased(self, tenant: str, epoch: int, aliases: Collection[bytes]) -> dict[bytes, bytes]:
+        """Holders by alias, of those that one epoch has and that were not erased."""
         ...
 
     async def destroy(self, tenant: str, holders: Collection[bytes], at: datetime) -> int:

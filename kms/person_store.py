@@ -64,6 +64,15 @@ _unnamed = sa.Table(
     sa.Column("holder", sa.LargeBinary(16), primary_key=True),
     sa.Column("since", sa.DateTime(timezone=True), nullable=False),
 )
+_alias = sa.Table(
+    "person_alias",
+    _tables,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("epoch", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("alias", sa.LargeBinary(16), primary_key=True),
+    sa.Column("holder", sa.LargeBinary(16), nullable=False),
+)
+sa.Index("person_alias_holder", _alias.c.tenant, _alias.c.holder)
 _READS = {"crmgate_reads": True}
 
 
@@ -179,6 +188,17 @@ class PersonTables:
     async def add(self, tenant: str, epoch: int, rows: Sequence[PersonRow], at: datetime) -> None:
         """Keep new keys, durable when this returns; raises EpochChanged unless their epoch is the current one."""
 
+        values = [
+            {"tenant": tenant, "holder": row.holder, "epoch": epoch, "wrapped": row.wrapped, "made_at": at}
+            for row in rows
+        ]
+        await self._added(tenant, epoch, [(_key, values), (_alias, _aliases(tenant, rows))])
+
+    async def add_aliases(self, tenant: str, epoch: int, rows: Sequence[PersonRow]) -> None:
+        """Keep the aliases of keys of before there were any; raises EpochChanged as `add`."""
+        await self._added(tenant, epoch, [(_alias, _aliases(tenant, rows))])
+
+    async def _added(self, tenant: str, epoch: int, values: Sequence[tuple[sa.Table, list[dict[str, Any]]]]) -> None:
         def work(connection: sa.Connection) -> bool:
             # The lock of the row is what a switch waits for (SQLite: the whole file is ours since the beginning).
             current = sa.select(_epoch.c.number).where(
@@ -186,16 +206,32 @@ class PersonTables:
             )
             if connection.execute(current.with_for_update(read=True)).first() is None:
                 return False
-            values = [
-                {"tenant": tenant, "holder": row.holder, "epoch": epoch, "wrapped": row.wrapped, "made_at": at}
-                for row in rows
-            ]
-            if values:
-                connection.execute(self._insert(_key), values)
+            for table, rows in values:
+                if rows:
+                    connection.execute(self._insert(table), rows)
             return True
 
         if not await self._call(work):
             raise EpochChanged("the epoch of person keys is another one now")
+
+    async def aliased(self, tenant: str, epoch: int, aliases: Collection[bytes]) -> dict[bytes, bytes]:
+        """Holders by alias, of those that one epoch has and that were not erased."""
+        wanted = list(aliases)
+        gone = sa.exists().where(_tombstone.c.tenant == tenant, _tombstone.c.holder == _alias.c.holder)
+
+        def work(connection: sa.Connection) -> dict[bytes, bytes]:
+            found: dict[bytes, bytes] = {}
+            for at in range(0, len(wanted), _AT_ONCE):
+                query = sa.select(_alias.c.alias, _alias.c.holder).where(
+                    _alias.c.tenant == tenant,
+                    _alias.c.epoch == epoch,
+                    _alias.c.alias.in_(wanted[at : at + _AT_ONCE]),
+                    ~gone,
+                )
+                found |= {bytes(one): bytes(holder) for one, holder in connection.execute(query)}
+            return found
+
+        return await self._call(work, reads=True) if wanted else {}
 
     async def destroy(self, tenant: str, holders: Collection[bytes], at: datetime) -> int:
         """Delete keys for good and note that these holders are erased; how many keys went. Again changes nothing."""
@@ -208,6 +244,7 @@ class PersonTables:
                 connection.execute(
                     self._insert(_tombstone), [{"tenant": tenant, "holder": one, "at": at} for one in some]
                 )
+                connection.execute(_alias.delete().where(_alias.c.tenant == tenant, _alias.c.holder.in_(some)))
                 done = connection.execute(_key.delete().where(_key.c.tenant == tenant, _key.c.holder.in_(some)))
                 count += done.rowcount
             return count
@@ -265,6 +302,7 @@ class PersonTables:
             noted = sa.select(_unnamed.c.holder).where(
                 _unnamed.c.tenant == tenant, _unnamed.c.holder.in_(gone), _unnamed.c.since <= before
             )
+            connection.execute(_alias.delete().where(_alias.c.tenant == tenant, _alias.c.holder.in_(noted)))
             done = connection.execute(_key.delete().where(_key.c.tenant == tenant, _key.c.holder.in_(noted)))
             connection.execute(
                 _unnamed.delete().where(
@@ -305,8 +343,10 @@ class PersonTables:
         """Replace keys that are still what they were; how many."""
 
         def work(connection: sa.Connection) -> int:
-            return sum(
-                connection.execute(
+            moved = [
+                now
+                for was, now in rows
+                if connection.execute(
                     _key.update()
                     .where(
                         _key.c.tenant == tenant,
@@ -316,8 +356,10 @@ class PersonTables:
                     )
                     .values(epoch=now.epoch, wrapped=now.wrapped)
                 ).rowcount
-                for was, now in rows
-            )
+            ]
+            if aliases := _aliases(tenant, moved):
+                connection.execute(self._insert(_alias), aliases)
+            return len(moved)
 
         return await self._call(work) if rows else 0
 
@@ -333,7 +375,13 @@ class PersonTables:
             .where(_epoch.c.tenant == tenant, _epoch.c.number < below, _epoch.c.state != EpochState.CLOSED)
             .values(state=EpochState.CLOSED, wrapped=b"", closed_at=at)
         )
-        await self._call(lambda connection: connection.execute(ended))
+        aliases = _alias.delete().where(_alias.c.tenant == tenant, _alias.c.epoch < below)
+
+        def work(connection: sa.Connection) -> None:
+            connection.execute(ended)
+            connection.execute(aliases)
+
+        await self._call(work)
 
     async def counts(self, tenant: str) -> PersonCounts:
         """How many there are."""
@@ -410,6 +458,12 @@ def _new(tenant: str, epoch: Epoch, at: datetime) -> dict[str, Any]:
         "state": EpochState.CURRENT,
         "begun_at": at,
     }
+
+
+def _aliases(tenant: str, rows: Sequence[PersonRow]) -> list[dict[str, Any]]:
+    return [
+        {"tenant": tenant, "epoch": row.epoch, "alias": row.alias, "holder": row.holder} for row in rows if row.alias
+    ]
 
 
 def _aware(at: datetime | None) -> datetime | None:

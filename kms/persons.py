@@ -8,13 +8,14 @@ answer is `KeysUnavailable`. A key that is not there is a fault unless a tombsto
 import asyncio
 import hmac
 import os
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TypeVar
 
 from kms.person import EPOCH_CLOSED, Epoch, EpochChanged, EpochKeeper, EpochState, PersonRow, PersonStore, epoch_closed
 from kms.provider import KeysUnavailable
+from kms.pseudonym import alias, pseudonym
 from kms.value_key import KEY_BYTES, NONCE_BYTES, epoch_place, person_place, unwrap, wrap
 
 _REFRESH_AT = 0.7
@@ -138,23 +139,66 @@ class Persons:
         return made
 
     async def _make(self, tenant: str, made: dict[bytes, bytes]) -> None:
+        def add(epoch: HeldEpoch) -> Awaitable[None]:
+            rows = [self.wrapped(epoch, tenant, one, key) for one, key in made.items()]
+            return self.store.add(tenant, epoch.number, rows, self._now())
+
+        epoch = await self._under_current(tenant, add)
+        for one, key in made.items():
+            self._keep(tenant, one, key, epoch.until)
+
+    async def _under_current(self, tenant: str, write: Callable[[HeldEpoch], Awaitable[None]]) -> HeldEpoch:
+        """Write under the current epoch, again where it changed meanwhile; the one it was written under."""
         for _ in range(_EPOCH_CHANGES):
             epoch = await self.current(tenant)
-            rows = [self.wrapped(epoch, tenant, one, key) for one, key in made.items()]
             try:
-                await self.store.add(tenant, epoch.number, rows, self._now())
+                await write(epoch)
             except EpochChanged:
                 self._current.pop(tenant, None)
-                continue
-            for one, key in made.items():
-                self._keep(tenant, one, key, epoch.until)
-            return
+            else:
+                return epoch
         raise KeysUnavailable("epoch-changing", "the epoch changes faster than person keys can be made")
 
     def wrapped(self, epoch: HeldEpoch, tenant: str, holder: bytes, key: bytes) -> PersonRow:
         """A person key under an epoch."""
         place = person_place(tenant, holder, epoch.number)
-        return PersonRow(holder, epoch.number, wrap(epoch.key, key, place, self._entropy(NONCE_BYTES)))
+        wrapped = wrap(epoch.key, key, place, self._entropy(NONCE_BYTES))
+        return PersonRow(holder, epoch.number, wrapped, alias(epoch.key, tenant, pseudonym(key, tenant, holder)))
+
+    async def add_aliases(self, tenant: str, keys: Mapping[bytes, bytes]) -> None:
+        """Let the pseudonyms of opened keys be found, durable when this returns; keys: by holder.
+
+        Raises KeysUnavailable.
+        """
+        await self._under_current(
+            tenant,
+            lambda epoch: self.store.add_aliases(
+                tenant, epoch.number, [self.wrapped(epoch, tenant, one, key) for one, key in keys.items()]
+            ),
+        )
+
+    async def named(self, tenant: str, names: Collection[str]) -> dict[str, bytes]:
+        """The living holders behind pseudonyms; who was erased or never was is absent. Raises KeysUnavailable."""
+        found: dict[str, bytes] = {}
+        for one in await self.store.epochs(tenant):
+            wanted = [name for name in names if name not in found]
+            if wanted and one.state is not EpochState.CLOSED:
+                key = (await self.epoch(tenant, one.number)).key
+                asked = {alias(key, tenant, name): name for name in wanted}
+                held = await self.store.aliased(tenant, one.number, list(asked))
+                found |= {asked[code]: holder for code, holder in held.items()}
+        # What a damaged store says is not believed: the key itself must make the name.
+        keys = (await self.keys(tenant, set(found.values()))).keys if found else {}
+        return {
+            name: holder
+            for name, holder in found.items()
+            if holder in keys and pseudonym(keys[holder], tenant, holder) == name
+        }
+
+    @property
+    def generation(self) -> int:
+        """A number that grows whenever what was made of person keys must be forgotten, too."""
+        return self._generation
 
     def forget(self, tenant: str | None = None) -> None:
         """Drop opened person keys of a tenant, or of all: somebody was erased."""

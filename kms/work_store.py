@@ -23,6 +23,7 @@ from kms.holder_store import (
 from kms.index import IndexRow
 from kms.index_store import add_rows, drop_other_rows
 from kms.notice_store import announce
+from kms.pseudonym_store import note_named
 from kms.rotation_store import (
     RenewedValue,
     SpellingRow,
@@ -177,6 +178,10 @@ class Work:
     async def holders(self, places: Sequence[Place], ids: Sequence[bytes]) -> Asked:
         """Find or make the holders of these places; none of them is erased before the end of this transaction."""
         return await ask_holders(self._connection, self._tenant, places, ids)
+
+    async def note_named(self, holders: Sequence[bytes]) -> None:
+        """Note that the trail names these holders."""
+        await note_named(self._connection, self._tenant, holders)
 
     async def held(self, surrogates: Sequence[str]) -> dict[str, bool]:
         """Which of these entries there are, and whether they are held; as `placed`."""

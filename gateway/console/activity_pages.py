@@ -26,6 +26,7 @@ from gateway.exchange import Principal
 PAGE_ROWS = 50
 # How far one page looks back for rows of the wished outcome, which the database cannot filter by.
 LOOK_BACK_ROWS = 2_000
+RECORD_SIGN = "/"  # contact/42; a record alone is one of any sort
 OUTCOMES = ("", "allowed", "refused")
 INDEX_DIGITS = 18
 
@@ -39,12 +40,13 @@ class Wish:
     reason: str = ""
     kind: str = ""
     outcome: str = ""
+    record: str = ""
     before: int | None = None
 
     @property
     def names(self) -> list[str]:
         """Names of the filters in use."""
-        return [name for name in ("person", "operation", "reason", "kind", "outcome") if getattr(self, name)]
+        return [name for name in ("person", "operation", "record", "reason", "kind", "outcome") if getattr(self, name)]
 
     def query(self, **changes: str) -> str:
         """The filters as a query string, with changes; starts with "?"."""
@@ -114,7 +116,7 @@ class ActivityPages(ConsolePages):
         try:
             if index is None:
                 raise EntryUnknown
-            row = await deps.trail.entry(principal.tenant, index)
+            (row,) = await deps.trail.told(principal.tenant, [await deps.trail.entry(principal.tenant, index)])
             await self._note(request, principal, LIVE, "entry-viewed", 200, target=str(index))
             proof = await deps.trail.proof(principal.tenant, index)
         except EntryUnknown:
@@ -139,12 +141,24 @@ class ActivityPages(ConsolePages):
         }
 
     async def _find(self, principal: Principal, wish: Wish) -> list[Row]:
-        filters = Filters(actor=wish.person, operation=wish.operation, reason=wish.reason, kind=wish.kind)
+        entity, sign, record = wish.record.partition(RECORD_SIGN)
+        if not sign:
+            entity, record = "", entity
+        names = await self._deps.trail.names_of(principal.tenant, entity, record) if record else []
+        filters = Filters(
+            actor=wish.person,
+            operation=wish.operation,
+            reason=wish.reason,
+            kind=wish.kind,
+            entity=entity,
+            record=names[-1] if names else "",
+            records=tuple(names),
+        )
         limit = LOOK_BACK_ROWS if wish.outcome else PAGE_ROWS
         rows = await self._deps.trail.recent(principal.tenant, limit, filters, before=wish.before)
         if wish.outcome:
             rows = [row for row in rows if row.refused == (wish.outcome == "refused")]
-        return rows[:PAGE_ROWS]
+        return await self._deps.trail.told(principal.tenant, rows[:PAGE_ROWS])
 
     async def _plot(self, principal: Principal) -> plot.Plot:
         now = self._deps.access.clock()
@@ -171,6 +185,7 @@ def read_wish(request: Request) -> Wish:
         operation=name("operation"),
         reason=name("reason"),
         kind=name("kind"),
+        record=name("record"),
         outcome=outcome if outcome in OUTCOMES else "",
         before=_index(given.get("before", "")),
     )

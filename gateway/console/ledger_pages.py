@@ -24,7 +24,8 @@ class LedgerPages(ConsolePages):
         person, record, before = read_wish(request).person, _name(request, "record"), _name(request, "before")
         used = [name for name, given in (("person", person), ("record", record)) if given]
         await self._note(request, principal, AUDIT, "reveals-viewed", 200, filters=used)
-        rows = await desk.ledger.page(tenant, actor=person, record=record, before=before)
+        names = await desk.people.names_of(tenant, "", record) if record else []
+        rows = await desk.ledger.page(tenant, actor=person, records=names, before=before)
         people = []
         if self._may(principal, USERS):
             people = [(user.id, user.login) for user in await self._deps.access.users.list(tenant)]

@@ -3,8 +3,8 @@
 Every row is decoded from the stored bytes, which are what the proof covers, not from the columns beside them.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from audit.store import Filters, StoredEntry
 from audit.tree import ProofInvalid, leaf_hash
 from audit.verify import LogTampered, Verified, verify
 from gateway.access.store import connection
+from gateway.named_people import ERASED, People, pseudonyms_in
 from kms.connections import Pool
 
 FINE_REASONS = frozenset(
@@ -32,12 +33,24 @@ class EntryUnknown(Exception):  # noqa: N818 - an outcome answered with 404
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One entry as the console shows it. content: the decoded entry; refused: whether it is a refusal or a failure."""
+    """One entry as the console shows it. content: the decoded entry; people: pseudonym → record, or `ERASED`."""
 
     index: int
     at: datetime
     content: Mapping[str, Any]
     intact: bool
+    people: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def record(self) -> str:
+        """The record it is about by the CRM's key, `ERASED` of an erased person; as written where neither is known."""
+        written = str(self.content.get("record", ""))
+        return self.people.get(written, written)
+
+    @property
+    def erased(self) -> bool:
+        """Whether the person it is about was erased."""
+        return self.people.get(str(self.content.get("record", ""))) == ERASED
 
     @property
     def refused(self) -> bool:
@@ -71,9 +84,20 @@ class TrailState:
 
 
 class TrailReader:
-    """Reads one installation's trail. folder: where the newest note is kept outside the database."""
+    """Reads one installation's trail. folder: where the newest note is kept outside the database.
 
-    def __init__(self, pool: Pool, conninfo: str, verifier: Verifier, folder: Path | None = None) -> None:
+    people: whom pseudonyms mean; without it they are shown as they are.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        conninfo: str,
+        verifier: Verifier,
+        folder: Path | None = None,
+        people: People | None = None,
+    ) -> None:
+        self._people = people
         self._pool = pool
         self._conninfo = conninfo
         self._verifier = verifier
@@ -82,6 +106,23 @@ class TrailReader:
     async def recent(self, tenant: str, limit: int, filters: Filters, *, before: int | None = None) -> list[Row]:
         """The newest entries that match, newest first."""
         return [_row(entry) for entry in await query.recent(self._pool, tenant, limit, filters, before=before)]
+
+    async def names_of(self, tenant: str, entity: str, record: str) -> list[str]:
+        """Every name a record may stand under in the trail; entity "": of any sort.
+
+        Raises KeysUnavailable, StoreUnavailable.
+        """
+        return [record] if self._people is None else await self._people.names_of(tenant, entity, record)
+
+    async def told(self, tenant: str, rows: Sequence[Row]) -> list[Row]:
+        """The same rows with the people in them."""
+        if self._people is None:
+            return list(rows)
+        people = await self._people.told(tenant, {name for row in rows for name in pseudonyms_in(row.content)})
+        return [
+            replace(row, people={name: people[name] for name in pseudonyms_in(row.content) if name in people})
+            for row in rows
+        ]
 
     async def entry(self, tenant: str, index: int) -> Row:
         """One entry; raises EntryUnknown."""

@@ -23,6 +23,7 @@ from gateway.disclosure.store import ASKED, SHOWN, LedgerRow, LedgerStore
 from gateway.exchange import Principal
 from gateway.guess_store import Count
 from gateway.guesses import Counts, Trail
+from gateway.named_people import ERASED, People
 from gateway.records import ANY_ENTITY, Records
 from gateway.refusal import (
     REVEAL_BUDGET,
@@ -106,11 +107,16 @@ class Revealed:
 
 @dataclass(frozen=True, slots=True)
 class LedgerLine:
-    """A row of the ledger with its reason opened; reason, words: "" where the key is gone."""
+    """A row of the ledger with its reason opened; reason, words: "" where the key is gone.
+
+    record: by the CRM's key, `ERASED` of an erased person, whose name may be in `words`, which are "" then; as in the
+    row while there are no keys.
+    """
 
     row: LedgerRow
     reason: str
     words: str = field(repr=False)
+    record: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +135,7 @@ class Desk:
     trail: Trail
     ledger: LedgerStore
     sealer: ReasonSealer
+    people: People
     clock: Callable[[], datetime]
     new_id: Callable[[str], str]
 
@@ -206,18 +213,20 @@ class Desk:
         try:
             return await self.lines(tenant, rows)
         except KeysUnavailable:
-            return [LedgerLine(row, "", "") for row in rows]
+            return [LedgerLine(row, "", "", row.record) for row in rows]
 
     async def lines(self, tenant: str, rows: Sequence[LedgerRow]) -> list[LedgerLine]:
         """Rows of the ledger with their reasons; raises KeysUnavailable."""
         lines = []
+        people = await self.people.told(tenant, {row.record for row in rows})
         for row in rows:
             try:
                 text = (await self.sealer.open(tenant, row.reason, reason_context(row.id))).decode()
             except EnvelopeInvalid:
                 text = ""
             reason, _, words = text.partition("\n")
-            lines.append(LedgerLine(row, reason, words))
+            record = people.get(row.record, row.record)
+            lines.append(LedgerLine(row, reason, "" if record == ERASED else words, record))
         return lines
 
     # -- one after the other -----------------------------------------------------------------------------------------
@@ -227,8 +236,10 @@ class Desk:
         id_ = self.new_id("v")
         text = f"{given.reason[:WORDS_LIMIT_CHARS]}\n{given.words[:WORDS_LIMIT_CHARS]}"
         sealed = await self.sealer.seal(tenant, text.encode("utf-8", "replace"), reason_context(id_))
+        # The id of the row is in the trail, beside the pseudonym.
+        record = await self.people.name_of(tenant, wanted.entity, wanted.record)
         row = LedgerRow(
-            id_, self.clock(), who.id, who.login, wanted.entity, wanted.field, wanted.record, wanted.kind, asking.door,
+            id_, self.clock(), who.id, who.login, wanted.entity, wanted.field, record, wanted.kind, asking.door,
             asking.step_up, ASKED, sealed,
         )  # fmt: skip
         await self.ledger.insert(tenant, row)

@@ -18,16 +18,20 @@ class SeenRecords:
         self._trail = trail
 
     async def seen(self, principal: Principal, entity: str, record: str) -> bool:
-        """Whether an answer to this session showed a value of this record in any form; raises StoreUnavailable.
+        """Whether an answer to this session showed a value of this record in any form; raises KeysUnavailable,
+        StoreUnavailable.
 
         Which field does not count: a value that stands in two of them is in the trail under one.
         """
         wanted = Filters(actor=principal.id, kind="outcome")
+        names = set(await self._trail.names_of(principal.tenant, entity, record))
         for row in await self._trail.recent(principal.tenant, LOOK_BACK_ROWS, wanted):
             told = row.content.get("fields", {})
             if not row.intact or told.get("session") != principal.session_id:
                 continue
             shown = told.get("shown", {})
-            if any(label.startswith(f"{entity}.") and record in records for label, records in shown.items()):
+            if any(
+                label.startswith(f"{entity}.") and not names.isdisjoint(records) for label, records in shown.items()
+            ):
                 return True
         return False

@@ -29,7 +29,9 @@ class Sitting:
 
 @dataclass(frozen=True, slots=True)
 class LedgerRow:
-    """One reveal that was asked for. door: "page" or "api"; outcome: asked, shown, or why not; reason: sealed."""
+    """One reveal that was asked for. record: by pseudonym, in rows of before by the CRM's key; door: "page" or "api";
+    outcome: asked, shown, or why not; reason: sealed.
+    """
 
     id: str
     at: datetime
@@ -130,17 +132,17 @@ class LedgerStore:
             )
 
     async def page(
-        self, tenant: str, *, actor: str = "", record: str = "", before: str = "", most: int = PAGE_ROWS
+        self, tenant: str, *, actor: str = "", records: Sequence[str] = (), before: str = "", most: int = PAGE_ROWS
     ) -> Sequence[LedgerRow]:
-        """The newest that match, newest first; before: id of a row to go on behind."""
+        """The newest that match, newest first; records: any of these names; before: id of a row to go on behind."""
         async with connection(self._pool, tenant) as db:
             cursor = await db.execute(
                 f"""SELECT {_COLUMNS} FROM reveal_ledger
                     WHERE tenant = %(tenant)s AND (%(actor)s = '' OR actor = %(actor)s)
-                      AND (%(record)s = '' OR record = %(record)s)
+                      AND (%(records)s::text[] = '{{}}' OR record = ANY(%(records)s::text[]))
                       AND (%(before)s = '' OR (at, id) <
                            (SELECT at, id FROM reveal_ledger WHERE tenant = %(tenant)s AND id = %(before)s))
                     ORDER BY at DESC, id DESC LIMIT %(most)s""",  # noqa: S608
-                {"tenant": tenant, "actor": actor, "record": record, "before": before, "most": most},
+                {"tenant": tenant, "actor": actor, "records": list(records), "before": before, "most": most},
             )
             return [LedgerRow(*row) for row in await cursor.fetchall()]

@@ -24,8 +24,9 @@ from gateway.digits import means_something
 from gateway.durable import Durable, ask
 from gateway.job import Job, State, Wanted
 from gateway.job_store import JobStore
+from gateway.naming import PersonNaming
 from gateway.opening import open_keyring, sealing_of
-from gateway.person_keys import open_persons
+from gateway.person_keys import open_persons, pseudonyms_of
 from gateway.protect.change import Changer
 from gateway.protect.client import CrmClient
 from gateway.protect.credential import Credential, Credentials
@@ -188,12 +189,13 @@ async def open_desk(settings: Settings, tenant: str, dsn: str) -> AsyncIterator[
         stack.push_async_callback(pool.close)
         keyring = open_keyring(settings, pool)
         stack.push_async_callback(keyring.close)
-        log = AuditLog(dsn)
-        await log.start()
-        stack.push_async_callback(log.close)
         sealing = partial(sealing_of, settings)
         persons = open_persons(settings)
         stack.push_async_callback(persons.close)
+        profile = load_profile(settings.tenants[tenant].profile)
+        log = AuditLog(dsn, naming=PersonNaming(pseudonyms_of(pool, persons), lambda _: profile))
+        await log.start()
+        stack.push_async_callback(log.close)
         vault = SurrogateVault(pool, keyring, value_s=settings.keys.cache_s, sealing=sealing, persons=persons)
         stack.push_async_callback(vault.close)
         scanner = await vault.start(tenant)
@@ -204,7 +206,7 @@ async def open_desk(settings: Settings, tenant: str, dsn: str) -> AsyncIterator[
         yield Desk(
             tenant=tenant,
             settings=settings.tenants[tenant],
-            profile=load_profile(settings.tenants[tenant].profile),
+            profile=profile,
             store=store,
             credentials=Credentials(store, keyring, secrets.token_bytes, sealing),
             changer=Changer(tenant, vault, keyring, scanner, secrets.token_bytes, others, sealing(tenant)),

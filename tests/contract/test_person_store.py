@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -85,6 +86,36 @@ async def test_a_key_beside_a_tombstone_is_none(store: PersonTables) -> None:
     await store.destroy(T, [row(1).holder], AT)
     await store.add(T, 1, [row(1)], AT)  # as a restored copy would bring it back
     assert await store.read(T, [row(1).holder]) == ({}, {row(1).holder})
+
+
+def aliased(number: int, epoch: int = 1) -> PersonRow:
+    return replace(row(number, epoch), alias=bytes([epoch]) * 15 + bytes([number]))
+
+
+async def test_a_holder_is_found_by_its_alias_until_it_is_destroyed(store: PersonTables) -> None:
+    await store.begin(T, Epoch(1, b"epoch one"), AT)
+    await store.add(T, 1, [aliased(1), row(2)], AT)
+    await store.add_aliases(T, 1, [aliased(2)])
+    await store.add_aliases(T, 1, [aliased(2)])
+    aliases = [aliased(1).alias, aliased(2).alias, bytes(16)]
+    assert await store.aliased(T, 1, aliases) == {aliased(n).alias: row(n).holder for n in (1, 2)}
+    assert await store.aliased(T, 2, aliases) == await store.aliased(OTHER, 1, aliases) == {}
+    await store.destroy(T, [row(1).holder], AT)
+    await store.add_aliases(T, 1, [aliased(1)])  # as a restored copy would bring it back
+    assert await store.aliased(T, 1, aliases) == {aliased(2).alias: row(2).holder}
+
+
+async def test_a_turn_takes_aliases_along_and_ends_the_old_ones(store: PersonTables) -> None:
+    await store.begin(T, Epoch(1, b"epoch one"), AT)
+    await store.add(T, 1, [aliased(1), aliased(2)], AT)
+    await store.switch(T, 1, Epoch(2, b"epoch two"), AT)
+    with pytest.raises(EpochChanged):
+        await store.add_aliases(T, 1, [aliased(3)])
+    changed = replace(row(2), wrapped=b"another by now")
+    assert await store.rewrap(T, [(row(1), aliased(1, 2)), (changed, aliased(2, 2))]) == 1
+    assert await store.aliased(T, 2, [aliased(1, 2).alias, aliased(2, 2).alias]) == {aliased(1, 2).alias: row(1).holder}
+    await store.close_epochs(T, 2, AT)
+    assert await store.aliased(T, 1, [aliased(1).alias]) == {}
 
 
 async def test_keys_are_added_under_the_current_epoch_only(store: PersonTables) -> None:

@@ -49,6 +49,7 @@ from kms.store import Store
 from kms.tokens import NewValue, Origin, SurrogateVault
 from kms.value_key import derived, epoch_place, person_place, unwrap, value_place
 from tests.conftest import unwalled
+from tests.drills import shred_trail
 from tests.drills.rotation import Place, place, with_openbao
 from tests.drills.shred_sealed import Sealed, SealedAt
 from tests.drills.shred_turn import TENANT
@@ -77,6 +78,8 @@ class Outcome:
     """Where → (values of the erased person that open, values of others that open)."""
     sealed: dict[str, tuple[int, int]] = field(default_factory=dict)
     """The same of cells and files in the CRM."""
+    trail: int = 0
+    """Rows of the database with the pseudonym or an entry of the erased person; none has its record."""
     wrong: list[str] = field(default_factory=list)
 
 
@@ -340,26 +343,38 @@ async def drill(
         settings = with_postgres(where, fresh(server, "persons")) if postgres else where.settings
         async with process(settings, where.dsn) as at:
             written = await fill(at, rng, people)
+        trailed = await shred_trail.fill(settings, where.dsn, TENANT, list(written.values))
         outcome.values, outcome.shared = sum(map(len, written.values.values())), len(written.shared)
         outcome.dates = len(written.dates)
         erased = str(people // 2)
         before = dump(where, server, "main", where.dsn)
+        if not shred_trail.beside(before, trailed, erased)[1]:
+            raise AssertionError("nothing leads to the record while the person lives: looking would prove nothing")
         old = copied(where, server, settings)
         after = Written(dict(written.values), dict(written.shared), written.sealed, dict(written.dates))
         await erase_and_turn(where, settings, rng, erased, kills, after, outcome)
 
         await seen("now", settings, where.dsn, after, erased, outcome)
+        outcome.wrong += await shred_trail.look(settings, where.dsn, TENANT, trailed, erased)
+        outcome.trail, both = shred_trail.beside(dump(where, server, "now", where.dsn), trailed, erased)
+        outcome.wrong += [f"a row of {table} has the erased record beside its pseudonym" for table in both]
         restored = restore(server, before, "restored")
         await seen("old main database", settings, restored, written, erased, outcome, origins=False)
         async with process(settings, restored) as at:
             await Shredder(at.store, at.persons, utc_now).again(TENANT)
         await seen("the same, tombstones carried", settings, restored, written, erased, outcome)
+        outcome.wrong += await shred_trail.look(settings, restored, TENANT, trailed, erased, newest=False)
+        _, both = shred_trail.beside(dump(where, server, "again", restored), trailed, erased)
+        outcome.wrong += [f"a row of {table} has the erased record again" for table in both]
         restored = restore(server, before, "tried")
         tries, openings = await try_everything(old, settings, restored, written, erased)
         outcome.tried = tries
         if openings:
             outcome.wrong.append(f"{openings} of {tries} tries opened something of the erased person")
-        for name, dsn in (("old person store", where.dsn), ("both old", restore(server, before, "both"))):
+        oldest = restore(server, before, "both")
+        if await shred_trail.tried([old, settings], [where.dsn, oldest], TENANT, trailed, erased):
+            outcome.wrong.append("an old copy tells the pseudonym of the erased person")
+        for name, dsn in (("old person store", where.dsn), ("both old", oldest)):
             opened, closed = await refused(old, dsn, written)
             outcome.opened[name] = (opened, 0)
             if opened or not closed:
@@ -481,6 +496,7 @@ def show(console: Console, name: str, outcome: Outcome, seconds: float) -> None:
             mine, others = outcome.sealed[where]
             console.print(f"    cells and files in the CRM: {mine} of the erased person open, {others} of others")
     console.print(f"  every key that is left: {outcome.tried} tries; {seconds:.0f} s")
+    console.print(f"  the trail: whole and proved; {outcome.trail} rows of the erased person, none with its record")
     for line in outcome.wrong[:20]:
         console.print(f"  {line}", style="red", markup=False)
     console.print(f"  {len(outcome.wrong)} wrong", style="bold red" if outcome.wrong else "bold green")

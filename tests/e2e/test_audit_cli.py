@@ -21,6 +21,7 @@ import pytest
 from gateway.demo.browser import Answer, Browser
 from gateway.demo.driver import CremeDriver
 from gateway.demo.people import Person, make_people
+from kms.pseudonym import is_pseudonym
 from tests.drills.seek import Seeker, Sought
 from tests.drills.stack import Member, Stack, fresh_id
 from tests.e2e.database import as_superuser, sql
@@ -141,18 +142,34 @@ def test_every_entry_says_who_from_where_what_and_why(stack: Stack, day: Day) ->
 
 def test_entries_name_records_and_the_form_of_every_field(day: Day) -> None:
     [read] = day.of("contact.read")
-    assert (read["entity"], read["record"]) == ("contact", day.record)
+    person = read["record"]
+    assert (read["entity"], read["data_subject"], is_pseudonym(person)) == ("contact", person, True)
     shown = read["fields"]["shown"]
     assert shown.keys() >= {"contact.last_name", "contact.mobile", "contact.email"}, read["fields"]
-    assert shown["contact.last_name"][day.record].keys() == {"clear"}
-    assert shown["contact.mobile"][day.record].keys() == {"masked"}
-    assert shown["contact.email"][day.record].keys() == {"masked"}
+    assert shown["contact.last_name"][person].keys() == {"clear"}
+    assert shown["contact.mobile"][person].keys() == {"masked"}
+    assert shown["contact.email"][person].keys() == {"masked"}
     created = [entry for entry in day.of("contact.create") if entry["kind"] == "decision"]
     assert len(created) == len(day.people)
     assert {"contact.last_name", "contact.mobile", "contact.email"} <= set(created[0]["fields"]["written"])
     assert created[0]["fields"]["tokenised"]["email"] >= 1
     listed = day.of("contact.list")[-1]["fields"]["shown"]
     assert len(listed["contact.last_name"]) >= len(day.people)
+
+
+def test_whoever_may_read_the_trail_is_told_the_records_of_the_living(stack: Stack, day: Day) -> None:
+    command_ = command(stack, "audit", "tail", "--lines", "50", "--entity", "contact", "--record", day.record)
+    with subprocess.Popen(command_, stdout=subprocess.PIPE, text=True) as tail:
+        assert tail.stdout is not None
+        lines = [
+            tail.stdout.readline()
+            for _ in range(len([one for one in day.entries if one["record"] == day.of("contact.read")[0]["record"]]))
+        ]
+        tail.send_signal(signal.SIGINT)
+        tail.stdout.read()
+    assert lines
+    assert all(f"contact/{day.record} " in line for line in lines)
+    assert not any("ds_" in line for line in lines)
 
 
 def test_refused_attempts_are_there_with_their_reason(day: Day) -> None:
@@ -197,7 +214,8 @@ def test_an_auditor_gets_who_saw_one_customer_and_proves_it_offline(stack: Stack
         policies = [name for name in opened.namelist() if name.startswith("policies/")]
         whole = b"".join(opened.read(name) for name in opened.namelist())
     assert day.member.login in {one["actor_login"] for one in entries}
-    assert all(one["record"] == day.record for one in entries)
+    assert {one["record"] for one in entries} == {day.of("contact.read")[0]["record"]}
+    assert f'"{day.record}"'.encode() not in whole
     assert policies
     for person in day.people:
         assert person.phone.encode() not in whole

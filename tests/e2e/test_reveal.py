@@ -13,6 +13,7 @@ from gateway.demo.browser import Browser
 from gateway.demo.driver import make_driver
 from gateway.demo.people import Person, make_people
 from gateway.opening import open_database
+from kms.pseudonym import is_pseudonym
 from policies.enforcer import DEFAULT_POLICY
 from privacy import mask
 from tests.conftest import unwalled
@@ -178,14 +179,18 @@ def test_a_salesperson_reveals_a_phone_in_the_page_of_the_crm(floor: Stack) -> N
             frame.click("#back button[type=submit]")
             page.frame_locator(f"{PANEL} iframe").locator("#reason").wait_for()
             assert person.phone not in framed(page).content()
-    rows = asked(floor, "SELECT login, record, outcome, step_up FROM reveal_ledger ORDER BY at")
-    assert rows == [(member.login, record, what, True) for what in ("reveal-code-wrong", "shown") * 2]
+    rows = asked(floor, "SELECT login, outcome, step_up FROM reveal_ledger ORDER BY at")
+    assert rows == [(member.login, what, True) for what in ("reveal-code-wrong", "shown") * 2]
+    ((pseudonym,),) = asked(floor, "SELECT DISTINCT record FROM reveal_ledger")
+    assert is_pseudonym(str(pseudonym))
     by_program(
         floor, driver.browser, member, person, record, str(asked(floor, "SELECT field FROM reveal_ledger")[0][0])
     )
     auditor = sign_in(floor, join(floor, "auditor"), console=True)
     ledger = auditor.get("/reveals").expect(200).text
     assert member.login in ledger
+    assert f"<code>{record}</code>" in ledger
+    assert member.login in auditor.get(f"/reveals?record={record}").expect(200).text
     assert "To contact the customer" in ledger
     assert person.phone not in ledger
     assert "What you had revealed" in driver.browser.get("/.crmgate/account").expect(200).text

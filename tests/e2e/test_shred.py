@@ -20,6 +20,7 @@ def proved(outcome: Outcome) -> None:
     states = ("now", "old main database", "the same, tombstones carried")
     assert [outcome.sealed[one] for one in states] == [(0, (PEOPLE - 1) * 2)] * 3  # a cell and a file each
     assert outcome.tried > PEOPLE
+    assert outcome.trail >= 3
     assert outcome.written_meanwhile > 0
 
 

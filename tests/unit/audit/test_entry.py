@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audit.entry import ENTRY_LIMIT_BYTES, FIELD_KEYS, NOT_RECORDED, AuditEntry, EntryRefused, decode, encode, settle
+from audit.event_row import rows_of
 
 AT = datetime(2026, 3, 4, 5, 6, 7, 890123, tzinfo=UTC)
 
@@ -30,9 +31,9 @@ def test_the_bytes_are_json_with_sorted_keys_and_no_spaces() -> None:
     )
     assert body == (
         b'{"actor":"u1","actor_login":"lin.wei@example.org","at":"2026-03-04T05:06:07.890123Z","client":"","crm_user":"",'
-        b'"entity":"","exchange":"","fields":{"caught":{"email":1},"shown":{"contact.phone":{"7":{"masked":2}}}},'
+        b'"data_subject":"","entity":"","exchange":"","fields":{"caught":{"email":1},"shown":{"contact.phone":{"7":{"masked":2}}}},'
         b'"id":"e1","kind":"decision","method":"","operation":"","path_shape":"","policy":"","reason":"","record":"",'
-        b'"status":200,"tenant":"demo","version":1}'
+        b'"status":200,"tenant":"demo","version":2}'
     )
     assert body == orjson.dumps(orjson.loads(body), option=orjson.OPT_SORT_KEYS)
 
@@ -121,7 +122,9 @@ def test_one_long_name_cannot_make_an_entry_too_long() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda body: body.replace(b'"version":1', b'"version":2'),
+        lambda body: body.replace(b'"version":2', b'"version":1'),
+        lambda body: body.replace(b'"version":2', b'"version":3'),
+        lambda body: body.replace(b'"data_subject":"",', b""),
         lambda body: body.replace(b",", b", ", 1),
         lambda body: body + b" ",
         lambda body: body.replace(b'"actor":"",', b""),
@@ -134,6 +137,21 @@ def test_one_long_name_cannot_make_an_entry_too_long() -> None:
 def test_bytes_that_encode_could_not_have_written_are_refused(change: Any) -> None:
     with pytest.raises(EntryRefused):
         decode(change(encode(entry())))
+
+
+def test_entries_of_version_1_stay_what_they_are() -> None:
+    body = encode(entry(record="42", fields={"shown": {"contact.phone": {"42": {"masked": 1}}}}))
+    first = body.replace(b'"data_subject":"",', b"").replace(b'"version":2', b'"version":1')
+    found = decode(first)
+    assert (found["record"], found["version"], "data_subject" in found) == ("42", 1, False)
+    row, (sight,) = rows_of(7, AT, bytes(32), first)
+    assert (row["record"], row["data_subject"], sight["record"]) == ("42", "", "42")
+
+
+def test_an_entry_says_whom_it_is_about() -> None:
+    person = "ds_" + "A" * 22
+    body = encode(entry(data_subject=person, record=person))
+    assert rows_of(7, AT, bytes(32), body)[0]["data_subject"] == person
 
 
 texts = st.text(max_size=40) | st.from_regex(r"[a-z.:_-]{0,30}", fullmatch=True)

@@ -1,6 +1,8 @@
 """Group commit: gapless, durable, and closed whenever it cannot be."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -239,3 +241,84 @@ async def test_the_database_itself_refuses_to_change_the_trail(
 
 def test_an_entry_names_its_type() -> None:
     assert AuditEntry.__slots__ == tuple(sorted(AuditEntry.__slots__)), "declared in the order they are written in"
+
+
+class Slow:
+    """Names persons when it is told to; `fault`: what it raises instead."""
+
+    def __init__(self) -> None:
+        self.may = asyncio.Event()
+        self.fault: BaseException | None = None
+
+    def at_once(self, entry: AuditEntry) -> AuditEntry | None:
+        if self.fault:
+            raise self.fault
+        return entry if not entry.record or entry.data_subject else None
+
+    async def named(self, entry: AuditEntry) -> AuditEntry:
+        await self.may.wait()
+        if self.fault:
+            raise self.fault
+        return replace(entry, record="ds_1", data_subject="ds_1", fields={})
+
+
+@pytest.fixture
+async def slow_log(dsn: str) -> AsyncIterator[tuple[AuditLog, Slow]]:
+    naming = Slow()
+    opened = AuditLog(dsn, naming=naming, commit_timeout_s=0.5)
+    await opened.start()
+    yield opened, naming
+    await opened.close()
+
+
+async def test_an_entry_waits_for_its_pseudonyms_and_others_do_not(
+    slow_log: tuple[AuditLog, Slow], dsn: str, make: Any
+) -> None:
+    log, naming = slow_log
+    first = log.submit(make(record="42"))
+    assert await log.append(make(record="")) == 0
+    assert (first.done(), log.backlog) == (False, 1)
+    naming.may.set()
+    assert await first == 1
+    assert await rows(dsn, "SELECT record FROM audit_entry ORDER BY index") == [("",), ("ds_1",)]
+    assert log.backlog == 0
+
+
+@pytest.mark.parametrize("fault", [ValueError("Zhang Wei"), KeyError("acme"), None])
+async def test_without_pseudonyms_nothing_is_written(
+    slow_log: tuple[AuditLog, Slow], dsn: str, make: Any, fault: Exception | None
+) -> None:
+    log, naming = slow_log
+    naming.fault = fault
+    if fault is not None:
+        naming.may.set()  # else it hangs
+    with pytest.raises(AuditUnavailable) as refused:
+        await log.append(make(record="42"))
+    assert "Zhang" not in str(refused.value)
+    assert await rows(dsn, "SELECT * FROM audit_entry") == []
+
+
+async def test_an_entry_that_is_none_after_naming_is_refused(slow_log: tuple[AuditLog, Slow], make: Any) -> None:
+    log, naming = slow_log
+    naming.fault = EntryRefused("no")
+    naming.may.set()
+    with pytest.raises(EntryRefused):
+        await log.append(make(record="42"))
+
+
+async def test_entries_without_pseudonyms_count_for_the_queue(dsn: str, make: Any) -> None:
+    log = AuditLog(dsn, naming=Slow(), commit_timeout_s=0.2, queue_limit=2)
+    await log.start()
+    waiting = [log.submit(make(record="1")) for _ in range(2)]
+    with pytest.raises(AuditUnavailable):
+        log.submit(make(record="1"))
+    await log.close()
+    assert all(isinstance(one.exception(), AuditUnavailable) for one in waiting)
+
+
+async def test_closing_waits_for_pseudonyms(slow_log: tuple[AuditLog, Slow], make: Any) -> None:
+    log, naming = slow_log
+    waiting = log.submit(make(record="42"))
+    asyncio.get_running_loop().call_later(0.05, naming.may.set)
+    await log.close()
+    assert await waiting == 0

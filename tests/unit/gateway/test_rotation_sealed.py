@@ -298,7 +298,7 @@ NOT_SEALED = {
     "under person keys, which the turn of their epoch wraps anew": {
         ("vault_holder", "id"), ("vault_wrap", "holder"), ("vault_wrap", "wrapped"), ("kms_shredding", "holders"),
         ("vault_cell_wrap", "cell"), ("vault_cell_wrap", "holder"), ("vault_cell_wrap", "wrapped"),
-        ("vault_beside", "holder"), ("vault_beside", "wrapped"),
+        ("vault_beside", "holder"), ("vault_beside", "wrapped"), ("vault_named", "holder"),
     },
     "digests without a field key, or that only confirm": {
         ("reveal_sitting", "token_hash"), ("app_elsewhere", "secret_hash"), ("app_logout_token", "token_hash"),

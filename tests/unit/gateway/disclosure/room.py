@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +23,7 @@ from gateway.records import Records
 from gateway.store import RecordStore
 from kms.envelope import DEFAULT
 from kms.keyring import Keyring
+from kms.pseudonym import is_pseudonym
 from kms.store import Store
 from kms.tokens import NewValue, Origin, SurrogateVault
 from policies.enforcer import Bundle, Enforcer
@@ -88,6 +89,26 @@ async def sealer_over(pool: Pool, keyring_path: Path) -> AsyncIterator[Disclosur
     yield DisclosureSealer(keyring, secrets.token_bytes, lambda _: DEFAULT)
 
 
+class Book:
+    """Names people without keys; `erased`: records nothing leads to any more."""
+
+    def __init__(self) -> None:
+        self.erased: set[str] = set()
+
+    async def name_of(self, tenant: str, entity: str, record: str) -> str:
+        return self.pseudonym(record)
+
+    async def names_of(self, tenant: str, entity: str, record: str) -> list[str]:
+        return [record, *([self.pseudonym(record)] if record not in self.erased else [])]
+
+    async def told(self, tenant: str, names: Iterable[str]) -> Mapping[str, str]:
+        told = {name: name[3:].lstrip("A") for name in names if is_pseudonym(name)}
+        return {name: "" if record in self.erased else record for name, record in told.items()}
+
+    def pseudonym(self, record: str) -> str:
+        return "ds_" + record.rjust(22, "A")
+
+
 @asynccontextmanager
 async def open_room(pool: Pool, keyring_path: Path, settings: RevealSettings | None = None) -> AsyncIterator[Room]:
     """One node; several over the same database and keyring are nodes of one gateway."""
@@ -109,6 +130,7 @@ async def open_room(pool: Pool, keyring_path: Path, settings: RevealSettings | N
         "cell-1",
     )
     await records.note("t1", [("contact", "7")], "crm-li", clock())
+    people = Book()
     desk = Desk(
         settings={"t1": settings or RevealSettings(enabled=True)},
         view=bundle.view,
@@ -122,6 +144,7 @@ async def open_room(pool: Pool, keyring_path: Path, settings: RevealSettings | N
         trail=trail,
         ledger=LedgerStore(pool),
         sealer=DisclosureSealer(keyring, secrets.token_bytes, lambda _: DEFAULT),
+        people=people,
         clock=clock,
         new_id=lambda prefix: new_id(prefix, secrets.token_bytes),
     )

@@ -14,7 +14,7 @@ from gateway.disclosure.handle import Mask
 from gateway.refusal import Refusal
 from kms.provider import KeysUnavailable
 from kms.store import StoreUnavailable
-from tests.unit.gateway.disclosure.room import PHONE, open_room
+from tests.unit.gateway.disclosure.room import PHONE, Book, open_room
 
 WHY = "因为客户来电询问发货情况"
 
@@ -34,10 +34,17 @@ async def test_a_value_is_shown_once_it_is_asked_counted_and_written_down(pool: 
         assert all(PHONE not in repr(one) and "发货" not in repr(one) for one in room.trail.entries)
         assert room.trail.entries[1].fields["shown"] == {"contact.phone": {"7": {"clear": 1}}}
         rows = await room.desk.ledger.page("t1")
-        assert [(row.outcome, row.record, row.step_up) for row in rows] == [("shown", "7", True)]
+        assert [(row.outcome, row.record, row.step_up) for row in rows] == [("shown", Book().pseudonym("7"), True)]
         assert "发货".encode() not in rows[0].reason
         (line,) = await room.desk.lines("t1", rows)
-        assert (line.reason, line.words) == ("other", WHY)
+        assert (line.reason, line.words, line.record) == ("other", WHY, "7")
+        for record, found in (("7", 1), ("8", 0)):
+            names = await room.desk.people.names_of("t1", "", record)
+            assert len(await room.desk.ledger.page("t1", records=names)) == found
+        assert isinstance(room.desk.people, Book)
+        room.desk.people.erased.add("7")
+        (line,) = await room.desk.lines("t1", rows)
+        assert (line.reason, line.words, line.record) == ("other", "", "")
         assert (
             await refused(room, room.asking(step_up=True), room.mask, Given("contact", "", code)) == "reveal-code-wrong"
         )
