@@ -17,7 +17,7 @@ export PIP_CACHE_DIR := $(CACHE)/pip
 # Else each of the processes that tests and benchmarks start would compile every module of ours again: a second each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help venv web demo test asvs lock lint types unit system check leak leak-generic hostile fidelity oracle crossing roundtrip transfer fuzz outage bench bench-kms bench-policy bench-wall twin rotation-drill shred-drill audit-drill edits edits-real evidence-real egress protect-drill unprotected onboarding clean
+.PHONY: help venv web demo test asvs lock lint types unit system check leak leak-generic hostile fidelity oracle crossing roundtrip transfer fuzz outage bench bench-kms bench-policy bench-wall bench-audit twin rotation-drill shred-drill audit-drill kill-drill edits edits-real evidence-real egress protect-drill unprotected onboarding clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -125,6 +125,9 @@ shred-drill: .venv/.dev ## a person erased, both databases restored from before,
 audit-drill: .venv/.dev ## 15 things the database's owner can do to the audit trail: all found within 10 s of the next checkpoint
 	@$(BIN)/python -m tests.drills.audit
 
+kill-drill: .venv/.dev ## gateway and PostgreSQL killed 50 times under load: no acknowledged event lost (0) or there twice (0)
+	@$(BIN)/python -m tests.drills.kill $(if $(KILLS),--kills $(KILLS))
+
 edits: .venv/.dev $(VENDOR)/.fetched ## 10,000 random edits by roles that see all, some or no fields: 0 lost, 0 overwritten by a mask
 	@$(BIN)/python -m tests.drills.edits
 
@@ -148,6 +151,9 @@ bench-kms: .venv/.dev ## what keys, suites, surrogates and files cost: a field, 
 
 bench-wall: .venv/.dev ## what row-level security costs: hot statements with it and without, turn by turn
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.bench.wall
+
+bench-audit: .venv/.dev ## the audit trail: durable events a second, bytes, one customer among many, verification (EVENTS=1000000)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.bench.audit $(if $(EVENTS),--events $(EVENTS))
 
 bench-policy: .venv/.dev ## 10,000 rules: rebuild, and a compiled decision beside pycasbin's own
 	@$(BIN)/python -m tests.bench.policy

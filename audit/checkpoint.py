@@ -74,6 +74,8 @@ class Keeper:
         """
         async with self._pool.of(tenant) as connection:
             await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            # Else a database that commits late could lose what the note beside the key says was signed.
+            await connection.execute("SET LOCAL synchronous_commit = on")
             if not await store.claim_sealing(connection, tenant):
                 return None
             origin = origin_of(tenant)
@@ -146,10 +148,13 @@ def newest_path(folder: Path, tenant: str) -> Path:
 
 
 def write_newest(folder: Path, tenant: str, note: str) -> None:
-    """Replace the file of the newest note in one step."""
+    """Replace the file of the newest note in one step; an end of the machine leaves the old one or the new one."""
     path = newest_path(folder, tenant)
     draft = path.with_suffix(f".{os.getpid()}.draft")
-    draft.write_text(note, encoding="utf-8")
+    with draft.open("w", encoding="utf-8") as file:
+        file.write(note)
+        file.flush()
+        os.fsync(file.fileno())
     draft.replace(path)
 
 

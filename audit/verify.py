@@ -7,7 +7,7 @@ seconds; `Verified.unsigned` tells how many entries no checkpoint covers yet.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
@@ -128,9 +128,11 @@ async def verify_span(
     start: int,
     end: int | None,
     rows_at_once: int = store.FETCH_ROWS,
+    seen: Callable[[store.StoredEntry], None] | None = None,
 ) -> Span:
     """Verify from the checkpoint of size `start` (0: the beginning) to that of size `end` (None: the end of the log).
 
+    seen: called for each entry; that it is what was signed is only known once the span is returned.
     Needs a transaction that reads one snapshot. Lets other tasks run between fetches.
     Raises: LogTampered, psycopg errors.
     """
@@ -146,6 +148,8 @@ async def verify_span(
             for row in rows:
                 _check_entry(tenant, row, frontier.size)
                 frontier.append(row.leaf)
+                if seen is not None:
+                    seen(row)
                 if checkpoints.size == frontier.size:
                     await checkpoints.settle(frontier)
             first_at = first_at or rows[0].at

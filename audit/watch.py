@@ -1,17 +1,15 @@
 """The watch reads the trail again while the gateway runs, and says what was changed, where and since when.
 
 Each round it checks, for every tenant: the newest note kept outside the database; what was written since the last
-round, byte by byte; and the next slice of the whole log, so that old entries are read again and again at a bounded
-cost. Triggers that are off, or rows that were updated or deleted, make it read everything at once. What it finds stands
-for a day at least and until the whole log was read again and found whole; it is written to a file beside the key, which
-no right in the database reaches.
+round, byte by byte; and the next slice of the whole log, so that old entries are verified again and again at a bounded
+cost. Beside the rounds the quick sweep holds every tile of 256 entries that was verified against its imprint, all of
+them within seconds. Triggers that are off, or rows that were updated or deleted, make it read everything at once. What
+it finds stands for a day at least and until the whole log was read again and found whole; it is written to a file
+beside the key, which no right in the database reaches.
 """
 
 import asyncio
-import contextlib
-import json
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -23,94 +21,29 @@ from psycopg_pool import PoolClosed, PoolTimeout
 
 from audit import store
 from audit.checkpoint import INTERVAL_S, CheckpointRefused, kept_tenants, read_newest
+from audit.imprint import TILE, Imprinter, Imprints
 from audit.note import Checkpoint, NoteInvalid, Verifier, origin_of
+from audit.quick_sweep import QuickSweep, rest
 from audit.verify import LogTampered, Span, check_kept, verify_span
+from audit.watch_sight import Finding, Sight
 
 CLOSE_S = 10.0
 SLICE_ENTRIES = 10_000  # a round: with 3 s between rounds, about 4 % of a core (84,000 entries a CPU second)
 ROWS_AT_ONCE = 200  # about 3 ms, then other tasks of the loop get their turn
+SHARE = 0.25  # of the time, for reading again what was verified before
 GUARDS = 2  # append-only triggers
 FINDINGS_LIMIT = 100  # of a tenant; more say nothing new
-SLOT_ENTRIES = 1_024
-REMEMBERED_CHECKPOINTS = 50_000
+GONE = "it was signed and is gone from the database"
 SHOWN_AT_LEAST = timedelta(days=1)
 Found = TypeVar("Found")
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What was found in a tenant's trail. found_at: by the watch; since: it was whole then (None: not known).
-
-    span: first and last of the entries among which the changed one is; checkpoint: its size, where it is about one.
-    """
-
-    tenant: str
-    text: str
-    found_at: datetime
-    since: datetime | None = None
-    span: tuple[int, int] | None = None
-    checkpoint: int | None = None
-
-    def line(self) -> str:
-        """One line of JSON for the file."""
-        told = {
-            "tenant": self.tenant,
-            "finding": self.text,
-            "found_at": self.found_at.isoformat(),
-            "whole_at": self.since.isoformat() if self.since else None,
-            "entries": list(self.span) if self.span else None,
-            "checkpoint": self.checkpoint,
-        }
-        return json.dumps(told, ensure_ascii=False) + "\n"
-
-
-@dataclass(slots=True)
-class Sight:
-    """What the watch knows of one tenant. tail: entries read since they were written; sweep: where the slice begins."""
-
-    tail: int = -1
-    sweep: int = 0
-    sweep_began: datetime | None = None
-    sweep_clean: bool = True
-    slice_at: datetime | None = None
-    whole_at: datetime | None = None
-    urgent: bool = False
-    touched: int = -1
-    findings: dict[str, Finding] = field(default_factory=dict)
-    slots: dict[int, datetime] = field(default_factory=dict)
-    sizes: set[int] = field(default_factory=set)
-
-    def remember(self, sizes: Iterable[int]) -> None:
-        """Keep the sizes of checkpoints that were there, the newest where they are too many."""
-        self.sizes.update(sizes)
-        if len(self.sizes) > 2 * REMEMBERED_CHECKPOINTS:
-            self.sizes = set(sorted(self.sizes)[-REMEMBERED_CHECKPOINTS:])
-
-    def saw(self, start: int, end: int, at: datetime, before: datetime | None) -> None:
-        """Note when entries were last found whole. before: when the part that ends at `start` was."""
-        for slot in range(start // SLOT_ENTRIES, -(-end // SLOT_ENTRIES)):
-            first, last = slot * SLOT_ENTRIES, (slot + 1) * SLOT_ENTRIES
-            if start <= first and last <= end:
-                self.slots[slot] = at
-            elif last <= end and before is not None:
-                self.slots[slot] = before
-            else:
-                self.slots.setdefault(slot, at)
-
-    def seen(self, span: tuple[int, int] | None) -> datetime | None:
-        """When these entries were last found whole."""
-        if span is None:
-            return None
-        known = [self.slots.get(slot) for slot in {span[0] // SLOT_ENTRIES, span[1] // SLOT_ENTRIES}]
-        times = [time for time in known if time is not None]
-        return min(times) if times and len(times) == len(known) else None
 
 
 class Watch:
     """Verifies in the background; every node runs one, each for itself.
 
-    folder: where the newest notes are, and where findings are written; told: called once for each new finding, may not
-    raise; slice_entries: old entries read in a round, of all tenants together.
+    folder: where the newest notes are, and where findings and imprints are written; told: called once for each new
+    finding, may not raise; slice_entries: old entries verified in a round, of all tenants together; share: of the time,
+    that the quick sweep may take, and verifying while tiles have no imprint yet.
     """
 
     def __init__(
@@ -122,6 +55,7 @@ class Watch:
         now: Callable[[], datetime],
         interval_s: float = INTERVAL_S,
         slice_entries: int = SLICE_ENTRIES,
+        share: float = SHARE,
         told: Callable[[Finding], Awaitable[None]] | None = None,
     ) -> None:
         self._pool = pool
@@ -131,10 +65,18 @@ class Watch:
         self._interval_s = interval_s
         self._slice_entries = slice_entries
         self._told = told
+        self._share = share
         self._sights: dict[str, Sight] = {}
-        self._task: asyncio.Task[None] | None = None
+        self._imprints: dict[str, Imprints] = {}
+        self._quick = QuickSweep(pool, share=share, suspect=self._suspect, unchanged=self._unchanged, now=now)
+        self._tasks: list[asyncio.Task[None]] = []
         self._ended = asyncio.Event()
-        self.fault = ""
+        self._faults: dict[str, str] = {}
+
+    @property
+    def fault(self) -> str:
+        """What keeps the watch from looking now; "" for nothing."""
+        return next(filter(None, self._faults.values()), "")
 
     def sight(self, tenant: str) -> Sight:
         """What is known of a tenant's trail now."""
@@ -148,28 +90,92 @@ class Watch:
         """Begin; the first round runs at once."""
         self._folder.mkdir(parents=True, exist_ok=True)
         self._ended.clear()
-        self._task = asyncio.create_task(self._run())
+        self._tasks = [asyncio.create_task(self._again(look)) for look in (self.round, self.sweep)]
 
     async def close(self) -> None:
         """Stop after the slice that is being read: cut off in the middle, its cursor would stay open."""
-        if self._task is not None:
+        if self._tasks:
             self._ended.set()
-            await asyncio.wait([self._task], timeout=CLOSE_S)
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+            await asyncio.wait(self._tasks, timeout=CLOSE_S)
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            self._tasks = []
 
-    async def _run(self) -> None:
-        while not self._ended.is_set():
+    async def _again(self, look: Callable[[], Awaitable[None]]) -> None:
+        name = look.__name__
+        while True:
             try:
-                await self.round()
-                self.fault = ""
+                await look()
+                self._faults[name] = ""
             except (Error, PoolTimeout, PoolClosed, OSError) as fault:
-                if self.fault != type(fault).__name__:
-                    structlog.get_logger().error("audit.watch-failed", fault=type(fault).__name__)
-                self.fault = type(fault).__name__
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._ended.wait(), self._interval_s)
+                if self._faults.get(name) != type(fault).__name__:
+                    structlog.get_logger().error("audit.watch-failed", fault=type(fault).__name__, part=name)
+                self._faults[name] = type(fault).__name__
+            if await rest(self._ended, self._interval_s):
+                return
+
+    async def sweep(self) -> None:
+        """Look at every entry that has an imprint once. Raises: psycopg errors, PoolTimeout, PoolClosed, OSError."""
+        loop = asyncio.get_running_loop()
+        for tenant in sorted(await asyncio.to_thread(kept_tenants, self._folder)):
+            imprints, sight = await self._imprints_of(tenant), self.sight(tenant)
+            at, began = self._now(), loop.time()
+            known = set(sight.sizes)
+            async with self._pool.of(tenant) as connection:
+                there = await store.checkpoint_sizes(connection, tenant)
+            if gone := known - there:
+                await self._find(tenant, GONE, checkpoint=min(gone))
+            sight.remember(there)
+            await self._quick.run(tenant, imprints, self._ended)
+            if self._ended.is_set():
+                return
+            sight.quick_s = loop.time() - began
+            if not self.behind(tenant):
+                await self._check_rest(tenant, imprints)
+                if not sight.findings:
+                    sight.whole_at = at
+
+    def behind(self, tenant: str) -> bool:
+        """Whether some of what is signed has no imprint yet, so that the quick sweep does not know it."""
+        tail = self.sight(tenant).tail
+        return tail < 0 or tenant not in self._imprints or self._imprints[tenant].count < tail // TILE
+
+    async def _check_rest(self, tenant: str, imprints: Imprints) -> None:
+        """The newest entries, which do not fill a tile."""
+        async with self._pool.of(tenant) as connection:
+            await store.snapshot(connection)
+            before = await store.checkpoint_within(connection, tenant, 0, imprints.tiles * TILE)
+            start = before.size if before is not None else 0
+            await self._check(tenant, self._span(connection, tenant, start, None, Imprinter(), 0))
+
+    async def _imprints_of(self, tenant: str) -> Imprints:
+        if tenant not in self._imprints:
+            read = await asyncio.to_thread(Imprints, self._folder, tenant)
+            self._imprints.setdefault(tenant, read)
+        return self._imprints[tenant]
+
+    def _unchanged(self, tenant: str, first: int, end: int, at: datetime) -> None:
+        sight = self.sight(tenant)
+        sight.saw(first * TILE, end * TILE, at, None)
+        for tile in [one for one in sight.suspects if first <= one < end]:
+            del sight.suspects[tile]
+
+    async def _suspect(self, connection: store.Connection, tenant: str, tile: int, found: bytes) -> None:
+        """Verify a tile whose bytes are others, with what is signed around it, and say what was changed."""
+        sight, start, end = self.sight(tenant), tile * TILE, (tile + 1) * TILE
+        spans = (one.span for one in sight.findings.values() if one.span is not None)
+        known = any(first <= start and end - 1 <= last for first, last in spans)
+        if sight.suspects.get(tile) == found or known or len(sight.findings) >= FINDINGS_LIMIT:
+            return
+        sight.suspects[tile] = found
+        before = await store.checkpoint_within(connection, tenant, 0, start)
+        upto = await store.checkpoint_from(connection, tenant, end)
+        printer = Imprinter()
+        since = before.size if before is not None else 0
+        span = await self._check(tenant, self._span(connection, tenant, since, upto, printer, end))
+        if span is not None and (not span.signed or span.signed[-1] < end or self._imprints[tenant].of(tile) != found):
+            await self._find(tenant, "they are not the entries that were verified before", span=(start, end - 1))
 
     async def round(self) -> None:
         """Look at every tenant once. Raises: psycopg errors, PoolTimeout, PoolClosed, OSError."""
@@ -179,20 +185,24 @@ class Watch:
             wire = await store.tripwire(connection)
         budget = max(self._slice_entries // max(len(names), 1), ROWS_AT_ONCE)
         for tenant in sorted(names):
-            await self._look(tenant, wire, budget)
+            await self._look(tenant, wire, budget, self._share * self._interval_s / len(names))
 
-    async def _look(self, tenant: str, wire: store.Tripwire, budget: int) -> None:
+    async def _look(self, tenant: str, wire: store.Tripwire, budget: int, allowed_s: float) -> None:
         sight = self.sight(tenant)
+        await self._imprints_of(tenant)
         await self._check_tripwire(tenant, sight, wire)
         kept = await self._check(tenant, self._read_kept(tenant))
         async with self._pool.of(tenant) as connection:
             await store.snapshot(connection)
             await self._check_tail(connection, tenant, kept)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + allowed_s
         while True:
             async with self._pool.of(tenant) as connection:
                 await store.snapshot(connection)
                 await self._check_slice(connection, tenant, budget)
-            if not sight.urgent or self._ended.is_set():
+            going_on = sight.urgent or (self.behind(tenant) and loop.time() < until)
+            if not going_on or self._ended.is_set():
                 return
 
     async def _read_kept(self, tenant: str) -> Checkpoint | None:
@@ -234,7 +244,7 @@ class Watch:
                 checkpoint=sight.tail,
             )
             sight.tail = newest
-        span = await self._check(tenant, self._span(connection, tenant, sight.tail, None))
+        span = await self._check(tenant, self._span(connection, tenant, sight.tail, None, sight.tail_printer, newest))
         if span is not None:
             sight.remember(span.signed)
             sight.saw(span.start, newest, self._now(), None)
@@ -256,7 +266,9 @@ class Watch:
             self._begin_sweep(sight)
         start = sight.sweep
         end = await store.checkpoint_from(connection, tenant, start + budget)
-        span = await self._check(tenant, self._span(connection, tenant, start, end))
+        span = await self._check(
+            tenant, self._span(connection, tenant, start, end, sight.sweep_printer, sight.tail if end is None else end)
+        )
         if span is not None:
             await self._check_remembered(tenant, span)
             sight.saw(start, span.signed[-1] if span.signed else start, self._now(), sight.slice_at)
@@ -280,11 +292,38 @@ class Watch:
         bound = sight.tail if span.open else last
         missing = {size for size in sight.sizes if span.start < size <= bound} - set(span.signed)
         if missing:
-            await self._find(tenant, "it was signed and is gone from the database", checkpoint=min(missing))
+            await self._find(tenant, GONE, checkpoint=min(missing))
         sight.remember(span.signed)
 
-    async def _span(self, connection: store.Connection, tenant: str, start: int, end: int | None) -> Span:
-        return await verify_span(connection, tenant, self._verifier, start, end, ROWS_AT_ONCE)
+    async def _span(
+        self,
+        connection: store.Connection,
+        tenant: str,
+        start: int,
+        end: int | None,
+        printer: Imprinter,
+        signed: int,
+    ) -> Span:
+        """Verify a part; the imprints of what a checkpoint of `signed` entries covers are kept."""
+        printer.at(start)
+
+        def seen(row: store.StoredEntry) -> None:
+            if row.index < signed:
+                printer.add(row)
+
+        try:
+            span = await verify_span(connection, tenant, self._verifier, start, end, ROWS_AT_ONCE, seen)
+        except BaseException:
+            printer.drop()
+            raise
+        try:
+            await asyncio.to_thread(self._imprints[tenant].keep, printer.take())
+            self._faults["imprints"] = ""
+        except OSError as fault:  # they are in memory, and the log is read all the same
+            if not self._faults.get("imprints"):
+                structlog.get_logger().error("audit.imprints-not-written", tenant=tenant)
+            self._faults["imprints"] = type(fault).__name__
+        return span
 
     async def _check(self, tenant: str, check: Awaitable[Found]) -> Found | None:
         try:
@@ -310,12 +349,12 @@ class Watch:
             return
         place = span or ((checkpoint - 1, checkpoint - 1) if checkpoint else None)
         finding = Finding(tenant, text, self._now(), since or sight.seen(place), span, checkpoint)
+        sight.findings[key] = finding  # before anything is waited for: the other task must not tell it as well
         structlog.get_logger().error("audit.trail-tampered", tenant=tenant, finding=text, entries=span, size=checkpoint)
         try:
             await asyncio.to_thread(_write_finding, self._folder, finding)
         except OSError:
             structlog.get_logger().error("audit.finding-not-written", tenant=tenant)
-        sight.findings[key] = finding
         if self._told is not None:
             await self._told(finding)
 

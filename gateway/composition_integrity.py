@@ -17,7 +17,8 @@ from audit.entry import AuditEntry
 from audit.log import AuditLog, AuditUnavailable
 from audit.note import Signer, Verifier
 from audit.timestamp import TimestampAnchor
-from audit.watch import Finding, Watch
+from audit.watch import Watch
+from audit.watch_sight import Finding
 from audit.witness import WitnessAnchor
 from gateway.access.tokens import new_id
 from gateway.anchor_config import AnchorSettings, witness_of
@@ -98,6 +99,7 @@ async def integrity_of(
         now=clock,
         interval_s=interval_s,
         slice_entries=settings.audit.watch_entries,
+        share=settings.audit.watch_percent / 100,
         told=Teller(audit, tuple(settings.tenants), clock).tell,
     )
     await watch.start()

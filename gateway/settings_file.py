@@ -174,6 +174,8 @@ def _check(settings: Settings) -> None:
     _check_keys("keys", settings.keys)
     for name, keys in settings.tenant_keys.items():
         _check_keys(f"tenant.{name}.keys", keys)
+    if settings.audit.watch_percent > 100:
+        raise SettingInvalid("audit.watch_percent", "must be 100 at most")
     _check_dsn(settings.database.dsn)
     if (settings.persons.store is PersonStoreKind.POSTGRESQL) != (settings.persons.dsn_file is not None):
         raise SettingInvalid("persons.dsn_file", 'goes together with store = "postgresql"')

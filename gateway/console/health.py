@@ -15,7 +15,7 @@ from audit.anchor import AnchorState
 from audit.siem.forwarder import ForwardState
 from audit.siem.position_store import positions
 from audit.store import size as audit_size
-from audit.watch import Finding
+from audit.watch_sight import Finding
 from gateway.console.deps import ConsoleDeps
 from gateway.console.store import database_state
 from gateway.console.words import N_

@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from audit import store
 from audit.checkpoint import CheckpointRefused, Keeper, read_newest
 from audit.log import AuditLog
 from audit.note import Signer
@@ -33,6 +34,26 @@ async def test_a_checkpoint_covers_the_log_and_is_kept_beside_the_key(
     assert checkpoint.root == root(leaves)
     assert read_newest(tmp_path, "demo", SIGNER.verifier) == checkpoint
     assert await keeper.seal("demo") is None, "nothing new, nothing signed"
+
+
+async def test_what_is_signed_is_on_disk_also_where_the_database_commits_late(
+    log: AuditLog, keeper: Keeper, make: Any, pool: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = []
+    add = store.add_checkpoint
+
+    async def asked(connection: store.Connection, *given: Any) -> None:
+        await add(connection, *given)
+        found = await connection.execute("SHOW synchronous_commit")
+        said.append(await found.fetchone())
+
+    monkeypatch.setattr(store, "add_checkpoint", asked)
+    async with pool.connection() as connection:
+        found = await connection.execute("SHOW synchronous_commit")
+        assert await found.fetchone() == ("off",), "as the server of the tests is set"
+    await log.append(make())
+    assert await keeper.seal("demo") is not None
+    assert said == [("on",)]
 
 
 async def test_the_keeper_signs_in_the_background_and_once_more_at_the_end(

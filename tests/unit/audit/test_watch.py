@@ -12,7 +12,8 @@ import pytest
 
 from audit.checkpoint import Keeper, newest_path
 from audit.log import AuditLog
-from audit.watch import Sight, Watch, findings_path
+from audit.watch import Watch, findings_path
+from audit.watch_sight import Sight
 from gateway.database import EmbeddedPostgres
 from tests.conftest import TEMPLATE
 from tests.drills.audit import MANIPULATIONS, SIGNER, Manipulation, Site, attempt

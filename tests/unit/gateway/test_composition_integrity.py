@@ -8,7 +8,7 @@ import pytest
 
 from audit.entry import encode
 from audit.log import AuditUnavailable
-from audit.watch import Finding
+from audit.watch_sight import Finding
 from gateway.composition_integrity import Teller
 
 AT = datetime(2026, 11, 26, tzinfo=UTC)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from audit.anchor import AnchorState
-from audit.watch import Finding, Sight
+from audit.watch_sight import Finding, Sight
 from gateway.console import health
 
 NOW = datetime(2026, 11, 26, 12, 0, 0, tzinfo=UTC)

@@ -1,0 +1,69 @@
+"""The quick sweep reads every tile of the log again by its imprint, at a bounded share of the time.
+
+It knows nothing of signatures: a tile whose bytes are no longer those that were verified is handed to `suspect`, which
+verifies it entry by entry in the same snapshot and says what was changed. About 2 µs an entry, a quarter of what
+verifying takes, so that a log of a million entries is looked through within ten seconds at a quarter of the time.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from hashlib import sha256
+
+from audit import store
+from audit.imprint import TILE, Imprints
+
+TILES_AT_ONCE = 8  # about 5 ms and 2 MB, then other tasks get their turn
+TILES_IN_SNAPSHOT = 64
+Suspect = Callable[[store.Connection, str, int, bytes], Awaitable[None]]
+Unchanged = Callable[[str, int, int, datetime], None]
+
+
+class QuickSweep:
+    """Looks at the tiles of one tenant after another.
+
+    share: of the time that may be spent; suspect: told a tile that is another one now, and its hash; unchanged: told
+    the first tile and the one after the last of a part that is as it was, and when.
+    """
+
+    def __init__(
+        self, pool: store.Pool, *, share: float, suspect: Suspect, unchanged: Unchanged, now: Callable[[], datetime]
+    ) -> None:
+        self._pool = pool
+        self._share = share
+        self._suspect = suspect
+        self._unchanged = unchanged
+        self._now = now
+
+    async def run(self, tenant: str, imprints: Imprints, ended: asyncio.Event) -> None:
+        """Look at every tile that has an imprint once. Raises: psycopg errors, PoolTimeout, PoolClosed, OSError."""
+        loop = asyncio.get_running_loop()
+        for first in range(0, imprints.tiles, TILES_IN_SNAPSHOT):
+            began = loop.time()
+            await self._look(tenant, imprints, first, min(first + TILES_IN_SNAPSHOT, imprints.tiles))
+            if await rest(ended, (loop.time() - began) * (1 / self._share - 1)):
+                return
+
+    async def _look(self, tenant: str, imprints: Imprints, first: int, end: int) -> None:
+        at, changed = self._now(), False
+        async with self._pool.of(tenant) as connection:
+            await store.snapshot(connection)
+            for part in range(first, end, TILES_AT_ONCE):
+                last = min(part + TILES_AT_ONCE, end) - 1
+                for tile, rows in await store.tile_bytes(connection, tenant, part, last, TILE):
+                    known, found = imprints.of(tile), sha256(rows or b"").digest()
+                    changed = changed or known != found
+                    if known not in (None, found):
+                        await self._suspect(connection, tenant, tile, found)
+        if not changed:
+            self._unchanged(tenant, first, end, at)
+
+
+async def rest(ended: asyncio.Event, seconds: float) -> bool:
+    """Wait so long, or until it is to end; whether it is."""
+    try:
+        async with asyncio.timeout(max(0.0, seconds)):
+            await ended.wait()
+    except TimeoutError:
+        return False
+    return True
