@@ -103,6 +103,7 @@ class Imprints:
         self._path = folder / f"{quote(tenant, safe='')}.imprints"
         self._kept = bytearray()
         self._unwritten: dict[int, bytes] = {}
+        self._before = (0, 0)
         try:
             kept = self._path.read_bytes()
         except FileNotFoundError:
@@ -116,6 +117,12 @@ class Imprints:
     def tiles(self) -> int:
         """One more than the highest tile that has an imprint."""
         return len(self._kept) // HASH_BYTES
+
+    def known_before(self, tile: int) -> int:
+        """How many tiles before this one have an imprint: of pruned entries, so that it does not change any more."""
+        if self._before[0] != tile:
+            self._before = (tile, sum(self.of(one) is not None for one in range(min(tile, self.tiles))))
+        return self._before[1]
 
     def of(self, tile: int) -> bytes | None:
         """The imprint of a tile; None when it was not read yet."""

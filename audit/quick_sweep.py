@@ -48,6 +48,8 @@ class QuickSweep:
         at, changed = self._now(), False
         async with self._pool.of(tenant) as connection:
             await store.snapshot(connection)
+            pruned = -(-(await store.hot(connection, tenant)).start // TILE)  # what is in segments, the segments hold
+            first = max(first, min(pruned, end))
             for part in range(first, end, TILES_AT_ONCE):
                 last = min(part + TILES_AT_ONCE, end) - 1
                 for tile, rows in await store.tile_bytes(connection, tenant, part, last, TILE):

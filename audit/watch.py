@@ -138,8 +138,11 @@ class Watch:
 
     def behind(self, tenant: str) -> bool:
         """Whether some of what is signed has no imprint yet, so that the quick sweep does not know it."""
-        tail = self.sight(tenant).tail
-        return tail < 0 or tenant not in self._imprints or self._imprints[tenant].count < tail // TILE
+        sight, imprints = self.sight(tenant), self._imprints.get(tenant)
+        if sight.tail < 0 or imprints is None:
+            return True
+        pruned = -(-sight.hot // TILE)  # the first tile that is whole in the database
+        return imprints.count - imprints.known_before(pruned) < sight.tail // TILE - pruned
 
     async def _check_rest(self, tenant: str, imprints: Imprints) -> None:
         """The newest entries, which do not fill a tile."""
@@ -215,13 +218,16 @@ class Watch:
         """An alarm makes the whole log be read now; the first look of all takes what it sees as given."""
         if wire.guards < GUARDS:
             await self._find(tenant, "the triggers that keep the trail append-only are off", since=sight.whole_at)
-        moved = sight.touched not in (-1, wire.touched)
+        # Pruning counts at once, statistics of deleted rows come seconds later: only more than ever is an alarm.
+        moved = sight.touched != -1 and (wire.unexplained > sight.unexplained or wire.touched < sight.touched)
         if moved:
             await self._find(
                 tenant, "rows of the trail were updated or deleted behind the gateway's back", since=sight.slice_at
             )
-        if (moved or wire.guards < GUARDS or (sight.touched == -1 and wire.touched)) and not sight.urgent:
+        if (moved or wire.guards < GUARDS or (sight.touched == -1 and wire.unexplained)) and not sight.urgent:
             self._begin_sweep(sight, urgent=True)
+        reset = wire.touched < sight.touched
+        sight.unexplained = wire.unexplained if reset else max(sight.unexplained, wire.unexplained)
         sight.touched = wire.touched
 
     def _begin_sweep(self, sight: Sight, *, urgent: bool = False) -> None:
@@ -264,7 +270,8 @@ class Watch:
         sight = self.sight(tenant)
         if sight.sweep_began is None:
             self._begin_sweep(sight)
-        start = sight.sweep
+        sight.hot = (await store.hot(connection, tenant)).start
+        start = max(sight.sweep, sight.hot)
         end = await store.checkpoint_from(connection, tenant, start + budget)
         span = await self._check(
             tenant, self._span(connection, tenant, start, end, sight.sweep_printer, sight.tail if end is None else end)
@@ -305,6 +312,7 @@ class Watch:
         signed: int,
     ) -> Span:
         """Verify a part; the imprints of what a checkpoint of `signed` entries covers are kept."""
+        start = max(start, (await store.hot(connection, tenant)).start)
         printer.at(start)
 
         def seen(row: store.StoredEntry) -> None:

@@ -43,7 +43,7 @@ class Sight:
     """What the watch knows of one tenant.
 
     tail: entries read since they were written; sweep: where the next slice begins; suspects: tile → what it was when
-    it was told to be another one; quick_s: seconds that the newest quick sweep took.
+    it was told to be another one; quick_s: seconds that the newest quick sweep took; hot: first entry in the database.
     """
 
     tail: int = -1
@@ -54,6 +54,8 @@ class Sight:
     whole_at: datetime | None = None
     urgent: bool = False
     touched: int = -1
+    unexplained: int = -(2**63)
+    hot: int = 0
     findings: dict[str, Finding] = field(default_factory=dict)
     slots: dict[int, datetime] = field(default_factory=dict)
     sizes: set[int] = field(default_factory=set)

@@ -43,12 +43,14 @@ from gateway.access.tokens import new_id
 from gateway.access.users import Users
 from gateway.accounts import utc_now
 from gateway.app import App, Policies
+from gateway.archiving import Archivist
 from gateway.binding import Binding
 from gateway.body.limits import Limits as BodyLimits
 from gateway.bundles.desk import PolicyDesk
 from gateway.bundles.live import LiveBundles
 from gateway.cell_sight import CellSight
 from gateway.collaborators import Limits
+from gateway.composition_archive import archivist_of, kept_sealed
 from gateway.composition_arrivals import ArrivalNeeds, lookouts_of
 from gateway.composition_durable import open_durable
 from gateway.composition_egress import EgressNeeds, egress_of
@@ -292,13 +294,17 @@ async def open_app(settings: Settings, dsn: str) -> AsyncIterator[App]:
         bundles = await live_bundles(settings, installations, database, audit)
         accounts = accounts_of(settings, database, keyring, bundles)
         bundles.when_changed(partial(_offer_roles, accounts.users, bundles))
+        archiving, archivist = archivist_of(settings, database)
         app = await _assemble(
             stack, settings, dsn, database, audit, vault, keyring, persons, people, scanners, installations, bundles,
-            accounts,
+            accounts, archivist,
         )  # fmt: skip
         shredder = Shredder(VaultStore(database), persons, utc_now)
         await stack.enter_async_context(kept_erased(shredder, list(settings.tenants)))
-        async with open_durable(settings, dsn, database, keyring, persons, audit):
+        async with (
+            open_durable(settings, dsn, database, keyring, persons, audit, archiving=archiving) as durable,
+            kept_sealed(archivist, durable),
+        ):
             yield app
 
 
@@ -316,6 +322,7 @@ async def _assemble(
     installations: Mapping[str, Installation],
     bundles: LiveBundles,
     accounts: Accounts,
+    archivist: Archivist | None,
 ) -> App:
     limits = limits_of(settings)
     records = Records(RecordStore(database), max_age=OWNER_MAX_AGE, staff=StaffStore(database))
@@ -378,6 +385,7 @@ async def _assemble(
     console = replace(
         console,
         ledger=reveals.desk,
+        archive=archivist.states if archivist is not None else {},
         forwarding=[forwarder.state for forwarder in forwarders],
         access=federation.known_to(console.access, Host.CONSOLE),
         directories=accounts.directories_of,
