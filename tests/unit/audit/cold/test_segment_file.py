@@ -20,7 +20,7 @@ from audit.cold.segment_file import (
     check_tree,
     read_entries,
 )
-from audit.entry import encode
+from audit.entry import FORMAT_VERSION, encode
 from audit.event_row import SIGHT
 from audit.tree import Frontier
 
@@ -66,7 +66,7 @@ def test_files_are_sorted_for_look_ups(files: Files) -> None:
 
 def test_classes_are_counted(draft: Draft) -> None:
     assert {name: one.count for name, one in draft.classes.items()} == {"short": 10, "long": 20}
-    assert draft.versions == {1}
+    assert draft.versions == {FORMAT_VERSION}
 
 
 def test_duckdb_reads_the_files_and_knows_what_is_not_in_them(files: Files) -> None:
