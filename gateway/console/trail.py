@@ -13,15 +13,12 @@ from audit import query, store
 from audit.entry import AuditEntry, EntryRefused, decode
 from audit.note import Checkpoint, NoteInvalid, Verifier, origin_of
 from audit.proof import StoredLogBroken, prove_entry
+from audit.question import is_refused
 from audit.store import Filters, StoredEntry
 from audit.tree import ProofInvalid, leaf_hash
 from audit.verify import LogTampered, Verified, verify
 from gateway.access.store import connection
 from kms.connections import Pool
-
-FINE_REASONS = frozenset(
-    {"", "allowed", "signed-in", "signed-out", "password-accepted", "invitation-used", "password-changed"}
-)
 
 
 class EntryUnknown(Exception):  # noqa: N818 - an outcome answered with 404
@@ -43,9 +40,8 @@ class Row:
     def refused(self) -> bool:
         """Whether something was refused or failed."""
         status = self.content.get("status", 0)
-        if self.content.get("kind") in ("decision", "outcome", "refusal"):
-            return self.content.get("reason", "") not in FINE_REASONS
-        return isinstance(status, int) and status >= 400
+        kind, reason = self.content.get("kind", ""), self.content.get("reason", "")
+        return is_refused(kind, reason, status if isinstance(status, int) else 0)
 
 
 @dataclass(frozen=True, slots=True)
