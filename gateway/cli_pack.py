@@ -13,13 +13,12 @@ from audit import store
 from audit.entry import AuditEntry
 from audit.log import AuditLog
 from audit.note import Verifier, origin_of, read_signer
-from audit.pack import Packed, PackRefused, Policy, Wanted, write_pack
+from audit.pack import Packed, PackRefused, Wanted, write_pack
 from audit.proof import StoredLogBroken
 from audit.store import Filters
 from gateway.access.tokens import new_id
 from gateway.accounts import utc_now
-from gateway.bundles.bundle import State
-from gateway.bundles.store import BundleStore
+from gateway.bundles.in_force import policies_in_force
 from gateway.cli_shell import (
     PROBLEM,
     UNUSABLE,
@@ -36,7 +35,6 @@ from gateway.opening import open_database
 from policies.window import moment
 
 OPERATION = "audit.pack"
-_IN_FORCE = (State.PUBLISHED, State.RETIRED)
 
 
 def pack(
@@ -84,14 +82,9 @@ async def _make(dsn: str, tenant: str, verifier: Verifier, filters: Filters, tar
     await _note(dsn, tenant, filters)
     pool = await open_pool(dsn, max_size=1)
     try:
-        bundles = await BundleStore(pool).every(tenant)
+        policies = await policies_in_force(pool, tenant)
     finally:
         await pool.close()
-    policies = [
-        Policy(one.version, one.published.at if one.published else None, one.rows)
-        for one in bundles
-        if one.state in _IN_FORCE
-    ]
     draft = target.with_name(f".{target.name}.draft")
     try:
         with draft.open("xb") as file:

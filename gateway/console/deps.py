@@ -1,7 +1,7 @@
 """Everything the console reaches, in one frozen value built by the composition."""
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,6 +14,7 @@ from gateway.console.trail import TrailReader
 from gateway.directory.directory import Directory
 from gateway.guesses import Budgets
 from gateway.tls import Expiry
+from gateway.trail_names import TrailNames
 from kms.connections import Pool
 from kms.keyring import KeyringStatus
 from policies.decision import FieldView
@@ -80,7 +81,8 @@ class ConsoleDeps:
     directories: tenant → those that check passwords of its people. ledger: of reveals with a reason. emergencies: roles
     that people take for an emergency. desk: tenant → where its policy bundles are worked on. learnable: whether a
     tenant runs with the profile that declares nothing. trail_watch: reads the audit trail again while the gateway runs.
-    anchors: bring its checkpoints outside. pending: entries of all tenants that wait for the disk.
+    names: how records are named in the trail. anchors: bring its checkpoints outside. pending: entries of all tenants
+    that wait for the disk.
     """
 
     access: AccessDeps
@@ -101,6 +103,7 @@ class ConsoleDeps:
     checkpoint_fault: Callable[[], str] = lambda: ""
     forwarding: Sequence[ForwardState] = ()
     trail_watch: Watch | None = None
+    names: TrailNames = field(default_factory=TrailNames)
     anchors: Anchors | None = None
     pending: Callable[[], int] = lambda: 0
     certificates: Callable[[str], Awaitable[Sequence[Expiry]]] = _no_certificates

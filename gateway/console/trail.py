@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+from psycopg import Error as PostgresError
 
 from audit import query, store
 from audit.entry import AuditEntry, EntryRefused, decode
 from audit.note import Checkpoint, NoteInvalid, Verifier, origin_of
+from audit.pack import Packed, Wanted, write_pack
 from audit.proof import StoredLogBroken, prove_entry
 from audit.question import is_refused
 from audit.store import Filters, StoredEntry
@@ -19,6 +22,7 @@ from audit.tree import ProofInvalid, leaf_hash
 from audit.verify import LogTampered, Verified, verify
 from gateway.access.store import connection
 from kms.connections import Pool
+from kms.store import StoreUnavailable
 
 
 class EntryUnknown(Exception):  # noqa: N818 - an outcome answered with 404
@@ -115,6 +119,20 @@ class TrailReader:
         except NoteInvalid as fault:
             return TrailState(entries, None, latest.at, str(fault))
         return TrailState(entries, checkpoint, latest.at)
+
+    def key(self, tenant: str) -> str:
+        """The public key that the auditor checks with, in the one line of C2SP signed-note."""
+        return self._verifier.vkey(origin_of(tenant))
+
+    async def pack(self, tenant: str, wanted: Wanted, target: BinaryIO) -> Packed:
+        """Write an evidence pack. Raises: PackRefused; LogTampered when a proof does not hold; StoreUnavailable."""
+        try:
+            async with store.reading(self._conninfo, tenant) as db:
+                return await write_pack(db, tenant, self._verifier, wanted, target)
+        except StoredLogBroken as fault:
+            raise LogTampered(tenant, str(fault)) from fault
+        except (PostgresError, OSError) as fault:
+            raise StoreUnavailable from fault
 
     async def verify(self, tenant: str) -> Verified:
         """Verify every byte of the trail; raises LogTampered."""
