@@ -9,6 +9,7 @@ from typing import Annotated
 
 import orjson
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from audit import answers, store
@@ -189,8 +190,8 @@ def _print(found: Sequence[Answer], question: Question, *, as_json: bool) -> Non
         fields = ", ".join(f"{field} {form}" + (f" ×{count}" if count > 1 else "") for _, field, form, count in told)
         did = f"{deed_of(e, bool(told))} ({e['operation'] or '-'})" + ("" if one.intact else " CHANGED")
         table.add_row(
-            f"{one.at:%Y-%m-%d %H:%M:%S}", e["actor_login"] or "-", did, fields or "-", e["reason"] or e["kind"],
-            e["client"] or "-", str(one.index),
+            f"{one.at:%Y-%m-%d %H:%M:%S}", escape(e["actor_login"] or "-"), escape(did), escape(fields or "-"),
+            escape(e["reason"] or e["kind"]), escape(e["client"] or "-"), str(one.index),
         )  # fmt: skip
     if found:
         out.print(table, markup=False)
