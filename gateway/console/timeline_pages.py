@@ -116,9 +116,10 @@ class TimelinePages(TrailPages):
         for spec in self._deps.fields(principal.tenant):
             kind = str(spec.kind) if spec.kind is not None else ""
             entities.setdefault(spec.entity, []).append((spec.name, kind))
-        first = {
-            kind: f"{entity}.{name}" for entity, fields in reversed(entities.items()) for name, kind in fields if kind
-        }
+        first: dict[str, str] = {}
+        for entity, fields in entities.items():
+            for name, kind in fields:
+                first.setdefault(kind, f"{entity}.{name}")
         people = {name: fields for name, fields in entities.items() if any(kind for _, kind in fields)}
         return {
             "views": VIEWS,
