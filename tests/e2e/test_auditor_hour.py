@@ -6,6 +6,7 @@ Pictures of every stop are written to screenshots/ so that people can look at th
 
 import csv
 import io
+import json
 import random
 import subprocess
 import sys
@@ -147,6 +148,32 @@ def test_from_the_sign_in_to_the_pack_verified_offline(floor, browser, tmp_path,
     assert page.evaluate("document.activeElement.id") == "problem"
     assert auditor.troubles == []
     auditor.context.close()
+
+
+def test_the_terminal_answers_the_same(floor) -> None:
+    what = f"contact.{floor.customer}"
+    code, told = run(floor.stack, "who", what, "--field", "phone", "--since", "2y", "--json")
+    assert code == 0, told
+    people = {json.loads(line)["entry"]["actor_login"] for line in told.splitlines()}
+    assert floor.looked | {floor.made_by} <= people
+    code, table = run(floor.stack, "who", what, "--form", "clear", "--person", next(iter(floor.looked)))
+    assert code == 0, table
+    assert floor.phone not in told + table
+    code, told = run(floor.stack, "who", what)
+    assert (code, "audit.who" in told) == (0, True)  # whoever asks is found, too
+    for wrong in (["who"], ["who", "contact"], ["who", what, "--since", "long ago"], ["who", what, "--form", "blue"]):
+        assert run(floor.stack, *wrong)[0] == 2
+    for words in (["index"], ["index", "--rebuild"]):
+        code, told = run(floor.stack, *words)
+        assert code == 0, told
+        assert "as the trail says" in told
+
+
+def run(stack: Stack, *words: str) -> tuple[int, str]:
+    command = [sys.executable, "-m", "gateway.cli", "audit", *words, "--config", str(stack.home.settings_file)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stdout if done.returncode == 0 else done.stderr
 
 
 def floor_url(auditor: Person, floor: Floor) -> str:
