@@ -120,7 +120,7 @@ def _count(counted: Tally, question: Question, at: datetime, actor: str, shown: 
     forms = {
         form
         for name, _, form in (pair.partition("/") for pair in shown.split())
-        if not question.field or name == question.field
+        if not question.fields or name in question.fields
     }
     counted.forms.update(forms if not question.form else forms & {question.form})
 

@@ -123,7 +123,7 @@ async def hits(
     first, *others = question.terms
     joins: list[sql.Composable] = []
     values: dict[str, object] = {
-        "tenant": tenant, "first": first, "limit": limit, "below": below, "shown": question.shown,
+        "tenant": tenant, "first": first, "limit": limit, "below": below, "shown": list(question.shown),
         "since": question.since, "until": question.until,
     }  # fmt: skip
     for number, term in enumerate(others):
@@ -136,7 +136,9 @@ async def hits(
         )
     conditions = [sql.SQL("p.tenant = %(tenant)s AND p.term = %(first)s AND p.index < %(below)s")]
     if question.shown:
-        conditions.append(sql.SQL("position(%(shown)s IN p.shown) > 0"))
+        conditions.append(
+            sql.SQL("EXISTS (SELECT FROM unnest(%(shown)s::text[]) AS one WHERE position(one IN p.shown) > 0)")
+        )
     if question.since is not None:
         conditions.append(sql.SQL("p.at >= %(since)s"))
     if question.until is not None:

@@ -23,8 +23,8 @@ FORMS = ("clear", "masked", "hidden", "written")
 class Question:
     """What is asked; empty means anything. since is included, until is not.
 
-    entity and record: one record; entity and field: that field, of the record or of all. actor: id of an account;
-    client: its address; outcome: ALLOWED or REFUSED; form: one of `FORMS`.
+    entity and record: one record; entity and field: that field, of the record or of all; of a record also several,
+    with commas between. actor: id of an account; client: its address; outcome: ALLOWED or REFUSED; form: of `FORMS`.
     """
 
     entity: str = ""
@@ -51,7 +51,7 @@ class Question:
         found = []
         if self.entity and self.record:
             found.append(record_term(self.entity, self.record))
-        elif self.entity and self.field:
+        elif self.entity and len(self.fields) == 1:
             found.append(field_term(self.entity, self.field))
         elif self.form:
             found.append(f"m:{self.form}")
@@ -65,13 +65,18 @@ class Question:
         return tuple(found)
 
     @property
-    def shown(self) -> str:
-        """What has to stand in what was shown of the record or field, "" for anything."""
+    def fields(self) -> tuple[str, ...]:
+        """Names of the fields in question, none for any."""
+        return tuple(filter(None, self.field.split(",")))
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """One of these has to stand in what was shown of the record or field; none for anything."""
         if not (self.entity and (self.record or self.field)):
-            return ""
-        if self.field and self.form:
-            return f" {self.field}/{self.form} "
-        return f" {self.field}/" if self.field else (f"/{self.form} " if self.form else "")
+            return ()
+        if self.fields:
+            return tuple(f" {field}/{self.form} " if self.form else f" {field}/" for field in self.fields)
+        return (f"/{self.form} ",) if self.form else ()
 
 
 def is_refused(kind: str, reason: str, status: int) -> bool:
@@ -84,7 +89,7 @@ def fits(question: Question, content: Mapping[str, Any], at: datetime) -> bool:
     terms, wanted = terms_of(content), question.terms
     if not wanted or not all(term in terms for term in wanted):
         return False
-    if question.shown not in terms[wanted[0]]:
+    if question.shown and not any(one in terms[wanted[0]] for one in question.shown):
         return False
     refused = is_refused(content["kind"], content["reason"], content["status"])
     return (
@@ -103,7 +108,7 @@ def seen(question: Question, content: Mapping[str, Any]) -> list[tuple[str, str,
         if question.entity and sight["entity"] != question.entity:
             continue
         if (question.record and sight["record"] != question.record) or (
-            question.field and sight["field"] != question.field
+            question.fields and sight["field"] not in question.fields
         ):
             continue
         name = sight["field"] if question.entity else f"{sight['entity']}.{sight['field']}"

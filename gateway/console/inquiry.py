@@ -45,7 +45,10 @@ _NAMES = (
 
 @dataclass(frozen=True, slots=True)
 class Inquiry:
-    """What was typed. what: `entity` or `entity.field`; person: login or id; since, until: days, before any period."""
+    """What was typed. what: `entity`, `entity.field` or `entity.#kind`; person: login or id; since, until: days.
+
+    Days are taken before a period.
+    """
 
     by: str = CUSTOMER
     what: str = ""
@@ -72,6 +75,11 @@ class Inquiry:
         return self.what.partition(".")[2]
 
     @property
+    def kind_of_field(self) -> str:
+        """Kind of data that the fields in question hold, "" for one field or all."""
+        return self.field[1:] if self.field.startswith("#") else ""
+
+    @property
     def empty(self) -> bool:
         """Whether nothing was asked yet."""
         return not (self.what or self.record or self.person)
@@ -95,7 +103,7 @@ class Inquiry:
             return "record"
         if self.by == PERSON and not self.person:
             return "person"
-        if self.by == FIELD and not self.field:
+        if self.by == FIELD and (not self.field or self.kind_of_field):
             return "field"
         first, last = self._first(_FAR), until_of(self.until)
         if self.since and first is None:
@@ -104,13 +112,13 @@ class Inquiry:
             return "until"
         return "order" if first is not None and last is not None and first >= last else ""
 
-    def question(self, now: datetime, *, actor: str, record: str) -> Question:
-        """The question; actor: id of the person, record: as the trail names it."""
+    def question(self, now: datetime, *, actor: str, record: str, field: str) -> Question:
+        """The question; actor: id of the person, record: as the trail names it, field: one or several names."""
         asked = Question(
             actor=actor, operation=self.operation, kind=self.kind, reason=self.reason, form=self.form,
             outcome=self.outcome, client=self.client, since=self._first(now), until=until_of(self.until),
         )  # fmt: skip
-        return asked if not self.entity else replace(asked, entity=self.entity, field=self.field, record=record)
+        return asked if not self.entity else replace(asked, entity=self.entity, field=field, record=record)
 
     def _first(self, now: datetime) -> datetime | None:
         if self.since:

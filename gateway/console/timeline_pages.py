@@ -47,7 +47,13 @@ class TrailPages(ConsolePages):
                 return None, UNKNOWN
         if inquiry.record:
             record = await self._deps.names.looked_up(principal.tenant, inquiry.entity, inquiry.record)
-        return inquiry.question(self._deps.access.clock(), actor=actor, record=record), ""
+        field = inquiry.field
+        if kind := inquiry.kind_of_field:
+            specs = self._deps.fields(principal.tenant)
+            field = ",".join(one.name for one in specs if one.entity == inquiry.entity and str(one.kind) == kind)
+            if not field:
+                return None, "what"
+        return inquiry.question(self._deps.access.clock(), actor=actor, record=record, field=field), ""
 
     async def _account(self, principal: Principal, typed: str) -> str:
         """The account with this login, or else what may be its id: of one that is gone, or of the command line."""
@@ -64,7 +70,7 @@ def asked(question: Question) -> dict[str, Any]:
     if question.record:
         told["records"] = [f"{question.entity}.{question.record}"]
     if question.field:
-        told["detail"] = f"{question.entity}.{question.field}"
+        told["detail"] = [f"{question.entity}.{field}" for field in question.fields]
     if question.actor:
         told["target"] = question.actor
     return told
@@ -116,10 +122,10 @@ class TimelinePages(TrailPages):
         for spec in self._deps.fields(principal.tenant):
             kind = str(spec.kind) if spec.kind is not None else ""
             entities.setdefault(spec.entity, []).append((spec.name, kind))
-        first: dict[str, str] = {}
+        first: dict[str, tuple[str, str]] = {}
         for entity, fields in entities.items():
             for name, kind in fields:
-                first.setdefault(kind, f"{entity}.{name}")
+                first.setdefault(kind, (entity, name))
         people = {name: fields for name, fields in entities.items() if any(kind for _, kind in fields)}
         return {
             "views": VIEWS,

@@ -60,6 +60,8 @@ def indexes(found: Answers) -> list[int]:
         (SEVEN, [5, 4, 3, 2, 0]),
         (replace(SEVEN, field="phone"), [5, 3, 0]),
         (replace(SEVEN, field="phone", form="clear"), [5]),
+        (replace(SEVEN, field="phone,email"), [5, 3, 2, 0]),
+        (replace(SEVEN, field="phone,email", form="clear"), [5, 2]),
         (replace(SEVEN, form="clear"), [5, 2]),
         (replace(SEVEN, form="written"), [3]),
         (replace(SEVEN, actor="u2"), [5, 2]),

@@ -25,7 +25,7 @@ def test_any_form_is_a_question_or_a_mistake_with_words(form: dict[str, str]) ->
     problem = inquiry.problem()
     assert problem == "" or problem in PROBLEMS
     if not problem:
-        question = inquiry.question(NOW, actor=inquiry.person, record=inquiry.record)
+        question = inquiry.question(NOW, actor=inquiry.person, record=inquiry.record, field=inquiry.field)
         assert question.terms
     assert read_inquiry(dict(parse_qsl(inquiry.query().removeprefix("?")))) == inquiry
 
@@ -42,7 +42,7 @@ def test_any_form_is_a_question_or_a_mistake_with_words(form: dict[str, str]) ->
 )
 def test_days_are_taken_before_a_period(period: str, since: str, until: str, first: datetime | None) -> None:
     form = {"what": "contact", "record": "42", "period": period, "since": since, "until": until}
-    assert read_inquiry(form).question(NOW, actor="", record="42").since == first
+    assert read_inquiry(form).question(NOW, actor="", record="42", field="").since == first
 
 
 def test_a_place_comes_back_from_its_text_and_nothing_else_does() -> None:
