@@ -62,7 +62,7 @@ def rows_of(index: int, at: datetime, leaf: bytes, body: bytes) -> tuple[dict[st
     content = decode(body)
     event = _event(index, at, leaf, body, content)
     common = {name: event[name] for name in ("index", "at", "actor", "actor_login", "operation", "data_subject")}
-    return event, [{**common, **sight} for sight in _sights(content)]
+    return event, [{**common, **sight} for sight in sights(content)]
 
 
 def _event(index: int, at: datetime, leaf: bytes, body: bytes, content: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,7 +73,8 @@ def _event(index: int, at: datetime, leaf: bytes, body: bytes, content: Mapping[
     return {name: own[name] if name in own else content[name] for name in _NAMES}
 
 
-def _sights(content: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def sights(content: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """What a decoded entry says was shown or written: entity, field, record, form, count."""
     fields = content["fields"]
     for name, records in _pairs(fields.get("shown")):
         entity, _, field = name.rpartition(".")

@@ -13,7 +13,7 @@ import inspect
 import io
 import re
 import zipfile
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, BinaryIO
@@ -55,13 +55,23 @@ class Policy:
 class Wanted:
     """What shall be in the pack. filters: which entries; made_at: now; policies: that were ever in force.
 
-    Those policies are packed that an entry names.
+    Those policies are packed that an entry names. chosen: indexes, ascending, in place of filters; asked: name → what
+    was asked for, where filters do not say it; tell: called with the number of entries packed so far.
     """
 
     filters: Filters
     made_at: datetime
     policies: Sequence[Policy] = ()
     limit: int = ENTRIES_LIMIT
+    chosen: Sequence[int] | None = None
+    asked: Mapping[str, str] = field(default_factory=dict)
+    tell: Callable[[int], None] = lambda _entries: None
+
+    @property
+    def question(self) -> Mapping[str, str]:
+        """Name → what was asked for."""
+        told = {name: str(getattr(self.filters, name)) for name in self.filters.names}
+        return told | dict(self.asked)
 
 
 @dataclass(slots=True)
@@ -124,10 +134,8 @@ async def _matching(
     connection: store.Connection, tenant: str, wanted: Wanted, made: Packed
 ) -> AsyncIterator[StoredEntry]:
     """Signed entries that match, oldest first; counts the others."""
-    after = -1
-    while found := await store.select(connection, tenant, wanted.filters, store.FETCH_ROWS, after=after):
+    async for found in _batches(connection, tenant, wanted):
         for entry in found:
-            after = entry.index
             if entry.index >= made.signed:
                 made.waiting += 1
                 continue
@@ -138,7 +146,23 @@ async def _matching(
             made.entries += 1
             made.first = entry.index if made.first < 0 else made.first
             made.last = entry.index
+            wanted.tell(made.entries)
             yield entry
+
+
+async def _batches(connection: store.Connection, tenant: str, wanted: Wanted) -> AsyncIterator[list[StoredEntry]]:
+    if wanted.chosen is not None:
+        for start in range(0, len(wanted.chosen), store.FETCH_ROWS):
+            part = wanted.chosen[start : start + store.FETCH_ROWS]
+            found = await store.by_index(connection, tenant, part)
+            if len(found) != len(part):
+                raise StoredLogBroken("an entry that was found before is missing now")
+            yield found
+        return
+    after = -1
+    while found := await store.select(connection, tenant, wanted.filters, store.FETCH_ROWS, after=after):
+        after = found[-1].index
+        yield found
 
 
 async def _growth(
@@ -180,14 +204,13 @@ def _policies(policies: Iterable[Policy], versions: set[str]) -> dict[str, bytes
 
 
 def _manifest(tenant: str, made: Packed, wanted: Wanted) -> dict[str, Any]:
-    asked = {name: str(getattr(wanted.filters, name)) for name in wanted.filters.names}
     return {
         "format": pack_check.FORMAT,
         "origin": origin_of(tenant),
         "made": wanted.made_at.isoformat(),
         "entries": made.entries,
         "waiting": made.waiting,
-        "filters": asked,
+        "filters": dict(wanted.question),
         "policies": {
             one.version: one.since.isoformat() if one.since else ""
             for one in wanted.policies
@@ -198,7 +221,7 @@ def _manifest(tenant: str, made: Packed, wanted: Wanted) -> dict[str, Any]:
 
 
 def _readme(tenant: str, made: Packed, wanted: Wanted) -> str:
-    asked = ", ".join(f"{name}={getattr(wanted.filters, name)}" for name in wanted.filters.names) or "every entry"
+    asked = ", ".join(f"{name}={value}" for name, value in wanted.question.items()) or "every entry"
     waiting = f"{made.waiting} newer matching entries were not signed yet and are not in it.\n" if made.waiting else ""
     return (
         f"Evidence pack of the audit trail of {tenant}, made {wanted.made_at:%Y-%m-%d %H:%M:%S} UTC by crmgate.\n"

@@ -490,3 +490,16 @@ async def select(
     async with connection.cursor(row_factory=class_row(StoredEntry)) as cursor:
         await cursor.execute(query, values, binary=True)
         return await cursor.fetchall()
+
+
+async def by_index(connection: Connection, tenant: str, indexes: Sequence[int]) -> list[StoredEntry]:
+    """The entries with these indexes, those of them that there are."""
+    async with connection.cursor(row_factory=class_row(StoredEntry)) as cursor:
+        await cursor.execute(
+            sql.SQL("SELECT {} FROM audit_entry WHERE tenant = %s AND index = ANY(%s::bigint[]) ORDER BY index").format(
+                sql.SQL(_COLUMNS)
+            ),
+            (tenant, list(indexes)),
+            binary=True,
+        )
+        return await cursor.fetchall()

@@ -17,6 +17,7 @@ from gateway.cli_pack import pack
 from gateway.cli_proof import check_proof, prove, show_key, tiles
 from gateway.cli_shell import PROBLEM, FileOption, TenantOption, out, quit_with, settings_of, tenant_of, told_plainly
 from gateway.cli_trail_status import status
+from gateway.cli_who import index, who
 from gateway.database import open_pool
 from gateway.opening import open_database
 from gateway.person_keys import open_people
@@ -35,6 +36,8 @@ app.command("segments")(segments)
 app.command("prune")(prune)
 app.command("restore")(restore)
 app.add_typer(hold_app, name="hold")
+app.command("who")(who)
+app.command("index")(index)
 
 _COLOURS: Mapping[str, str] = {"2": "green", "3": "cyan", "4": "yellow", "5": "red"}
 

@@ -14,13 +14,12 @@ from audit import store
 from audit.entry import AuditEntry
 from audit.log import AuditLog
 from audit.note import Verifier, origin_of, read_signer
-from audit.pack import Packed, PackRefused, Policy, Wanted, write_pack
+from audit.pack import Packed, PackRefused, Wanted, write_pack
 from audit.proof import StoredLogBroken
 from audit.store import Filters
 from gateway.access.tokens import new_id
 from gateway.accounts import utc_now
-from gateway.bundles.bundle import State
-from gateway.bundles.store import BundleStore
+from gateway.bundles.in_force import policies_in_force
 from gateway.cli_shell import (
     PROBLEM,
     UNUSABLE,
@@ -39,7 +38,6 @@ from gateway.settings import Settings
 from policies.window import moment
 
 OPERATION = "audit.pack"
-_IN_FORCE = (State.PUBLISHED, State.RETIRED)
 
 
 def pack(
@@ -89,18 +87,13 @@ async def _make(
     await _note(dsn, tenant, filters)
     pool = await open_pool(dsn, max_size=1)
     try:
-        bundles = await BundleStore(pool).every(tenant)
+        policies = await policies_in_force(pool, tenant)
         if filters.record:
             async with open_people(settings, tenant, pool) as people:
                 names = await people.names_of(tenant, filters.entity, filters.record)
             filters = replace(filters, record=names[-1], records=tuple(names))  # the pack tells the pseudonym
     finally:
         await pool.close()
-    policies = [
-        Policy(one.version, one.published.at if one.published else None, one.rows)
-        for one in bundles
-        if one.state in _IN_FORCE
-    ]
     draft = target.with_name(f".{target.name}.draft")
     try:
         with draft.open("xb") as file:

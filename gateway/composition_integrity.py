@@ -1,4 +1,4 @@
-"""The objects that keep the audit trail whole: the keeper that signs it and the watch that reads it again."""
+"""The objects that keep the audit trail whole: what signs it, reads it again, takes it outside, and indexes it."""
 
 import secrets
 from collections.abc import Callable, Collection
@@ -14,6 +14,7 @@ from audit.anchor import Anchor, Anchors
 from audit.anchor_folder import FolderAnchor
 from audit.checkpoint import Keeper
 from audit.entry import AuditEntry
+from audit.index_follower import IndexFollower
 from audit.log import AuditLog, AuditUnavailable
 from audit.note import Signer, Verifier
 from audit.timestamp import TimestampAnchor
@@ -109,6 +110,9 @@ async def integrity_of(
     )
     await anchors.start()
     stack.push_async_callback(anchors.close)
+    follower = IndexFollower(database, settings.tenants)
+    await follower.start()
+    stack.push_async_callback(follower.close)
     return Integrity(keeper, watch, anchors, audit)
 
 

@@ -47,6 +47,10 @@ class NamedPeople:
             return record
         return (await self._pseudonyms.names(tenant, [(entity, record)]))[(entity, record)]
 
+    def holds_people(self, tenant: str, entity: str) -> bool:
+        """Whether records of this kind are people, so that nothing but a pseudonym of theirs is written down."""
+        return entity in self._entities(tenant)
+
     async def names_of(self, tenant: str, entity: str, record: str) -> list[str]:
         """See People."""
         every = self._entities(tenant)

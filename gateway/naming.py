@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from audit.entry import NOT_RECORDED, AuditEntry, is_name
 from kms.provider import KeysUnavailable
+from kms.pseudonym import is_pseudonym
 from kms.pseudonyms import Record
 from kms.store import StoreUnavailable
 from policies.profile import Profile
@@ -76,14 +77,14 @@ class PersonNaming:
 
 def touched(entry: AuditEntry, people: frozenset[str]) -> Iterator[Record]:
     """Records of persons that an entry names; one may come several times."""
-    if entry.record not in _BLANK and entry.entity in people:
+    if _is_key(entry.record) and entry.entity in people:
         yield entry.entity, entry.record
     fields = entry.fields
     for label, records in (fields.get("shown") or {}).items():
         entity = label.rpartition(".")[0]
         if entity in people:
             for record in records:
-                if record not in _BLANK:
+                if _is_key(record):
                     yield entity, record
     for text in _listed(fields):
         if (record := _record(text, people)) is not None:
@@ -114,6 +115,11 @@ def renamed(entry: AuditEntry, people: frozenset[str], names: Mapping[Record, st
     )
 
 
+def _is_key(record: str) -> bool:
+    """Whether this is the CRM's key; a question to the trail is about somebody who has a pseudonym already."""
+    return record not in _BLANK and not is_pseudonym(record)
+
+
 def _may_name(entry: AuditEntry) -> bool:
     fields = entry.fields
     return bool(entry.record) or "shown" in fields or "parts" in fields or "records" in fields
@@ -129,7 +135,7 @@ def _record(text: str, people: frozenset[str]) -> Record | None:
     """The record that a text of the form "entity.record" names, where its entity holds people."""
     at = text.find(".")
     while at > 0:
-        if text[:at] in people and text[at + 1 :] not in _BLANK:
+        if text[:at] in people and _is_key(text[at + 1 :]):
             return text[:at], text[at + 1 :]
         at = text.find(".", at + 1)
     return None

@@ -22,6 +22,7 @@ from gateway.console.health_pages import HealthPages
 from gateway.console.key_pages import KeyPages
 from gateway.console.learn_pages import LearnPages
 from gateway.console.ledger_pages import LedgerPages
+from gateway.console.pack_pages import PackPages
 from gateway.console.pages import answer_refused, answer_sign_in
 from gateway.console.people_pages import PeoplePages
 from gateway.console.permissions import ConsoleRefused, SignInNeeded, navigation
@@ -31,7 +32,9 @@ from gateway.console.program_pages import ProgramPages
 from gateway.console.reset_pages import ResetPages
 from gateway.console.review_pages import ReviewPages
 from gateway.console.role_change_pages import RoleChangePages
+from gateway.console.saved_pages import SavedPages
 from gateway.console.simulation_pages import SimulationPages
+from gateway.console.timeline_pages import TimelinePages
 
 
 def make_console_app(deps: ConsoleDeps, more: Sequence[BaseRoute] = ()) -> Starlette:
@@ -66,12 +69,23 @@ def console_routes(deps: ConsoleDeps) -> list[BaseRoute]:
     browsers = DevicePages(deps)
     emergency = EmergencyPages(deps)
     reviews = ReviewPages(deps)
+    asked, packs, saved = TimelinePages(deps), PackPages(deps), SavedPages(deps)
     return [
         Route("/", activity.overview, methods=["GET"]),
         Route("/now", activity.overview_now, methods=["GET"]),
         Route("/activity", activity.activity, methods=["GET"]),
         Route("/activity/rows", activity.rows, methods=["GET"]),
         Route("/activity/{index}", activity.entry, methods=["GET"]),
+        Route("/trail", asked.timeline, methods=["GET"]),
+        Route("/trail/pack", packs.show, methods=["GET"]),
+        Route("/trail/pack", packs.make, methods=["POST"]),
+        Route("/trail/pack/now", packs.now, methods=["GET"]),
+        Route("/trail/pack/file", packs.fetch, methods=["GET"]),
+        Route("/trail/saved", saved.saved, methods=["GET"]),
+        Route("/trail/saved", saved.save, methods=["POST"]),
+        Route("/trail/saved/{saved}", saved.use, methods=["GET"]),
+        Route("/trail/saved/{saved}", saved.change, methods=["POST"]),
+        Route("/trail/saved/{saved}/delete", saved.delete, methods=["POST"]),
         Route("/reveals", ledger.ledger, methods=["GET"]),
         Route("/sessions", people.sessions, methods=["GET"]),
         Route("/sessions/rows", people.session_rows, methods=["GET"]),

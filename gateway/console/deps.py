@@ -81,7 +81,8 @@ class ConsoleDeps:
     directories: tenant → those that check passwords of its people. ledger: of reveals with a reason. emergencies: roles
     that people take for an emergency. desk: tenant → where its policy bundles are worked on. learnable: whether a
     tenant runs with the profile that declares nothing. trail_watch: reads the audit trail again while the gateway runs.
-    anchors: bring its checkpoints outside. pending: entries of all tenants that wait for the disk.
+    names: how records are named in the trail. anchors: bring its checkpoints outside. pending: entries of all tenants
+    that wait for the disk.
     """
 
     access: AccessDeps

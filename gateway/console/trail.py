@@ -7,22 +7,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+from psycopg import Error as PostgresError
 
 from audit import query, store
 from audit.entry import AuditEntry, EntryRefused, decode
 from audit.note import Checkpoint, NoteInvalid, Verifier, origin_of
+from audit.pack import Packed, Wanted, write_pack
 from audit.proof import StoredLogBroken, prove_entry
+from audit.question import is_refused
 from audit.store import Filters, StoredEntry
 from audit.tree import ProofInvalid, leaf_hash
 from audit.verify import LogTampered, Verified, verify
 from gateway.access.store import connection
 from gateway.named_people import ERASED, People, pseudonyms_in
 from kms.connections import Pool
-
-FINE_REASONS = frozenset(
-    {"", "allowed", "signed-in", "signed-out", "password-accepted", "invitation-used", "password-changed"}
-)
+from kms.store import StoreUnavailable
 
 
 class EntryUnknown(Exception):  # noqa: N818 - an outcome answered with 404
@@ -56,9 +57,8 @@ class Row:
     def refused(self) -> bool:
         """Whether something was refused or failed."""
         status = self.content.get("status", 0)
-        if self.content.get("kind") in ("decision", "outcome", "refusal"):
-            return self.content.get("reason", "") not in FINE_REASONS
-        return isinstance(status, int) and status >= 400
+        kind, reason = self.content.get("kind", ""), self.content.get("reason", "")
+        return is_refused(kind, reason, status if isinstance(status, int) else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +114,10 @@ class TrailReader:
         """
         return [record] if self._people is None else await self._people.names_of(tenant, entity, record)
 
+    async def people_of(self, tenant: str, names: Sequence[str]) -> Mapping[str, str]:
+        """Pseudonym → entity/record, or `ERASED`; what is no pseudonym is absent."""
+        return {} if self._people is None else await self._people.told(tenant, names)
+
     async def told(self, tenant: str, rows: Sequence[Row]) -> list[Row]:
         """The same rows with the people in them."""
         if self._people is None:
@@ -160,6 +164,20 @@ class TrailReader:
         except NoteInvalid as fault:
             return TrailState(entries, None, latest.at, str(fault))
         return TrailState(entries, checkpoint, latest.at)
+
+    def key(self, tenant: str) -> str:
+        """The public key that the auditor checks with, in the one line of C2SP signed-note."""
+        return self._verifier.vkey(origin_of(tenant))
+
+    async def pack(self, tenant: str, wanted: Wanted, target: BinaryIO) -> Packed:
+        """Write an evidence pack. Raises: PackRefused; LogTampered when a proof does not hold; StoreUnavailable."""
+        try:
+            async with store.reading(self._conninfo, tenant) as db:
+                return await write_pack(db, tenant, self._verifier, wanted, target)
+        except StoredLogBroken as fault:
+            raise LogTampered(tenant, str(fault)) from fault
+        except (PostgresError, OSError) as fault:
+            raise StoreUnavailable from fault
 
     async def verify(self, tenant: str) -> Verified:
         """Verify every byte of the trail; raises LogTampered."""

@@ -189,6 +189,13 @@ REASONS: Mapping[str, str] = {
     "activity-viewed": N_("Activity viewed"),
     "reveals-viewed": N_("Ledger of reveals viewed"),
     "entry-viewed": N_("Audit entry viewed"),
+    "trail-asked": N_("Trail asked who saw what"),
+    "trail-pack-made": N_("Evidence pack asked for"),
+    "trail-pack-fetched": N_("Evidence pack fetched"),
+    "question-saved": N_("Question to the trail saved"),
+    "question-used": N_("Saved question to the trail used"),
+    "question-changed": N_("Saved question to the trail changed"),
+    "question-deleted": N_("Saved question to the trail deleted"),
     "trail-verified": N_("Audit trail verified"),
     "trail-tampered": N_("Audit trail found changed"),
     "session-ended-by-administrator": N_("Session ended by administrator"),
@@ -400,7 +407,12 @@ DESTRUCTION_STATES: Mapping[str, tuple[str, str]] = {
     "cancelled": ("quiet", N_("Cancelled")),
 }
 
-FORMS: Mapping[str, str] = {"clear": N_("Clear"), "masked": N_("Masked"), "hidden": N_("Hidden")}
+FORMS: Mapping[str, str] = {
+    "clear": N_("Clear"),
+    "masked": N_("Masked"),
+    "hidden": N_("Hidden"),
+    "written": N_("Written"),
+}
 
 
 def reason_words(reason: str, translate: Translate) -> str:

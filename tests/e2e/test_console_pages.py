@@ -22,6 +22,7 @@ from gateway.access.sessions import AUDIENCE_CONSOLE
 from gateway.certificate import ensure_certificate
 from gateway.console import vendor
 from gateway.console.app import make_console_app
+from gateway.console.saved_store import SavedQuestion, SavedStore
 from gateway.settings import AccessSettings, Grants
 from kms.connections import Pool
 from tests.unit.gateway.access.world import Enrolled
@@ -106,7 +107,7 @@ async def served(pool: Pool, dsn: str, tmp_path: Path, front_end: None) -> Async
     """The console on https, with people, sessions and a trail to show."""
     two = AccessSettings(grants=Grants.TWO_PEOPLE)
     stage = await make_stage(pool, dsn, tmp_path, RealClock(), settings=two)  # type: ignore[arg-type]
-    admin = await stage.enrol("gao.ning", "administrator")
+    admin = await stage.enrol("gao.ning", "administrator", "auditor")
     li = await stage.enrol("li.wei", "sales")
     zhou, sun = (await stage.enrol("zhou.min", "manager")).user, (await stage.enrol("sun.yu", "administrator")).user
     await stage.access.users.invite(zhou, "")
@@ -122,6 +123,10 @@ async def served(pool: Pool, dsn: str, tmp_path: Path, front_end: None) -> Async
     await rotation(stage, "rotate-1")
     await bundles(stage)
     await reviewed(stage)
+    for owner, shared in ((admin, False), (li, True)):
+        name, asked = f"Mail of customer 3 ({owner.user.login})", "?by=customer&what=contact.email&record=3"
+        kept = SavedQuestion(f"q-{shared}", owner.user.id, owner.user.login, name, shared, asked, stage.clock())
+        await SavedStore(pool).add("t1", kept)
     await stage.keeper.seal("t1")
     assert stage.console.anchors is not None
     assert stage.console.trail_watch is not None
@@ -214,6 +219,14 @@ def pages_of(served: Served) -> dict[str, str]:
         "activity": "/activity?pause=1",
         "activity_empty": "/activity?pause=1&operation=nothing",
         "entry": "/activity/4",
+        "trail": "/trail",
+        "trail_answers": "/trail?by=customer&what=contact.email&record=3",
+        "trail_person": f"/trail?by=person&person={served.li.user.login}",
+        "trail_field": "/trail?by=field&what=contact.email&outcome=refused",
+        "trail_nobody": "/trail?by=record&what=order&record=1",
+        "trail_wrong": "/trail?by=customer&what=contact&record=1&since=yesterday",
+        "trail_pack": "/trail/pack?by=customer&what=contact&record=3",
+        "trail_saved": "/trail/saved",
         "sessions": "/sessions",
         "users": "/users",
         "user_new": "/users/new",

@@ -253,3 +253,24 @@ async def test_no_changed_byte_of_entries_proofs_or_checkpoint_is_proved(
     changed = files[name][:place] + bytes([value]) + files[name][place + 1 :]
     with pytest.raises((pack_check.Broken, ValueError)):
         verdict(zipped(files | {name: changed}))
+
+
+async def test_a_pack_of_chosen_entries_holds_those_and_says_what_was_asked(dsn: str, forty: None) -> None:
+    told: list[int] = []
+    wanted = Wanted(Filters(), AT, chosen=[2, 7, 41], asked={"field": "phone"}, tell=told.append)
+    target = io.BytesIO()
+    async with await psycopg.AsyncConnection.connect(unwalled(dsn)) as db, db.transaction():
+        await store.snapshot(db)
+        made = await write_pack(db, "demo", SIGNER.verifier, wanted, target)
+    assert (made.entries, made.first, made.last, made.waiting) == (2, 2, 7, 1)
+    assert told == [1, 2]
+    files = files_of(target.getvalue())
+    assert json.loads(files["manifest.json"])["filters"] == {"field": "phone"}
+    assert any("entries in the pack: 2" in line for line in verdict(target.getvalue()))
+    assert any("not proved" in line or "selection" in line for line in verdict(target.getvalue()))
+
+
+async def test_a_chosen_entry_that_is_gone_is_no_pack(dsn: str, forty: None) -> None:
+    async with await psycopg.AsyncConnection.connect(unwalled(dsn)) as db, db.transaction():
+        with pytest.raises(StoredLogBroken):
+            await write_pack(db, "demo", SIGNER.verifier, Wanted(Filters(), AT, chosen=[2, 777]), io.BytesIO())

@@ -1,0 +1,63 @@
+"""Under which terms an entry is found: the record, the field, the person, the operation it is about; pure.
+
+One entry has a term for each record it shows or touches, so that a list of a hundred people is found by each of them.
+With records and fields stands what was shown of them, as ` field/form field/form `.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from audit.event_row import sights
+
+TERMS_FORMAT = 1
+"""Raised when terms change: the index is then made anew."""
+COMMON_KINDS = frozenset({"decision", "outcome"})
+COMMON_REASONS = frozenset({"", "allowed"})
+
+
+def record_term(entity: str, record: str) -> str:
+    """Of one record."""
+    return f"r:{entity}/{record}"
+
+
+def field_term(entity: str, field: str) -> str:
+    """Of one field, whatever the record."""
+    return f"f:{entity}.{field}"
+
+
+def terms_of(content: Mapping[str, Any]) -> dict[str, str]:
+    """Term → what was shown, "" for none, of a decoded entry."""
+    shown: dict[str, set[str]] = {}
+    # Records are also named without a field: by an action, by the parts of a batch, by a look into the trail.
+    for sight in sights(content):
+        pair = f"{sight['field']}/{sight['form']}"
+        shown.setdefault(field_term(sight["entity"], sight["field"]), set()).add(pair)
+        if sight["record"]:
+            shown.setdefault(record_term(sight["entity"], sight["record"]), set()).add(pair)
+        shown.setdefault(f"m:{sight['form']}", set())
+    for term in _named(content):
+        shown.setdefault(term, set())
+    return {term: f" {' '.join(sorted(pairs))} " if pairs else "" for term, pairs in shown.items()}
+
+
+def _named(content: Mapping[str, Any]) -> Iterator[str]:
+    if content["entity"] and content["record"]:
+        yield record_term(content["entity"], content["record"])
+    for name in _texts(content["fields"].get("records")):
+        entity, _, record = name.partition(".")
+        yield record_term(entity, record)
+    for part in _texts(content["fields"].get("parts")):
+        operation, *records = part.split(":")
+        for record in records:
+            yield record_term(operation.partition(".")[0], record)
+    for mark, name in (("u", "actor"), ("o", "operation"), ("c", "client")):
+        if content[name]:
+            yield f"{mark}:{content[name]}"
+    if content["kind"] not in COMMON_KINDS:
+        yield f"k:{content['kind']}"
+    if content["reason"] not in COMMON_REASONS:
+        yield f"w:{content['reason']}"
+
+
+def _texts(told: object) -> list[str]:
+    return [one for one in told if isinstance(one, str)] if isinstance(told, list) else []

@@ -1,0 +1,204 @@
+"""`crmgate audit who`: who saw, wrote, exported or had revealed what of a record; `crmgate audit index`."""
+
+import asyncio
+import getpass
+import secrets
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Annotated
+
+import orjson
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from audit import answers, store
+from audit.answers import Answer, NothingToLookUp
+from audit.entry import NOT_RECORDED, AuditEntry
+from audit.index_follower import differing, rebuild
+from audit.log import AuditLog
+from audit.question import FORMS, Question, seen
+from gateway.access.store import UserStore
+from gateway.access.tokens import new_id
+from gateway.access.user import login_key
+from gateway.accounts import utc_now
+from gateway.cli_shell import (
+    PROBLEM,
+    UNUSABLE,
+    FileOption,
+    TenantOption,
+    out,
+    quit_with,
+    settings_of,
+    tenant_of,
+    told_plainly,
+)
+from gateway.console.timeline import deed_of
+from gateway.database import Pool, open_pool
+from gateway.named_people import NamedPeople
+from gateway.opening import open_database
+from gateway.period import since_of, until_of
+from gateway.person_keys import open_people
+from gateway.settings import Settings
+from kms.pseudonym import is_pseudonym
+
+OPERATION = "audit.who"
+LIMIT = 1_000
+
+
+def who(
+    what: Annotated[str, typer.Argument(help="The record: its kind and its key in the CRM, such as contact.42.")] = "",
+    field: Annotated[str, typer.Option(help="Only this field; without a record, with its kind: contact.phone.")] = "",
+    person: Annotated[str, typer.Option(help="Only by this account: login or id.")] = "",
+    form: Annotated[str, typer.Option(help=f"Only in this form: {', '.join(FORMS)}.")] = "",
+    operation: Annotated[str, typer.Option(help="Only this operation.")] = "",
+    outcome: Annotated[str, typer.Option(help="allowed or refused.")] = "",
+    since: Annotated[str, typer.Option(help="How far back: 2y, 30d, or 2026-01-01.")] = "",
+    until: Annotated[str, typer.Option(help="Last day, or a time with its zone.")] = "",
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, max=LIMIT, help="Newest answers to show.")] = 50,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line: index, and the entry.")] = False,
+    tenant: TenantOption = "",
+    config: FileOption = None,
+) -> None:
+    """Say who saw, wrote, exported or had revealed what of a record, newest first; asking is on record."""
+    now = utc_now()
+    first, last = since_of(since, now) if since else None, until_of(until) if until else None
+    if since and first is None:
+        raise quit_with(UNUSABLE, f"--since: {since} is no span (2y, 30d) and no day (2026-12-31).")
+    if until and last is None:
+        raise quit_with(UNUSABLE, f"--until: {until} is no day (2026-12-31) and no time with its zone.")
+    if form and form not in FORMS:
+        raise quit_with(UNUSABLE, f"--form: {form} is none of {', '.join(FORMS)}.")
+    if outcome not in ("", "allowed", "refused"):
+        raise quit_with(UNUSABLE, "--outcome is allowed or refused.")
+    entity, _, record = (what or field).partition(".")
+    if (what or field) and not (entity and record):
+        raise quit_with(UNUSABLE, f"{what or field} names no record (contact.42) and no field (contact.phone).")
+    name = field.rpartition(".")[2]
+    question = Question(
+        entity=entity, record=record if what else "", field=name, actor=person, operation=operation, form=form,
+        outcome=outcome, since=first, until=last,
+    )  # fmt: skip
+    with told_plainly():
+        settings = settings_of(config)
+        name = tenant_of(settings, tenant)
+        database = open_database(settings)
+        try:
+            found = asyncio.run(_ask(settings, database.dsn, name, question, lines))
+        except NothingToLookUp:
+            raise quit_with(UNUSABLE, "Say which record, field or person, such as: contact.42 --since 2y") from None
+        finally:
+            database.close()
+    _print(found, question, as_json=as_json)
+
+
+def index(
+    rebuild_it: Annotated[bool, typer.Option("--rebuild", help="Make it anew from the trail.")] = False,
+    tenant: TenantOption = "",
+    config: FileOption = None,
+) -> None:
+    """Compare the index of the trail with the trail; exit 1 when it lacks something."""
+    with told_plainly():
+        settings = settings_of(config)
+        name = tenant_of(settings, tenant)
+        database = open_database(settings)
+        try:
+            entries, wrong = asyncio.run(_index(database.dsn, name, rebuild_it=rebuild_it))
+        finally:
+            database.close()
+    if wrong:
+        shown = ", ".join(map(str, wrong[:10])) + (" …" if len(wrong) > 10 else "")
+        told = (
+            f"The index lacks {len(wrong)} of {entries} entries ({shown}). Make it anew: crmgate audit index --rebuild"
+        )
+        raise quit_with(PROBLEM, told)
+    out.print(f"The index of {name} holds {entries} entries as the trail says.", markup=False)
+
+
+async def _index(dsn: str, tenant: str, *, rebuild_it: bool) -> tuple[int, list[int]]:
+    pool = await open_pool(dsn, max_size=1)
+    try:
+        if rebuild_it:
+            async with pool.of(tenant) as connection:
+                await rebuild(connection, tenant)
+        async with pool.of(tenant) as connection:
+            await store.snapshot(connection)
+            return await differing(connection, tenant)
+    finally:
+        await pool.close()
+
+
+async def _ask(settings: Settings, dsn: str, tenant: str, question: Question, limit: int) -> Sequence[Answer]:
+    pool = await open_pool(dsn, max_size=1)
+    try:
+        async with open_people(settings, tenant, pool) as people:
+            asked = await _named(pool, people, tenant, question)
+            known = is_pseudonym(asked.record) or not people.holds_people(tenant, asked.entity)
+        if not asked.terms:
+            raise NothingToLookUp
+        await _note(dsn, tenant, asked, asked.record if known else NOT_RECORDED)
+        async with pool.of(tenant) as connection:
+            await store.snapshot(connection)
+            return (await answers.ask(connection, tenant, asked, limit)).answers
+    finally:
+        await pool.close()
+
+
+async def _named(pool: Pool, people: NamedPeople, tenant: str, question: Question) -> Question:
+    """The question with the record and the person as the trail names them."""
+    names = await people.names_of(tenant, question.entity, question.record) if question.record else [""]
+    actor = question.actor
+    for user in await UserStore(pool).users(tenant) if actor else ():
+        if login_key(actor) == login_key(user.login):
+            actor = user.id
+            break
+    return replace(question, record=names[-1], others=tuple(names[:-1]), actor=actor)
+
+
+async def _note(dsn: str, tenant: str, question: Question, record: str) -> None:
+    fields: dict[str, object] = {"filters": list(question.names)}
+    if record:
+        fields["records"] = [f"{question.entity}.{record}"]
+    log = AuditLog(dsn)
+    await log.start()
+    try:
+        await log.append(
+            AuditEntry(
+                actor="command-line",
+                actor_login=getpass.getuser(),
+                at=utc_now(),
+                fields=fields,
+                id=new_id("a", secrets.token_bytes),
+                kind="console",
+                operation=OPERATION,
+                tenant=tenant,
+            )
+        )
+    finally:
+        await log.close()
+
+
+def _print(found: Sequence[Answer], question: Question, *, as_json: bool) -> None:
+    if as_json:
+        for one in found:
+            content = None if one.content is None else dict(one.content)
+            told = {"index": one.index, "intact": one.intact, "entry": content}
+            out.print(orjson.dumps(told).decode(), markup=False)
+        return
+    table = Table("when (UTC)", "who", "did", "fields and form", "why", "address", "entry", box=None)
+    for one in found:
+        e = one.content
+        if e is None:
+            lost = "in the archive (crmgate audit restore)" if one.sealed else "missing or changed"
+            table.add_row(f"{one.at:%Y-%m-%d %H:%M:%S}", "", lost, "", "", "", str(one.index))
+            continue
+        sights = seen(question, e)
+        fields = ", ".join(f"{field} {form}" + (f" ×{count}" if count > 1 else "") for _, field, form, count in sights)
+        did = f"{deed_of(e, bool(sights))} ({e['operation'] or '-'})" + ("" if one.intact else " CHANGED")
+        table.add_row(
+            f"{one.at:%Y-%m-%d %H:%M:%S}", escape(e["actor_login"] or "-"), escape(did), escape(fields or "-"),
+            escape(e["reason"] or e["kind"]), escape(e["client"] or "-"), str(one.index),
+        )  # fmt: skip
+    if found:
+        out.print(table, markup=False)
+    out.print(f"{len(found)} answers. Prove one: crmgate audit prove ENTRY", style="dim", markup=False)

@@ -1,0 +1,132 @@
+"""A page of the auditor's console: the lines that answer a question, and what they count up to."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from audit import answers, store
+from audit.answers import Answer, Answers, Place, Tally
+from audit.question import Question, is_refused, seen
+from gateway.access.store import connection
+from gateway.console.permissions import AUDIT
+from gateway.console.trail import TrailReader
+from gateway.console.words import N_
+from gateway.named_people import ERASED
+from kms.connections import Pool
+
+PAGE_LINES = 50
+SAW, WROTE, EXPORTED, REVEALED, TRIED, LOOKED, ACTED = (
+    "saw",
+    "wrote",
+    "exported",
+    "revealed",
+    "tried",
+    "looked",
+    "acted",
+)
+DEEDS: Mapping[str, tuple[str, str]] = {
+    SAW: ("good", N_("Saw")),
+    WROTE: ("warning", N_("Wrote")),
+    EXPORTED: ("warning", N_("Exported")),
+    REVEALED: ("warning", N_("Had revealed")),
+    TRIED: ("bad", N_("Refused")),
+    LOOKED: ("quiet", N_("Asked the trail")),
+    ACTED: ("quiet", N_("Acted")),
+}
+"""Tone and words of what somebody did."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A field in a form, how often; record: as people read it, "" where it is not one in question."""
+
+    field: str
+    form: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One entry. content None: the index knows of it, and the trail does not have it as it was, or it is sealed.
+
+    record: what it is about, as people read it; erased: a person who was erased.
+    """
+
+    index: int
+    at: datetime
+    content: Mapping[str, Any] | None
+    intact: bool
+    deed: str
+    record: str
+    seen: Sequence[Seen]
+    sealed: bool = False
+    erased: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """Everything a page shows. logins: account → login, as the trail last named it."""
+
+    lines: Sequence[Line]
+    found: Answers
+    tally: Tally | None
+    logins: Mapping[str, str]
+
+
+async def read(
+    pool: Pool,
+    tenant: str,
+    question: Question,
+    trail: TrailReader,
+    *,
+    before: Place | None = None,
+    counted: bool = True,
+) -> Timeline:
+    """A page from one snapshot. Raises: NothingToLookUp, StoreUnavailable."""
+    async with connection(pool, tenant) as db:
+        await store.snapshot(db)
+        found = await answers.ask(db, tenant, question, PAGE_LINES, before=before)
+        tally = await answers.tally(db, tenant, question) if counted else None
+        logins = {} if tally is None else await _logins(db, tenant, tally)
+    named = [str(one.content["record"]) for one in found.answers if one.content is not None]
+    people = await trail.people_of(tenant, named)
+    lines = [_line(one, question, people) for one in found.answers]
+    logins |= {one.content["actor"]: one.content["actor_login"] for one in lines if one.content is not None}
+    return Timeline(lines, found, tally, logins)
+
+
+async def _logins(db: store.Connection, tenant: str, tally: Tally) -> dict[str, str]:
+    """The logins of those counted most, from an entry of each."""
+    found = {}
+    for actor, _ in tally.actors.most_common(10):
+        page = await answers.ask(db, tenant, Question(actor=actor), 1) if actor else None
+        for one in page.answers if page is not None else ():
+            if one.content is not None:
+                found[actor] = str(one.content["actor_login"])
+    return found
+
+
+def _line(one: Answer, question: Question, people: Mapping[str, str]) -> Line:
+    content = one.content
+    if content is None:
+        return Line(one.index, one.at, None, one.intact, ACTED, "", (), sealed=one.sealed)
+    told = [Seen(field, form, count) for _, field, form, count in seen(question, content)]
+    written = str(content["record"])
+    record, erased = people.get(written, written), people.get(written) == ERASED
+    return Line(one.index, one.at, content, one.intact, deed_of(content, bool(told)), record, told, erased=erased)
+
+
+def deed_of(content: Mapping[str, Any], told: bool) -> str:
+    """What somebody did, as one word. told: whether something in question was shown or written."""
+    if is_refused(content["kind"], content["reason"], content["status"]):
+        return TRIED
+    if content["kind"] == "reveal":
+        return REVEALED if told else ACTED
+    if content["operation"] == AUDIT.operation:
+        return LOOKED
+    if content["operation"].rpartition(".")[2].startswith("export"):
+        return EXPORTED
+    if content["fields"].get("written"):
+        return WROTE
+    return SAW if told else ACTED
