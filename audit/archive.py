@@ -1,0 +1,66 @@
+"""What reads the sealed part of a trail: segments as local Parquet files, checked before anybody is handed one."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+
+class ArchiveUnavailable(Exception):  # noqa: N818 - a state
+    """The archive does not answer, is full, or has no room for what is asked; nothing is lost, trying again helps."""
+
+    permanent = False
+
+
+class ArchiveRefused(Exception):  # noqa: N818 - a refusal
+    """The archive is not what it must be: a bucket without object lock, an object that is there with other bytes."""
+
+    permanent = True
+
+
+class SegmentBroken(Exception):  # noqa: N818 - a verdict
+    """A segment's bytes, count, order, roots or signature do not fit; nothing of it is handed out."""
+
+    permanent = True
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Entries `first` to `last` of a tenant's log as two files on this machine, not to be written to.
+
+    event_file: columns of `event_row.EVENT` but `leaf`, which is SHA-256(0x00, body), sorted by actor, at, index;
+    sight_file: columns of `event_row.SIGHT`, sorted by entity, record, data_subject, at, index.
+    at_first, at_last: smallest and greatest time in it.
+    """
+
+    tenant: str
+    first: int
+    last: int
+    at_first: datetime
+    at_last: datetime
+    event_file: Path
+    sight_file: Path
+
+
+class Archive(Protocol):
+    """Where sealed entries are read from."""
+
+    async def segments(
+        self, tenant: str, since: datetime | None = None, until: datetime | None = None
+    ) -> list[Segment]:
+        """Segments with entries from `since` up to `until`, by index; files that were dropped are left out.
+
+        A segment may hold entries that are still in the database, too: what is read from there begins behind the last
+        segment. Raises: SegmentBroken, ArchiveUnavailable.
+        """
+        ...
+
+
+class NoArchive:
+    """Where nothing is sealed."""
+
+    async def segments(
+        self, tenant: str, since: datetime | None = None, until: datetime | None = None
+    ) -> list[Segment]:
+        """None."""
+        return []

@@ -1,0 +1,141 @@
+"""Hands out segments as local files: the chain of manifests checked, and every file's bytes before its first use.
+
+A file's SHA-256 is taken once: after that, device, inode, size and both times of the file stand for its bytes, noted in
+the cache folder. Files of a store elsewhere are fetched into that folder, the least used ones go when it is full.
+"""
+
+import asyncio
+import json
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from audit.archive import ArchiveUnavailable, Segment, SegmentBroken
+from audit.cold.manifest import EVENT_FILE, SIGHT_FILE, Manifest, SealedFile, check_chain
+from audit.cold.segment_file import file_digest
+from audit.cold.store import ArchiveStore
+from audit.note import Verifier
+
+CACHE_BYTES = 20 * 1024**3
+_CHECKED = "checked.json"
+
+Notes = Callable[[str], Awaitable[tuple[Sequence[str], int]]]
+"""Of a tenant: its manifests in order, and how many of them, from the beginning, were dropped by retention."""
+
+
+class ArchiveReader:
+    """The archive of a process. cache: a folder of its own; cache_bytes: how much may be fetched into it."""
+
+    def __init__(
+        self, notes: Notes, stored: ArchiveStore, verifier: Verifier, cache: Path, cache_bytes: int = CACHE_BYTES
+    ) -> None:
+        self._notes = notes
+        self._store = stored
+        self._verifier = verifier
+        self._cache = cache
+        self._cache_bytes = cache_bytes
+        self._checked: dict[str, list[object]] | None = None
+        self._turn = asyncio.Lock()
+
+    async def segments(
+        self, tenant: str, since: datetime | None = None, until: datetime | None = None
+    ) -> list[Segment]:
+        """See `Archive`."""
+        wanted = [
+            one
+            for one in await self.manifests(tenant)
+            if (since is None or one.at_last >= since) and (until is None or one.at_first < until)
+        ]
+        async with self._turn:
+            return await asyncio.to_thread(self._bring, wanted)
+
+    async def manifests(self, tenant: str) -> list[Manifest]:
+        """Manifests of the segments that are still there, the chain checked. Raises: SegmentBroken."""
+        notes, dropped = await self._notes(tenant)
+        return (await asyncio.to_thread(check_chain, notes, tenant, self._verifier))[dropped:]
+
+    def _bring(self, wanted: Sequence[Manifest]) -> list[Segment]:
+        self._cache.mkdir(parents=True, exist_ok=True, mode=0o700)
+        files = [file for one in wanted for file in one.files.values()]
+        self._make_room([file for file in files if self._store.local(file.name) is None])
+        found = [
+            Segment(
+                one.tenant,
+                one.first,
+                one.last,
+                one.at_first,
+                one.at_last,
+                self._file(one.files[EVENT_FILE]),
+                self._file(one.files[SIGHT_FILE]),
+            )
+            for one in wanted
+        ]
+        self._save()
+        return found
+
+    def _file(self, file: SealedFile) -> Path:
+        path = self._store.local(file.name)
+        if path is None:
+            path = self._cached(file)
+            if not path.exists():
+                draft = path.with_suffix(f".{os.getpid()}.draft")
+                try:
+                    self._store.fetch(file.name, file.version, draft)
+                    self._check(file, draft)
+                    draft.replace(path)
+                finally:
+                    draft.unlink(missing_ok=True)
+            os.utime(path)
+        self._check(file, path)
+        return path
+
+    def _check(self, file: SealedFile, path: Path) -> None:
+        try:
+            stat = path.stat()
+            mark: list[object] = [file.sha256, stat.st_dev, stat.st_ino, stat.st_size]
+            # utime() of a cached file moves its times; nobody else writes there.
+            if self._store.local(file.name) is not None:
+                mark += [stat.st_mtime_ns, stat.st_ctime_ns]
+            known = self._known()
+            if known.get(path.name) == mark:
+                return
+            fits = stat.st_size == file.bytes and file_digest(path) == file.sha256
+        except FileNotFoundError:
+            raise SegmentBroken(f"{file.name} is gone from the archive") from None
+        except OSError as fault:
+            raise ArchiveUnavailable(f"{file.name} cannot be read: {fault.strerror}") from None
+        if not fits:
+            raise SegmentBroken(f"{file.name} has other bytes than those that were sealed")
+        known[path.name] = mark
+
+    def _cached(self, file: SealedFile) -> Path:
+        return self._cache / f"{file.sha256}.parquet"
+
+    def _make_room(self, files: Sequence[SealedFile]) -> None:
+        """Remove the files that were used longest ago until what is wanted fits. Raises: ArchiveUnavailable."""
+        needed = {self._cached(file): file.bytes for file in files}
+        if sum(needed.values()) > self._cache_bytes:
+            raise ArchiveUnavailable("more than the cache of the archive holds: ask for a shorter time")
+        others = [path for path in self._cache.glob("*.parquet") if path not in needed]
+        others.sort(key=lambda path: path.stat().st_mtime_ns)
+        total = sum(needed.values()) + sum(path.stat().st_size for path in others)
+        for path in others:
+            if total <= self._cache_bytes:
+                break
+            total -= path.stat().st_size
+            path.unlink(missing_ok=True)
+
+    def _known(self) -> dict[str, list[object]]:
+        if self._checked is None:
+            try:
+                self._checked = dict(json.loads((self._cache / _CHECKED).read_text(encoding="utf-8")))
+            except (OSError, ValueError, TypeError):
+                self._checked = {}
+        return self._checked
+
+    def _save(self) -> None:
+        if self._checked:
+            draft = self._cache / f".{_CHECKED}.{os.getpid()}"
+            draft.write_text(json.dumps(self._checked), encoding="utf-8")
+            draft.replace(self._cache / _CHECKED)
