@@ -13,6 +13,7 @@ from audit.query import StoredEntry, tail
 from audit.verify import LogTampered, verify
 from gateway.cli_pack import pack
 from gateway.cli_proof import check_proof, prove, show_key, tiles
+from gateway.cli_query import query
 from gateway.cli_shell import PROBLEM, FileOption, TenantOption, out, quit_with, settings_of, tenant_of, told_plainly
 from gateway.cli_trail_status import status
 from gateway.database import open_pool
@@ -26,6 +27,7 @@ app.command("prove")(prove)
 app.command("check-proof")(check_proof)
 app.command("tiles")(tiles)
 app.command("pack")(pack)
+app.command("query")(query)
 
 _COLOURS: Mapping[str, str] = {"2": "green", "3": "cyan", "4": "yellow", "5": "red"}
 

@@ -15,6 +15,7 @@ from importlib.metadata import version
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
+from audit.archive import NoArchive
 from audit.flood import RefusalCounter
 from audit.log import AuditLog
 from audit.note import ensure_signer
@@ -100,6 +101,7 @@ from gateway.placed import Placed
 from gateway.policy_desks import desk_of
 from gateway.protect.migrated import Migrated, parts_of
 from gateway.protect.store import ProtectStore
+from gateway.query_desk import QueryDesk, query_limits
 from gateway.records import Records
 from gateway.reveal import Reveal
 from gateway.row_records import RowRecords
@@ -368,9 +370,12 @@ async def _assemble(
     for forwarder in forwarders:
         await forwarder.start()
         stack.push_async_callback(forwarder.close)
+    queries = QueryDesk(dsn, NoArchive(), utc_now, console.access.new_id, query_limits(settings.audit))
+    stack.push_async_callback(queries.close)
     console = replace(
         console,
         ledger=reveals.desk,
+        queries=queries,
         forwarding=[forwarder.state for forwarder in forwarders],
         access=federation.known_to(console.access, Host.CONSOLE),
         directories=accounts.directories_of,

@@ -362,6 +362,9 @@ class AuditSettings:
     checkpoint_key: Path | None = setting(None, "Ed25519 key that signs checkpoints; default: audit.key in state")
     checkpoint_seconds: int = setting(3, "time between signed checkpoints", least=1)
     watch_entries: int = setting(10_000, "old entries read again between two checkpoints, of all CRMs", least=200)
+    query_rows: int = setting(1_000, "rows of an auditor's statement that has no LIMIT of its own", least=1)
+    query_seconds: int = setting(60, "how long an auditor's statement may run", least=1)
+    query_memory_mb: int = setting(512, "memory of an auditor's statement, in MB", least=128)
 
 
 @dataclass(frozen=True, slots=True)

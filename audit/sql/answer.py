@@ -5,7 +5,7 @@ from datetime import datetime
 
 import pyarrow as pa
 
-from audit.sql.engine import Room
+from audit.sql.engine_store import Room
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,5 +33,5 @@ def shape_of(tree: exp.Expr) -> tuple[str, ...]:
         elif text.isalpha() and not text.isascii():
             words.append("?")
         else:
-            words.append(_SPELLED.get(text, text))
+            words += _SPELLED.get(text, text).split()
     return tuple(words[:WORDS_LIMIT])

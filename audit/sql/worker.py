@@ -21,9 +21,9 @@ import psycopg
 import pyarrow as pa
 
 from audit import store
-from audit.sql.engine import Engine, Room
+from audit.sql.engine_store import Engine, Room
 from audit.sql.frame import HEAD, JSON, LIMIT_BYTES, ROWS, pack, read_head
-from audit.sql.hot import EntryAltered, as_arrow, first_index, hot_rows, period
+from audit.sql.hot_store import EntryAltered, as_arrow, first_index, hot_rows, period
 from audit.sql.refused import StatementRefused
 from audit.sql.statement import Checked, check
 

@@ -31,6 +31,7 @@ KEYS = Right("console.keys")
 CHANGE_KEYS = Right("console.keys", "update")
 HEALTH = Right("console.health")
 AUDIT = Right("console.audit")
+EXPORT_AUDIT = Right("console.audit", "export")
 POLICY = Right("console.policy")
 CHANGE_POLICY = Right("console.policy", "update")
 PUBLISH_POLICY = Right("console.policy", "other")
@@ -71,6 +72,7 @@ def navigation(policy: Policy, principal: Principal, translate: Callable[[str], 
     pages = (
         ("/", N_("Overview"), "overview", LIVE),
         ("/activity", N_("Live activity"), "activity", LIVE),
+        ("/query", N_("SQL of the trail"), "query", AUDIT),
         ("/reveals", N_("Reveals"), "reveals", AUDIT),
         ("/sessions", N_("Who is on"), "sessions", SESSIONS),
         ("/users", N_("Users"), "users", USERS),

@@ -13,7 +13,7 @@ from audit.cold.segment_file import Draft
 from audit.entry import AuditEntry, encode
 from audit.log import AuditLog
 from audit.sql.answer import Answer, Asked, Limits
-from audit.sql.engine import Room
+from audit.sql.engine_store import Room
 from audit.sql.run import run_query
 
 AT = datetime(2026, 3, 4, tzinfo=UTC)

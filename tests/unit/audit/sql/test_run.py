@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from audit.sql.answer import QueryFailed
-from audit.sql.engine import Room
+from audit.sql.engine_store import Room
 from audit.sql.refused import StatementRefused
 from audit.tree import leaf_hash
 from tests.conftest import unwalled
