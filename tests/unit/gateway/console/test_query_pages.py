@@ -57,7 +57,7 @@ async def test_an_auditor_asks_and_gets_rows_and_who_asked_what_is_on_record(sta
     page = await ended(browser, place)
     assert "t1.user0" in page
     assert "t2." not in page
-    assert "rows-plot" in page
+    assert "row-bars" in page
     asked, answered = [one for one in await noted(stage) if one["reason"] in ("query-asked", "query-answered")]
     assert asked["actor_login"] == "au.dit"
     assert " ".join(asked["fields"]["statement"]) == (
@@ -148,4 +148,4 @@ def test_bars_are_drawn_where_a_name_stands_beside_a_number(columns: dict[str, l
     found = draw(pa.table(columns))
     assert (found is not None) == drawn
     if found is not None:
-        assert max(bar.width for bar in found.bars) <= found.width - found.left
+        assert max(bar.part for bar in found.bars) <= 100
