@@ -17,7 +17,7 @@ export PIP_CACHE_DIR := $(CACHE)/pip
 # Else each of the processes that tests and benchmarks start would compile every module of ours again: a second each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help venv web demo test asvs lock lint types unit system check leak leak-generic hostile fidelity oracle crossing roundtrip transfer fuzz outage bench bench-kms bench-policy bench-wall bench-audit twin rotation-drill shred-drill audit-drill kill-drill edits edits-real evidence-real egress protect-drill unprotected onboarding clean
+.PHONY: help venv web demo test asvs lock lint types unit system check leak leak-generic hostile fidelity oracle crossing roundtrip transfer fuzz outage bench bench-kms bench-policy bench-wall bench-audit bench-audit-query twin rotation-drill shred-drill audit-drill kill-drill edits edits-real evidence-real egress protect-drill unprotected onboarding clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -154,6 +154,9 @@ bench-wall: .venv/.dev ## what row-level security costs: hot statements with it 
 
 bench-audit: .venv/.dev ## the audit trail: durable events a second, bytes, one customer among many, verification (EVENTS=1000000)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.bench.audit $(if $(EVENTS),--events $(EVENTS))
+
+bench-audit-query: .venv/.dev ## one customer among ten million sights, found by SQL in sealed files
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.bench.audit_query
 
 bench-policy: .venv/.dev ## 10,000 rules: rebuild, and a compiled decision beside pycasbin's own
 	@$(BIN)/python -m tests.bench.policy

@@ -45,7 +45,9 @@ FIELD_KEYS = frozenset(
         "roles",
         "device",  # short id of a browser, never its key
         "session",  # short id of a session, never its token
+        "rows",  # number of rows a statement of an auditor returned
         "shown",  # entity.field → record → form → count
+        "statement",  # words of a statement of an auditor, without literals and given names
         "target",  # id of the user, policy or setting an administrator acted on
         "tokenised",  # kind → count of values replaced on the way in
         "written",  # entity.field names written

@@ -202,6 +202,11 @@ async def see(connection: Connection, tenant: str) -> None:
     await connection.execute("SELECT set_config('crmgate.tenant', %s, true)", (tenant,))
 
 
+async def bound_statements(connection: Connection, seconds: float) -> None:
+    """End every statement of this transaction that takes longer."""
+    await connection.execute("SELECT set_config('statement_timeout', %s, true)", (f"{seconds * 1000:.0f}",))
+
+
 @asynccontextmanager
 async def reading(conninfo: str, tenant: str) -> AsyncGenerator[Connection, None]:
     """One snapshot of a tenant's trail over a connection of its own. Raises: psycopg errors."""

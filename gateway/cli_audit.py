@@ -15,6 +15,7 @@ from gateway.cli_archive import prune, restore, seal, segments
 from gateway.cli_hold import hold_app
 from gateway.cli_pack import pack
 from gateway.cli_proof import check_proof, prove, show_key, tiles
+from gateway.cli_query import query
 from gateway.cli_shell import PROBLEM, FileOption, TenantOption, out, quit_with, settings_of, tenant_of, told_plainly
 from gateway.cli_trail_status import status
 from gateway.cli_who import index, who
@@ -38,6 +39,7 @@ app.command("restore")(restore)
 app.add_typer(hold_app, name="hold")
 app.command("who")(who)
 app.command("index")(index)
+app.command("query")(query)
 
 _COLOURS: Mapping[str, str] = {"2": "green", "3": "cyan", "4": "yellow", "5": "red"}
 

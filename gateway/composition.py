@@ -50,7 +50,7 @@ from gateway.bundles.desk import PolicyDesk
 from gateway.bundles.live import LiveBundles
 from gateway.cell_sight import CellSight
 from gateway.collaborators import Limits
-from gateway.composition_archive import archivist_of, kept_sealed
+from gateway.composition_archive import archive_of, archivist_of, kept_sealed
 from gateway.composition_arrivals import ArrivalNeeds, lookouts_of
 from gateway.composition_durable import open_durable
 from gateway.composition_egress import EgressNeeds, egress_of
@@ -104,6 +104,7 @@ from gateway.placed import Placed
 from gateway.policy_desks import desk_of
 from gateway.protect.migrated import Migrated, parts_of
 from gateway.protect.store import ProtectStore
+from gateway.query_desk import QueryDesk, query_limits
 from gateway.records import Records
 from gateway.reveal import Reveal
 from gateway.row_records import RowRecords
@@ -382,10 +383,14 @@ async def _assemble(
     for forwarder in forwarders:
         await forwarder.start()
         stack.push_async_callback(forwarder.close)
+    archive = archive_of(settings, dsn, signer.verifier)
+    queries = QueryDesk(dsn, archive, utc_now, console.access.new_id, query_limits(settings.audit))
+    stack.push_async_callback(queries.close)
     console = replace(
         console,
         ledger=reveals.desk,
         archive=archivist.states if archivist is not None else {},
+        queries=queries,
         forwarding=[forwarder.state for forwarder in forwarders],
         access=federation.known_to(console.access, Host.CONSOLE),
         directories=accounts.directories_of,

@@ -29,6 +29,7 @@ from gateway.console.permissions import ConsoleRefused, SignInNeeded, navigation
 from gateway.console.place_pages import PlacePages
 from gateway.console.policy_pages import PolicyPages
 from gateway.console.program_pages import ProgramPages
+from gateway.console.query_pages import QueryPages
 from gateway.console.reset_pages import ResetPages
 from gateway.console.review_pages import ReviewPages
 from gateway.console.role_change_pages import RoleChangePages
@@ -68,8 +69,8 @@ def console_routes(deps: ConsoleDeps) -> list[BaseRoute]:
     policy, explained, simulated = PolicyPages(deps), ExplainPages(deps), SimulationPages(deps)
     browsers = DevicePages(deps)
     emergency = EmergencyPages(deps)
-    reviews = ReviewPages(deps)
     asked, packs, saved = TimelinePages(deps), PackPages(deps), SavedPages(deps)
+    reviews, queries = ReviewPages(deps), QueryPages(deps)
     return [
         Route("/", activity.overview, methods=["GET"]),
         Route("/now", activity.overview_now, methods=["GET"]),
@@ -86,6 +87,12 @@ def console_routes(deps: ConsoleDeps) -> list[BaseRoute]:
         Route("/trail/saved/{saved}", saved.use, methods=["GET"]),
         Route("/trail/saved/{saved}", saved.change, methods=["POST"]),
         Route("/trail/saved/{saved}/delete", saved.delete, methods=["POST"]),
+        Route("/query", queries.form, methods=["GET"]),
+        Route("/query", queries.ask, methods=["POST"]),
+        Route("/query/{query}", queries.show, methods=["GET"]),
+        Route("/query/{query}/now", queries.now, methods=["GET"]),
+        Route("/query/{query}/csv", queries.csv, methods=["GET"]),
+        Route("/query/{query}/cancel", queries.cancel, methods=["POST"]),
         Route("/reveals", ledger.ledger, methods=["GET"]),
         Route("/sessions", people.sessions, methods=["GET"]),
         Route("/sessions/rows", people.session_rows, methods=["GET"]),

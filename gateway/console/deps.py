@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gateway.archiving import ArchiveState
     from gateway.bundles.desk import PolicyDesk
     from gateway.disclosure.desk import Desk
+    from gateway.query_desk import QueryDesk
 
 
 class Policy(Protocol):
@@ -81,8 +82,8 @@ class ConsoleDeps:
     directories: tenant → those that check passwords of its people. ledger: of reveals with a reason. emergencies: roles
     that people take for an emergency. desk: tenant → where its policy bundles are worked on. learnable: whether a
     tenant runs with the profile that declares nothing. trail_watch: reads the audit trail again while the gateway runs.
-    names: how records are named in the trail. anchors: bring its checkpoints outside. pending: entries of all tenants
-    that wait for the disk.
+    anchors: bring its checkpoints outside. pending: entries of all tenants that wait for the disk. queries: where
+    statements about the trail are asked.
     """
 
     access: AccessDeps
@@ -109,4 +110,5 @@ class ConsoleDeps:
     certificates: Callable[[str], Awaitable[Sequence[Expiry]]] = _no_certificates
     learnable: Callable[[str], bool] = lambda _tenant: False
     ledger: "Desk | None" = None
+    queries: "QueryDesk | None" = None
     directories: Callable[[str], Sequence[Directory]] = lambda _tenant: ()

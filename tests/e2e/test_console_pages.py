@@ -8,7 +8,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -315,6 +315,41 @@ async def test_a_person_signs_in_is_refused_and_tries_again(served, browser, lan
     await page.wait_for_url(f"{served.address}/users")
     await page.screenshot(path=PICTURES / f"console_signed_in_{language}_phone.png")
     await context.close()
+
+
+@pytest.mark.parametrize("width", list(WIDTHS))
+@pytest.mark.parametrize("language", LANGUAGES)
+async def test_the_trail_is_asked_in_sql_and_a_long_statement_is_stopped(served, browser, language, width) -> None:
+    auditor = (await served.stage.enrol("au.dit", "auditor")).user
+    sessions = served.stage.access.sessions
+    token = await sessions.open(auditor, "192.0.2.1", served.stage.clock(), audience=AUDIENCE_CONSOLE)
+    page = await replace(served, token=token).open(browser, width)
+    wrong: list[str] = []
+    steps = {
+        "rows": "SELECT index, at, kind, actor_login, operation, record, reason, status FROM event ORDER BY index",
+        "bars": "SELECT operation, count(*) AS entries FROM event GROUP BY 1 ORDER BY 2 DESC",
+        "refused": "SELECT actor_login, secret FROM event",
+        "running": "SELECT count(*) FROM event a, event b, event c, event d, event e, event f, event g"
+        " WHERE a.at > g.at",
+    }
+    for name, statement in steps.items():
+        await page.goto(f"{served.address}/query?lang={language}")
+        await page.fill("#statement", statement)
+        await page.focus("main form.card button[type=submit]")
+        await page.keyboard.press("Enter")
+        await page.wait_for_url("**/query/q*")
+        # The page follows by itself; a table, bars, a sentence or a button to stop it come in.
+        ready = {"rows": "table.dense", "bars": ".row-bars", "refused": ".problem", "running": "progress[value]"}[name]
+        await page.wait_for_selector(f"#result {ready}", timeout=120_000)
+        await page.screenshot(path=PICTURES / f"console_query_{name}_{language}_{width}.png", full_page=True)
+        wrong += [f"{name}: {finding}" for finding in await findings(page)]
+        assert await overflow(page) <= 0, name
+    await page.click("#result button[type=submit]")
+    await page.wait_for_selector("#result .notice")
+    await page.screenshot(path=PICTURES / f"console_query_stopped_{language}_{width}.png", full_page=True)
+    wrong += await findings(page)
+    assert wrong == []
+    assert served.troubles == []
 
 
 async def test_an_invitation_is_set_up_in_the_browser(served, browser) -> None:

@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 
 from audit.anchor import Anchors
 from audit.anchor_folder import FolderAnchor
+from audit.archive import NoArchive
 from audit.checkpoint import Keeper
 from audit.log import AuditLog
 from audit.note import Signer
@@ -40,6 +41,7 @@ from gateway.duties import asking_of, emergency_rules_of, giving_of
 from gateway.guesses import Budgets
 from gateway.job import Json, Slice
 from gateway.job_store import JobStore
+from gateway.query_desk import QueryDesk
 from gateway.settings import AccessSettings
 from kms.connections import Pool
 from kms.destruction import Person
@@ -311,6 +313,7 @@ async def make_stage(
         ),
         trail_watch=watch,
         anchors=anchors,
+        queries=QueryDesk(dsn, NoArchive(), clock, partial(new_id, "q", secrets.token_bytes)),
     )
     keeper = Keeper(pool, signer, folder / "checkpoints", now=clock)
     (folder / "checkpoints").mkdir(exist_ok=True)

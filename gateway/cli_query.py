@@ -1,0 +1,156 @@
+"""`crmgate audit query`: asks the trail in SQL."""
+
+import asyncio
+import getpass
+import secrets
+import sys
+from collections.abc import Mapping
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from audit.entry import AuditEntry
+from audit.log import AuditLog
+from audit.note import read_signer
+from audit.sql.answer import Answer, Busy, QueryFailed
+from audit.sql.refused import StatementRefused
+from gateway.access.tokens import new_id
+from gateway.accounts import utc_now
+from gateway.cli_shell import (
+    PROBLEM,
+    UNUSABLE,
+    FileOption,
+    TenantOption,
+    err,
+    out,
+    quit_with,
+    settings_of,
+    tenant_of,
+    told_plainly,
+)
+from gateway.composition_archive import archive_of
+from gateway.console.language import read_languages
+from gateway.console.query_words import words
+from gateway.opening import open_database
+from gateway.query_desk import OPERATION, QueryDesk, query_limits
+from gateway.query_result import cells, csv_lines, json_lines, parquet
+from gateway.settings import Settings
+
+
+class Shape(StrEnum):
+    """How rows are written."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+    PARQUET = "parquet"
+
+
+def query(
+    statement: Annotated[
+        str,
+        typer.Argument(help="What to ask of the tables event and sight; - reads it from standard input, unseen."),
+    ],
+    shape: Annotated[
+        Shape, typer.Option("--format", help="table, csv, json (one object a line) or parquet.")
+    ] = Shape.TABLE,
+    target: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this new file instead.")] = None,
+    tenant: TenantOption = "",
+    config: FileOption = None,
+) -> None:
+    """Ask the audit trail in SQL; Ctrl-C stops the statement. What is asked is on record, without its values."""
+    if target is not None and target.exists():
+        raise quit_with(UNUSABLE, f"{target} is there already; name another file.")
+    if shape is Shape.PARQUET and target is None:
+        raise quit_with(UNUSABLE, "Parquet needs a file: --output FILE.")
+    text = sys.stdin.read() if statement == "-" else statement
+    with told_plainly():
+        settings = settings_of(config)
+        name = tenant_of(settings, tenant)
+        database = open_database(settings)
+        try:
+            answer = asyncio.run(_ask(settings, database.dsn, name, text))
+        except (StatementRefused, QueryFailed, Busy) as fault:
+            raise _both(fault) from None
+        finally:
+            database.close()
+    _write(answer, shape, target)
+    if answer.more:
+        err.print(f"There are more rows than {answer.limit}; write LIMIT to get more.", style="yellow")
+
+
+async def _ask(settings: Settings, dsn: str, tenant: str, statement: str) -> Answer:
+    log = AuditLog(dsn)
+    await log.start()
+
+    async def note(reason: str, status: int, fields: Mapping[str, Any]) -> None:
+        await log.append(
+            AuditEntry(
+                actor="command-line",
+                actor_login=getpass.getuser(),
+                at=utc_now(),
+                fields=fields,
+                id=new_id("a", secrets.token_bytes),
+                kind="console",
+                operation=OPERATION,
+                reason=reason,
+                status=status,
+                tenant=tenant,
+            )
+        )
+
+    limits, ids = query_limits(settings.audit), partial(new_id, "q", secrets.token_bytes)
+    archive = archive_of(settings, dsn, read_signer(settings.checkpoint_key_path).verifier)
+    desk = QueryDesk(dsn, archive, utc_now, ids, limits)
+    try:
+        with Progress(
+            TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=err, transient=True
+        ) as shown:
+            bar = shown.add_task("start", total=1.0)
+            return await desk.answer(
+                (tenant, "command-line"),
+                statement,
+                note,
+                lambda step, part: shown.update(bar, description=step, completed=part),
+            )
+    finally:
+        await desk.close()
+        await log.close()
+
+
+def _both(fault: StatementRefused | QueryFailed | Busy) -> typer.Exit:
+    """An exit with a sentence in each language there is."""
+    said = [words(fault, one.sentences.gettext) for one in read_languages().values()]
+    return quit_with(UNUSABLE if isinstance(fault, StatementRefused) else PROBLEM, "\n".join(dict.fromkeys(said)))
+
+
+def _write(answer: Answer, shape: Shape, target: Path | None) -> None:
+    table = answer.table
+    if shape is Shape.PARQUET:
+        content = parquet(table)
+    elif shape is Shape.CSV:
+        content = "".join(csv_lines(table)).encode()
+    elif shape is Shape.JSON:
+        content = "".join(f"{line}\n" for line in json_lines(table)).encode()
+    elif target is None:
+        drawn = Table(*table.column_names)
+        for row in cells(table):
+            drawn.add_row(*(text.replace("[", r"\[") for text in row))
+        out.print(drawn)
+        return
+    else:
+        content = "".join("\t".join(row) + "\n" for row in [table.column_names, *cells(table)]).encode()
+    if target is None:
+        sys.stdout.write(content.decode())
+        return
+    try:
+        with target.open("xb") as file:
+            file.write(content)
+    except OSError as fault:
+        raise quit_with(UNUSABLE, f"{target} cannot be written ({fault.strerror}).") from None
+    out.print(f"{table.num_rows} rows are in {target}", markup=False)
