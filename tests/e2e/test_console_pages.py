@@ -168,7 +168,7 @@ class Known:
         return [record, self.name(int(record))]
 
     async def told(self, tenant: str, names: Iterable[str]) -> Mapping[str, str]:
-        return {name: "" if name == self.name(3) else str(int(name[3:])) for name in names}
+        return {name: "" if name == self.name(3) else f"contact/{int(name[3:])}" for name in names}
 
 
 async def _fill_trail(stage: Stage, person: Enrolled) -> None:
