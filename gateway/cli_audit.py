@@ -105,8 +105,8 @@ async def _follow(
 def _line(entry: StoredEntry, people: Mapping[str, str]) -> str:
     told = orjson.loads(entry.body)
     who = told["actor_login"] or "-"
-    record = people.get(entry.record, entry.record) or ("(erased person)" if entry.record else "")
-    thing = f"{entry.entity}/{record}" if record else entry.entity
+    written = f"{entry.entity}/{entry.record}" if entry.record else entry.entity
+    thing = people.get(entry.record, written) or f"{entry.entity} (erased person)"
     parts = [
         f"{entry.at:%Y-%m-%d %H:%M:%S}",
         entry.kind,

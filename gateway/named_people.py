@@ -30,7 +30,7 @@ class People(Protocol):
         ...
 
     async def told(self, tenant: str, names: Iterable[str]) -> Mapping[str, str]:
-        """Pseudonym → record, or `ERASED`; none of them while keys or store are away."""
+        """Pseudonym → entity/record, or `ERASED`; none of them while keys or store are away."""
         ...
 
 
@@ -67,7 +67,7 @@ class NamedPeople:
             found = await self._pseudonyms.records(tenant, asked)
         except (KeysUnavailable, StoreUnavailable):
             return {}
-        return {name: found[name][1] if name in found else ERASED for name in asked}
+        return {name: "/".join(found[name]) if name in found else ERASED for name in asked}
 
 
 def pseudonyms_in(content: Mapping[str, Any]) -> Iterator[str]:

@@ -6,7 +6,6 @@ written and the exchange is refused; only the entry about a refusal itself goes 
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import replace
 from typing import Any, Protocol
 
 from audit.entry import NOT_RECORDED, AuditEntry, is_name
@@ -44,10 +43,11 @@ class PersonNaming:
         people = self.people(entry.tenant)
         names: dict[Record, str] = {}
         for record in touched(entry, people):
-            name = self._names.held(entry.tenant, record) if is_name(record[1]) else NOT_RECORDED
-            if name is None:
-                return None
-            names[record] = name
+            if record not in names:
+                name = self._names.held(entry.tenant, record)
+                if name is None and is_name(record[1]):
+                    return None
+                names[record] = name or NOT_RECORDED
         return renamed(entry, people, names)
 
     async def named(self, entry: AuditEntry) -> AuditEntry:
@@ -107,12 +107,8 @@ def renamed(entry: AuditEntry, people: frozenset[str], names: Mapping[Record, st
             for first, *more in (one.split(_PART) for one in entry.fields["parts"])
         ]
     about = record if record != entry.record else _only(names)
-    return replace(
-        entry,
-        record=record,
-        data_subject="" if about == NOT_RECORDED else about,
-        fields={**entry.fields, **changes} if changes else entry.fields,
-    )
+    fields = {**entry.fields, **changes} if changes else entry.fields
+    return entry.renamed(record, "" if about == NOT_RECORDED else about, fields)
 
 
 def _is_key(record: str) -> bool:

@@ -34,7 +34,7 @@ class EntryUnknown(Exception):  # noqa: N818 - an outcome answered with 404
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One entry as the console shows it. content: the decoded entry; people: pseudonym → record, or `ERASED`."""
+    """One entry as the console shows it. content: the decoded entry; people: pseudonym → entity/record, or `ERASED`."""
 
     index: int
     at: datetime
@@ -43,10 +43,10 @@ class Row:
     people: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def record(self) -> str:
-        """The record it is about by the CRM's key, `ERASED` of an erased person; as written where neither is known."""
-        written = str(self.content.get("record", ""))
-        return self.people.get(written, written)
+    def thing(self) -> str:
+        """What it is about, entity/record; as written where the person is not known, `ERASED` of an erased one."""
+        entity, written = str(self.content.get("entity", "")), str(self.content.get("record", ""))
+        return self.people.get(written, f"{entity}/{written}" if written else entity)
 
     @property
     def erased(self) -> bool:

@@ -225,7 +225,8 @@ class Desk:
             except EnvelopeInvalid:
                 text = ""
             reason, _, words = text.partition("\n")
-            record = people.get(row.record, row.record)
+            told = people.get(row.record)
+            record = row.record if told is None else told.partition("/")[2]
             lines.append(LedgerLine(row, reason, "" if record == ERASED else words, record))
         return lines
 

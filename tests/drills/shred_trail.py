@@ -142,7 +142,7 @@ async def look(
         wrong += [
             "the trail names somebody else otherwise"
             for record, name in made.pseudonyms.items()
-            if record != erased and told.get(name) != record
+            if record != erased and told.get(name) != f"contact/{record}"
         ]
         if told.get(made.pseudonyms[erased]) != ERASED:
             wrong.append("the pseudonym of the erased person is told")

@@ -6,7 +6,7 @@ page are written to screenshots/ so that people can look at them.
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -159,6 +159,23 @@ async def listening(stage: Stage, folder: Path, port: int = 0) -> AsyncIterator[
     await serving
 
 
+class Known:
+    """People of the trail; the one with the number 3 was erased."""
+
+    @staticmethod
+    def name(number: int) -> str:
+        return f"ds_{number:022}"
+
+    async def name_of(self, tenant: str, entity: str, record: str) -> str:
+        return self.name(int(record))
+
+    async def names_of(self, tenant: str, entity: str, record: str) -> list[str]:
+        return [record, self.name(int(record))]
+
+    async def told(self, tenant: str, names: Iterable[str]) -> Mapping[str, str]:
+        return {name: "" if name == self.name(3) else f"contact/{int(name[3:])}" for name in names}
+
+
 async def _fill_trail(stage: Stage, person: Enrolled) -> None:
     common = {"at": stage.clock(), "tenant": "t1", "actor": person.user.id, "actor_login": person.user.login}
     for operation, reason in (
@@ -169,8 +186,10 @@ async def _fill_trail(stage: Stage, person: Enrolled) -> None:
         await stage.audit.append(
             AuditEntry(id="a", kind="outcome", operation=operation, reason=reason, status=200, fields={}, **common)
         )
+    stage.trail._people = Known()
     for place in range(12):
         refused = place % 5 == 4
+        name = Known.name(place)
         await stage.audit.append(
             AuditEntry(
                 id=f"a-{place}",
@@ -179,10 +198,11 @@ async def _fill_trail(stage: Stage, person: Enrolled) -> None:
                 status=403 if refused else 200,
                 operation="contact.list",
                 entity="contact",
-                record=str(place),
+                record=name,
+                data_subject=name,
                 client="192.0.2.7",
                 exchange=f"x-{place}",
-                fields={"shown": {"contact.email": {str(place): {"masked": 1}}}},
+                fields={"shown": {"contact.email": {name: {"masked": 1}, Known.name(3): {"clear": 1}}}},
                 **common,
             )
         )
@@ -217,6 +237,7 @@ def pages_of(served: Served) -> dict[str, str]:
     return {
         "overview": "/",
         "activity": "/activity?pause=1",
+        "activity_record": "/activity?pause=1&record=contact/7",
         "activity_empty": "/activity?pause=1&operation=nothing",
         "entry": "/activity/4",
         "trail": "/trail",

@@ -154,6 +154,13 @@ def test_an_entry_says_whom_it_is_about() -> None:
     assert rows_of(7, AT, bytes(32), body)[0]["data_subject"] == person
 
 
+def test_a_renamed_entry_is_the_same_but_for_its_names() -> None:
+    names = [name for name in AuditEntry.__slots__ if name not in ("at", "fields", "status", "version")]
+    whole = entry(**{name: name for name in names}, status=201, fields={"count": 1})
+    found = whole.renamed("r", "d", {"count": 2})
+    assert found == replace(whole, record="r", data_subject="d", fields={"count": 2})
+
+
 texts = st.text(max_size=40) | st.from_regex(r"[a-z.:_-]{0,30}", fullmatch=True)
 nested = st.recursive(
     st.none() | st.booleans() | st.integers() | texts,

@@ -1,6 +1,7 @@
 """A batch is taken apart into exchanges; what could not come alone is in no batch either."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -50,7 +51,14 @@ def test_each_part_is_an_exchange_of_its_own() -> None:
         "main", "7", "/api/v1/contacts/5", "crm.example",
     )  # fmt: skip
     assert (second.head.query, second.head.has_body) == ("email=a%40b.example", False)
-    assert list(names(batch.exchanges)) == ["contact.update:5", "contact.list"]
+    assert list(names(batch.exchanges)) == ["contact.update:contact.5", "contact.list"]
+
+
+def test_a_record_with_the_sign_between_records_is_not_named() -> None:
+    (one,) = composite(part("PATCH", "v1/contacts/5", {"name": "x"})).exchanges
+    assert one.operation is not None
+    one.operation = replace(one.operation, record="5:6")
+    assert list(names([one])) == ["contact.update:~"]
 
 
 def test_a_reference_names_no_record() -> None:

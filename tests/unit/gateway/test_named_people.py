@@ -52,7 +52,7 @@ async def test_only_people_are_written_down_by_pseudonym(people: NamedPeople) ->
 
 
 async def test_an_erased_person_is_told_apart_from_keys_that_are_away(people: NamedPeople, book: Book) -> None:
-    assert await people.told("acme", [ADA, GONE, "42", "", "~"]) == {ADA: "42", GONE: ERASED}
+    assert await people.told("acme", [ADA, GONE, "42", "", "~"]) == {ADA: "contact/42", GONE: ERASED}
     for book.fault in (KeysUnavailable("person-store", "away"), StoreUnavailable("away")):
         assert await people.told("acme", [ADA, GONE]) == {}
 

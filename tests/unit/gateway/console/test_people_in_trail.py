@@ -26,7 +26,7 @@ class Book:
         return [record, *([ADA] if record == "4711" and entity in ("", "contact") else [])]
 
     async def told(self, tenant: str, names: Iterable[str]) -> Mapping[str, str]:
-        known = {ADA: "4711", GONE: ""}
+        known = {ADA: "contact/4711", GONE: ""}
         return {} if self.away else {name: known[name] for name in names if name in known}
 
 
@@ -67,7 +67,7 @@ async def test_an_entry_tells_everybody_in_it(admin: Browser, book: Book, stage:
     found = await stage.trail.recent("t1", 50, Filters(kind="outcome"))
     text = (await admin.get(f"/activity/{found[-2].index}?lang=en")).text  # the oldest but one: of the erased person
     assert "Erased person" in text
-    assert text.count("<code>4711</code>") == 1
+    assert text.count("<code>contact/4711</code>") == 1
     assert ADA in text
 
 

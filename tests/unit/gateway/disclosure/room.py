@@ -103,7 +103,7 @@ class Book:
 
     async def told(self, tenant: str, names: Iterable[str]) -> Mapping[str, str]:
         told = {name: name[3:].lstrip("A") for name in names if is_pseudonym(name)}
-        return {name: "" if record in self.erased else record for name, record in told.items()}
+        return {name: "" if record in self.erased else f"contact/{record}" for name, record in told.items()}
 
     def pseudonym(self, record: str) -> str:
         return "ds_" + record.rjust(22, "A")
