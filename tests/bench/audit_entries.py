@@ -16,9 +16,11 @@ LISTED = 10  # records on a page
 def entries(seed: int, customers: int) -> Iterator[AuditEntry]:
     """Entries without end; customers: among how many each is about."""
     rng = random.Random(seed)
-    people = [(f"u{_id(rng)}", f"login{number}", f"s{_id(rng)[:12]}") for number in range(200)]
+    people = [
+        (f"u{_id(rng)}", f"login{number}", f"s{_id(rng)[:12]}", f"10.1.{number}.{number}") for number in range(200)
+    ]
     for number in itertools.count():
-        actor, login, session = people[int(rng.random() ** 2 * len(people))]
+        actor, login, session, client = people[int(rng.random() ** 2 * len(people))]
         record, kind, drawn = str(int(rng.random() * customers)), "outcome", rng.random()
         fields: dict[str, object] = {"roles": ("sales",), "session": session}
         operation, status, reason = "contact.read", 200, "allowed"
@@ -38,7 +40,7 @@ def entries(seed: int, customers: int) -> Iterator[AuditEntry]:
             actor=actor,
             actor_login=login,
             at=BEGIN + timedelta(milliseconds=86 * number),  # a million a day
-            client=f"10.1.{number % 200}.{number % 251}",
+            client=client,
             crm_user=login,
             entity="contact",
             exchange=f"x{_id(rng)}",

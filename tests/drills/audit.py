@@ -341,7 +341,8 @@ async def attempt(site: Site, one: Manipulation, folder: Path, interval_s: float
     writing = asyncio.create_task(_write_on(log, interval_s))
     try:
         begun = now()
-        await _until(lambda: watch.sight(TENANT).whole_at is not None and not watch.findings(TENANT))
+        patience_s = GIVE_UP_S + site.entries / 5_000
+        await _until(lambda: watch.sight(TENANT).whole_at is not None and not watch.findings(TENANT), patience_s)
         if one.name == ROLLBACK:
             # The gateway has written and signed more than the older state has.
             await _until(lambda: watch.sight(TENANT).tail > site.entries)
@@ -405,8 +406,8 @@ async def _write_on(log: AuditLog, interval_s: float) -> None:
         await asyncio.sleep(interval_s / 3)
 
 
-async def _until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(GIVE_UP_S):
+async def _until(condition: Callable[[], bool], seconds: float = GIVE_UP_S) -> None:
+    async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.02)
 
