@@ -64,7 +64,7 @@ class Measured:
 def invented(count: int, seed: int, per_day: int) -> Iterator[tuple[int, datetime, bytes]]:
     """Entries as they would lie in the log; the same for the same seed."""
     chance = random.Random(seed)  # noqa: S311 - invented data
-    kinds, weights = zip(*_SHARES, strict=True)
+    kinds, weights = [kind for kind, _ in _SHARES], [share for _, share in _SHARES]
     step = timedelta(days=1) / per_day
     for index, kind in enumerate(chance.choices(kinds, weights, k=count)):
         at = (_BEGIN + index * step).replace(microsecond=chance.randrange(1_000_000))
