@@ -89,7 +89,7 @@ class EntryProof:
 
 
 class EntryDropped(Exception):  # noqa: N818 - a state
-    """What is asked for is neither in the database nor in the archive at hand: sealed elsewhere, or its time is over."""
+    """Neither in the database nor in the archive at hand: it is sealed elsewhere, or its time is over."""
 
     permanent = True
 
