@@ -89,7 +89,7 @@ class EntryProof:
 
 
 class EntryDropped(Exception):  # noqa: N818 - a state
-    """The entry is not in the database and not in the archive at hand: sealed elsewhere, or its time is over."""
+    """Neither in the database nor in the archive at hand: it is sealed elsewhere, or its time is over."""
 
     permanent = True
 
@@ -129,7 +129,7 @@ async def prove_growth(
 ) -> list[bytes]:
     """The checked proof that the log of `new` begins with that of `old`; at most 63 hashes.
 
-    Raises: StoredLogBroken, SegmentBroken, ArchiveUnavailable, psycopg errors.
+    Raises: StoredLogBroken, EntryDropped, SegmentBroken, ArchiveUnavailable, psycopg errors.
     """
     try:
         ranges = consistency_ranges(old.size, new.size)
@@ -147,7 +147,7 @@ async def subtree_root(
 
     Where entries left the database, the tree of the segment in front of the hot part has what proofs of later entries
     need; proofs about earlier ones read leaf hashes from the archive.
-    Raises: StoredLogBroken, SegmentBroken, ArchiveUnavailable.
+    Raises: StoredLogBroken, EntryDropped, SegmentBroken, ArchiveUnavailable.
     """
     frontier = Frontier()
     hot = await store.hot(connection, tenant)
@@ -172,6 +172,8 @@ async def subtree_root(
             part = await archive.leaves(tenant, at, min(end, hot.start))
         else:
             part = await store.next_leaves(connection, tenant, at, end)
+        if not part and at < hot.start:
+            raise EntryDropped(f"leaf hashes from entry {at} on are in the archive, which is not at hand")
         if not part:
             raise StoredLogBroken(f"entry {start + frontier.size} is missing")
         frontier.extend(part)

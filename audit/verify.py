@@ -163,16 +163,18 @@ async def verify_span(
     if end is not None and end <= start:
         return Span(start, start, (), b"", None, None, None, False)
     if hot.start == start > 0:
-        frontier = _sealed_frontier(tenant, verifier, hot)
+        frontier, above = _sealed_frontier(tenant, verifier, hot), start - 1
     else:
-        frontier = await _signed_frontier(connection, tenant, verifier, start)
+        frontier, above = await _signed_frontier(connection, tenant, verifier, start), start if start else -1
     first_at = last_at = None
     async with (
-        aclosing(store.checkpoints(connection, tenant, start if start else -1, end)) as stored,
+        aclosing(store.checkpoints(connection, tenant, above, end)) as stored,
         aclosing(store.entries(connection, tenant, start, end, rows_at_once)) as batches,
     ):
         checkpoints = _Checkpoints(stored, tenant, verifier, start)
         await checkpoints.advance()
+        if checkpoints.size == frontier.size:
+            await checkpoints.settle(frontier)
         async for rows in batches:
             for row in rows:
                 _check_entry(tenant, row, frontier.size)

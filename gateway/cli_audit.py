@@ -14,6 +14,7 @@ from audit.verify import LogTampered, verify
 from gateway.cli_archive import prune, restore, seal, segments
 from gateway.cli_hold import hold_app
 from gateway.cli_pack import pack
+from gateway.cli_plan import plan
 from gateway.cli_proof import check_proof, prove, show_key, tiles
 from gateway.cli_query import query
 from gateway.cli_shell import PROBLEM, FileOption, TenantOption, out, quit_with, settings_of, tenant_of, told_plainly
@@ -36,6 +37,7 @@ app.command("seal")(seal)
 app.command("segments")(segments)
 app.command("prune")(prune)
 app.command("restore")(restore)
+app.command("plan")(plan)
 app.add_typer(hold_app, name="hold")
 app.command("who")(who)
 app.command("index")(index)

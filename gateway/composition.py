@@ -343,7 +343,7 @@ async def _assemble(
     stack.push_async_callback(guesses.close)
     tenants = {host: replace(identities.of(tenant), guesses=guesses) for host, tenant in tenants.items()}
     signer = ensure_signer(settings.checkpoint_key_path)
-    integrity = await integrity_of(stack, settings, database, audit, signer, utc_now)
+    integrity = await integrity_of(stack, settings, database, dsn, audit, signer, utc_now)
     told = {name for name, one in settings.tenants.items() if one.migrated}
     needed = {name: parts_of(one.current) for name, one in installations.items()}
     migrated = Migrated(ProtectStore(database), told, needed)

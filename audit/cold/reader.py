@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
+import pyarrow as pa
+
 from audit.archive import ArchiveUnavailable, Segment, SegmentBroken
 from audit.cold.manifest import EVENT_FILE, SIGHT_FILE, Manifest, SealedFile, check_chain
 from audit.cold.segment_file import bodies_of, check_leaves, file_digest, read_entries
@@ -38,6 +40,8 @@ class ArchiveReader:
         self._cache = cache
         self._cache_bytes = cache_bytes
         self._checked: dict[str, list[object]] | None = None
+        self._opened: dict[str, dict[str, Manifest]] = {}
+        self._last: tuple[str, pa.Table] | None = None
         self._turn = asyncio.Lock()
 
     async def segments(
@@ -80,7 +84,11 @@ class ArchiveReader:
         self._make_folder()
         file = one.files[EVENT_FILE]
         self._make_room([file] if self._store.local(file.name) is None else [])
-        table = read_entries(self._file(file), one.first, one.last)
+        path = self._file(file)
+        # Proofs of neighbours need the same segment again.
+        if self._last is None or self._last[0] != file.sha256:
+            self._last = file.sha256, read_entries(path, one.first, one.last)
+        table = self._last[1]
         self._save()
         return list(bodies_of(table.slice(start - one.first, min(end, one.last + 1) - start)))
 
@@ -106,7 +114,8 @@ class ArchiveReader:
 
     async def _chain(self, tenant: str) -> list[tuple[Manifest, StoredSegment]]:
         rows = await self._notes(tenant)
-        found = await asyncio.to_thread(check_chain, [row.note for row in rows], tenant, self._verifier)
+        opened = self._opened.setdefault(tenant, {})
+        found = await asyncio.to_thread(check_chain, [row.note for row in rows], tenant, self._verifier, opened)
         return list(zip(found, rows, strict=True))
 
     def _bring(self, wanted: Sequence[Manifest]) -> list[Segment]:

@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from psycopg import sql
@@ -55,15 +56,16 @@ async def restore_table(stored: ArchiveStore, manifest: Manifest, scratch: Path,
         "DELETE FROM audit_restored WHERE tenant = %s AND index BETWEEN %s AND %s",
         (tenant, manifest.first, manifest.last),
     )
-    copy = sql.SQL("COPY audit_restored (tenant, {}) FROM STDIN").format(
-        sql.SQL(", ").join(map(sql.Identifier, _COLUMNS))
+    # COPY is not for tables behind row-level security.
+    insert = sql.SQL("INSERT INTO audit_restored (tenant, {}) VALUES ({})").format(
+        sql.SQL(", ").join(map(sql.Identifier, _COLUMNS)), sql.SQL(", ").join([sql.Placeholder()] * (len(_COLUMNS) + 1))
     )
     with fetched(stored, list(manifest.files.values()), scratch) as paths:
         await asyncio.to_thread(_verify, manifest, paths)
         rows = _rows(manifest, paths[manifest.files[EVENT_FILE].name])
-        async with connection.cursor() as cursor, cursor.copy(copy) as into:
-            for row in rows:
-                await into.write_row((tenant, *row))
+        async with connection.cursor() as cursor:
+            while part := [(tenant, *row) for row in islice(rows, _ROWS_AT_ONCE)]:
+                await cursor.executemany(insert, part)
     return manifest.count
 
 

@@ -1,6 +1,8 @@
 """Sealing a tenant's log, and what still holds when entries have left the database."""
 
-from collections.abc import Callable
+import asyncio
+import io
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,8 @@ import psycopg
 import pytest
 
 from audit import store
-from audit.archive import ArchiveUnavailable, SegmentBroken
+from audit.anchor import Anchors, Published
+from audit.archive import ArchiveUnavailable, NoArchive, SegmentBroken
 from audit.checkpoint import Keeper
 from audit.cold import segment_store
 from audit.cold.folder import FolderArchive
@@ -17,13 +20,16 @@ from audit.cold.reader import ArchiveReader
 from audit.cold.retention import Retention
 from audit.cold.sealing import Sealer, SealingRefused, manifest_notes
 from audit.note import origin_of
+from audit.pack import PackRefused, Wanted, write_pack
 from audit.proof import EntryDropped, prove_entry, prove_growth
+from audit.siem.forwarder import Forwarder
+from audit.store import Filters
 from audit.tiles import write_tiles
 from audit.verify import LogTampered, verify
 from audit.watch import Watch
 from tests.conftest import unwalled
 from tests.unit.audit.cold.conftest import NOW, SIGNER
-from tests.unit.audit.conftest import AT
+from tests.unit.audit.conftest import AT, Make
 
 Clock = Callable[[], datetime]
 
@@ -170,6 +176,24 @@ async def test_a_log_whose_beginning_is_sealed_verifies(pruned: None, dsn: str, 
     assert (found.entries, found.signed, found.hot, found.sealed) == (20, 18, 16, 16)
 
 
+async def test_a_log_of_which_everything_is_sealed_verifies_and_goes_on(
+    filled: Any, sealer: Sealer, keeper: Keeper, pool: Any, dsn: str, tmp_path: Path, make: Make
+) -> None:
+    await keeper.seal("demo")
+    while one := await sealer.seal("demo"):
+        async with pool.of("demo") as connection:
+            await segment_store.prune(connection, "demo", one.first)
+    for size in (20, 21):
+        found = await verify(dsn, "demo", SIGNER.verifier, tmp_path)
+        assert (found.entries, found.signed, found.hot) == (size, size, 20)
+        watch = Watch(pool, SIGNER.verifier, tmp_path, now=lambda: NOW)
+        await watch.round()
+        await watch.round()
+        assert watch.findings("demo") == []
+        await filled.append(make())
+        await keeper.seal("demo")
+
+
 async def test_the_keeper_goes_on_signing(pruned: None, keeper: Keeper, dsn: str) -> None:
     signed = await keeper.seal("demo")
     assert signed is not None
@@ -269,3 +293,65 @@ async def test_the_watch_finds_what_is_deleted_after_pruning(
     await watch.round()
     assert any("missing" in one.text for one in watch.findings("demo"))
     assert any("behind the gateway's back" in one.text for one in watch.findings("demo"))
+
+
+async def test_a_pack_has_sealed_entries_and_those_in_the_database(
+    pruned: None, pool: Any, archive: ArchiveReader
+) -> None:
+    target = io.BytesIO()
+    async with pool.of("demo") as connection:
+        wanted = Wanted(Filters(actor="u1", since=AT + timedelta(seconds=3)), NOW)
+        made = await write_pack(connection, "demo", SIGNER.verifier, wanted, target, archive)
+        with pytest.raises(PackRefused, match="in the archive"):
+            await write_pack(connection, "demo", SIGNER.verifier, wanted, io.BytesIO())
+    assert (made.entries, made.first, made.last, made.waiting) == (15, 3, 17, 2)
+
+
+async def test_an_anchor_that_has_an_old_checkpoint_is_led_on_through_the_archive(
+    pruned: None, pool: Any, archive: ArchiveReader
+) -> None:
+    class Old:
+        name, outside, every_s = "old", True, 0.0
+        proof: list[bytes] | None = None
+
+        async def keep(self, published: Published) -> None:
+            self.proof = await published.grow(5)
+
+    for given, fault in ((archive, ""), (NoArchive(), "growth from 5 needs the archive: EntryDropped")):
+        old = Old()
+        anchors = Anchors(pool, SIGNER.verifier, [old], now=lambda: NOW, interval_s=1, archive=given)
+        await anchors.round()
+        [state] = anchors.states("demo")
+        assert (state.fault, state.contradicts, old.proof is None) == (fault, False, bool(fault))
+
+
+async def test_a_new_way_to_a_siem_begins_where_the_database_does(pruned: None, dsn: str) -> None:
+    sink = Kept()
+    forwarder = Forwarder(
+        dsn, "demo", "soc", sink, lambda view: str(view.index).encode(), clock=lambda: NOW,
+        loop_time=asyncio.get_running_loop().time, look_s=0.01,
+    )  # fmt: skip
+    await forwarder.start()
+    while len(sink.lines) < 4:
+        await asyncio.sleep(0.01)
+    await forwarder.close()
+    assert sink.lines == [b"16", b"17", b"18", b"19"]
+    assert forwarder.state.missing == 0
+
+
+class Kept:
+    """A sink that takes everything."""
+
+    confirms = True
+
+    def __init__(self) -> None:
+        self.lines: list[bytes] = []
+
+    async def send(self, lines: Sequence[bytes]) -> None:
+        self.lines += lines
+
+    async def alive(self) -> bool:
+        return True
+
+    async def close(self) -> None:
+        pass
