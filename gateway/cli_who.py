@@ -33,13 +33,12 @@ from gateway.cli_shell import (
     tenant_of,
     told_plainly,
 )
-from gateway.console.timeline import deed_of
+from gateway.console.timeline import AT_THE_TERMINAL, deed_of
 from gateway.database import Pool, open_pool
 from gateway.opening import open_database
 from gateway.period import since_of, until_of
 from gateway.trail_names import TrailNames
 
-OPERATION = "audit.who"
 LIMIT = 1_000
 
 
@@ -165,7 +164,7 @@ async def _note(dsn: str, tenant: str, question: Question) -> None:
                 fields=fields,
                 id=new_id("a", secrets.token_bytes),
                 kind="console",
-                operation=OPERATION,
+                operation=AT_THE_TERMINAL,
                 tenant=tenant,
             )
         )
@@ -186,9 +185,10 @@ def _print(found: Sequence[Answer], question: Question, *, as_json: bool) -> Non
         if e is None:
             table.add_row(f"{one.at:%Y-%m-%d %H:%M:%S}", "", "missing or changed", "", "", "", str(one.index))
             continue
-        told = seen(question, e)
-        fields = ", ".join(f"{field} {form}" + (f" ×{count}" if count > 1 else "") for _, field, form, count in told)
-        did = f"{deed_of(e, bool(told))} ({e['operation'] or '-'})" + ("" if one.intact else " CHANGED")
+        sights = seen(question, e)
+        fields = ", ".join(f"{field} {form}" + (f" ×{count}" if count > 1 else "") for _, field, form, count in sights)
+        deed = deed_of(e, {form for _, _, form, _ in sights})
+        did = f"{deed} ({e['operation'] or '-'})" + ("" if one.intact else " CHANGED")
         table.add_row(
             f"{one.at:%Y-%m-%d %H:%M:%S}", escape(e["actor_login"] or "-"), escape(did), escape(fields or "-"),
             escape(e["reason"] or e["kind"]), escape(e["client"] or "-"), str(one.index),
