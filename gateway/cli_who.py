@@ -33,7 +33,7 @@ from gateway.cli_shell import (
     tenant_of,
     told_plainly,
 )
-from gateway.console.timeline import deed_of
+from gateway.console.timeline import AT_THE_TERMINAL, deed_of
 from gateway.database import Pool, open_pool
 from gateway.named_people import NamedPeople
 from gateway.opening import open_database
@@ -42,7 +42,6 @@ from gateway.person_keys import open_people
 from gateway.settings import Settings
 from kms.pseudonym import is_pseudonym
 
-OPERATION = "audit.who"
 LIMIT = 1_000
 
 
@@ -170,7 +169,7 @@ async def _note(dsn: str, tenant: str, question: Question, record: str) -> None:
                 fields=fields,
                 id=new_id("a", secrets.token_bytes),
                 kind="console",
-                operation=OPERATION,
+                operation=AT_THE_TERMINAL,
                 tenant=tenant,
             )
         )
@@ -194,7 +193,8 @@ def _print(found: Sequence[Answer], question: Question, *, as_json: bool) -> Non
             continue
         sights = seen(question, e)
         fields = ", ".join(f"{field} {form}" + (f" ×{count}" if count > 1 else "") for _, field, form, count in sights)
-        did = f"{deed_of(e, bool(sights))} ({e['operation'] or '-'})" + ("" if one.intact else " CHANGED")
+        deed = deed_of(e, {form for _, _, form, _ in sights})
+        did = f"{deed} ({e['operation'] or '-'})" + ("" if one.intact else " CHANGED")
         table.add_row(
             f"{one.at:%Y-%m-%d %H:%M:%S}", escape(e["actor_login"] or "-"), escape(did), escape(fields or "-"),
             escape(e["reason"] or e["kind"]), escape(e["client"] or "-"), str(one.index),

@@ -1,6 +1,6 @@
 """A page of the auditor's console: the lines that answer a question, and what they count up to."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,15 +16,9 @@ from gateway.named_people import ERASED
 from kms.connections import Pool
 
 PAGE_LINES = 50
-SAW, WROTE, EXPORTED, REVEALED, TRIED, LOOKED, ACTED = (
-    "saw",
-    "wrote",
-    "exported",
-    "revealed",
-    "tried",
-    "looked",
-    "acted",
-)
+AT_THE_TERMINAL = "audit.who"
+SAW, WROTE, EXPORTED, REVEALED = "saw", "wrote", "exported", "revealed"
+TRIED, LOOKED, ACTED, HIDDEN = "tried", "looked", "acted", "hidden"
 DEEDS: Mapping[str, tuple[str, str]] = {
     SAW: ("good", N_("Saw")),
     WROTE: ("warning", N_("Wrote")),
@@ -33,13 +27,14 @@ DEEDS: Mapping[str, tuple[str, str]] = {
     TRIED: ("bad", N_("Refused")),
     LOOKED: ("quiet", N_("Asked the trail")),
     ACTED: ("quiet", N_("Acted")),
+    HIDDEN: ("quiet", N_("Was not shown it")),
 }
 """Tone and words of what somebody did."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A field in a form, how often; record: as people read it, "" where it is not one in question."""
+    """A field in a form, and how often."""
 
     field: str
     form: str
@@ -114,19 +109,28 @@ def _line(one: Answer, question: Question, people: Mapping[str, str]) -> Line:
     told = [Seen(field, form, count) for _, field, form, count in seen(question, content)]
     written = str(content["record"])
     record, erased = people.get(written, written), people.get(written) == ERASED
-    return Line(one.index, one.at, content, one.intact, deed_of(content, bool(told)), record, told, erased=erased)
+    return Line(
+        one.index,
+        one.at,
+        content,
+        one.intact,
+        deed_of(content, {one.form for one in told}),
+        record,
+        told,
+        erased=erased,
+    )
 
 
-def deed_of(content: Mapping[str, Any], told: bool) -> str:
-    """What somebody did, as one word. told: whether something in question was shown or written."""
+def deed_of(content: Mapping[str, Any], forms: Collection[str]) -> str:
+    """What somebody did, as one word. forms: in which what is in question was shown or written."""
     if is_refused(content["kind"], content["reason"], content["status"]):
         return TRIED
     if content["kind"] == "reveal":
-        return REVEALED if told else ACTED
-    if content["operation"] == AUDIT.operation:
+        return REVEALED if forms else ACTED
+    if content["operation"] in (AUDIT.operation, AT_THE_TERMINAL):
         return LOOKED
     if content["operation"].rpartition(".")[2].startswith("export"):
         return EXPORTED
     if content["fields"].get("written"):
         return WROTE
-    return SAW if told else ACTED
+    return SAW if set(forms) - {HIDDEN} else (HIDDEN if forms else ACTED)

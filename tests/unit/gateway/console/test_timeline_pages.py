@@ -11,6 +11,7 @@ import pytest
 from audit import pack_check
 from audit.entry import AuditEntry
 from audit.index_follower import IndexFollower
+from gateway.console.timeline import deed_of
 from tests.conftest import unwalled
 from tests.unit.gateway.console.stage import Browser, Stage
 
@@ -278,3 +279,25 @@ async def test_without_the_trail_nothing_is_asked(stage, traffic, auditor) -> No
     await stage.audit.close()
     assert (await auditor.get(WHO)).status == 503
     assert (await auditor.post("/trail/pack", {"by": "customer", "what": "contact", "record": "42"})).status == 503
+
+
+@pytest.mark.parametrize(
+    ("changes", "forms", "deed"),
+    [
+        ({}, {"clear"}, "saw"),
+        ({}, {"hidden", "masked"}, "saw"),
+        ({}, {"hidden"}, "hidden"),
+        ({}, (), "acted"),
+        ({"fields": {"written": ["contact.email"]}}, {"written"}, "wrote"),
+        ({"operation": "contact.export_vcard"}, {"clear"}, "exported"),
+        ({"kind": "reveal", "reason": "reveal-shown"}, {"clear"}, "revealed"),
+        ({"kind": "reveal", "reason": "reveal-asked"}, (), "acted"),
+        ({"kind": "reveal", "reason": "reveal-code-wrong", "status": 403}, (), "tried"),
+        ({"reason": "not-allowed", "status": 403}, (), "tried"),
+        ({"kind": "console", "operation": "console.audit", "reason": "trail-asked"}, (), "looked"),
+        ({"kind": "console", "operation": "audit.who", "reason": ""}, (), "looked"),
+    ],
+)
+def test_what_somebody_did_is_one_word(changes, forms, deed) -> None:
+    plain = {"kind": "outcome", "reason": "allowed", "status": 200, "operation": "contact.read", "fields": {}}
+    assert deed_of({**plain, **changes}, forms) == deed
