@@ -4,13 +4,13 @@ import secrets
 from collections.abc import Callable, Collection
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import structlog
 from cryptography.x509 import Certificate, load_pem_x509_certificates
 
-from audit.anchor import Anchor, Anchors
+from audit.anchor import Anchor, Anchors, Contradiction
 from audit.anchor_folder import FolderAnchor
 from audit.checkpoint import Keeper
 from audit.entry import AuditEntry
@@ -30,6 +30,7 @@ from gateway.tls import client_context
 from gateway.toml_tree import Address, SettingInvalid
 
 OPERATION, REASON = "audit.watch", "trail-tampered"
+ANCHOR_OPERATION, ANCHOR_REASON = "audit.anchor", "anchor-contradicts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +67,27 @@ class Teller:
             # A log that no setting names is somebody's invention.
             tenant=finding.tenant if finding.tenant in self._tenants else next(iter(self._tenants)),
         )
+        await self._append(entry, finding.tenant)
+
+    async def tell_contradiction(self, found: Contradiction) -> None:
+        """Append that an anchor holds what the trail does not lead to."""
+        entry = AuditEntry(
+            at=self._clock(),
+            entity="audit",
+            fields={"target": found.tenant, "detail": found.anchor, "count": found.size},
+            id=new_id("a", secrets.token_bytes),
+            kind="alarm",
+            operation=ANCHOR_OPERATION,
+            reason=ANCHOR_REASON,
+            tenant=found.tenant if found.tenant in self._tenants else next(iter(self._tenants)),
+        )
+        await self._append(entry, found.tenant)
+
+    async def _append(self, entry: AuditEntry, about: str) -> None:
         try:
             await self._audit.append(entry)
         except AuditUnavailable:
-            structlog.get_logger().error("audit.finding-not-in-trail", tenant=finding.tenant)
+            structlog.get_logger().error("audit.finding-not-in-trail", tenant=about)
 
 
 def _sort(finding: Finding) -> str:
@@ -91,6 +109,7 @@ async def integrity_of(
     keeper = Keeper(database, signer, folder, now=clock, interval_s=interval_s)
     await keeper.start()
     stack.push_async_callback(keeper.close)
+    teller = Teller(audit, tuple(settings.tenants), clock)
     watch = Watch(
         database,
         signer.verifier,
@@ -98,12 +117,17 @@ async def integrity_of(
         now=clock,
         interval_s=interval_s,
         slice_entries=settings.audit.watch_entries,
-        told=Teller(audit, tuple(settings.tenants), clock).tell,
+        told=teller.tell,
     )
     await watch.start()
     stack.push_async_callback(watch.close)
     anchors = Anchors(
-        database, signer.verifier, anchors_of(settings, signer.verifier, clock), now=clock, interval_s=interval_s
+        database,
+        signer.verifier,
+        anchors_of(settings, signer.verifier, clock),
+        now=clock,
+        interval_s=interval_s,
+        told=teller.tell_contradiction,
     )
     await anchors.start()
     stack.push_async_callback(anchors.close)
@@ -127,7 +151,29 @@ def anchors_of(settings: Settings, verifier: Verifier, clock: Callable[[], datet
         target = _mail_server(wanted, wanted.mail_server)
         every_s = wanted.mail_hours * 3600
         found.append(MailAnchor(target, wanted.mail_from, wanted.mail_to, every_s=every_s, now=clock))
+    if wanted.s3_credentials_file is not None:
+        found.append(_bucket(wanted, wanted.s3_credentials_file, verifier, clock))
     return found
+
+
+def _bucket(wanted: AnchorSettings, file: Path, verifier: Verifier, clock: Callable[[], datetime]) -> Anchor:
+    # Its libraries take a third of a second to load, which only those wait for who use it.
+    from audit.anchor_s3 import Bucket, CredentialsInvalid, S3Anchor, read_credentials
+
+    try:
+        read_credentials(file)
+    except CredentialsInvalid as fault:
+        raise SettingInvalid("audit.anchor.s3_credentials_file", f"{file}: {fault}") from None
+    bucket = Bucket(
+        wanted.s3_bucket,
+        wanted.s3_prefix,
+        file,
+        timedelta(days=wanted.s3_retention_days),
+        wanted.s3_endpoint,
+        wanted.s3_region,
+        wanted.s3_ca,
+    )
+    return S3Anchor(bucket, verifier, every_s=wanted.s3_minutes * 60, now=clock)
 
 
 def read_roots(path: Path) -> list[Certificate]:

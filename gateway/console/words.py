@@ -191,6 +191,7 @@ REASONS: Mapping[str, str] = {
     "entry-viewed": N_("Audit entry viewed"),
     "trail-verified": N_("Audit trail verified"),
     "trail-tampered": N_("Audit trail found changed"),
+    "anchor-contradicts": N_("An anchor contradicts the audit trail"),
     "session-ended-by-administrator": N_("Session ended by administrator"),
     "user-created": N_("User added"),
     "user-changed": N_("User changed"),

@@ -6,8 +6,11 @@ from typing import Any
 import orjson
 import pytest
 
+from audit.anchor import Contradiction
 from audit.entry import encode
 from audit.log import AuditUnavailable
+from audit.siem.view import Severity, view_of
+from audit.tree import leaf_hash
 from audit.watch import Finding
 from gateway.composition_integrity import Teller
 
@@ -54,3 +57,16 @@ async def test_a_trail_that_is_away_does_not_stop_the_watch() -> None:
     trail: Any = Trail(away=True)
     await Teller(trail, ("main",), lambda: AT).tell(Finding("main", "x", AT, None, (1, 1)))
     assert trail.entries == []
+
+
+async def test_an_anchor_that_contradicts_is_an_alarm_of_the_log_it_is_about_and_a_siem_is_told_so() -> None:
+    trail: Any = Trail()
+    await Teller(trail, ("main", "b"), lambda: AT).tell_contradiction(Contradiction("b", "s3", 42))
+    [entry] = trail.entries
+    assert (entry["tenant"], entry["kind"], entry["operation"]) == ("b", "alarm", "audit.anchor")
+    assert (entry["reason"], entry["fields"]) == (
+        "anchor-contradicts",
+        {"target": "b", "detail": "s3", "count": 42},
+    )
+    body = orjson.dumps(entry, option=orjson.OPT_SORT_KEYS)
+    assert view_of(1, AT, leaf_hash(body), body).severity is Severity.ALERT
