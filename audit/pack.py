@@ -1,8 +1,9 @@
 """An evidence pack: a zip with which somebody who has only our public key proves entries of the trail, offline.
 
-Entries as canonical bytes and as a table for people, a path to the signed root for each, the checkpoint, an earlier one
-with the proof that the log grew from it, the policies that were in force, and a program that checks all that. Nothing
-of the database is believed while it is made: each entry is proved before it is written.
+Entries as canonical bytes, as a table for people and as Parquet, a path to the signed root for each, the checkpoint, an
+earlier one with the proof that the log grew from it, the policies that were in force, a summary for reading, and a
+program that checks all that. Asked to be complete, it has the hashes of the entries in between as well. Nothing of the
+database is believed while it is made: each entry is proved before it is written.
 """
 
 import asyncio
@@ -23,6 +24,11 @@ import orjson
 from audit import pack_check, store
 from audit.entry import decode
 from audit.note import Checkpoint, NoteInvalid, Verifier, origin_of
+from audit.pack_facts import Anchored, Facts, Range, Totals
+from audit.pack_pdf import draw
+from audit.pack_range import RANGE_LIMIT, prove_range
+from audit.pack_tables import NAMES as TABLES
+from audit.pack_tables import PackTables
 from audit.proof import StoredLogBroken, prove_entry, prove_growth
 from audit.store import Filters, StoredEntry
 from audit.tree import leaf_hash
@@ -55,13 +61,18 @@ class Policy:
 class Wanted:
     """What shall be in the pack. filters: which entries; made_at: now; policies: that were ever in force.
 
-    Those policies are packed that an entry names.
+    Those policies are packed that an entry names. complete: with the hashes of all entries of the time asked for;
+    made_by: who makes it; anchors: places outside the database that hold checkpoints; language: of the summary.
     """
 
     filters: Filters
     made_at: datetime
     policies: Sequence[Policy] = ()
     limit: int = ENTRIES_LIMIT
+    complete: bool = False
+    made_by: str = ""
+    anchors: tuple[Anchored, ...] = ()
+    language: str = "en"
 
 
 @dataclass(slots=True)
@@ -73,8 +84,15 @@ class Packed:
     waiting: int = 0
     first: int = -1
     last: int = -1
+    totals: Totals = field(default_factory=Totals)
+    range: Range | None = None
     versions: set[str] = field(default_factory=set)
     digests: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def consecutive(self) -> bool:
+        """Whether none between the first and the last is left out."""
+        return self.last - self.first + 1 == self.entries
 
 
 async def write_pack(
@@ -87,8 +105,37 @@ async def write_pack(
     latest = await store.latest_checkpoint(connection, tenant)
     if latest is None:
         raise PackRefused("Nothing of this trail is signed yet; try again in a few seconds.")
+    checkpoint = _opened(latest, verifier, origin_of(tenant))
     made = Packed(signed=latest.size)
-    bodies, proofs, rows = io.BytesIO(), io.BytesIO(), io.StringIO()
+    files = await _entries(connection, tenant, verifier, wanted, made)
+    if not made.entries:
+        raise PackRefused("No signed entry matches; widen the filters, or wait a few seconds for new ones.")
+    files |= {
+        "checkpoint": latest.note.encode(),
+        "key": (verifier.vkey(origin_of(tenant)) + "\n").encode(),
+        "verify.py": (await asyncio.to_thread(inspect.getsource, pack_check)).encode(),
+        **_policies(wanted.policies, made.versions),
+        **await _growth(connection, tenant, verifier, latest, made.first),
+        **(await _range(connection, tenant, wanted, made, checkpoint) if wanted.complete else {}),
+        **{f"anchors/{name}": raw for anchor in wanted.anchors for name, raw in anchor.files.items()},
+    }
+    earlier = _opened(files["earlier"].decode(), verifier, origin_of(tenant)).size if "earlier" in files else 0
+    facts = _facts(wanted, made, checkpoint, verifier, earlier)
+    files["summary.pdf"] = await asyncio.to_thread(draw, facts, wanted.language)
+    files["README.txt"] = _readme(tenant, made, wanted).encode()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as pack:
+        for name, content in files.items():
+            made.digests[name] = hashlib.sha256(content).hexdigest()
+            pack.writestr(name, content)
+        pack.writestr("manifest.json", orjson.dumps(_manifest(tenant, made, wanted), option=orjson.OPT_INDENT_2))
+    return made
+
+
+async def _entries(
+    connection: store.Connection, tenant: str, verifier: Verifier, wanted: Wanted, made: Packed
+) -> dict[str, bytes]:
+    """The entries in every form, each proved; counts them."""
+    bodies, proofs, rows, tables = io.BytesIO(), io.BytesIO(), io.StringIO(), PackTables()
     table = csv.writer(rows, lineterminator="\r\n")
     table.writerow(_COLUMNS)
     async for entry in _matching(connection, tenant, wanted, made):
@@ -99,25 +146,31 @@ async def write_pack(
         told = decode(proof.body)
         made.versions.add(str(told["policy"]))
         table.writerow(_row(told, entry.index, proof.body))
-    if not made.entries:
-        raise PackRefused("No signed entry matches; widen the filters, or wait a few seconds for new ones.")
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as pack:
-        files = {
-            "events.jsonl": bodies.getvalue(),
-            "proofs.jsonl": proofs.getvalue(),
-            "events.csv": b"\xef\xbb\xbf" + rows.getvalue().encode(),
-            "checkpoint": latest.note.encode(),
-            "key": (verifier.vkey(origin_of(tenant)) + "\n").encode(),
-            "verify.py": (await asyncio.to_thread(inspect.getsource, pack_check)).encode(),
-            "README.txt": _readme(tenant, made, wanted).encode(),
-            **_policies(wanted.policies, made.versions),
-            **await _growth(connection, tenant, verifier, latest, made.first),
-        }
-        for name, content in files.items():
-            made.digests[name] = hashlib.sha256(content).hexdigest()
-            pack.writestr(name, content)
-        pack.writestr("manifest.json", orjson.dumps(_manifest(tenant, made, wanted), option=orjson.OPT_INDENT_2))
-    return made
+        at = datetime.fromisoformat(told["at"])  # of the bytes that are proved, not of the row beside them
+        made.totals.add(at, told, tables.add(entry.index, at, proof.body))
+    return {
+        "events.jsonl": bodies.getvalue(),
+        "proofs.jsonl": proofs.getvalue(),
+        "events.csv": b"\xef\xbb\xbf" + rows.getvalue().encode(),
+        **await asyncio.to_thread(tables.finish),
+    }
+
+
+async def _range(
+    connection: store.Connection, tenant: str, wanted: Wanted, made: Packed, checkpoint: Checkpoint
+) -> Mapping[str, bytes]:
+    """The hashes of every entry from the first to the last of the time asked for, and their proof."""
+    asked = wanted.filters
+    first, end = 0, made.signed
+    if asked.since is not None or asked.until is not None:
+        span = await store.span(connection, tenant, asked.since, asked.until, made.signed)
+        first, end = span if span is not None else (made.first, made.last + 1)
+    if end - first > RANGE_LIMIT:
+        raise PackRefused(f"The time asked for has {end - first} entries, more than {RANGE_LIMIT}; make several packs.")
+    proof = await prove_range(connection, tenant, first, end, checkpoint)
+    made.range = Range(first, end)
+    outside = [base64.b64encode(one).decode() for one in proof.outside]
+    return {"range.bin": proof.leaves, "range.json": orjson.dumps({"first": first, "outside": outside})}
 
 
 async def _matching(
@@ -148,12 +201,15 @@ async def _growth(
     kept = await store.checkpoint_within(connection, tenant, 0, first) if first > 0 else None
     if kept is None or kept.size == latest.size:
         return {}
-    origin = origin_of(tenant)
+    old, new = (_opened(one, verifier, origin_of(tenant)) for one in (kept, latest))
+    return {"earlier": kept.note.encode(), "growth.json": orjson.dumps(await _steps(connection, tenant, old, new))}
+
+
+def _opened(stored: store.StoredCheckpoint | str, verifier: Verifier, origin: str) -> Checkpoint:
     try:
-        old, new = (verifier.open_checkpoint(one.note, origin) for one in (kept, latest))
+        return verifier.open_checkpoint(stored if isinstance(stored, str) else stored.note, origin)
     except NoteInvalid as fault:
         raise StoredLogBroken(str(fault)) from None
-    return {"earlier": kept.note.encode(), "growth.json": orjson.dumps(await _steps(connection, tenant, old, new))}
 
 
 async def _steps(connection: store.Connection, tenant: str, old: Checkpoint, new: Checkpoint) -> list[str]:
@@ -179,26 +235,62 @@ def _policies(policies: Iterable[Policy], versions: set[str]) -> dict[str, bytes
     }
 
 
+def _asked(filters: Filters) -> dict[str, str]:
+    return {name: str(getattr(filters, name)) for name in filters.names}
+
+
+def _since(wanted: Wanted, made: Packed) -> dict[str, str]:
+    """Version → since when it was in force, of those that entries name."""
+    return {
+        one.version: one.since.isoformat() if one.since else ""
+        for one in wanted.policies
+        if one.version in made.versions
+    }
+
+
+def _facts(wanted: Wanted, made: Packed, checkpoint: Checkpoint, verifier: Verifier, earlier: int) -> Facts:
+    return Facts(
+        origin=checkpoint.origin,
+        made_at=wanted.made_at,
+        made_by=wanted.made_by,
+        filters=_asked(wanted.filters),
+        totals=made.totals,
+        waiting=made.waiting,
+        first=made.first,
+        last=made.last,
+        consecutive=made.consecutive,
+        range=made.range,
+        policies=_since(wanted, made),
+        size=checkpoint.size,
+        root=checkpoint.root.hex(),
+        earlier=earlier,
+        vkey=verifier.vkey(checkpoint.origin),
+        fingerprint=hashlib.sha256(verifier.public).hexdigest(),
+        anchors=wanted.anchors,
+    )
+
+
 def _manifest(tenant: str, made: Packed, wanted: Wanted) -> dict[str, Any]:
-    asked = {name: str(getattr(wanted.filters, name)) for name in wanted.filters.names}
     return {
         "format": pack_check.FORMAT,
         "origin": origin_of(tenant),
         "made": wanted.made_at.isoformat(),
+        "made_by": wanted.made_by,
         "entries": made.entries,
         "waiting": made.waiting,
-        "filters": asked,
-        "policies": {
-            one.version: one.since.isoformat() if one.since else ""
-            for one in wanted.policies
-            if one.version in made.versions
+        "filters": _asked(wanted.filters),
+        "range": {"first": made.range.first, "end": made.range.end} if made.range else None,
+        "policies": _since(wanted, made),
+        "only_hashed": {
+            "files": [*TABLES, "summary.pdf"],
+            "note": "verify.py checks their SHA-256 only; crmgate compared the tables with the entries in making them",
         },
         "files": made.digests,
     }
 
 
 def _readme(tenant: str, made: Packed, wanted: Wanted) -> str:
-    asked = ", ".join(f"{name}={getattr(wanted.filters, name)}" for name in wanted.filters.names) or "every entry"
+    asked = ", ".join(f"{name}={value}" for name, value in _asked(wanted.filters).items()) or "every entry"
     waiting = f"{made.waiting} newer matching entries were not signed yet and are not in it.\n" if made.waiting else ""
     return (
         f"Evidence pack of the audit trail of {tenant}, made {wanted.made_at:%Y-%m-%d %H:%M:%S} UTC by crmgate.\n"
@@ -208,8 +300,12 @@ def _readme(tenant: str, made: Packed, wanted: Wanted) -> str:
         "在您自己的电脑上用 Python 3.9 以上和 cryptography 软件包验证；--key 为事先交给您的公钥。\n\n"
         "events.jsonl  the entries, as they were hashed     记录原文\n"
         "events.csv    the same for reading                 便于阅读的表格\n"
+        "event.parquet sight.parquet  the same as tables    供统计用的表\n"
+        "summary.pdf   what is in it and what it proves     摘要：内容与证明范围\n"
         "proofs.jsonl  the path of each to the signed root  每条记录的证明\n"
         "checkpoint    the signed state of the log          签名的检查点\n"
         "earlier       one signed before the first entry, with growth.json 更早的检查点及其增长证明\n"
+        "range.bin     hashes of all entries of the time asked for, with range.json 所要求时间内全部记录的哈希\n"
         "policies/     the rules in force in that time      当时生效的策略\n"
+        "anchors/      checkpoints that others hold         他处留存的检查点\n"
     )

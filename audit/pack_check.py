@@ -104,6 +104,28 @@ def check_growth(first: int, first_root: bytes, second: int, second_root: bytes,
         raise Broken("the log did not grow from the older checkpoint")
 
 
+def check_range(packed: bytes, first: int, size: int, outside: Sequence[bytes], root: bytes) -> None:
+    """That these leaf hashes are all entries from `first` on, as many as they are; RFC 6962, section 2.1."""
+    end, rest = first + len(packed) // 32, list(reversed(outside))
+
+    def root_of(low: int, high: int) -> bytes:
+        if high <= first or low >= end:
+            return rest.pop()
+        if high - low == 1:
+            return packed[(low - first) * 32 : (low - first + 1) * 32]
+        middle = low + (1 << ((high - low - 1).bit_length() - 1))
+        return node_hash(root_of(low, middle), root_of(middle, high))
+
+    if len(packed) % 32 or not 0 <= first < end <= size or len(outside) > 128 or any(len(one) != 32 for one in outside):
+        raise Broken("the range is malformed")
+    try:
+        found = root_of(0, size)
+    except IndexError:
+        found = b""
+    if rest or found != root:
+        raise Broken("the range does not lead to the signed root")
+
+
 class Key:
     """A public key as c2sp.org/signed-note writes it: NAME+ID+BASE64."""
 
@@ -200,6 +222,24 @@ def check_table(pack: zipfile.ZipFile, found: dict[int, bytes]) -> None:
         raise Broken("events.csv has an entry twice")
 
 
+def range_lines(pack: zipfile.ZipFile, found: dict[int, bytes], size: int, root: bytes) -> list[str]:
+    """What the pack proves of the range that its entries were selected from."""
+    packed, told = read(pack, "range.bin"), json.loads(read(pack, "range.json"))
+    first, count = told["first"], len(packed) // 32
+    check_range(packed, first, size, [unbase64(one, 32) for one in told["outside"]], root)
+    for index, leaf in found.items():
+        if not first <= index < first + count or packed[(index - first) * 32 : (index - first + 1) * 32] != leaf:
+            raise Broken(f"entry {index} is not in the range at its place")
+    withheld = count - len(found)
+    span = f"{count} in the range {first} to {first + count - 1}"
+    lines = [f"{len(found)} selected of {span}, the other {withheld} withheld, their hashes proved"]
+    if withheld:
+        lines.append(
+            "what the withheld ones say is not proved: ask for any by number; it has to fit its hash in range.bin"
+        )
+    return lines
+
+
 def check(file: str, key_text: str) -> list[str]:
     """What the pack proves, as lines; raises Broken."""
     with zipfile.ZipFile(file) as pack:
@@ -224,11 +264,12 @@ def check(file: str, key_text: str) -> list[str]:
         span = f", numbers {min(found)} to {max(found)}" if found else ""
         lines.append(f"entries in the pack: {len(found)}{span}: each is in the signed log, unchanged")
         whole = bool(found) and max(found) - min(found) + 1 == len(found)
-        lines.append(
-            "consecutive: none between the first and the last was left out"
-            if whole
-            else "not consecutive: that nothing else matches what was asked for is not proved"
-        )
+        if "range.bin" in manifest["files"]:
+            lines += range_lines(pack, found, size, root)
+        elif whole:
+            lines.append("consecutive: none between the first and the last was left out")
+        else:
+            lines.append("not consecutive: that nothing else matches what was asked for is not proved")
         if not key_text:
             lines.append("WARNING: no --key was given; the key inside the pack was taken")
     return lines

@@ -3,17 +3,22 @@
 import asyncio
 import getpass
 import secrets
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import quote, unquote
 
 import typer
 
 from audit import store
+from audit.anchor_folder import newest_size
 from audit.entry import AuditEntry
 from audit.log import AuditLog
 from audit.note import Verifier, origin_of, read_signer
 from audit.pack import Packed, PackRefused, Policy, Wanted, write_pack
+from audit.pack_facts import Anchored
+from audit.pack_words import LANGUAGES
 from audit.proof import StoredLogBroken
 from audit.store import Filters
 from gateway.access.tokens import new_id
@@ -31,8 +36,10 @@ from gateway.cli_shell import (
     tenant_of,
     told_plainly,
 )
+from gateway.cli_trail_status import signed_size
 from gateway.database import open_pool
 from gateway.opening import open_database
+from gateway.settings import Settings
 from policies.window import moment
 
 OPERATION = "audit.pack"
@@ -48,6 +55,10 @@ def pack(
     actor: Annotated[str, typer.Option(help="Only by this account, by its id.")] = "",
     kind: Annotated[str, typer.Option(help="Only entries of this kind.")] = "",
     operation: Annotated[str, typer.Option(help="Only entries about this operation.")] = "",
+    complete: Annotated[
+        bool, typer.Option("--complete", help="Add the hashes of all other entries of the time, so that they count.")
+    ] = False,
+    language: Annotated[str, typer.Option(help="Of the summary: en or zh.")] = "en",
     tenant: TenantOption = "",
     config: FileOption = None,
 ) -> None:
@@ -56,15 +67,21 @@ def pack(
         actor=actor, kind=kind, operation=operation, entity=entity, record=record,
         since=_time(since, "--since"), until=_time(until, "--until"),
     )  # fmt: skip
+    if language not in LANGUAGES:
+        raise quit_with(UNUSABLE, f"--language is one of: {', '.join(LANGUAGES)}")
     if target.exists():
         raise quit_with(UNUSABLE, f"{target} is there already; name another file.")
     with told_plainly():
         settings = settings_of(config)
         name = tenant_of(settings, tenant)
         verifier = read_signer(settings.checkpoint_key_path).verifier
+        wanted = Wanted(
+            filters, utc_now(), complete=complete, made_by=getpass.getuser(), language=language,
+            anchors=anchors_of(settings, name, verifier),
+        )  # fmt: skip
         database = open_database(settings)
         try:
-            made = asyncio.run(_make(database.dsn, name, verifier, filters, target))
+            made = asyncio.run(_make(database.dsn, name, verifier, wanted, target))
         except PackRefused as refused:
             raise quit_with(PROBLEM, str(refused)) from None
         except StoredLogBroken as fault:
@@ -73,30 +90,49 @@ def pack(
             raise quit_with(UNUSABLE, f"{target} cannot be written ({fault.strerror}).") from None
         finally:
             database.close()
+    if made.range is not None:
+        count = made.range.end - made.range.first
+        out.print(f"of {count} entries in the range, {count - made.entries} are there as hashes only", markup=False)
     waiting = f"; {made.waiting} newer ones are not signed yet" if made.waiting else ""
     out.print(f"{made.entries} entries of {name} are proved in {target}{waiting}", markup=False)
     out.print("whoever gets it unpacks verify.py and runs:", markup=False)
     out.print(f"  python3 verify.py {target.name} --key '{verifier.vkey(origin_of(name))}'", markup=False)
 
 
-async def _make(dsn: str, tenant: str, verifier: Verifier, filters: Filters, target: Path) -> Packed:
+def anchors_of(settings: Settings, tenant: str, verifier: Verifier) -> tuple[Anchored, ...]:
+    """What others hold of a log by the files of this machine; only notes that we signed count."""
+    own, name, found = settings.checkpoint_folder, quote(tenant, safe=""), []
+    for kind, folder in (("folder", settings.anchors.folder or own / "kept"), ("time-stamp", own / "stamped")):
+        if size := newest_size(folder / name):
+            paths = [folder / name / f"{size}{ending}" for ending in (".checkpoint", ".tsr")]
+            files = {f"{kind}-{path.name}": path.read_bytes() for path in paths if path.is_file()}
+            note = files[f"{kind}-{size}.checkpoint"].decode(errors="replace")
+            found.append(Anchored(kind, signed_size(note, tenant, verifier), files))
+    for path in sorted((own / "cosigned").glob(f"{name}@*.cosigned")):
+        raw = path.read_bytes()
+        size = signed_size(raw.decode(errors="replace"), tenant, verifier)
+        found.append(Anchored(unquote(path.stem.partition("@")[2]), size, {path.name: raw}))
+    return tuple(found)
+
+
+async def _make(dsn: str, tenant: str, verifier: Verifier, wanted: Wanted, target: Path) -> Packed:
     """The pack is on record before it is made; half a pack is never left."""
-    await _note(dsn, tenant, filters)
+    await _note(dsn, tenant, wanted.filters)
     pool = await open_pool(dsn, max_size=1)
     try:
         bundles = await BundleStore(pool).every(tenant)
     finally:
         await pool.close()
-    policies = [
+    policies = tuple(
         Policy(one.version, one.published.at if one.published else None, one.rows)
         for one in bundles
         if one.state in _IN_FORCE
-    ]
+    )
     draft = target.with_name(f".{target.name}.draft")
     try:
         with draft.open("xb") as file:
             async with store.reading(dsn, tenant) as connection:
-                made = await write_pack(connection, tenant, verifier, Wanted(filters, utc_now(), policies), file)
+                made = await write_pack(connection, tenant, verifier, replace(wanted, policies=policies), file)
         draft.rename(target)
     finally:
         draft.unlink(missing_ok=True)
