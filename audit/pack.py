@@ -62,7 +62,8 @@ class Wanted:
     """What shall be in the pack. filters: which entries; made_at: now; policies: that were ever in force.
 
     Those policies are packed that an entry names. complete: with the hashes of all entries of the time asked for;
-    made_by: who makes it; anchors: places outside the database that hold checkpoints; language: of the summary.
+    made_by: who makes it; anchors: places outside the database that hold checkpoints; language: of the summary;
+    handover: the note that two keys signed when one took over from the other.
     """
 
     filters: Filters
@@ -73,6 +74,7 @@ class Wanted:
     made_by: str = ""
     anchors: tuple[Anchored, ...] = ()
     language: str = "en"
+    handover: str = ""
 
 
 @dataclass(slots=True)
@@ -84,6 +86,8 @@ class Packed:
     waiting: int = 0
     first: int = -1
     last: int = -1
+    earlier: int = 0
+    earlier_by: str = ""
     totals: Totals = field(default_factory=Totals)
     range: Range | None = None
     versions: set[str] = field(default_factory=set)
@@ -110,17 +114,15 @@ async def write_pack(
     files = await _entries(connection, tenant, verifier, wanted, made)
     if not made.entries:
         raise PackRefused("No signed entry matches; widen the filters, or wait a few seconds for new ones.")
-    files |= {
+    files |= _keys(verifier, latest, wanted.handover, checkpoint.origin) | {
         "checkpoint": latest.note.encode(),
-        "key": (verifier.vkey(origin_of(tenant)) + "\n").encode(),
         "verify.py": (await asyncio.to_thread(inspect.getsource, pack_check)).encode(),
         **_policies(wanted.policies, made.versions),
-        **await _growth(connection, tenant, verifier, latest, made.first),
+        **await _growth(connection, tenant, verifier, latest, made),
         **(await _range(connection, tenant, wanted, made, checkpoint) if wanted.complete else {}),
         **{f"anchors/{name}": raw for anchor in wanted.anchors for name, raw in anchor.files.items()},
     }
-    earlier = _opened(files["earlier"].decode(), verifier, origin_of(tenant)).size if "earlier" in files else 0
-    facts = _facts(wanted, made, checkpoint, verifier, earlier)
+    facts = _facts(wanted, made, checkpoint, verifier)
     files["summary.pdf"] = await asyncio.to_thread(draw, facts, wanted.language)
     files["README.txt"] = _readme(tenant, made, wanted).encode()
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as pack:
@@ -195,21 +197,42 @@ async def _matching(
 
 
 async def _growth(
-    connection: store.Connection, tenant: str, verifier: Verifier, latest: store.StoredCheckpoint, first: int
+    connection: store.Connection, tenant: str, verifier: Verifier, latest: store.StoredCheckpoint, made: Packed
 ) -> Mapping[str, bytes]:
     """The newest checkpoint that was signed before the first entry, and the proof that the log grew from it."""
-    kept = await store.checkpoint_within(connection, tenant, 0, first) if first > 0 else None
+    kept = await store.checkpoint_within(connection, tenant, 0, made.first) if made.first > 0 else None
     if kept is None or kept.size == latest.size:
         return {}
     old, new = (_opened(one, verifier, origin_of(tenant)) for one in (kept, latest))
+    made.earlier, made.earlier_by = old.size, "key" if _ours(kept, verifier, origin_of(tenant)) else "key-before"
     return {"earlier": kept.note.encode(), "growth.json": orjson.dumps(await _steps(connection, tenant, old, new))}
 
 
-def _opened(stored: store.StoredCheckpoint | str, verifier: Verifier, origin: str) -> Checkpoint:
+def _opened(stored: store.StoredCheckpoint, verifier: Verifier, origin: str) -> Checkpoint:
     try:
-        return verifier.open_checkpoint(stored if isinstance(stored, str) else stored.note, origin)
+        return verifier.open_checkpoint(stored.note, origin)
     except NoteInvalid as fault:
         raise StoredLogBroken(str(fault)) from None
+
+
+def _ours(stored: store.StoredCheckpoint, verifier: Verifier, origin: str) -> bool:
+    """Whether the key in use signed it, not the one before."""
+    try:
+        Verifier(verifier.public).open_checkpoint(stored.note, origin)
+    except NoteInvalid:
+        return False
+    return True
+
+
+def _keys(verifier: Verifier, latest: store.StoredCheckpoint, handover: str, origin: str) -> dict[str, bytes]:
+    """The public key; after a change of keys the one before as well, and what both of them signed."""
+    if not _ours(latest, verifier, origin):
+        raise PackRefused("The new key has signed nothing yet; try again once the key server answers.")
+    files = {"key": f"{verifier.vkey(origin)}\n".encode()}
+    if verifier.earlier is None or not handover:
+        return files
+    before = f"{Verifier(verifier.earlier.public).vkey(origin)}\n"
+    return files | {"key-before": before.encode(), "handover": handover.encode()}
 
 
 async def _steps(connection: store.Connection, tenant: str, old: Checkpoint, new: Checkpoint) -> list[str]:
@@ -248,7 +271,7 @@ def _since(wanted: Wanted, made: Packed) -> dict[str, str]:
     }
 
 
-def _facts(wanted: Wanted, made: Packed, checkpoint: Checkpoint, verifier: Verifier, earlier: int) -> Facts:
+def _facts(wanted: Wanted, made: Packed, checkpoint: Checkpoint, verifier: Verifier) -> Facts:
     return Facts(
         origin=checkpoint.origin,
         made_at=wanted.made_at,
@@ -263,7 +286,7 @@ def _facts(wanted: Wanted, made: Packed, checkpoint: Checkpoint, verifier: Verif
         policies=_since(wanted, made),
         size=checkpoint.size,
         root=checkpoint.root.hex(),
-        earlier=earlier,
+        earlier=made.earlier,
         vkey=verifier.vkey(checkpoint.origin),
         fingerprint=hashlib.sha256(verifier.public).hexdigest(),
         anchors=wanted.anchors,
@@ -279,6 +302,7 @@ def _manifest(tenant: str, made: Packed, wanted: Wanted) -> dict[str, Any]:
         "entries": made.entries,
         "waiting": made.waiting,
         "filters": _asked(wanted.filters),
+        "earlier_by": made.earlier_by,
         "range": {"first": made.range.first, "end": made.range.end} if made.range else None,
         "policies": _since(wanted, made),
         "only_hashed": {
@@ -306,6 +330,7 @@ def _readme(tenant: str, made: Packed, wanted: Wanted) -> str:
         "checkpoint    the signed state of the log          签名的检查点\n"
         "earlier       one signed before the first entry, with growth.json 更早的检查点及其增长证明\n"
         "range.bin     hashes of all entries of the time asked for, with range.json 所要求时间内全部记录的哈希\n"
+        "handover      where another key took over, with key-before 更换签名密钥的交接\n"
         "policies/     the rules in force in that time      当时生效的策略\n"
         "anchors/      checkpoints that others hold         他处留存的检查点\n"
     )

@@ -15,16 +15,18 @@ from audit import store
 from audit.anchor_folder import newest_size
 from audit.entry import AuditEntry
 from audit.log import AuditLog
-from audit.note import Verifier, origin_of, read_signer
+from audit.note import Verifier, origin_of
 from audit.pack import Packed, PackRefused, Policy, Wanted, write_pack
 from audit.pack_facts import Anchored
 from audit.pack_words import LANGUAGES
 from audit.proof import StoredLogBroken
+from audit.signing import handover_path
 from audit.store import Filters
 from gateway.access.tokens import new_id
 from gateway.accounts import utc_now
 from gateway.bundles.bundle import State
 from gateway.bundles.store import BundleStore
+from gateway.checkpoint_key import verifier_of
 from gateway.cli_shell import (
     PROBLEM,
     UNUSABLE,
@@ -74,10 +76,10 @@ def pack(
     with told_plainly():
         settings = settings_of(config)
         name = tenant_of(settings, tenant)
-        verifier = read_signer(settings.checkpoint_key_path).verifier
+        verifier = verifier_of(settings)
         wanted = Wanted(
             filters, utc_now(), complete=complete, made_by=getpass.getuser(), language=language,
-            anchors=anchors_of(settings, name, verifier),
+            anchors=anchors_of(settings, name, verifier), handover=handover_of(settings, name),
         )  # fmt: skip
         database = open_database(settings)
         try:
@@ -97,6 +99,12 @@ def pack(
     out.print(f"{made.entries} entries of {name} are proved in {target}{waiting}", markup=False)
     out.print("whoever gets it unpacks verify.py and runs:", markup=False)
     out.print(f"  python3 verify.py {target.name} --key '{verifier.vkey(origin_of(name))}'", markup=False)
+
+
+def handover_of(settings: Settings, tenant: str) -> str:
+    """What two keys signed when one took over from the other; "" where none did."""
+    path = handover_path(settings.checkpoint_folder, tenant)
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
 def anchors_of(settings: Settings, tenant: str, verifier: Verifier) -> tuple[Anchored, ...]:

@@ -10,8 +10,9 @@ from psycopg import AsyncConnection
 
 from audit import store
 from audit.anchor_folder import newest_size
-from audit.note import NoteInvalid, Verifier, origin_of, read_signer
+from audit.note import NoteInvalid, Verifier, origin_of
 from audit.watch import findings_path
+from gateway.checkpoint_key import verifier_of
 from gateway.cli_shell import PROBLEM, FileOption, TenantOption, out, quit_with, settings_of, tenant_of, told_plainly
 from gateway.opening import open_database
 from gateway.settings import Settings
@@ -22,7 +23,7 @@ def status(tenant: TenantOption = "", config: FileOption = None) -> None:
     with told_plainly():
         settings = settings_of(config)
         name = tenant_of(settings, tenant)
-        verifier = read_signer(settings.checkpoint_key_path).verifier
+        verifier = verifier_of(settings)
         database = open_database(settings)
         try:
             integrated, signed = asyncio.run(_sizes(database.dsn, name, verifier))

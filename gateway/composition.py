@@ -17,7 +17,6 @@ from urllib.parse import urlsplit
 
 from audit.flood import RefusalCounter
 from audit.log import AuditLog
-from audit.note import ensure_signer
 from gateway.access.app import make_sign_in_app
 from gateway.access.deps import AccessDeps
 from gateway.access.device_store import DeviceStore
@@ -48,6 +47,7 @@ from gateway.body.limits import Limits as BodyLimits
 from gateway.bundles.desk import PolicyDesk
 from gateway.bundles.live import LiveBundles
 from gateway.cell_sight import CellSight
+from gateway.checkpoint_key import signer_of
 from gateway.collaborators import Limits
 from gateway.composition_arrivals import ArrivalNeeds, lookouts_of
 from gateway.composition_durable import open_durable
@@ -327,7 +327,7 @@ async def _assemble(
     guesses = Guesses(GuessStore(database), audit, budgets, utc_now, partial(new_id, "a", secrets.token_bytes))
     stack.push_async_callback(guesses.close)
     tenants = {host: replace(identities.of(tenant), guesses=guesses) for host, tenant in tenants.items()}
-    signer = ensure_signer(settings.checkpoint_key_path)
+    signer = await signer_of(stack, settings)
     integrity = await integrity_of(stack, settings, database, audit, signer, utc_now)
     told = {name for name, one in settings.tenants.items() if one.migrated}
     needed = {name: parts_of(one.current) for name, one in installations.items()}
@@ -583,6 +583,7 @@ def console_deps(
         data_folder=settings.state,
         version=version("crmgate"),
         checkpoint_fault=lambda: integrity.keeper.fault,
+        checkpoint_waiting=lambda: integrity.keeper.waiting,
         trail_watch=integrity.watch,
         anchors=integrity.anchors,
         pending=lambda: integrity.audit.backlog,

@@ -15,7 +15,8 @@ from audit.anchor_folder import FolderAnchor
 from audit.checkpoint import Keeper
 from audit.entry import AuditEntry
 from audit.log import AuditLog, AuditUnavailable
-from audit.note import Signer, Verifier
+from audit.note import Verifier
+from audit.signing import CheckpointSigner, HandedOver
 from audit.timestamp import TimestampAnchor
 from audit.watch import Finding, Watch
 from audit.witness import WitnessAnchor
@@ -30,6 +31,7 @@ from gateway.tls import client_context
 from gateway.toml_tree import Address, SettingInvalid
 
 OPERATION, REASON = "audit.watch", "trail-tampered"
+KEY_OPERATION, KEY_REASON = "audit.key", "audit-key-changed"
 ANCHOR_OPERATION, ANCHOR_REASON = "audit.anchor", "anchor-contradicts"
 
 
@@ -83,6 +85,21 @@ class Teller:
         )
         await self._append(entry, found.tenant)
 
+    async def tell_handover(self, done: HandedOver) -> None:
+        """Append that another key signs from now on. Raises: AuditUnavailable, and then it does not yet."""
+        await self._audit.append(
+            AuditEntry(
+                at=self._clock(),
+                entity="audit",
+                fields={"change": {"old": done.old, "new": done.new}, "count": done.size},
+                id=new_id("a", secrets.token_bytes),
+                kind="keys",
+                operation=KEY_OPERATION,
+                reason=KEY_REASON,
+                tenant=done.tenant,
+            )
+        )
+
     async def _append(self, entry: AuditEntry, about: str) -> None:
         try:
             await self._audit.append(entry)
@@ -101,15 +118,15 @@ async def integrity_of(
     settings: Settings,
     database: Pool,
     audit: AuditLog,
-    signer: Signer,
+    signer: CheckpointSigner,
     clock: Callable[[], datetime],
 ) -> Integrity:
     """Started; the stack ends them."""
     folder, interval_s = settings.checkpoint_folder, settings.audit.checkpoint_seconds
-    keeper = Keeper(database, signer, folder, now=clock, interval_s=interval_s)
+    teller = Teller(audit, tuple(settings.tenants), clock)
+    keeper = Keeper(database, signer, folder, now=clock, interval_s=interval_s, handed_over=teller.tell_handover)
     await keeper.start()
     stack.push_async_callback(keeper.close)
-    teller = Teller(audit, tuple(settings.tenants), clock)
     watch = Watch(
         database,
         signer.verifier,

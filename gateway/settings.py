@@ -68,6 +68,13 @@ class KeyStore(StrEnum):
     OPENBAO = "openbao"
 
 
+class KeySigner(StrEnum):
+    """Where the key is that signs checkpoints."""
+
+    FILE = "file"
+    SERVER = "key-server"
+
+
 class SealSuite(StrEnum):
     """What new values are sealed with; stored values open whatever stands here."""
 
@@ -360,6 +367,11 @@ class AuditSettings:
     """[audit]: the trail."""
 
     checkpoint_key: Path | None = setting(None, "Ed25519 key that signs checkpoints; default: audit.key in state")
+    checkpoint_signer: KeySigner = setting(
+        KeySigner.FILE,
+        "where it is: file, or key-server (of [keys]; run crmgate audit key --create first)",
+    )
+    checkpoint_key_name: str = setting("audit-checkpoint", "name of the key on the key server")
     checkpoint_seconds: int = setting(3, "time between signed checkpoints", least=1)
     watch_entries: int = setting(10_000, "old entries read again between two checkpoints, of all CRMs", least=200)
 

@@ -99,6 +99,7 @@ class ConsoleDeps:
     budgets: Budgets
     emergencies: Emergencies
     checkpoint_fault: Callable[[], str] = lambda: ""
+    checkpoint_waiting: Callable[[], str] = lambda: ""
     forwarding: Sequence[ForwardState] = ()
     trail_watch: Watch | None = None
     anchors: Anchors | None = None

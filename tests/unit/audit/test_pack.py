@@ -15,6 +15,7 @@ from typing import Any
 import psycopg
 import pyarrow.parquet as pq
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pypdf import PdfReader
@@ -23,11 +24,12 @@ from audit import pack_check, store
 from audit.checkpoint import Keeper
 from audit.event_row import EVENT
 from audit.log import AuditLog
-from audit.note import Signer, origin_of
+from audit.note import EarlierKey, Signer, Verifier, origin_of
 from audit.pack import Packed, PackRefused, Policy, Wanted, write_pack
 from audit.pack_facts import Anchored, Range
 from audit.pack_range import outside_ranges
 from audit.proof import StoredLogBroken
+from audit.signing import RemoteSigner, handover_path
 from audit.store import Filters
 from audit.tree import leaf_hash, root
 from tests.conftest import unwalled
@@ -50,12 +52,14 @@ async def forty(log: AuditLog, keeper: Keeper, make: Any) -> None:
             await keeper.seal("demo")
 
 
-async def packed(dsn: str, filters: Filters, *policies: Policy, limit: int = 1000, **more: Any) -> tuple[Packed, bytes]:
+async def packed(
+    dsn: str, filters: Filters, *policies: Policy, limit: int = 1000, verifier: Verifier = SIGNER.verifier, **more: Any
+) -> tuple[Packed, bytes]:
     target = io.BytesIO()
     wanted = Wanted(filters, AT, policies, limit, **more)
     async with await psycopg.AsyncConnection.connect(unwalled(dsn)) as db, db.transaction():
         await store.snapshot(db)
-        made = await write_pack(db, "demo", SIGNER.verifier, wanted, target)
+        made = await write_pack(db, "demo", verifier, wanted, target)
     return made, target.getvalue()
 
 
@@ -289,6 +293,59 @@ async def test_the_summary_says_what_the_pack_holds_and_proves_in_words_that_can
     assert verdict(pack)
     _, again = await packed(dsn, asked, Policy("v1", AT, "p, one"), **more)
     assert files_of(again)["summary.pdf"] == files["summary.pdf"]
+
+
+@pytest.fixture
+async def changed_key(dsn: str, pool: Any, forty: None, tmp_path: Path) -> tuple[bytes, str]:
+    """A pack of entries 20 to 41, after another key took over at 40; and that key."""
+    other = Signer(bytes(range(64, 96)))
+    verifier = Verifier(other.verifier.public, EarlierKey(SIGNER.verifier.public))
+
+    async def ask(message: bytes) -> bytes:
+        return Ed25519PrivateKey.from_private_bytes(other.seed).sign(message)
+
+    await Keeper(pool, RemoteSigner(verifier, ask), tmp_path, now=lambda: AT).seal("demo")
+    handover = handover_path(tmp_path, "demo").read_text()
+    asked = Filters(since=AT + timedelta(seconds=20))
+    _, pack = await packed(dsn, asked, verifier=verifier, handover=handover)
+    return pack, other.verifier.vkey(origin_of("demo"))
+
+
+async def test_after_a_change_of_keys_a_pack_is_proved_with_either_and_its_earlier_checkpoint_too(
+    changed_key: tuple[bytes, str],
+) -> None:
+    pack, new = changed_key
+    for key in (KEY, new):
+        lines = verdict(pack, key)
+        assert "another key signed up to 40 entries; both keys signed the change" in lines
+        assert any("grown from the checkpoint at 17 entries" in line for line in lines)
+    with pytest.raises(pack_check.Broken, match="another key than"):
+        verdict(pack, Signer(bytes(32)).verifier.vkey(origin_of("demo")))
+
+
+async def test_a_change_of_keys_that_one_of_them_did_not_sign_is_not_proved(changed_key: tuple[bytes, str]) -> None:
+    pack, new = changed_key
+    files = files_of(pack)
+    thief = Signer(bytes(32))
+    text = files["handover"].decode().rpartition("\n\n")[0] + "\n"
+    origin = origin_of("demo")
+    by_thief = thief.sign(text, origin)
+    forged = [
+        {"handover": by_thief.encode(), "key-before": thief.verifier.vkey(origin).encode()},
+        {"handover": SIGNER.sign(text, origin).encode()},
+        {"key-before": thief.verifier.vkey(origin).encode()},
+    ]
+    for change in forged:
+        with pytest.raises(pack_check.Broken):
+            verdict(zipped(files | change), KEY)
+    with pytest.raises(pack_check.Broken):
+        verdict(zipped({name: raw for name, raw in files.items() if name not in ("handover", "key-before")}), new)
+
+
+async def test_before_the_new_key_has_signed_no_pack_is_made(dsn: str, forty: None) -> None:
+    verifier = Verifier(Signer(bytes(32)).verifier.public, EarlierKey(SIGNER.verifier.public))
+    with pytest.raises(PackRefused, match="new key"):
+        await packed(dsn, Filters(), verifier=verifier)
 
 
 def entry_changed(files: Files) -> Files:

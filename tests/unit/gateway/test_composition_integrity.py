@@ -10,6 +10,7 @@ from audit.anchor import Contradiction
 from audit.entry import encode
 from audit.log import AuditUnavailable
 from audit.siem.view import Severity, view_of
+from audit.signing import HandedOver
 from audit.tree import leaf_hash
 from audit.watch import Finding
 from gateway.composition_integrity import Teller
@@ -70,3 +71,15 @@ async def test_an_anchor_that_contradicts_is_an_alarm_of_the_log_it_is_about_and
     )
     body = orjson.dumps(entry, option=orjson.OPT_SORT_KEYS)
     assert view_of(1, AT, leaf_hash(body), body).severity is Severity.ALERT
+
+
+async def test_a_change_of_keys_is_on_record_or_does_not_happen() -> None:
+    trail: Any = Trail()
+    done = HandedOver("main", 18, "note", "0a0a0a0a", "0b0b0b0b")
+    await Teller(trail, ("main",), lambda: AT).tell_handover(done)
+    [entry] = trail.entries
+    assert (entry["kind"], entry["operation"], entry["reason"]) == ("keys", "audit.key", "audit-key-changed")
+    assert entry["fields"] == {"change": {"old": "0a0a0a0a", "new": "0b0b0b0b"}, "count": 18}
+    away: Any = Trail(away=True)
+    with pytest.raises(AuditUnavailable):
+        await Teller(away, ("main",), lambda: AT).tell_handover(done)
