@@ -60,6 +60,7 @@ from gateway.composition_oidc import oidc_of
 from gateway.composition_policy import live_bundles
 from gateway.composition_reveal import disclosures_of
 from gateway.composition_siem import forwarders_of
+from gateway.composition_trail import with_trail
 from gateway.console.app import make_console_app
 from gateway.console.deps import ConsoleDeps, Crm
 from gateway.console.look import Look, read_look
@@ -422,9 +423,16 @@ async def _assemble(
             ],
         ),
         learner=learner,
-        console_app=with_frame(
-            make_console_app(console, federation_routes(federation.deps(console.access, Host.CONSOLE))),
-            make_frame_app(reveals.frame),
+        console_app=await with_trail(
+            stack,
+            settings,
+            database,
+            audit,
+            signer.verifier,
+            with_frame(
+                make_console_app(console, federation_routes(federation.deps(console.access, Host.CONSOLE))),
+                make_frame_app(reveals.frame),
+            ),
         ),
         sweeps=(
             UserStore(database).sweep,

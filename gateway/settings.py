@@ -373,6 +373,11 @@ class AuditSettings:
     )
     checkpoint_key_name: str = setting("audit-checkpoint", "name of the key on the key server")
     checkpoint_seconds: int = setting(3, "time between signed checkpoints", least=1)
+    tiles_networks: tuple[Network, ...] = setting(
+        (), "networks that may read the signed log over HTTP (C2SP tlog-tiles) on the console's listener; none: off"
+    )
+    tiles_seconds: int = setting(10, "time between two states of the log over HTTP", least=1)
+    tiles_entries: bool = setting(False, "whether they may read the entries too, not only their hashes")
     watch_entries: int = setting(10_000, "old entries read again between two checkpoints, of all CRMs", least=200)
 
 

@@ -191,6 +191,7 @@ REASONS: Mapping[str, str] = {
     "entry-viewed": N_("Audit entry viewed"),
     "trail-verified": N_("Audit trail verified"),
     "trail-tampered": N_("Audit trail found changed"),
+    "tiles-read": N_("Signed log read over HTTP"),
     "audit-key-made": N_("Key for checkpoints made on the key server"),
     "audit-key-changed": N_("Another key signs the audit trail"),
     "anchor-contradicts": N_("An anchor contradicts the audit trail"),
