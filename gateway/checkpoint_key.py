@@ -93,8 +93,11 @@ def read_public(path: Path, folder: Path, tenants: Iterable[str]) -> Verifier:
     return replace(new, earlier=EarlierKey(old.public, upto))
 
 
-async def create_key(settings: Settings, token_file: Path | None) -> Verifier:
-    """Make the key on the server and write its public half. Raises: KeysUnavailable, KeyFileInvalid, OSError."""
+async def create_key(settings: Settings, token_file: Path | None) -> tuple[Verifier, bool]:
+    """Make the key on the server and write its public half; False when both were there.
+
+    Raises: KeysUnavailable, KeyFileInvalid, OSError.
+    """
     provider = open_signing_provider(settings, token_file)
     try:
         made = Verifier(await TransitSigning(provider, settings.audit.checkpoint_key_name).create())
@@ -105,10 +108,10 @@ async def create_key(settings: Settings, token_file: Path | None) -> Verifier:
         known = read_public(path, settings.checkpoint_folder, ())
         if known != made:
             raise KeyFileInvalid(f"{path} names another key than the server's; it was rotated or replaced there")
-        return known
+        return known, False
     keys = [made, *([read_signer(own).verifier] if own.is_file() else [])]
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(f".{os.getpid()}.draft")
     draft.write_text("".join(f"{one.vkey(KEY_NAME)}\n" for one in keys), encoding="utf-8")
     draft.replace(path)
-    return made
+    return made, True

@@ -63,8 +63,10 @@ def show_key(
 
 
 async def _create(settings: Settings, dsn: str, tenant: str, token_file: Path | None) -> Verifier:
-    """Make the key and put that on record."""
-    made = await create_key(settings, token_file)
+    """Make the key, and put that on record where it was not there."""
+    made, fresh = await create_key(settings, token_file)
+    if not fresh:
+        return made
     log = AuditLog(dsn)
     await log.start()
     try:

@@ -1,5 +1,6 @@
 """Checkpoints under object lock, against moto's server: a simulator of S3 in a process of its own, not S3 itself."""
 
+import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -126,6 +127,44 @@ async def test_what_cannot_be_reached_or_is_not_there_is_said_without_a_secret(
     assert SECRET not in fault
     fault, _, _ = await round_of(anchors_of(pool, store, bucket, file=tmp_path / "none"))
     assert "cannot be read" in fault
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        {},
+        {"ObjectLockMode": "GOVERNANCE", "ObjectLockRetainUntilDate": datetime(2099, 1, 1, tzinfo=UTC)},
+        {"ObjectLockMode": "COMPLIANCE", "ObjectLockRetainUntilDate": datetime(2026, 1, 1, tzinfo=UTC)},
+    ],
+)
+async def test_a_service_that_takes_a_checkpoint_and_does_not_hold_it_has_none(
+    pool: Any, filled: AuditLog, store: S3, bucket: str, held: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = S3Anchor._open
+
+    def lying(self: S3Anchor) -> Any:
+        client: Any = opened(self)
+        client.head_object = lambda **_: held
+        return client
+
+    monkeypatch.setattr(S3Anchor, "_open", lying)
+    fault, size, _ = await round_of(anchors_of(pool, store, bucket))
+    assert (fault, size) == ("it took the checkpoint but does not hold it under compliance retention", 0)
+
+
+async def test_nonsense_is_a_fault_and_no_anchor(pool: Any, filled: AuditLog, store: S3) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nConnection: close\r\n\r\n<nonsense")
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        fault, size, contradicts = await round_of(anchors_of(pool, store, "any", address=f"http://127.0.0.1:{port}"))
+    assert fault
+    assert (size, contradicts) == (0, False)
 
 
 def test_the_access_key_is_read_from_the_file_alone(tmp_path: Path, store: S3) -> None:

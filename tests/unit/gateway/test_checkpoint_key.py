@@ -38,8 +38,9 @@ async def test_a_key_made_on_the_server_signs_what_its_public_half_verifies(serv
     (tmp_path / "token").write_text(server.client.token)
     settings = settings_of(tmp_path, server.address)
     old = ensure_signer(settings.checkpoint_key_path).verifier
-    made = await create_key(settings, None)
-    assert await create_key(settings, None) == made, "again is the same"
+    made, fresh = await create_key(settings, None)
+    assert fresh
+    assert await create_key(settings, None) == (made, False), "again is the same"
     assert public_path(settings).read_text() == f"{made.vkey(KEY_NAME)}\n{old.vkey(KEY_NAME)}\n"
     async with AsyncExitStack() as stack:
         signer = await signer_of(stack, settings)
