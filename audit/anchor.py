@@ -72,7 +72,8 @@ class Anchor(Protocol):
 class AnchorState:
     """What one anchor has of one tenant.
 
-    size: entries covered; at: when it took them; fault: why it has no newer ones.
+    size: entries covered; at: when it took them; fault: why it has no newer ones; told: that it contradicts was told
+    and it has taken nothing since.
     """
 
     name: str
@@ -83,10 +84,23 @@ class AnchorState:
     tried_at: datetime | None = None
     fault: str = ""
     contradicts: bool = False
+    told: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Contradiction:
+    """An anchor holds what a tenant's log does not lead to. size: of the log that was brought to it."""
+
+    tenant: str
+    anchor: str
+    size: int
 
 
 class Anchors:
-    """Brings checkpoints out in the background."""
+    """Brings checkpoints out in the background.
+
+    told: called once when an anchor begins to contradict, may not raise.
+    """
 
     def __init__(
         self,
@@ -98,6 +112,7 @@ class Anchors:
         interval_s: float,
         limit_s: float = LIMIT_S,
         archive: Archive = _NONE,
+        told: Callable[[Contradiction], Awaitable[None]] | None = None,
     ) -> None:
         self._pool = pool
         self._verifier = verifier
@@ -106,6 +121,7 @@ class Anchors:
         self._interval_s = interval_s
         self._limit_s = limit_s
         self._archive = archive
+        self._told = told
         self._states: dict[tuple[str, str], AnchorState] = {}
         self._task: asyncio.Task[None] | None = None
 
@@ -171,8 +187,17 @@ class Anchors:
             if fault != state.fault:
                 structlog.get_logger().error("audit.anchor-failed", anchor=anchor.name, fault=fault)
             state.fault, state.contradicts = fault, contradicts
+            if contradicts:
+                await self._tell(state, published)
             return
-        state.size, state.at, state.fault, state.contradicts = published.checkpoint.size, self._now(), "", False
+        state.size, state.at, state.fault = published.checkpoint.size, self._now(), ""
+        state.contradicts = state.told = False
+
+    async def _tell(self, state: AnchorState, published: Published) -> None:
+        """Once, not at every round: an entry about it makes the log grow, and what grows is brought out again."""
+        if not state.told and self._told is not None:
+            state.told = True
+            await self._told(Contradiction(published.tenant, state.name, published.checkpoint.size))
 
     def _state(self, anchor: Anchor, tenant: str) -> AnchorState:
         fresh = AnchorState(anchor.name, anchor.outside, anchor.every_s)

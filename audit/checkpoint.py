@@ -3,12 +3,13 @@
 Each checkpoint goes on from the frontier of the one before, whose signature and root are checked first, so that two
 of ours can never contradict each other. The newest note is kept in a file beside the key too: who removes the end of
 the log and its checkpoints from the database is found out by it. The keeper refuses to sign when anything does not
-fit and says so in `fault`, which health shows; the audit itself goes on.
+fit and says so in `fault`, which health shows; the audit itself goes on. So it does while a key server is away:
+`waiting` says so, and the next checkpoint covers all there is.
 """
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote, unquote
@@ -18,7 +19,9 @@ from psycopg import Error
 from psycopg_pool import PoolClosed, PoolTimeout
 
 from audit import store
-from audit.note import Checkpoint, NoteInvalid, Signer, Verifier, origin_of
+from audit.log import AuditUnavailable
+from audit.note import Checkpoint, NoteInvalid, Verifier, origin_of
+from audit.signing import CheckpointSigner, HandedOver, SigningUnavailable, hand_over, write_handover
 from audit.tree import Frontier
 
 INTERVAL_S = 3.0
@@ -33,18 +36,21 @@ class CheckpointRefused(Exception):  # noqa: N818 - a refusal to sign
 class Keeper:
     """Signs checkpoints in the background; several workers may run one, the database lets one sign at a time.
 
-    folder: where the newest note of each tenant is kept, beside the key.
+    folder: where the newest note of each tenant is kept, beside the key; handed_over: puts a change of keys on record,
+    and what it raises keeps the new key from signing.
     """
 
     def __init__(
         self,
         pool: store.Pool,
-        signer: Signer,
+        signer: CheckpointSigner,
         folder: Path,
         *,
         now: Callable[[], datetime],
         interval_s: float = INTERVAL_S,
+        handed_over: Callable[[HandedOver], Awaitable[None]] | None = None,
     ) -> None:
+        self._handed_over = handed_over
         self._pool = pool
         self._signer = signer
         self._folder = folder
@@ -52,6 +58,7 @@ class Keeper:
         self._interval_s = interval_s
         self._task: asyncio.Task[None] | None = None
         self.fault = ""
+        self.waiting = ""
 
     async def start(self) -> None:
         """Begin; the first round runs at once."""
@@ -70,8 +77,9 @@ class Keeper:
     async def seal(self, tenant: str) -> Checkpoint | None:
         """Sign and store a checkpoint if the log has grown; None when it has not or another worker is at it.
 
-        Raises: CheckpointRefused, psycopg errors.
+        Raises: CheckpointRefused, SigningUnavailable, psycopg errors; what `handed_over` raises.
         """
+        await self._take_over(tenant)
         async with self._pool.of(tenant) as connection:
             await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             # Else a database that commits late could lose what the note beside the key says was signed.
@@ -91,11 +99,27 @@ class Keeper:
                     raise CheckpointRefused(f"entry {frontier.size} is missing")
                 frontier.extend(part)
             checkpoint = Checkpoint(origin, size, frontier.root())
-            note = self._signer.sign(checkpoint.text(), origin)
+            note = await self._signer.sign_note(checkpoint.text(), origin)
             stored = store.StoredCheckpoint(size, self._now(), note, frontier.to_bytes())
             await store.add_checkpoint(connection, tenant, stored)
         await asyncio.to_thread(write_newest, self._folder, tenant, note)
         return checkpoint
+
+    async def _take_over(self, tenant: str) -> None:
+        """Where another key signed before: once, its last checkpoint gets a signature of this one."""
+        earlier, origin = self._signer.verifier.earlier, origin_of(tenant)
+        if earlier is None or origin in earlier.upto:
+            return
+        async with self._pool.of(tenant) as connection:
+            await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            if not await store.claim_sealing(connection, tenant):
+                return
+            done = await hand_over(connection, tenant, self._signer)
+        if done is not None:
+            if self._handed_over is not None:
+                await self._handed_over(done)
+            await asyncio.to_thread(write_handover, self._folder, tenant, done.note)
+        earlier.upto[origin] = done.size if done is not None else 0
 
     async def _resume(self, connection: store.Connection, tenant: str, origin: str) -> Frontier:
         """The frontier to go on from, proved to be the one that was signed last."""
@@ -125,6 +149,7 @@ class Keeper:
     async def _round(self) -> None:
         """Sign every log that can be signed: one that was tampered with may not keep the others unsigned."""
         faults: list[str] = []
+        waiting = ""
         try:
             async with self._pool.of(store.EVERY) as connection:
                 names = await store.tenants(connection)
@@ -133,13 +158,17 @@ class Keeper:
                     await self.seal(tenant)
                 except (CheckpointRefused, NoteInvalid) as fault:
                     faults.append(str(fault) if isinstance(fault, CheckpointRefused) else type(fault).__name__)
-        except (Error, PoolTimeout, PoolClosed, OSError) as fault:
+        except SigningUnavailable as fault:
+            waiting = str(fault)  # for every log alike
+        except (Error, PoolTimeout, PoolClosed, OSError, AuditUnavailable) as fault:
             faults.append(type(fault).__name__)
         # The log itself goes on: its entries are durable, and the next round covers them.
         message = "; ".join(faults)
         if message and message != self.fault:
             structlog.get_logger().error("audit.checkpoint-failed", fault=message)
-        self.fault = message
+        if waiting and waiting != self.waiting:
+            structlog.get_logger().error("audit.checkpoints-wait", fault=waiting)
+        self.fault, self.waiting = message, waiting
 
 
 def newest_path(folder: Path, tenant: str) -> Path:

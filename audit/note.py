@@ -9,7 +9,7 @@ import base64
 import binascii
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
@@ -55,10 +55,22 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Verifier:
-    """A public key that signs notes under any name given to it."""
+class EarlierKey:
+    """A key that signed before. upto: origin → entries that its last checkpoint covers; kept current by the keeper.
+
+    Where an origin is not in it, the key has not been replaced yet and counts.
+    """
 
     public: bytes
+    upto: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Verifier:
+    """A public key that signs notes under any name given to it. earlier: which checkpoints it took over from."""
+
+    public: bytes
+    earlier: EarlierKey | None = field(default=None, compare=False)
 
     def key_id(self, name: str) -> bytes:
         """First four bytes of SHA-256 over name, newline, type and key."""
@@ -98,6 +110,17 @@ class Verifier:
 
     def open_checkpoint(self, note: str, origin: str, name: str = "") -> Checkpoint:
         """The checkpoint of the log `origin` in a note signed under `name`, else the origin. Raises: NoteInvalid."""
+        try:
+            return self._checkpoint(note, origin, name)
+        except NoteInvalid:
+            if self.earlier is None:
+                raise
+            checkpoint = Verifier(self.earlier.public).open_checkpoint(note, origin, name)
+            if checkpoint.size > self.earlier.upto.get(origin, checkpoint.size):
+                raise NoteInvalid("signed by the earlier key after it was replaced") from None
+            return checkpoint
+
+    def _checkpoint(self, note: str, origin: str, name: str) -> Checkpoint:
         lines = self.open(note, name or origin).split("\n")
         if len(lines) < 4 or lines[0] != origin or not _SIZE.fullmatch(lines[1]) or "" in lines[:-1]:
             raise NoteInvalid("not a checkpoint of this log")
@@ -122,6 +145,10 @@ class Signer:
         signature = Ed25519PrivateKey.from_private_bytes(self.seed).sign(text.encode())
         mark = base64.b64encode(self.verifier.key_id(name) + signature).decode()
         return f"{text}\n— {name} {mark}\n"
+
+    async def sign_note(self, text: str, name: str) -> str:
+        """The same, for whoever signs with a key on a server elsewhere."""
+        return self.sign(text, name)
 
 
 def ensure_signer(path: Path) -> Signer:

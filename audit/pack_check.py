@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import base64
-import binascii
 import csv
 import hashlib
 import io
@@ -47,7 +46,7 @@ def unbase64(text: str, length: int | None = None) -> bytes:
     """Bytes of strict base64, of this length."""
     try:
         raw = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
+    except ValueError:
         raise Broken("not base64") from None
     if length is not None and len(raw) != length:
         raise Broken("a hash of another length")
@@ -102,6 +101,24 @@ def check_growth(first: int, first_root: bytes, second: int, second_root: bytes,
         fn, sn = fn >> 1, sn >> 1
     if sn or old != first_root or new != second_root:
         raise Broken("the log did not grow from the older checkpoint")
+
+
+def check_range(packed: bytes, first: int, size: int, outside: Sequence[bytes], root: bytes) -> None:
+    """That these leaf hashes are all entries from `first` on, as many as they are; RFC 6962, section 2.1."""
+    end, rest = first + len(packed) // 32, list(reversed(outside))
+
+    def root_of(low: int, high: int) -> bytes:
+        if high <= first or low >= end:
+            return rest.pop() if rest else b""
+        if high - low == 1:
+            return packed[(low - first) * 32 : (low - first + 1) * 32]
+        middle = low + (1 << ((high - low - 1).bit_length() - 1))
+        return node_hash(root_of(low, middle), root_of(middle, high))
+
+    if len(packed) % 32 or not 0 <= first < end <= size or len(outside) > 128 or any(len(one) != 32 for one in outside):
+        raise Broken("the range is malformed")
+    if root_of(0, size) != root or rest:
+        raise Broken("the range does not lead to the signed root")
 
 
 class Key:
@@ -194,29 +211,53 @@ def check_events(pack: zipfile.ZipFile, size: int, root: bytes) -> dict[int, byt
 def check_table(pack: zipfile.ZipFile, found: dict[int, bytes]) -> None:
     """events.csv, for people, has the same entries: places and leaf hashes."""
     rows = list(csv.DictReader(io.StringIO(read(pack, "events.csv").decode("utf-8-sig"))))
-    if {int(row["index"]): row["leaf"] for row in rows} != {index: leaf.hex() for index, leaf in found.items()}:
+    if [(int(row["index"]), row["leaf"]) for row in rows] != [(index, leaf.hex()) for index, leaf in found.items()]:
         raise Broken("events.csv has other entries than events.jsonl")
-    if len(rows) != len(found):
-        raise Broken("events.csv has an entry twice")
+
+
+def range_lines(pack: zipfile.ZipFile, found: dict[int, bytes], size: int, root: bytes) -> list[str]:
+    """What the pack proves of the range that its entries were selected from."""
+    packed, told = read(pack, "range.bin"), json.loads(read(pack, "range.json"))
+    first, count = told["first"], len(packed) // 32
+    check_range(packed, first, size, [unbase64(one, 32) for one in told["outside"]], root)
+    for index, leaf in found.items():
+        if not first <= index < first + count or packed[(index - first) * 32 : (index - first + 1) * 32] != leaf:
+            raise Broken(f"entry {index} is not in the range at its place")
+    withheld = count - len(found)
+    span = f"{count} in the range {first} to {first + count - 1}"
+    lines = [f"{len(found)} selected of {span}, the other {withheld} withheld, their hashes proved"]
+    if withheld:
+        lines.append(
+            "what the withheld ones say is not proved: ask for any by number; it has to fit its hash in range.bin"
+        )
+    return lines
 
 
 def check(file: str, key_text: str) -> list[str]:
     """What the pack proves, as lines; raises Broken."""
     with zipfile.ZipFile(file) as pack:
         manifest = check_files(pack)
-        own = read(pack, "key").decode()
-        key = Key(key_text or own)
-        if key.text != own.strip():
+        keys = [Key(read(pack, "key").decode())]
+        origin, size, root = keys[0].open(read(pack, "checkpoint").decode())
+        lines = [f"log {origin}", f"signed: {size} entries, root {root.hex()}"]
+        upto = 0
+        if "handover" in manifest["files"]:
+            note = read(pack, "handover").decode()
+            keys.append(Key(read(pack, "key-before").decode()))
+            upto = keys[1].open(note)[1]
+            if keys[0].open(note) != keys[1].open(note) or keys[0].open(note)[0] != origin or upto > size:
+                raise Broken("the change of keys does not hold")
+            lines.append(f"another key signed up to {upto} entries; both keys signed the change")
+        if key_text and Key(key_text).text not in [one.text for one in keys]:
             raise Broken("the pack was signed with another key than the one you were given")
-        origin, size, root = key.open(read(pack, "checkpoint").decode())
         if origin != manifest["origin"]:
             raise Broken("the checkpoint is of another log")
-        lines = [f"log {origin}", f"signed: {size} entries, root {root.hex()}"]
         if "earlier" in manifest["files"]:
+            key = keys[-1] if manifest.get("earlier_by") == "key-before" else keys[0]
             older_origin, older, older_root = key.open(read(pack, "earlier").decode())
             proof = json.loads(read(pack, "growth.json"))
-            if older_origin != origin:
-                raise Broken("the earlier checkpoint is of another log")
+            if older_origin != origin or (key is not keys[0] and older > upto):
+                raise Broken("the earlier checkpoint is of another log, or signed after its key was replaced")
             check_growth(older, older_root, size, root, [unbase64(one, 32) for one in proof])
             lines.append(f"grown from the checkpoint at {older} entries: nothing before it was changed or removed")
         found = check_events(pack, size, root)
@@ -224,11 +265,12 @@ def check(file: str, key_text: str) -> list[str]:
         span = f", numbers {min(found)} to {max(found)}" if found else ""
         lines.append(f"entries in the pack: {len(found)}{span}: each is in the signed log, unchanged")
         whole = bool(found) and max(found) - min(found) + 1 == len(found)
-        lines.append(
-            "consecutive: none between the first and the last was left out"
-            if whole
-            else "not consecutive: that nothing else matches what was asked for is not proved"
-        )
+        if "range.bin" in manifest["files"]:
+            lines += range_lines(pack, found, size, root)
+        elif whole:
+            lines.append("consecutive: none between the first and the last was left out")
+        else:
+            lines.append("not consecutive: that nothing else matches what was asked for is not proved")
         if not key_text:
             lines.append("WARNING: no --key was given; the key inside the pack was taken")
     return lines

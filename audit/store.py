@@ -405,6 +405,28 @@ async def body(connection: Connection, tenant: str, index: int) -> bytes | None:
     return bytes(row[0]) if row else None
 
 
+async def span(
+    connection: Connection, tenant: str, since: datetime | None, until: datetime | None, end: int
+) -> tuple[int, int] | None:
+    """First index, and the one behind the last, of the entries of a time that stand before `end`; None without any."""
+    found = await connection.execute(
+        "SELECT min(index), max(index) + 1 FROM audit_entry WHERE tenant = %s AND index < %s"
+        " AND at >= coalesce(%s, '-infinity') AND at < coalesce(%s, 'infinity')",
+        (tenant, end, since, until),
+    )
+    row = await found.fetchone()
+    return (row[0], row[1]) if row and row[0] is not None else None
+
+
+async def begins_before(connection: Connection, tenant: str, index: int, at: datetime) -> bool:
+    """Whether the entry `index` is older than a time."""
+    found = await connection.execute(
+        "SELECT at < %s FROM audit_entry WHERE tenant = %s AND index = %s", (at, tenant, index)
+    )
+    row = await found.fetchone()
+    return bool(row and row[0])
+
+
 async def bodies(connection: Connection, tenant: str, start: int, end: int) -> list[bytes]:
     """The exact bytes of the entries from `start` on without a gap, up to `end`."""
     found = await connection.execute(

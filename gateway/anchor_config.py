@@ -1,5 +1,6 @@
 """[audit.anchor] of the settings: where signed checkpoints of the audit trail are kept outside the database."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -8,6 +9,8 @@ from audit.note import NoteInvalid
 from audit.witness import Cosigner
 from gateway.egress.config import Leg, is_local
 from gateway.toml_tree import Address, SettingInvalid, read_section, setting
+
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,14 @@ class AnchorSettings:
     mail_user: str = setting("", "name to sign in with at the mail server")
     mail_password_file: Path | None = setting(None, "file with the password that belongs to mail_user")
     mail_hours: float = setting(24.0, "time between two mails", least=0.01)
+    s3_bucket: str = setting("", "S3 bucket with object lock that keeps checkpoints under compliance retention")
+    s3_prefix: str = setting("crmgate", "what their names begin with in the bucket")
+    s3_endpoint: str = setting("", "address of an S3 service that is not AWS")
+    s3_region: str = setting("", "region of the bucket; default: us-east-1")
+    s3_credentials_file: Path | None = setting(None, "file with the access key, as the AWS tools write it ([default])")
+    s3_ca: Path | None = setting(None, "PEM file with the CA of the S3 service when it is not a public one")
+    s3_retention_days: int = setting(1827, "how long each checkpoint is locked; cannot be shortened later", least=1)
+    s3_minutes: float = setting(60.0, "time between two in the bucket", least=0.05)
 
 
 def read_anchors(raw: object, folder: Path) -> AnchorSettings:
@@ -52,7 +63,21 @@ def read_anchors(raw: object, folder: Path) -> AnchorSettings:
         raise SettingInvalid("audit.anchor.mail_user", "mail_user and mail_password_file go together")
     if read.mail_server is not None and read.mail_tls is Leg.OFF and not is_local(read.mail_server.host):
         raise SettingInvalid("audit.anchor.mail_tls", "off is for this machine only: use starttls or tls")
+    _check_bucket(read)
     return read
+
+
+def _check_bucket(read: AnchorSettings) -> None:
+    if bool(read.s3_bucket) != (read.s3_credentials_file is not None):
+        raise SettingInvalid("audit.anchor.s3_bucket", "s3_bucket and s3_credentials_file go together")
+    if read.s3_bucket and not _BUCKET.fullmatch(read.s3_bucket):
+        raise SettingInvalid("audit.anchor.s3_bucket", "a bucket's name has 3 to 63 of a-z, 0-9, dot and hyphen")
+    if read.s3_endpoint:
+        _check_url("audit.anchor.s3_endpoint", read.s3_endpoint)
+        parts = urlsplit(read.s3_endpoint)
+        # Requests are signed, not hidden; still nobody on the way shall choose what we read back.
+        if parts.scheme != "https" and not is_local(parts.hostname or ""):
+            raise SettingInvalid("audit.anchor.s3_endpoint", "must be https, except on this machine")
 
 
 def witness_of(text: str) -> tuple[Cosigner, str]:

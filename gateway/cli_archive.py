@@ -4,7 +4,7 @@ import asyncio
 import getpass
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,7 +18,6 @@ from audit.cold.manifest import Manifest, check_chain
 from audit.cold.restoring import forget_restored, restore_folder, restore_table, verify_segment
 from audit.cold.sealing import SealingRefused, manifest_notes
 from audit.log import AuditLog
-from audit.note import read_signer
 from gateway.cli_shell import (
     PROBLEM,
     UNUSABLE,
@@ -225,22 +224,20 @@ async def _worked(settings: Settings, tenant: str, dsn: str, work: Work) -> None
 
 @asynccontextmanager
 async def _bench(settings: Settings, tenant: str, dsn: str) -> AsyncIterator[Bench]:
+    from gateway.checkpoint_key import signer_of
     from gateway.composition_archive import archiving_of  # brings boto3 and dbos along
     from gateway.rotation_desk import recorder
 
-    pool = await open_pool(dsn, max_size=4)
-    try:
+    async with AsyncExitStack() as stack:
+        pool = await open_pool(dsn, max_size=4)
+        stack.push_async_callback(pool.close)
         log = AuditLog(dsn)
         await log.start()
-        try:
-            archiving = archiving_of(settings, pool, read_signer(settings.checkpoint_key_path))
-            assert archiving is not None
-            record = recorder(log, secrets.token_bytes, "command-line", getpass.getuser(), "audit")
-            yield Bench(tenant, settings, pool, archiving, record)
-        finally:
-            await log.close()
-    finally:
-        await pool.close()
+        stack.push_async_callback(log.close)
+        archiving = archiving_of(settings, pool, await signer_of(stack, settings))
+        assert archiving is not None
+        record = recorder(log, secrets.token_bytes, "command-line", getpass.getuser(), "audit")
+        yield Bench(tenant, settings, pool, archiving, record)
 
 
 def _bytes(one: Manifest) -> int:

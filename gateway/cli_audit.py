@@ -8,9 +8,9 @@ from typing import Annotated
 import orjson
 import typer
 
-from audit.note import read_signer
 from audit.query import Filters, StoredEntry, tail
 from audit.verify import LogTampered, verify
+from gateway.checkpoint_key import verifier_of
 from gateway.cli_archive import prune, restore, seal, segments
 from gateway.cli_hold import hold_app
 from gateway.cli_pack import pack
@@ -52,10 +52,10 @@ def verify_trail(tenant: TenantOption = "", config: FileOption = None) -> None:
     with told_plainly():
         settings = settings_of(config)
         name = tenant_of(settings, tenant)
-        signer = read_signer(settings.checkpoint_key_path)
+        verifier = verifier_of(settings)
         database = open_database(settings)
         try:
-            found = asyncio.run(verify(database.dsn, name, signer.verifier, settings.checkpoint_folder))
+            found = asyncio.run(verify(database.dsn, name, verifier, settings.checkpoint_folder))
         except LogTampered as fault:
             raise quit_with(PROBLEM, f"The audit trail was changed: {fault}") from None
         finally:

@@ -1,6 +1,8 @@
 """`crmgate audit key`, `prove`, `check-proof`, `tiles`: the trail for somebody who has nothing but the public key."""
 
 import asyncio
+import getpass
+import secrets
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +11,9 @@ import typer
 
 from audit import store
 from audit.archive import Archive, ArchiveUnavailable, SegmentBroken
-from audit.note import NoteInvalid, Verifier, origin_of, read_signer
+from audit.entry import AuditEntry
+from audit.log import AuditLog
+from audit.note import NoteInvalid, Verifier, origin_of
 from audit.proof import (
     EXTENSION,
     FILE_LIMIT_BYTES,
@@ -21,6 +25,9 @@ from audit.proof import (
 )
 from audit.tiles import TilesRefused, TilesWritten, write_tiles
 from audit.tree import ProofInvalid
+from gateway.access.tokens import new_id
+from gateway.accounts import utc_now
+from gateway.checkpoint_key import create_key, public_path, verifier_of
 from gateway.cli_shell import (
     PROBLEM,
     UNUSABLE,
@@ -33,15 +40,61 @@ from gateway.cli_shell import (
     told_plainly,
 )
 from gateway.opening import open_database
-from gateway.settings import Settings
+from gateway.settings import KeySigner, Settings
 
 
-def show_key(tenant: TenantOption = "", config: FileOption = None) -> None:
+def show_key(
+    create: Annotated[bool, typer.Option("--create", help="Make the signing key on the key server of [keys].")] = False,
+    token_file: Annotated[
+        Path | None, typer.Option("--token-file", help="With --create: an operator's token, not the serving one.")
+    ] = None,
+    tenant: TenantOption = "",
+    config: FileOption = None,
+) -> None:
     """Print the public key of the trail; give it to the auditor before he needs it."""
     with told_plainly():
         settings = settings_of(config)
-        origin = origin_of(tenant_of(settings, tenant))
-        out.print(read_signer(settings.checkpoint_key_path).verifier.vkey(origin), markup=False)
+        name = tenant_of(settings, tenant)
+        if not create:
+            out.print(verifier_of(settings).vkey(origin_of(name)), markup=False)
+            return
+        database = open_database(settings)
+        try:
+            made = asyncio.run(_create(settings, database.dsn, name, token_file))
+        except OSError as fault:
+            raise quit_with(UNUSABLE, f"{public_path(settings)} cannot be written ({fault.strerror}).") from None
+        finally:
+            database.close()
+        out.print(made.vkey(origin_of(name)), markup=False)
+        if settings.audit.checkpoint_signer is KeySigner.FILE:
+            out.print('sign with it: set checkpoint_signer = "key-server" in [audit] and restart', markup=False)
+            out.print("the key before stays valid for what it has signed by then", markup=False)
+
+
+async def _create(settings: Settings, dsn: str, tenant: str, token_file: Path | None) -> Verifier:
+    """Make the key, and put that on record where it was not there."""
+    made, fresh = await create_key(settings, token_file)
+    if not fresh:
+        return made
+    log = AuditLog(dsn)
+    await log.start()
+    try:
+        await log.append(
+            AuditEntry(
+                actor="command-line",
+                actor_login=getpass.getuser(),
+                at=utc_now(),
+                fields={"change": {"new": made.key_id(origin_of(tenant)).hex()}},
+                id=new_id("a", secrets.token_bytes),
+                kind="keys",
+                operation="audit.key",
+                reason="audit-key-made",
+                tenant=tenant,
+            )
+        )
+    finally:
+        await log.close()
+    return made
 
 
 def prove(
@@ -54,7 +107,7 @@ def prove(
     with told_plainly():
         settings = settings_of(config)
         name = tenant_of(settings, tenant)
-        verifier = read_signer(settings.checkpoint_key_path).verifier
+        verifier = verifier_of(settings)
         database = open_database(settings)
         try:
             proof = asyncio.run(_prove(settings, database.dsn, name, index))
@@ -76,7 +129,7 @@ def prove(
 
 
 async def _prove(settings: Settings, dsn: str, tenant: str, index: int) -> EntryProof:
-    verifier = read_signer(settings.checkpoint_key_path).verifier
+    verifier = verifier_of(settings)
     archive = _archive(settings, dsn, verifier)
     async with store.reading(dsn, tenant) as connection:
         return await prove_entry(connection, tenant, index, verifier, archive)
@@ -128,7 +181,7 @@ def tiles(
     with told_plainly():
         settings = settings_of(config)
         name = tenant_of(settings, tenant)
-        verifier = read_signer(settings.checkpoint_key_path).verifier
+        verifier = verifier_of(settings)
         database = open_database(settings)
         try:
             done = asyncio.run(

@@ -16,11 +16,11 @@ from rich.table import Table
 
 from audit.entry import AuditEntry
 from audit.log import AuditLog
-from audit.note import read_signer
 from audit.sql.answer import Answer, Busy, QueryFailed
 from audit.sql.refused import StatementRefused
 from gateway.access.tokens import new_id
 from gateway.accounts import utc_now
+from gateway.checkpoint_key import verifier_of
 from gateway.cli_shell import (
     PROBLEM,
     UNUSABLE,
@@ -105,7 +105,7 @@ async def _ask(settings: Settings, dsn: str, tenant: str, statement: str) -> Ans
         )
 
     limits, ids = query_limits(settings.audit), partial(new_id, "q", secrets.token_bytes)
-    archive = archive_of(settings, dsn, read_signer(settings.checkpoint_key_path).verifier)
+    archive = archive_of(settings, dsn, verifier_of(settings))
     desk = QueryDesk(dsn, archive, utc_now, ids, limits)
     try:
         with Progress(

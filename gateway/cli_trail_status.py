@@ -10,8 +10,9 @@ from psycopg import AsyncConnection
 
 from audit import store
 from audit.anchor_folder import newest_size
-from audit.note import NoteInvalid, Verifier, origin_of, read_signer
+from audit.note import NoteInvalid, Verifier, origin_of
 from audit.watch import findings_path
+from gateway.checkpoint_key import verifier_of
 from gateway.cli_shell import PROBLEM, FileOption, TenantOption, out, quit_with, settings_of, tenant_of, told_plainly
 from gateway.opening import open_database
 from gateway.settings import Settings
@@ -22,7 +23,7 @@ def status(tenant: TenantOption = "", config: FileOption = None) -> None:
     with told_plainly():
         settings = settings_of(config)
         name = tenant_of(settings, tenant)
-        verifier = read_signer(settings.checkpoint_key_path).verifier
+        verifier = verifier_of(settings)
         database = open_database(settings)
         try:
             integrated, signed = asyncio.run(_sizes(database.dsn, name, verifier))
@@ -44,7 +45,7 @@ async def _sizes(dsn: str, tenant: str, verifier: Verifier) -> tuple[int, int]:
     async with await AsyncConnection.connect(dsn) as connection:
         await store.see(connection, tenant)
         latest = await store.latest_checkpoint(connection, tenant)
-        return await store.size(connection, tenant), _size(latest.note, tenant, verifier) if latest else 0
+        return await store.size(connection, tenant), signed_size(latest.note, tenant, verifier) if latest else 0
 
 
 def published(settings: Settings, tenant: str, verifier: Verifier) -> list[tuple[str, int]]:
@@ -55,13 +56,14 @@ def published(settings: Settings, tenant: str, verifier: Verifier) -> list[tuple
         size = newest_size(folder / name)
         if size:
             note = (folder / name / f"{size}.checkpoint").read_text(encoding="utf-8", errors="replace")
-            found.append((str(folder), _size(note, tenant, verifier)))
+            found.append((str(folder), signed_size(note, tenant, verifier)))
     for path in sorted((own / "cosigned").glob(f"{name}@*.cosigned")):
-        found.append((path.stem, _size(path.read_text(encoding="utf-8", errors="replace"), tenant, verifier)))
+        found.append((path.stem, signed_size(path.read_text(encoding="utf-8", errors="replace"), tenant, verifier)))
     return found
 
 
-def _size(note: str, tenant: str, verifier: Verifier) -> int:
+def signed_size(note: str, tenant: str, verifier: Verifier) -> int:
+    """Entries that a checkpoint of ours covers; 0 for what we did not sign."""
     try:
         return verifier.open_checkpoint(note, origin_of(tenant)).size
     except NoteInvalid:

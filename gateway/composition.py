@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from audit.flood import RefusalCounter
 from audit.log import AuditLog
-from audit.note import ensure_signer
+from audit.signing import CheckpointSigner
 from gateway.access.app import make_sign_in_app
 from gateway.access.deps import AccessDeps
 from gateway.access.device_store import DeviceStore
@@ -49,6 +49,7 @@ from gateway.body.limits import Limits as BodyLimits
 from gateway.bundles.desk import PolicyDesk
 from gateway.bundles.live import LiveBundles
 from gateway.cell_sight import CellSight
+from gateway.checkpoint_key import signer_of
 from gateway.collaborators import Limits
 from gateway.composition_archive import archive_of, archivist_of, kept_sealed
 from gateway.composition_arrivals import ArrivalNeeds, lookouts_of
@@ -62,6 +63,7 @@ from gateway.composition_oidc import oidc_of
 from gateway.composition_policy import live_bundles
 from gateway.composition_reveal import disclosures_of
 from gateway.composition_siem import forwarders_of
+from gateway.composition_trail import with_trail
 from gateway.console.app import make_console_app
 from gateway.console.deps import ConsoleDeps, Crm
 from gateway.console.look import Look, read_look
@@ -295,10 +297,11 @@ async def open_app(settings: Settings, dsn: str) -> AsyncIterator[App]:
         bundles = await live_bundles(settings, installations, database, audit)
         accounts = accounts_of(settings, database, keyring, bundles)
         bundles.when_changed(partial(_offer_roles, accounts.users, bundles))
-        archiving, archivist = archivist_of(settings, database)
+        signer = await signer_of(stack, settings)
+        archiving, archivist = archivist_of(settings, database, signer)
         app = await _assemble(
             stack, settings, dsn, database, audit, vault, keyring, persons, people, scanners, installations, bundles,
-            accounts, archivist,
+            accounts, archivist, signer,
         )  # fmt: skip
         shredder = Shredder(VaultStore(database), persons, utc_now)
         await stack.enter_async_context(kept_erased(shredder, list(settings.tenants)))
@@ -324,6 +327,7 @@ async def _assemble(
     bundles: LiveBundles,
     accounts: Accounts,
     archivist: Archivist | None,
+    signer: CheckpointSigner,
 ) -> App:
     limits = limits_of(settings)
     records = Records(RecordStore(database), max_age=OWNER_MAX_AGE, staff=StaffStore(database))
@@ -342,7 +346,6 @@ async def _assemble(
     guesses = Guesses(GuessStore(database), audit, budgets, utc_now, partial(new_id, "a", secrets.token_bytes))
     stack.push_async_callback(guesses.close)
     tenants = {host: replace(identities.of(tenant), guesses=guesses) for host, tenant in tenants.items()}
-    signer = ensure_signer(settings.checkpoint_key_path)
     integrity = await integrity_of(stack, settings, database, dsn, audit, signer, utc_now)
     told = {name for name, one in settings.tenants.items() if one.migrated}
     needed = {name: parts_of(one.current) for name, one in installations.items()}
@@ -367,7 +370,8 @@ async def _assemble(
     federation = federation_of(settings, database)
     access = federation.known_to(access, Host.CRM)
     openid = oidc_of(settings, database, access, identities, policies)
-    trail = TrailReader(database, dsn, signer.verifier, settings.checkpoint_folder, people)
+    archive = archive_of(settings, dsn, signer.verifier)
+    trail = TrailReader(database, dsn, signer.verifier, settings.checkpoint_folder, people, archive)
     reveals = disclosures_of(settings, database, keyring, audit, access, look, vault, records, bundles, people)
     access = replace(access, reveals=reveals.desk.own)
     emergencies = Emergencies(
@@ -383,7 +387,6 @@ async def _assemble(
     for forwarder in forwarders:
         await forwarder.start()
         stack.push_async_callback(forwarder.close)
-    archive = archive_of(settings, dsn, signer.verifier)
     queries = QueryDesk(dsn, archive, utc_now, console.access.new_id, query_limits(settings.audit))
     stack.push_async_callback(queries.close)
     console = replace(
@@ -442,9 +445,16 @@ async def _assemble(
             ],
         ),
         learner=learner,
-        console_app=with_frame(
-            make_console_app(console, federation_routes(federation.deps(console.access, Host.CONSOLE))),
-            make_frame_app(reveals.frame),
+        console_app=await with_trail(
+            stack,
+            settings,
+            database,
+            audit,
+            signer.verifier,
+            with_frame(
+                make_console_app(console, federation_routes(federation.deps(console.access, Host.CONSOLE))),
+                make_frame_app(reveals.frame),
+            ),
         ),
         sweeps=(
             UserStore(database).sweep,
@@ -603,6 +613,7 @@ def console_deps(
         data_folder=settings.state,
         version=version("crmgate"),
         checkpoint_fault=lambda: integrity.keeper.fault,
+        checkpoint_waiting=lambda: integrity.keeper.waiting,
         trail_watch=integrity.watch,
         anchors=integrity.anchors,
         pending=lambda: integrity.audit.backlog,

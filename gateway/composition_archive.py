@@ -18,7 +18,8 @@ from audit.cold.retention import Retention
 from audit.cold.s3 import S3Archive
 from audit.cold.sealing import Sealer
 from audit.cold.store import ArchiveStore
-from audit.note import Signer, Verifier, ensure_signer
+from audit.note import Verifier
+from audit.signing import CheckpointSigner
 from audit.store import reading
 from gateway.accounts import utc_now
 from gateway.archive_config import ArchiveSettings, retention_of
@@ -79,11 +80,11 @@ def archive_of(settings: Settings, conninfo: str, verifier: Verifier) -> Archive
     return ArchiveReader(rows, store_of(wanted), verifier, cache, int(wanted.cache_gb * GIGABYTE))
 
 
-def archivist_of(settings: Settings, pool: Pool) -> tuple[Archiving | None, Archivist | None]:
-    """Who seals, and who looks when; none where nothing is sealed. Raises SettingInvalid, KeyFileInvalid, OSError."""
+def archivist_of(settings: Settings, pool: Pool, signer: CheckpointSigner) -> tuple[Archiving | None, Archivist | None]:
+    """Who seals, and who looks when; none where nothing is sealed. Raises SettingInvalid, OSError."""
     if not settings.archive.to:
         return None, None
-    found = archiving_of(settings, pool, ensure_signer(settings.checkpoint_key_path))
+    found = archiving_of(settings, pool, signer)
     assert found is not None
     return found, Archivist(found.sealer, found.pruner, tuple(settings.tenants), utc_now)
 
@@ -100,7 +101,7 @@ async def kept_sealed(archivist: Archivist | None, durable: Durable) -> AsyncIte
             await archivist.close()
 
 
-def archiving_of(settings: Settings, pool: Pool, signer: Signer) -> Archiving | None:
+def archiving_of(settings: Settings, pool: Pool, signer: CheckpointSigner) -> Archiving | None:
     """Who seals and prunes; None where nothing is sealed. Raises SettingInvalid."""
     wanted = settings.archive
     if not wanted.to:

@@ -4,19 +4,20 @@ import secrets
 from collections.abc import Callable, Collection
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import structlog
 from cryptography.x509 import Certificate, load_pem_x509_certificates
 
-from audit.anchor import Anchor, Anchors
+from audit.anchor import Anchor, Anchors, Contradiction
 from audit.anchor_folder import FolderAnchor
 from audit.checkpoint import Keeper
 from audit.entry import AuditEntry
 from audit.index_follower import IndexFollower
 from audit.log import AuditLog, AuditUnavailable
-from audit.note import Signer, Verifier
+from audit.note import Verifier
+from audit.signing import CheckpointSigner, HandedOver
 from audit.timestamp import TimestampAnchor
 from audit.watch import Watch
 from audit.watch_sight import Finding
@@ -33,6 +34,8 @@ from gateway.tls import client_context
 from gateway.toml_tree import Address, SettingInvalid
 
 OPERATION, REASON = "audit.watch", "trail-tampered"
+KEY_OPERATION, KEY_REASON = "audit.key", "audit-key-changed"
+ANCHOR_OPERATION, ANCHOR_REASON = "audit.anchor", "anchor-contradicts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +72,42 @@ class Teller:
             # A log that no setting names is somebody's invention.
             tenant=finding.tenant if finding.tenant in self._tenants else next(iter(self._tenants)),
         )
+        await self._append(entry, finding.tenant)
+
+    async def tell_contradiction(self, found: Contradiction) -> None:
+        """Append that an anchor holds what the trail does not lead to."""
+        entry = AuditEntry(
+            at=self._clock(),
+            entity="audit",
+            fields={"target": found.tenant, "detail": found.anchor, "count": found.size},
+            id=new_id("a", secrets.token_bytes),
+            kind="alarm",
+            operation=ANCHOR_OPERATION,
+            reason=ANCHOR_REASON,
+            tenant=found.tenant if found.tenant in self._tenants else next(iter(self._tenants)),
+        )
+        await self._append(entry, found.tenant)
+
+    async def tell_handover(self, done: HandedOver) -> None:
+        """Append that another key signs from now on. Raises: AuditUnavailable, and then it does not yet."""
+        await self._audit.append(
+            AuditEntry(
+                at=self._clock(),
+                entity="audit",
+                fields={"change": {"old": done.old, "new": done.new}, "count": done.size},
+                id=new_id("a", secrets.token_bytes),
+                kind="keys",
+                operation=KEY_OPERATION,
+                reason=KEY_REASON,
+                tenant=done.tenant,
+            )
+        )
+
+    async def _append(self, entry: AuditEntry, about: str) -> None:
         try:
             await self._audit.append(entry)
         except AuditUnavailable:
-            structlog.get_logger().error("audit.finding-not-in-trail", tenant=finding.tenant)
+            structlog.get_logger().error("audit.finding-not-in-trail", tenant=about)
 
 
 def _sort(finding: Finding) -> str:
@@ -87,12 +122,13 @@ async def integrity_of(
     database: Pool,
     dsn: str,
     audit: AuditLog,
-    signer: Signer,
+    signer: CheckpointSigner,
     clock: Callable[[], datetime],
 ) -> Integrity:
     """Started; the stack ends them."""
     folder, interval_s = settings.checkpoint_folder, settings.audit.checkpoint_seconds
-    keeper = Keeper(database, signer, folder, now=clock, interval_s=interval_s)
+    teller = Teller(audit, tuple(settings.tenants), clock)
+    keeper = Keeper(database, signer, folder, now=clock, interval_s=interval_s, handed_over=teller.tell_handover)
     await keeper.start()
     stack.push_async_callback(keeper.close)
     watch = Watch(
@@ -103,7 +139,7 @@ async def integrity_of(
         interval_s=interval_s,
         slice_entries=settings.audit.watch_entries,
         share=settings.audit.watch_percent / 100,
-        told=Teller(audit, tuple(settings.tenants), clock).tell,
+        told=teller.tell,
     )
     await watch.start()
     stack.push_async_callback(watch.close)
@@ -114,6 +150,7 @@ async def integrity_of(
         now=clock,
         interval_s=interval_s,
         archive=archive_of(settings, dsn, signer.verifier),
+        told=teller.tell_contradiction,
     )
     await anchors.start()
     stack.push_async_callback(anchors.close)
@@ -140,7 +177,29 @@ def anchors_of(settings: Settings, verifier: Verifier, clock: Callable[[], datet
         target = _mail_server(wanted, wanted.mail_server)
         every_s = wanted.mail_hours * 3600
         found.append(MailAnchor(target, wanted.mail_from, wanted.mail_to, every_s=every_s, now=clock))
+    if wanted.s3_credentials_file is not None:
+        found.append(_bucket(wanted, wanted.s3_credentials_file, verifier, clock))
     return found
+
+
+def _bucket(wanted: AnchorSettings, file: Path, verifier: Verifier, clock: Callable[[], datetime]) -> Anchor:
+    # Its libraries take a third of a second to load, which only those wait for who use it.
+    from audit.anchor_s3 import Bucket, CredentialsInvalid, S3Anchor, read_credentials
+
+    try:
+        read_credentials(file)
+    except CredentialsInvalid as fault:
+        raise SettingInvalid("audit.anchor.s3_credentials_file", f"{file}: {fault}") from None
+    bucket = Bucket(
+        wanted.s3_bucket,
+        wanted.s3_prefix,
+        file,
+        timedelta(days=wanted.s3_retention_days),
+        wanted.s3_endpoint,
+        wanted.s3_region,
+        wanted.s3_ca,
+    )
+    return S3Anchor(bucket, verifier, every_s=wanted.s3_minutes * 60, now=clock)
 
 
 def read_roots(path: Path) -> list[Certificate]:

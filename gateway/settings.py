@@ -69,6 +69,13 @@ class KeyStore(StrEnum):
     OPENBAO = "openbao"
 
 
+class KeySigner(StrEnum):
+    """Where the key is that signs checkpoints."""
+
+    FILE = "file"
+    SERVER = "key-server"
+
+
 class SealSuite(StrEnum):
     """What new values are sealed with; stored values open whatever stands here."""
 
@@ -361,7 +368,17 @@ class AuditSettings:
     """[audit]: the trail."""
 
     checkpoint_key: Path | None = setting(None, "Ed25519 key that signs checkpoints; default: audit.key in state")
+    checkpoint_signer: KeySigner = setting(
+        KeySigner.FILE,
+        "where it is: file, or key-server (of [keys]; run crmgate audit key --create first)",
+    )
+    checkpoint_key_name: str = setting("audit-checkpoint", "name of the key on the key server")
     checkpoint_seconds: int = setting(3, "time between signed checkpoints", least=1)
+    tiles_networks: tuple[Network, ...] = setting(
+        (), "networks that may read the signed log over HTTP (C2SP tlog-tiles) on the console's listener; none: off"
+    )
+    tiles_seconds: int = setting(10, "time between two states of the log over HTTP", least=1)
+    tiles_entries: bool = setting(False, "whether they may read the entries too, not only their hashes")
     watch_entries: int = setting(10_000, "old entries verified again between two checkpoints, of all CRMs", least=200)
     watch_percent: int = setting(25, "of the time, for holding all entries against their imprints; 1 to 100", least=1)
     query_rows: int = setting(1_000, "rows of an auditor's statement that has no LIMIT of its own", least=1)

@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from audit.archive import SegmentBroken
-from audit.note import NoteInvalid, Signer, Verifier, origin_of
+from audit.note import NoteInvalid, Verifier, origin_of
 from audit.tree import HASH_BYTES, Frontier, ProofInvalid, verify_consistency
 
 FORMAT = "crmgate-audit-segment/1"
@@ -70,8 +70,8 @@ class Manifest:
         """Number of entries."""
         return self.last - self.first + 1
 
-    def sign(self, signer: Signer) -> str:
-        """The note."""
+    def text(self) -> str:
+        """One line of canonical JSON, which is what is signed."""
         told = {
             "after": _hashes(self.after),
             "at_first": _time(self.at_first),
@@ -99,7 +99,7 @@ class Manifest:
             "tenant": self.tenant,
             "versions": list(self.versions),
         }  # fmt: skip
-        return signer.sign(orjson.dumps(told, option=_OPTIONS).decode() + "\n", origin_of(self.tenant))
+        return orjson.dumps(told, option=_OPTIONS).decode() + "\n"
 
 
 def digest(note: str) -> str:
@@ -110,7 +110,7 @@ def digest(note: str) -> str:
 def open_manifest(note: str, tenant: str, verifier: Verifier) -> Manifest:
     """A manifest, its signature, its roots and the checkpoint that covers it checked. Raises: SegmentBroken."""
     try:
-        line = verifier.open(note, origin_of(tenant))
+        line, bound = _opened(note, origin_of(tenant), verifier)
         told = orjson.loads(line)
         if orjson.dumps(told, option=_OPTIONS).decode() + "\n" != line or told["format"] != FORMAT:
             raise SegmentBroken(f"{tenant}: a manifest is not canonical or of another format")
@@ -122,9 +122,21 @@ def open_manifest(note: str, tenant: str, verifier: Verifier) -> Manifest:
     files_fit = {EVENT_FILE, SIGHT_FILE} == found.files.keys() and found.files[EVENT_FILE].rows == found.count
     shares = sum(share.count for share in found.classes.values())
     root_fits = told["root"] == found.after.root().hex() and told["count"] == found.count == shares
+    if bound is not None and found.after.size > bound:
+        raise SegmentBroken(f"{tenant}: a manifest was signed by the earlier key after it was replaced")
     if found.tenant != tenant or not 0 <= found.first <= found.last or not files_fit or not root_fits:
         raise SegmentBroken(f"{tenant}: the manifest of entries {found.first} to {found.last} contradicts itself")
     return found
+
+
+def _opened(note: str, origin: str, verifier: Verifier) -> tuple[str, int | None]:
+    """The signed text; and up to which size it counts, where a key signed it that was replaced. Raises: NoteInvalid."""
+    try:
+        return verifier.open(note, origin), None
+    except NoteInvalid:
+        if verifier.earlier is None:
+            raise
+        return Verifier(verifier.earlier.public).open(note, origin), verifier.earlier.upto.get(origin)
 
 
 def check_chain(

@@ -27,7 +27,9 @@ async def matching(archive: Archive, tenant: str, filters: Filters, end: int) ->
 def _rows(segment: Segment, filters: Filters, end: int) -> list[dict[str, Any]]:
     condition = pc.field("index") < end
     for name in _NAMES:
-        if value := getattr(filters, name):
+        if name == "record" and filters.records:
+            condition &= pc.field(name).isin([filters.record, *filters.records])
+        elif value := getattr(filters, name):
             condition &= pc.field(name) == value
     if filters.since is not None:
         condition &= pc.field("at") >= _instant(filters.since)

@@ -16,15 +16,16 @@ from pathlib import Path
 from urllib.parse import quote
 
 from audit import store
-from audit.archive import SegmentBroken
+from audit.archive import ArchiveUnavailable, SegmentBroken
 from audit.cold import segment_store
 from audit.cold.manifest import EVENT_FILE, SIGHT_FILE, Manifest, SealedFile, digest, open_manifest
 from audit.cold.retention import Retention
 from audit.cold.segment_file import Draft, check_tree, file_digest, read_entries
 from audit.cold.store import ArchiveStore
 from audit.entry import EntryRefused
-from audit.note import Checkpoint, NoteInvalid, Signer, origin_of
+from audit.note import Checkpoint, NoteInvalid, origin_of
 from audit.proof import StoredLogBroken, prove_growth
+from audit.signing import CheckpointSigner, SigningUnavailable
 from audit.tree import Frontier
 
 ENTRIES_A_SEGMENT = 250_000
@@ -54,7 +55,7 @@ class Sealer:
 
     pool: store.Pool
     stored: ArchiveStore
-    signer: Signer
+    signer: CheckpointSigner
     scratch: Path
     retention: Retention
     now: Callable[[], datetime]
@@ -121,7 +122,10 @@ class Sealer:
             tenant, due.first, due.end - 1, draft.at_first, draft.at_last, self.now(), files, draft.classes, before,
             after, covering, growth, previous, tuple(sorted(draft.versions)),
         )  # fmt: skip
-        note = manifest.sign(self.signer)
+        try:
+            note = await self.signer.sign_note(manifest.text(), origin_of(tenant))
+        except SigningUnavailable as fault:
+            raise ArchiveUnavailable(f"the key server does not sign: {fault}") from None
         await asyncio.to_thread(self._put_note, note, manifest)
         return note
 

@@ -1,6 +1,6 @@
 """The policies that were ever in force, for an evidence pack."""
 
-from audit.pack import Policy
+from audit.pack_choice import Policy
 from gateway.bundles.bundle import State
 from gateway.bundles.store import BundleStore
 from kms.connections import Pool

@@ -102,6 +102,7 @@ class ConsoleDeps:
     budgets: Budgets
     emergencies: Emergencies
     checkpoint_fault: Callable[[], str] = lambda: ""
+    checkpoint_waiting: Callable[[], str] = lambda: ""
     forwarding: Sequence[ForwardState] = ()
     archive: "Mapping[str, ArchiveState]" = field(default_factory=dict)
     trail_watch: Watch | None = None

@@ -135,6 +135,10 @@ async def _audit(deps: ConsoleDeps, tenant: str) -> Check:
             values,
             N_("Verify the trail now and keep a copy of the database."),
         )
+    if waiting := deps.checkpoint_waiting():
+        fact = N_("%(entries)s entries; checkpoints wait for the key server (%(fault)s).")
+        advice = N_("See that the key server can be reached and may sign; the next checkpoint then covers all entries.")
+        return Check("audit", N_("Audit trail"), WARNING, fact, values | {"fault": waiting}, advice)
     if state.checkpoint is None or state.signed_at is None:
         return Check("audit", N_("Audit trail"), WARNING, N_("%(entries)s entries, none signed yet."), values)
     late = (deps.access.clock() - state.signed_at).total_seconds() > CHECKPOINT_LATE_S

@@ -14,7 +14,7 @@ from starlette.responses import RedirectResponse, Response
 
 from audit import answers, store
 from audit.answers import NothingToLookUp
-from audit.pack import Packed, PackRefused, Wanted
+from audit.pack_choice import Packed, PackRefused, Wanted
 from audit.question import Question
 from audit.store import Filters
 from audit.verify import LogTampered

@@ -12,10 +12,12 @@ from typing import Any, BinaryIO
 from psycopg import Error as PostgresError
 
 from audit import query, store
+from audit.archive import Archive, ArchiveUnavailable, NoArchive, SegmentBroken
 from audit.entry import AuditEntry, EntryRefused, decode
 from audit.note import Checkpoint, NoteInvalid, Verifier, origin_of
-from audit.pack import Packed, Wanted, write_pack
-from audit.proof import StoredLogBroken, prove_entry
+from audit.pack import write_pack
+from audit.pack_choice import Packed, PackRefused, Wanted
+from audit.proof import EntryDropped, StoredLogBroken, prove_entry
 from audit.question import is_refused
 from audit.store import Filters, StoredEntry
 from audit.tree import ProofInvalid, leaf_hash
@@ -24,6 +26,8 @@ from gateway.access.store import connection
 from gateway.named_people import ERASED, People, pseudonyms_in
 from kms.connections import Pool
 from kms.store import StoreUnavailable
+
+_NONE = NoArchive()
 
 
 class EntryUnknown(Exception):  # noqa: N818 - an outcome answered with 404
@@ -86,7 +90,7 @@ class TrailState:
 class TrailReader:
     """Reads one installation's trail. folder: where the newest note is kept outside the database.
 
-    people: whom pseudonyms mean; without it they are shown as they are.
+    people: whom pseudonyms mean; without it they are shown as they are. archive: what reads sealed entries.
     """
 
     def __init__(
@@ -96,8 +100,10 @@ class TrailReader:
         verifier: Verifier,
         folder: Path | None = None,
         people: People | None = None,
+        archive: Archive = _NONE,
     ) -> None:
         self._people = people
+        self._archive = archive
         self._pool = pool
         self._conninfo = conninfo
         self._verifier = verifier
@@ -129,7 +135,7 @@ class TrailReader:
         ]
 
     async def entry(self, tenant: str, index: int) -> Row:
-        """One entry; raises EntryUnknown."""
+        """One entry; raises EntryUnknown, LogTampered, StoreUnavailable."""
         return _row(await self._stored(tenant, index))
 
     async def proof(self, tenant: str, index: int) -> Proof | None:
@@ -144,10 +150,14 @@ class TrailReader:
             if latest is None or index >= latest.size:
                 return None
             try:
-                proof = await prove_entry(db, tenant, index, self._verifier)
+                proof = await prove_entry(db, tenant, index, self._verifier, self._archive)
                 checkpoint = proof.check(self._verifier, origin_of(tenant))
-            except (StoredLogBroken, NoteInvalid, ProofInvalid) as fault:
+            except (StoredLogBroken, SegmentBroken, NoteInvalid, ProofInvalid) as fault:
                 raise LogTampered(tenant, str(fault), index=index) from fault
+            except EntryDropped as fault:
+                raise EntryUnknown from fault
+            except ArchiveUnavailable as fault:
+                raise StoreUnavailable from fault
         hashes = tuple(step.hex() for step in proof.path)
         leaf = leaf_hash(proof.body).hex()
         return Proof(leaf, hashes, checkpoint.size, checkpoint.root.hex(), proof.note, latest.at)
@@ -173,10 +183,12 @@ class TrailReader:
         """Write an evidence pack. Raises: PackRefused; LogTampered when a proof does not hold; StoreUnavailable."""
         try:
             async with store.reading(self._conninfo, tenant) as db:
-                return await write_pack(db, tenant, self._verifier, wanted, target)
-        except StoredLogBroken as fault:
+                return await write_pack(db, tenant, self._verifier, wanted, target, self._archive)
+        except (StoredLogBroken, SegmentBroken) as fault:
             raise LogTampered(tenant, str(fault)) from fault
-        except (PostgresError, OSError) as fault:
+        except EntryDropped as fault:
+            raise PackRefused(str(fault)) from fault
+        except (PostgresError, OSError, ArchiveUnavailable) as fault:
             raise StoreUnavailable from fault
 
     async def verify(self, tenant: str) -> Verified:
@@ -185,12 +197,27 @@ class TrailReader:
 
     async def _stored(self, tenant: str, index: int) -> StoredEntry:
         found = await query.recent(self._pool, tenant, 1, before=index + 1)
-        if not found or found[0].index != index:
+        if found and found[0].index == index:
+            return found[0]
+        try:
+            sealed = await self._archive.bodies(tenant, index, index + 1)
+        except SegmentBroken as fault:
+            raise LogTampered(tenant, str(fault), index=index) from fault
+        except ArchiveUnavailable as fault:
+            raise StoreUnavailable from fault
+        if not sealed:
             raise EntryUnknown
-        return found[0]
+        return _sealed(index, sealed[0])
 
 
 _NAMES = tuple(name for name in AuditEntry.__slots__ if name != "fields")
+
+
+def _sealed(index: int, body: bytes) -> StoredEntry:
+    told = decode(body)
+    names = ("kind", "actor", "operation", "entity", "record", "reason", "status", "exchange")
+    own = {name: told[name] for name in names}
+    return StoredEntry(index=index, at=datetime.fromisoformat(told["at"]), **own, body=body, leaf=leaf_hash(body))
 
 
 def _row(entry: StoredEntry) -> Row:

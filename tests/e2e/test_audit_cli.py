@@ -204,7 +204,7 @@ def test_an_auditor_gets_who_saw_one_customer_and_proves_it_offline(stack: Stack
     end = time.monotonic() + WAIT_S
     while True:  # checkpoints come every few seconds
         pack = tmp_path / f"{fresh_id()}.zip"
-        code, said = run(stack, "audit", "pack", str(pack), *wanted)
+        code, said = run(stack, "audit", "pack", str(pack), *wanted, "--complete", "--language", "zh")
         if code == 0 and "not signed yet" not in said:
             break
         assert time.monotonic() < end, said
@@ -223,6 +223,7 @@ def test_an_auditor_gets_who_saw_one_customer_and_proves_it_offline(stack: Stack
     command = [sys.executable, "-I", "verify.py", pack.name, "--key", key]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=WAIT_S, check=False)
     assert (done.returncode, done.stdout.splitlines()[0]) == (0, "PROVED"), done.stdout + done.stderr
+    assert re.search(rf"{len(entries)} selected of \d+ in the range 0 to", done.stdout)
     told = run(stack, "audit", "pack", str(pack), *wanted)
     assert told[0] != 0, "a file that is there is not overwritten"
     assert sql(stack.settings, "SELECT 1 FROM audit_entry WHERE operation = 'audit.pack'")

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.x509 import load_pem_x509_certificate
 
 from audit import timestamp
-from audit.anchor import AnchorContradicts, AnchorFailed, Anchors, Published
+from audit.anchor import AnchorContradicts, AnchorFailed, Anchors, Contradiction, Published
 from audit.anchor_folder import FolderAnchor, kept_sizes
 from audit.checkpoint import Keeper
 from audit.log import AuditLog
@@ -290,3 +290,31 @@ async def test_nonsense_of_an_authority_is_refused(
     await anchors.round()
     assert [state.fault != "" for state in anchors.states("demo")] == [True]
     assert not (tmp_path / "no").exists()
+
+
+async def test_a_contradiction_is_told_once_until_the_anchor_takes_one_again(
+    pool: Any, filled: AuditLog, keeper: Keeper, log: AuditLog, make: Any
+) -> None:
+    faults: list[Exception] = []
+    told: list[Contradiction] = []
+
+    async def deed() -> None:
+        if faults:
+            raise faults[0]
+
+    async def tell(found: Contradiction) -> None:
+        told.append(found)
+
+    anchors = Anchors(pool, SIGNER.verifier, [Plain("a", deed)], now=Clock(), interval_s=0.05, told=tell, limit_s=20)
+    for size, fault in (
+        (21, AnchorContradicts("it has seen 99")),
+        (22, AnchorContradicts("it has seen 99, the log has 22")),
+        (23, AnchorFailed("away")),
+        (24, AnchorContradicts("it has seen 99")),
+        (25, None),
+        (26, AnchorContradicts("again")),
+    ):
+        faults[:] = [fault] if fault else []
+        await grow(log, keeper, make, size)
+        await anchors.round()
+    assert told == [Contradiction("demo", "a", 21), Contradiction("demo", "a", 26)]

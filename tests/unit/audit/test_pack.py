@@ -13,17 +13,26 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pyarrow.parquet as pq
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pypdf import PdfReader
 
 from audit import pack_check, store
 from audit.checkpoint import Keeper
+from audit.event_row import EVENT
 from audit.log import AuditLog
-from audit.note import Signer, origin_of
-from audit.pack import Packed, PackRefused, Policy, Wanted, write_pack
+from audit.note import EarlierKey, Signer, Verifier, origin_of
+from audit.pack import write_pack
+from audit.pack_choice import Packed, PackRefused, Policy, Wanted
+from audit.pack_facts import Anchored, Range
+from audit.pack_range import outside_ranges
 from audit.proof import StoredLogBroken
+from audit.signing import RemoteSigner, handover_path
 from audit.store import Filters
+from audit.tree import leaf_hash, root
 from tests.conftest import unwalled
 from tests.unit.audit.conftest import AT
 
@@ -44,12 +53,14 @@ async def forty(log: AuditLog, keeper: Keeper, make: Any) -> None:
             await keeper.seal("demo")
 
 
-async def packed(dsn: str, filters: Filters, *policies: Policy, limit: int = 1000) -> tuple[Packed, bytes]:
+async def packed(
+    dsn: str, filters: Filters, *policies: Policy, limit: int = 1000, verifier: Verifier = SIGNER.verifier, **more: Any
+) -> tuple[Packed, bytes]:
     target = io.BytesIO()
-    wanted = Wanted(filters, AT, policies, limit)
+    wanted = Wanted(filters, AT, policies, limit, **more)
     async with await psycopg.AsyncConnection.connect(unwalled(dsn)) as db, db.transaction():
         await store.snapshot(db)
-        made = await write_pack(db, "demo", SIGNER.verifier, wanted, target)
+        made = await write_pack(db, "demo", verifier, wanted, target)
     return made, target.getvalue()
 
 
@@ -155,6 +166,187 @@ async def test_a_trail_that_was_changed_is_not_packed(dsn: str, forty: None, tam
     await tamper("UPDATE audit_entry SET body = (SELECT body FROM audit_entry WHERE index = 3) WHERE index = 6")
     with pytest.raises(StoredLogBroken):
         await packed(dsn, Filters(record="lead-7"))
+
+
+async def test_the_parquet_tables_hold_the_proved_entries_and_what_was_shown_of_whom(dsn: str, forty: None) -> None:
+    _, pack = await packed(dsn, Filters(record="lead-7"))
+    files = files_of(pack)
+    event = pq.read_table(io.BytesIO(files["event.parquet"]))
+    assert event.schema == EVENT
+    assert event.column("index").to_pylist() == list(range(0, 40, 3))
+    assert [one + b"\n" for one in event.column("body").to_pylist()] == files["events.jsonl"].splitlines(keepends=True)
+    sight = pq.read_table(io.BytesIO(files["sight.parquet"])).to_pylist()
+    assert {(one["field"], one["form"]) for one in sight} == {("phone", "masked")}
+    assert len(sight) == 14
+    told = json.loads(files["manifest.json"])["only_hashed"]
+    assert set(told["files"]) == {"event.parquet", "sight.parquet", "summary.pdf"}
+
+
+async def test_of_a_complete_pack_the_others_are_counted_and_their_hashes_proved(dsn: str, forty: None) -> None:
+    asked = Filters(record="lead-7", since=AT + timedelta(seconds=5), until=AT + timedelta(seconds=33))
+    made, pack = await packed(dsn, asked, complete=True)
+    assert (made.range, made.entries) == (Range(5, 33), 9)
+    lines = verdict(pack)
+    assert "9 selected of 28 in the range 5 to 32, the other 19 withheld, their hashes proved" in lines
+    assert any("ask for any by number" in line for line in lines)
+    async with await psycopg.AsyncConnection.connect(unwalled(dsn)) as db:
+        body = await store.body(db, "demo", 7)
+    assert body is not None
+    assert files_of(pack)["range.bin"][2 * 32 : 3 * 32] == leaf_hash(body), (
+        "a withheld one that is asked for later fits"
+    )
+    assert body not in files_of(pack)["events.jsonl"]
+    _, whole = await packed(dsn, Filters(record="lead-7"), complete=True)
+    assert any(
+        line.startswith("14 selected of 40 in the range 0 to 39, the other 26 withheld") for line in verdict(whole)
+    )
+
+
+def range_shorter(files: Files) -> Files:
+    return files | {"range.bin": files["range.bin"][:-32]}
+
+
+def range_one_out(files: Files) -> Files:
+    return files | {"range.bin": files["range.bin"][:64] + files["range.bin"][96:]}
+
+
+def range_exchanged(files: Files) -> Files:
+    return files | {"range.bin": files["range.bin"][:32] + bytes(32) + files["range.bin"][64:]}
+
+
+def range_moved(files: Files) -> Files:
+    told = json.loads(files["range.json"])
+    return files | {"range.json": json.dumps({**told, "first": told["first"] + 1}).encode()}
+
+
+def range_with_more_beside(files: Files) -> Files:
+    told = json.loads(files["range.json"])
+    return files | {"range.json": json.dumps({**told, "outside": [*told["outside"], told["outside"][0]]}).encode()}
+
+
+def range_with_less_beside(files: Files) -> Files:
+    told = json.loads(files["range.json"])
+    return files | {"range.json": json.dumps({**told, "outside": told["outside"][:-1]}).encode()}
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        range_shorter, range_one_out, range_exchanged, range_moved, range_with_more_beside, range_with_less_beside,
+    ],
+)  # fmt: skip
+async def test_a_range_that_hides_or_exchanges_an_entry_is_not_proved(
+    dsn: str, forty: None, forge: Callable[[Files], Files]
+) -> None:
+    asked = Filters(record="lead-7", since=AT + timedelta(seconds=5), until=AT + timedelta(seconds=33))
+    _, pack = await packed(dsn, asked, complete=True)
+    assert verdict(zipped(files_of(pack)))
+    with pytest.raises(pack_check.Broken):
+        verdict(zipped(forge(files_of(pack))))
+
+
+@given(data=st.data())
+def test_every_range_of_every_log_is_proved_and_no_other(data: st.DataObject) -> None:
+    size = data.draw(st.integers(1, 70))
+    leaves = [leaf_hash(bytes([number])) for number in range(size)]
+    first = data.draw(st.integers(0, size - 1))
+    end = data.draw(st.integers(first + 1, size))
+    outside = [root(leaves[low:high]) for low, high in outside_ranges(first, end, size)]
+    pack_check.check_range(b"".join(leaves[first:end]), first, size, outside, root(leaves))
+    wrong = data.draw(st.integers(first, end - 1))
+    changed = [*leaves[:wrong], bytes(32), *leaves[wrong + 1 :]]
+    with pytest.raises(pack_check.Broken):
+        pack_check.check_range(b"".join(changed[first:end]), first, size, outside, root(leaves))
+    if end - first > 1:
+        with pytest.raises(pack_check.Broken):
+            pack_check.check_range(b"".join(leaves[first : end - 1]), first, size, outside, root(leaves))
+
+
+async def test_a_trail_whose_withheld_entries_were_changed_gives_no_complete_pack(
+    dsn: str, forty: None, tamper: Any
+) -> None:
+    await tamper("UPDATE audit_entry SET leaf = (SELECT leaf FROM audit_entry WHERE index = 3) WHERE index = 37")
+    with pytest.raises(StoredLogBroken):
+        await packed(dsn, Filters(record="lead-7", until=AT + timedelta(seconds=40)), complete=True)
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [
+        ("en", ["14, numbers 0 to 39", "of 40 entries in the range 0 to 39, 14 are shown and 26 withheld"]),
+        ("zh", ["审计日志证据包摘要", "编号 0 至 39 共 40 条记录", "王芳"]),
+    ],
+)
+async def test_the_summary_says_what_the_pack_holds_and_proves_in_words_that_can_be_read_out(
+    dsn: str, forty: None, language: str, words: list[str]
+) -> None:
+    asked = Filters(record="lead-7")
+    anchors = (Anchored("folder", 40, {"folder-40.checkpoint": b"note"}), Anchored("witness.example/w1", 12))
+    more: dict[str, Any] = {"complete": True, "language": language, "made_by": "王芳", "anchors": anchors}
+    _, pack = await packed(dsn, asked, Policy("v1", AT, "p, one"), **more)
+    files = files_of(pack)
+    text = " ".join(
+        "".join(page.extract_text() + " " for page in PdfReader(io.BytesIO(files["summary.pdf"])).pages).split()
+    )
+    for word in [*words, SIGNER.verifier.vkey(origin_of("demo"))[:40], "witness.example/w1", "masked"]:
+        assert word.lower() in text.lower()
+    assert files["anchors/folder-40.checkpoint"] == b"note"
+    assert verdict(pack)
+    _, again = await packed(dsn, asked, Policy("v1", AT, "p, one"), **more)
+    assert files_of(again)["summary.pdf"] == files["summary.pdf"]
+
+
+@pytest.fixture
+async def changed_key(dsn: str, pool: Any, forty: None, tmp_path: Path) -> tuple[bytes, str]:
+    """A pack of entries 20 to 41, after another key took over at 40; and that key."""
+    other = Signer(bytes(range(64, 96)))
+    verifier = Verifier(other.verifier.public, EarlierKey(SIGNER.verifier.public))
+
+    async def ask(message: bytes) -> bytes:
+        return Ed25519PrivateKey.from_private_bytes(other.seed).sign(message)
+
+    await Keeper(pool, RemoteSigner(verifier, ask), tmp_path, now=lambda: AT).seal("demo")
+    handover = handover_path(tmp_path, "demo").read_text()
+    asked = Filters(since=AT + timedelta(seconds=20))
+    _, pack = await packed(dsn, asked, verifier=verifier, handover=handover)
+    return pack, other.verifier.vkey(origin_of("demo"))
+
+
+async def test_after_a_change_of_keys_a_pack_is_proved_with_either_and_its_earlier_checkpoint_too(
+    changed_key: tuple[bytes, str],
+) -> None:
+    pack, new = changed_key
+    for key in (KEY, new):
+        lines = verdict(pack, key)
+        assert "another key signed up to 40 entries; both keys signed the change" in lines
+        assert any("grown from the checkpoint at 17 entries" in line for line in lines)
+    with pytest.raises(pack_check.Broken, match="another key than"):
+        verdict(pack, Signer(bytes(32)).verifier.vkey(origin_of("demo")))
+
+
+async def test_a_change_of_keys_that_one_of_them_did_not_sign_is_not_proved(changed_key: tuple[bytes, str]) -> None:
+    pack, new = changed_key
+    files = files_of(pack)
+    thief = Signer(bytes(32))
+    text = files["handover"].decode().rpartition("\n\n")[0] + "\n"
+    origin = origin_of("demo")
+    by_thief = thief.sign(text, origin)
+    forged = [
+        {"handover": by_thief.encode(), "key-before": thief.verifier.vkey(origin).encode()},
+        {"handover": SIGNER.sign(text, origin).encode()},
+        {"key-before": thief.verifier.vkey(origin).encode()},
+    ]
+    for change in forged:
+        with pytest.raises(pack_check.Broken):
+            verdict(zipped(files | change), KEY)
+    with pytest.raises(pack_check.Broken):
+        verdict(zipped({name: raw for name, raw in files.items() if name not in ("handover", "key-before")}), new)
+
+
+async def test_before_the_new_key_has_signed_no_pack_is_made(dsn: str, forty: None) -> None:
+    verifier = Verifier(Signer(bytes(32)).verifier.public, EarlierKey(SIGNER.verifier.public))
+    with pytest.raises(PackRefused, match="new key"):
+        await packed(dsn, Filters(), verifier=verifier)
 
 
 def entry_changed(files: Files) -> Files:

@@ -50,11 +50,14 @@ def test_each_place_that_is_named_is_an_anchor(tmp_path: Path) -> None:
     mail_to = "auditor@example.org"
     mail_from = "crmgate@example.org"
     mail_server = "mail.example.org:587"
+    s3_bucket = "checkpoints"
+    s3_credentials_file = "s3"
     """
+    (tmp_path / "s3").write_text("[default]\naws_access_key_id = a\naws_secret_access_key = b\n")
     made = names(tmp_path, text)
-    assert list(made) == ["folder", "witness witness.example/w1", "time-stamp", "mail"]
-    assert [one.outside for one in made.values()] == [True] * 4
-    assert [one.every_s for one in made.values()] == [120, 300, 86_400, 86_400]
+    assert list(made) == ["folder", "witness witness.example/w1", "time-stamp", "mail", "s3"]
+    assert [one.outside for one in made.values()] == [True] * 5
+    assert [one.every_s for one in made.values()] == [120, 300, 86_400, 86_400, 3600]
     assert settings(tmp_path, text).audit.checkpoint_seconds == 5
 
 
@@ -81,6 +84,11 @@ def test_each_place_that_is_named_is_an_anchor(tmp_path: Path) -> None:
             "mail_tls",
         ),
         ({"mail_user": "u"}, "mail_user"),
+        ({"s3_bucket": "checkpoints"}, "s3_bucket"),
+        ({"s3_credentials_file": "f"}, "s3_bucket"),
+        ({"s3_bucket": "No/Such", "s3_credentials_file": "f"}, "s3_bucket"),
+        ({"s3_endpoint": "http://s3.example.org"}, "s3_endpoint"),
+        ({"s3_endpoint": "https://u:p@s3.example.org"}, "s3_endpoint"),
         ({"folder_minutes": 0}, "folder_minutes"),
         ({"foldr": "x"}, "foldr"),
     ],
@@ -97,4 +105,10 @@ def test_roots_that_cannot_be_read_stop_the_start(tmp_path: Path, content: bytes
         (tmp_path / "ca.pem").write_bytes(content)
     text = '[audit.anchor]\ntimestamp_url = "https://t.example.org/"\ntimestamp_ca = "ca.pem"\n'
     with pytest.raises(SettingInvalid, match="timestamp_ca"):
+        names(tmp_path, text)
+
+
+def test_an_access_key_that_cannot_be_read_stops_the_start(tmp_path: Path) -> None:
+    text = '[audit.anchor]\ns3_bucket = "checkpoints"\ns3_credentials_file = "none"\n'
+    with pytest.raises(SettingInvalid, match="s3_credentials_file"):
         names(tmp_path, text)

@@ -6,8 +6,12 @@ from typing import Any
 import orjson
 import pytest
 
+from audit.anchor import Contradiction
 from audit.entry import encode
 from audit.log import AuditUnavailable
+from audit.siem.view import Severity, view_of
+from audit.signing import HandedOver
+from audit.tree import leaf_hash
 from audit.watch_sight import Finding
 from gateway.composition_integrity import Teller
 
@@ -54,3 +58,28 @@ async def test_a_trail_that_is_away_does_not_stop_the_watch() -> None:
     trail: Any = Trail(away=True)
     await Teller(trail, ("main",), lambda: AT).tell(Finding("main", "x", AT, None, (1, 1)))
     assert trail.entries == []
+
+
+async def test_an_anchor_that_contradicts_is_an_alarm_of_the_log_it_is_about_and_a_siem_is_told_so() -> None:
+    trail: Any = Trail()
+    await Teller(trail, ("main", "b"), lambda: AT).tell_contradiction(Contradiction("b", "s3", 42))
+    [entry] = trail.entries
+    assert (entry["tenant"], entry["kind"], entry["operation"]) == ("b", "alarm", "audit.anchor")
+    assert (entry["reason"], entry["fields"]) == (
+        "anchor-contradicts",
+        {"target": "b", "detail": "s3", "count": 42},
+    )
+    body = orjson.dumps(entry, option=orjson.OPT_SORT_KEYS)
+    assert view_of(1, AT, leaf_hash(body), body).severity is Severity.ALERT
+
+
+async def test_a_change_of_keys_is_on_record_or_does_not_happen() -> None:
+    trail: Any = Trail()
+    done = HandedOver("main", 18, "note", "0a0a0a0a", "0b0b0b0b")
+    await Teller(trail, ("main",), lambda: AT).tell_handover(done)
+    [entry] = trail.entries
+    assert (entry["kind"], entry["operation"], entry["reason"]) == ("keys", "audit.key", "audit-key-changed")
+    assert entry["fields"] == {"change": {"old": "0a0a0a0a", "new": "0b0b0b0b"}, "count": 18}
+    away: Any = Trail(away=True)
+    with pytest.raises(AuditUnavailable):
+        await Teller(away, ("main",), lambda: AT).tell_handover(done)

@@ -20,7 +20,8 @@ from audit.cold.reader import ArchiveReader
 from audit.cold.retention import Retention
 from audit.cold.sealing import Sealer, SealingRefused, manifest_notes
 from audit.note import origin_of
-from audit.pack import PackRefused, Wanted, write_pack
+from audit.pack import write_pack
+from audit.pack_choice import PackRefused, Wanted
 from audit.proof import EntryDropped, prove_entry, prove_growth
 from audit.siem.forwarder import Forwarder
 from audit.store import Filters

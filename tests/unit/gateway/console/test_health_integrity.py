@@ -98,3 +98,20 @@ async def test_anchors_say_what_they_hold_and_an_alarm_when_they_contradict(
 async def test_no_anchors_at_all_is_said() -> None:
     nobody: Any = SimpleNamespace(anchors=None, access=SimpleNamespace(clock=lambda: NOW))
     assert (await health._anchors(nobody, "t1")).state == health.WARNING
+
+
+async def test_checkpoints_that_wait_for_the_key_server_are_a_warning_of_their_own() -> None:
+    async def state(_: str) -> Any:
+        return SimpleNamespace(fault="", entries=7, checkpoint=None, signed_at=None)
+
+    waiting: Any = SimpleNamespace(
+        trail=SimpleNamespace(state=state),
+        checkpoint_fault=lambda: "",
+        checkpoint_waiting=lambda: "vault-unreachable",
+        access=SimpleNamespace(clock=lambda: NOW),
+    )
+    check = await health._audit(waiting, "t1")
+    assert check.state == health.WARNING
+    assert check.fact % check.values == "7 entries; checkpoints wait for the key server (vault-unreachable)."
+    waiting.checkpoint_fault = lambda: "a checkpoint at 9 was signed and is gone"
+    assert (await health._audit(waiting, "t1")).state == health.BAD

@@ -1,0 +1,106 @@
+"""Keeps the tiles of every log fresh in a folder, for a listener that serves them (audit.tiles writes and checks them).
+
+What is served is what was checked against a signed root: where the stored log does not lead to it, the older tiles and
+the older checkpoint stay.
+"""
+
+import asyncio
+import re
+import shutil
+from pathlib import Path
+from urllib.parse import quote
+
+import structlog
+from psycopg import Error
+from psycopg_pool import PoolClosed, PoolTimeout
+
+from audit import store
+from audit.note import Verifier
+from audit.tiles import LEVELS, WIDTH, TilesRefused, tile_path, write_tiles
+
+INTERVAL_S = 10.0
+CHECKPOINT = "checkpoint"
+_TILE = re.compile(r"tile/(?:entries|[0-7])(?:/x[0-9]{3}){0,6}/[0-9]{3}(?:\.p/[1-9][0-9]{0,2})?")
+_BODIES = "tile/entries/"
+
+
+class TileSite:
+    """One folder a tenant below `folder`. entries: whether entries are served as well, not their hashes alone."""
+
+    def __init__(
+        self,
+        pool: store.Pool,
+        verifier: Verifier,
+        folder: Path,
+        *,
+        interval_s: float = INTERVAL_S,
+        entries: bool = False,
+    ) -> None:
+        self._pool = pool
+        self._verifier = verifier
+        self._folder = folder
+        self._interval_s = interval_s
+        self._task: asyncio.Task[None] | None = None
+        self._sizes: dict[str, int] = {}
+        self.entries = entries
+        self.faults: dict[str, str] = {}
+
+    async def start(self) -> None:
+        """Begin; the first round runs at once."""
+        self._task = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        """Stop."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    async def round(self) -> None:
+        """Write what is new of every log. Raises: psycopg errors, PoolTimeout, PoolClosed."""
+        async with self._pool.of(store.EVERY) as connection:
+            names = await store.tenants(connection)
+        for tenant in names:
+            try:
+                await self._refresh(tenant)
+            except (TilesRefused, OSError) as fault:
+                told = str(fault) if isinstance(fault, TilesRefused) else type(fault).__name__
+                if self.faults.get(tenant) != told:
+                    structlog.get_logger().error("audit.tiles-refused", tenant=tenant, fault=told)
+                self.faults[tenant] = told
+            else:
+                self.faults.pop(tenant, None)
+
+    def file_of(self, tenant: str, path: str) -> Path | None:
+        """The file that a path below a tenant's prefix names; None for what is no such path, or is not served."""
+        if path != CHECKPOINT and (not _TILE.fullmatch(path) or (path.startswith(_BODIES) and not self.entries)):
+            return None
+        return self._folder / quote(tenant, safe="") / path
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self.round()
+            except (Error, PoolTimeout, PoolClosed) as fault:
+                structlog.get_logger().error("audit.tiles-failed", fault=type(fault).__name__)
+            await asyncio.sleep(self._interval_s)
+
+    async def _refresh(self, tenant: str) -> None:
+        folder = self._folder / quote(tenant, safe="")
+        async with self._pool.of(tenant) as connection:
+            await store.snapshot(connection)
+            latest = await store.latest_checkpoint(connection, tenant)
+            if latest is None or latest.size == self._sizes.get(tenant):
+                return
+            done = await write_tiles(connection, tenant, self._verifier, folder)
+        before, self._sizes[tenant] = self._sizes.get(tenant, 0), done.checkpoint.size
+        await asyncio.to_thread(drop_partial, folder, before, done.checkpoint.size)
+
+
+def drop_partial(folder: Path, before: int, size: int) -> None:
+    """Remove the partial tiles of what has become full since; a client takes the full one (C2SP tlog-tiles)."""
+    for kind, level in (("entries", 0), *((str(level), level) for level in range(LEVELS))):
+        index = (before >> 8 * level) // WIDTH
+        if index < (size >> 8 * level) // WIDTH:
+            path = folder / tile_path(kind, index)
+            shutil.rmtree(path.with_name(f"{path.name}.p"), ignore_errors=True)
