@@ -1,5 +1,6 @@
 """Pseudonyms of records: one for all processes, back to the record while the person lives, gone for good after."""
 
+import asyncio
 import os
 import shutil
 import time
@@ -14,6 +15,7 @@ import pytest
 
 from gateway.database import Pool
 from kms.epoch_turn import EpochTurn
+from kms.keyring import Keyring
 from kms.orphans import Orphans
 from kms.person_store import PersonTables
 from kms.persons import Persons
@@ -21,6 +23,7 @@ from kms.provider import KeysUnavailable
 from kms.pseudonyms import Pseudonyms
 from kms.shredding import Shredder
 from kms.store import Store
+from kms.tokens import SurrogateVault
 from tests.conftest import unwalled
 from tests.unit.kms.conftest import MakePersons
 
@@ -132,6 +135,24 @@ async def test_an_erased_person_is_named_by_nothing_and_others_stay(
     assert await process.names.records(T, [made[ADA], again[ADA]]) == {again[ADA]: ADA}
 
 
+async def test_erasing_empties_the_memory_of_every_node(
+    process: Process, another: Callable[[], Process], pool: Pool, keyring: Keyring
+) -> None:
+    vault = SurrogateVault(pool, keyring, persons=process.persons)
+    try:
+        await vault.start(T)
+        async with asyncio.timeout(30):
+            while process.persons.generation == 0:  # the line for notices stands
+                await asyncio.sleep(0.01)
+            made = await process.names.names(T, [ADA])
+            assert process.names.held(T, ADA) == made[ADA]
+            await another().erase(ADA)
+            while process.names.held(T, ADA) is not None:
+                await asyncio.sleep(0.01)
+    finally:
+        await vault.close()
+
+
 async def test_a_person_store_of_before_the_turn_leads_nowhere(
     process: Process, another: Callable[[], Process], tmp_path: Path
 ) -> None:
@@ -189,8 +210,6 @@ async def test_a_changed_alias_names_nobody_else(process: Process) -> None:
 
 
 async def test_many_at_once_agree(process: Process, another: Callable[[], Process]) -> None:
-    import asyncio
-
     records = [("contact", str(number)) for number in range(40)]
     found = await asyncio.gather(*(one.names.names(T, records) for one in (process, another(), another())))
     assert found[0] == found[1] == found[2]
