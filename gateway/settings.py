@@ -362,7 +362,7 @@ class AuditSettings:
     checkpoint_key: Path | None = setting(None, "Ed25519 key that signs checkpoints; default: audit.key in state")
     checkpoint_seconds: int = setting(3, "time between signed checkpoints", least=1)
     watch_entries: int = setting(10_000, "old entries verified again between two checkpoints, of all CRMs", least=200)
-    watch_percent: int = setting(25, "of the time, for holding all entries against their imprints; 1 to 100", least=1)
+    watch_percent: int = setting(25, "of one core, for holding all entries against their imprints; 1 to 100", least=1)
 
 
 @dataclass(frozen=True, slots=True)
