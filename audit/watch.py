@@ -30,7 +30,7 @@ from audit.watch_sight import Finding, Sight
 CLOSE_S = 10.0
 SLICE_ENTRIES = 10_000  # a round: with 3 s between rounds, about 4 % of a core (84,000 entries a CPU second)
 ROWS_AT_ONCE = 200  # about 3 ms, then other tasks of the loop get their turn
-SHARE = 0.25  # of the time, for reading again what was verified before
+SHARE = 0.25  # of one core, for reading again what was verified before
 GUARDS = 2  # append-only triggers
 FINDINGS_LIMIT = 100  # of a tenant; more say nothing new
 GONE = "it was signed and is gone from the database"
@@ -42,7 +42,7 @@ class Watch:
     """Verifies in the background; every node runs one, each for itself.
 
     folder: where the newest notes are, and where findings and imprints are written; told: called once for each new
-    finding, may not raise; slice_entries: old entries verified in a round, of all tenants together; share: of the time,
+    finding, may not raise; slice_entries: old entries verified in a round, of all tenants together; share: of one core,
     that the quick sweep may take, and verifying while tiles have no imprint yet.
     """
 

@@ -380,7 +380,7 @@ class AuditSettings:
     tiles_seconds: int = setting(10, "time between two states of the log over HTTP", least=1)
     tiles_entries: bool = setting(False, "whether they may read the entries too, not only their hashes")
     watch_entries: int = setting(10_000, "old entries verified again between two checkpoints, of all CRMs", least=200)
-    watch_percent: int = setting(25, "of the time, for holding all entries against their imprints; 1 to 100", least=1)
+    watch_percent: int = setting(25, "of one core, for holding all entries against their imprints; 1 to 100", least=1)
     query_rows: int = setting(1_000, "rows of an auditor's statement that has no LIMIT of its own", least=1)
     query_seconds: int = setting(60, "how long an auditor's statement may run", least=1)
     query_memory_mb: int = setting(512, "memory of an auditor's statement, in MB", least=128)

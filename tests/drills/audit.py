@@ -436,7 +436,7 @@ async def run(entries: int, interval_s: float, slice_entries: int, only: str = "
             out.print(f"{'found' if fine else 'FAILED':6}  {one.name:45}  {_tell(result)}", markup=False)
         out.print(
             f"{good} of {len(chosen)} found within {LIMIT_S:g} s of the next checkpoint, {entries} entries;"
-            f" a quick sweep of all of them took {statistics.median(quick):.1f} s with {SHARE:.0%} of the time"
+            f" a quick sweep of all of them took {statistics.median(quick):.1f} s with {SHARE:.0%} of a core"
         )
         return good == len(chosen)
     finally:

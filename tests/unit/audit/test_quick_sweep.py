@@ -12,7 +12,7 @@ from audit import store
 from audit.checkpoint import Keeper
 from audit.imprint import HEAD, TILE, Imprints
 from audit.log import AuditLog
-from audit.quick_sweep import QuickSweep, rest
+from audit.quick_sweep import QuickSweep, pause_s, rest
 from audit.watch import Watch
 from tests.unit.audit.conftest import AT, SIGNER
 
@@ -181,6 +181,13 @@ async def test_the_sweep_takes_no_more_than_its_share(watch: Watch, pool: Any, t
     assert seen == [(0, 2)]
     assert len(rested) == 1
     assert 0 < rested[0] <= 3 * (loop.time() - began)
+
+
+def test_time_that_others_took_does_not_slow_the_sweep() -> None:
+    assert pause_s(1.0, 1.0, 0.25) == 3.0
+    assert pause_s(2.0, 1.0, 0.25) == 2.0, "twice as long because of others: the next part begins when it would have"
+    assert pause_s(30.0, 1.0, 0.25) == pytest.approx(10.0), "but others get some of the time in any case"
+    assert pause_s(1.0, 1.0, 1.0) == 0.0
 
 
 async def test_resting_ends_with_the_watch() -> None:
