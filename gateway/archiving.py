@@ -26,6 +26,7 @@ from kms.store import StoreUnavailable
 
 KIND = "archive"
 EVERY_S = 3600.0
+WAIT_S = 60.0  # half of what a slice may take
 LATE = timedelta(days=2)  # a day is sealed after its end; after two days something is wrong
 
 
@@ -46,18 +47,37 @@ class ArchiveAway(Exception):  # noqa: N818 - a state
     problem = "archive-away"
 
 
-@dataclass(frozen=True, slots=True)
 class ArchiveWork:
-    """Does the slices of jobs of the kind `archive`."""
+    """Does the slices of jobs of the kind `archive`.
 
-    sealer: Sealer
-    pruner: Pruner
-    record: Record
+    A large segment over a slow line takes longer than a slice may: it goes on while slices come and go, each of which
+    waits `wait_s` for it.
+    """
+
+    def __init__(self, sealer: Sealer, pruner: Pruner, record: Record, wait_s: float = WAIT_S) -> None:
+        self._sealer = sealer
+        self._pruner = pruner
+        self._record = record
+        self._wait_s = wait_s
+        self._under_way: dict[str, asyncio.Task[int]] = {}
+
+    async def close(self) -> None:
+        """End what is under way; it is begun anew by the next process."""
+        for task in self._under_way.values():
+            task.cancel()
+        await asyncio.gather(*self._under_way.values(), return_exceptions=True)
+        self._under_way.clear()
 
     async def slice(self, job: Job) -> Slice:
         """Seal, prune or drop one segment; see gateway.job.Work."""
+        task = self._under_way.get(job.tenant) or asyncio.create_task(self._step(job.tenant))
+        self._under_way[job.tenant] = task
+        ended, _ = await asyncio.wait({task}, timeout=self._wait_s)
+        if not ended:
+            return Slice(None, job.done, job.done)
+        del self._under_way[job.tenant]
         try:
-            did = await self._step(job.tenant)
+            did = task.result()
         except ArchiveUnavailable:
             raise ArchiveAway from None
         except ArchiveRefused:
@@ -69,17 +89,17 @@ class ArchiveWork:
 
     async def _step(self, tenant: str) -> int:
         """Entries that were sealed, pruned or dropped; 0 when there is nothing more to do."""
-        sealed = await self.sealer.seal(tenant)
+        sealed = await self._sealer.seal(tenant)
         if sealed is not None:
-            await self.record(tenant, "audit.seal", place_of(sealed), {"count": sealed.count})
+            await self._record(tenant, "audit.seal", place_of(sealed), {"count": sealed.count})
             return sealed.count
-        return await prune_next(self.pruner, self.record, tenant) or await self._drop(tenant)
+        return await prune_next(self._pruner, self._record, tenant) or await self._drop(tenant)
 
     async def _drop(self, tenant: str) -> int:
-        over, hold = await self.pruner.droppable(tenant)
+        over, hold = await self._pruner.droppable(tenant)
         if over is None or hold is not None:
             return 0
-        await drop(self.pruner, self.record, tenant, over)
+        await drop(self._pruner, self._record, tenant, over)
         return over.count
 
 
@@ -161,7 +181,8 @@ class Archivist:
                 due = over if state.held is None else None
             if due is None:
                 return None
-            return await durable.begin(f"{KIND}-{tenant}-{self._clock():%Y%m%d%H%M%S}", KIND, tenant, {})
+            # Named after the hour, so that it is one job whichever node begins it.
+            return await durable.begin(f"{KIND}-{tenant}-{self._clock():%Y%m%d%H}", KIND, tenant, {})
         except (ArchiveUnavailable, ArchiveRefused, SegmentBroken) as fault:
             state.fault = str(fault)
         except (Error, PoolTimeout, PoolClosed, StoreUnavailable, OSError) as fault:

@@ -88,6 +88,7 @@ async def open_durable(
     durable = Durable(dsn, database, poll_s=poll_s)
     record = recorder(audit, secrets.token_bytes, "crmgate")
     durable.register(rotation.KIND, FieldKeyWork(rotation_of(settings, database, keyring, persons), record).slice)
+    work = None
     if archiving is not None:
         work = ArchiveWork(
             archiving.sealer, archiving.pruner, recorder(audit, secrets.token_bytes, "crmgate", "", "audit")
@@ -99,6 +100,8 @@ async def open_durable(
         yield durable
     finally:
         await durable.close()
+        if work is not None:
+            await work.close()
 
 
 @asynccontextmanager

@@ -88,6 +88,8 @@ class FolderArchive:
         """Note it beside the file."""
         path = _beside(self._path(name))
         with _told():
+            if not held and not path.exists():
+                return
             _write(path, {**json.loads(path.read_text(encoding="ascii")), "held": held})
 
     def _path(self, name: str) -> Path:

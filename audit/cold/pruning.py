@@ -23,7 +23,7 @@ from audit.cold.store import ArchiveStore
 from audit.note import Verifier
 from audit.tree import leaf_hash
 
-FOREVER_DAYS = 100 * 366
+LEAVES_LOCKED_DAYS = 10 * 366  # nothing of ours removes them after that either; S3 takes 100 years at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,8 @@ class Pruner:
             if row.dropped_at is not None or row.last >= start:
                 continue
             manifest = open_manifest(row.note, tenant, self.verifier)
+            if row.leaves is not None:  # begun and cut off: its files may be gone already
+                return manifest, None
             if self.retention.keep_until(manifest.classes) > self.now():
                 continue
             hold = await asyncio.to_thread(self._held, found, manifest)
@@ -90,9 +92,14 @@ class Pruner:
 
     async def drop(self, tenant: str, manifest: Manifest) -> None:
         """Keep the leaf hashes, then remove a segment's files. Raises: as `prune`, and ArchiveRefused."""
-        leaves = await asyncio.to_thread(self._keep_leaves, manifest)
         async with self.pool.of(tenant) as connection:
-            await segment_store.note_leaves(connection, tenant, manifest.first, leaves)
+            row = await segment_store.segment_before(connection, tenant, manifest.last + 1)
+        if row is None or row.dropped_at is not None:
+            return
+        if row.leaves is None:
+            leaves = await asyncio.to_thread(self._keep_leaves, manifest)
+            async with self.pool.of(tenant) as connection:
+                await segment_store.note_leaves(connection, tenant, manifest.first, leaves)
         for file in manifest.files.values():
             await asyncio.to_thread(self.stored.hold, file.name, file.version, False)
             await asyncio.to_thread(self.stored.remove, file.name, file.version)
@@ -125,5 +132,5 @@ class Pruner:
             check_leaves(packed, manifest)
             path = Path(own) / "leaves"
             path.write_bytes(packed)
-            until = self.now() + timedelta(days=FOREVER_DAYS)
+            until = self.now() + timedelta(days=LEAVES_LOCKED_DAYS)
             return {"name": name, "version": self.stored.put(name, path, file_digest(path), until)}

@@ -119,7 +119,9 @@ class S3Archive:
         with _told(f"the hold on {name} cannot be changed"):
             there = self._head(name, version)
             if there is None:
-                raise SegmentBroken(f"{name} is gone from the archive")
+                if held:
+                    raise SegmentBroken(f"{name} is gone from the archive")
+                return
             self._client.put_object_legal_hold(
                 Bucket=self._bucket,
                 Key=self._prefix + name,

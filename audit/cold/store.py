@@ -37,5 +37,5 @@ class ArchiveStore(Protocol):
         ...
 
     def hold(self, name: str, version: str, held: bool) -> None:
-        """Put a legal hold on a file, or lift it."""
+        """Put a legal hold on a file, or lift it; none is lifted from a file that is gone."""
         ...

@@ -3,9 +3,12 @@
 import asyncio
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -105,9 +108,12 @@ def parts(pool: Any, tmp_path: Path, *faults: Exception) -> tuple[Sealer, Pruner
     )
 
 
-async def work(dsn: str, pool: Any, sealer: Sealer, pruner: Pruner) -> tuple[State, str, Archivist]:
+async def work(
+    dsn: str, pool: Any, sealer: Sealer, pruner: Pruner, wait_s: float = 60.0
+) -> tuple[State, str, Archivist]:
     durable = Durable(dsn, pool, poll_s=0.05, first_pause_s=0.01)
-    durable.register(KIND, ArchiveWork(sealer, pruner, record).slice)
+    archiving = ArchiveWork(sealer, pruner, record, wait_s)
+    durable.register(KIND, archiving.slice)
     archivist = Archivist(sealer, pruner, ["demo"], lambda: NOW)
     await durable.start()
     try:
@@ -118,6 +124,33 @@ async def work(dsn: str, pool: Any, sealer: Sealer, pruner: Pruner) -> tuple[Sta
         return ended.state, ended.problem, archivist
     finally:
         await durable.close()
+        await archiving.close()
+
+
+class Slow(FolderArchive):
+    """A folder over a thin line."""
+
+    def put(self, name: str, source: Path, sha256: str, keep_until: datetime) -> str:
+        time.sleep(0.2)
+        return super().put(name, source, sha256, keep_until)
+
+
+async def test_a_segment_may_take_longer_than_a_slice(filled: None, dsn: str, pool: Any, tmp_path: Path) -> None:
+    sealer, pruner = parts(pool, tmp_path)
+    slow = replace(sealer, stored=Slow(tmp_path / "archive", lambda: NOW))
+    state, _, _ = await work(dsn, pool, slow, pruner, wait_s=0.01)
+    assert state is State.DONE
+    assert (await segments_and_start(pool))[0] == SEALED
+
+
+async def test_what_is_under_way_ends_with_the_process(filled: None, pool: Any, tmp_path: Path) -> None:
+    sealer, pruner = parts(pool, tmp_path)
+    slow = replace(sealer, stored=Slow(tmp_path / "archive", lambda: NOW))
+    archiving = ArchiveWork(slow, pruner, record, 0.01)
+    made = await archiving.slice(SimpleNamespace(tenant="demo", done=0))  # type: ignore[arg-type]
+    assert not made.finished
+    await archiving.close()
+    assert (await segments_and_start(pool))[0] == []
 
 
 async def test_an_archive_that_is_away_is_waited_for_and_nothing_is_lost(

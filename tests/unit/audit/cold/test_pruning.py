@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from audit import store
-from audit.archive import SegmentBroken
+from audit.archive import ArchiveUnavailable, SegmentBroken
 from audit.checkpoint import Keeper
 from audit.cold import segment_store
 from audit.cold.folder import FolderArchive
@@ -152,19 +152,44 @@ async def test_five_years_later_segments_go_and_proofs_stay(
             await prove_growth(connection, "demo", old, signed[-1], archive)
 
 
+class Cut(FolderArchive):
+    """Is cut off at the removal of so many files."""
+
+    left = 0
+
+    def remove(self, name: str, version: str) -> None:
+        if not self.left:
+            raise ArchiveUnavailable("cut off")
+        self.left -= 1
+        super().remove(name, version)
+
+
+@pytest.mark.parametrize("after", [0, 1])
 async def test_a_drop_that_was_cut_off_is_done_again(
-    sealed: None, pruner: Pruner, clock: Clock, pool: Any, stored: FolderArchive
-) -> None:
+    sealed: None, pruner: Pruner, clock: Clock, stored: FolderArchive, tmp_path: Path, archive: ArchiveReader,
+    after: int,
+) -> None:  # fmt: skip
+    clock.at = AT + YEARS
+    await prune_all(pruner)
+    cut = Cut(tmp_path / "archive", clock)
+    cut.left = after
+    with pytest.raises(ArchiveUnavailable, match="cut off"):
+        await drop_all(replace(pruner, stored=cut))
+    assert await drop_all(pruner) == [0, 8, 16]
+    assert stored.names("demo/event/") == stored.names("demo/sight/") == []
+    assert len(await archive.leaves("demo", 0, 18)) == 18
+
+
+async def test_what_was_dropped_stays_dropped(sealed: None, pruner: Pruner, clock: Clock, pool: Any) -> None:
     clock.at = AT + YEARS
     await prune_all(pruner)
     over, _ = await pruner.droppable("demo")
     assert over is not None
     await pruner.drop("demo", over)
-    with pytest.raises(psycopg.errors.InsufficientPrivilege):  # what was dropped stays dropped
+    await pruner.drop("demo", over)
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
         async with pool.of("demo") as connection:
             await connection.execute("UPDATE audit_segment SET dropped_at = NULL WHERE first = 0")
-    stored.remove(over.files["event"].name, "")
-    assert await drop_all(pruner) == [8, 16]
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,17 @@ async def test_a_day_is_sealed_once_it_is_over(log: Any, keeper: Keeper, make: A
     assert (first.first, first.last, first.at_last) == (0, 1, AT + timedelta(hours=1))
 
 
+async def test_a_clock_that_was_years_ahead_holds_nothing_up(
+    log: Any, keeper: Keeper, make: Make, sealer: Sealer
+) -> None:
+    for at in (NOW + timedelta(days=900), NOW - timedelta(days=9)):
+        await log.append(make(at=at))
+    await keeper.seal("demo")
+    made = await sealer.seal("demo")
+    assert made is not None
+    assert made.count == 2
+
+
 async def test_a_changed_entry_is_not_sealed(filled: Any, sealer: Sealer, tamper: Any) -> None:
     await tamper(
         "UPDATE audit_entry SET body = convert_to(replace(convert_from(body, 'UTF8'), ':200', ':201'), 'UTF8')"
