@@ -17,7 +17,7 @@ export PIP_CACHE_DIR := $(CACHE)/pip
 # Else each of the processes that tests and benchmarks start would compile every module of ours again: a second each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help venv web demo test asvs lock lint types unit system check leak leak-generic hostile fidelity oracle crossing roundtrip transfer fuzz outage bench bench-kms bench-policy bench-audit-query bench-wall twin rotation-drill shred-drill audit-drill edits edits-real evidence-real egress protect-drill unprotected onboarding clean
+.PHONY: help venv web demo test asvs lock lint types unit system check leak leak-generic hostile fidelity oracle crossing roundtrip transfer fuzz outage bench bench-kms bench-policy bench-audit-query bench-wall twin rotation-drill shred-drill audit-drill audit-plan edits edits-real evidence-real egress protect-drill unprotected onboarding clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -124,6 +124,9 @@ shred-drill: .venv/.dev ## a person erased, both databases restored from before,
 
 audit-drill: .venv/.dev ## 15 things the database's owner can do to the audit trail: all found within 10 s of the next checkpoint
 	@$(BIN)/python -m tests.drills.audit
+
+audit-plan: .venv/.dev ## 2 million invented entries sealed into real segments, measured and drawn out to five years at a million a day (EVENTS=…)
+	@$(BIN)/crmgate audit plan --events $(or $(EVENTS),2000000)
 
 edits: .venv/.dev $(VENDOR)/.fetched ## 10,000 random edits by roles that see all, some or no fields: 0 lost, 0 overwritten by a mask
 	@$(BIN)/python -m tests.drills.edits

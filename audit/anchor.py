@@ -16,10 +16,12 @@ from psycopg import Error
 from psycopg_pool import PoolClosed, PoolTimeout
 
 from audit import store
+from audit.archive import Archive, ArchiveUnavailable, NoArchive, SegmentBroken
 from audit.note import Checkpoint, NoteInvalid, Verifier, origin_of
-from audit.proof import StoredLogBroken, prove_growth
+from audit.proof import EntryDropped, StoredLogBroken, prove_growth
 
 LIMIT_S = 30.0
+_NONE = NoArchive()
 
 
 class AnchorFailed(Exception):  # noqa: N818 - an outcome
@@ -95,6 +97,7 @@ class Anchors:
         now: Callable[[], datetime],
         interval_s: float,
         limit_s: float = LIMIT_S,
+        archive: Archive = _NONE,
     ) -> None:
         self._pool = pool
         self._verifier = verifier
@@ -102,6 +105,7 @@ class Anchors:
         self._now = now
         self._interval_s = interval_s
         self._limit_s = limit_s
+        self._archive = archive
         self._states: dict[tuple[str, str], AnchorState] = {}
         self._task: asyncio.Task[None] | None = None
 
@@ -185,8 +189,10 @@ class Anchors:
                     if size and kept is None:
                         raise AnchorContradicts(f"it has a checkpoint at {size} that is gone here")
                     old = self._verifier.open_checkpoint(kept.note, new.origin) if kept else Checkpoint("", 0, b"")
-                    return await prove_growth(connection, tenant, old, new) if size else []
+                    return await prove_growth(connection, tenant, old, new, self._archive) if size else []
                 except (NoteInvalid, StoredLogBroken) as fault:
                     raise AnchorContradicts(f"growth from {size} cannot be proved: {fault}") from None
+                except (EntryDropped, SegmentBroken, ArchiveUnavailable) as fault:
+                    raise AnchorFailed(f"growth from {size} needs the archive: {type(fault).__name__}") from None
 
         return grow

@@ -55,6 +55,20 @@ class Archive(Protocol):
         """
         ...
 
+    async def bodies(self, tenant: str, start: int, end: int) -> list[bytes]:
+        """Bytes of sealed entries from `start` on, up to `end`, as far as they are there without a gap.
+
+        Raises: SegmentBroken, ArchiveUnavailable.
+        """
+        ...
+
+    async def leaves(self, tenant: str, start: int, end: int) -> list[bytes]:
+        """Leaf hashes likewise, which stay when retention drops the entries.
+
+        Raises: SegmentBroken, ArchiveUnavailable.
+        """
+        ...
+
 
 class NoArchive:
     """Where nothing is sealed."""
@@ -62,5 +76,13 @@ class NoArchive:
     async def segments(
         self, tenant: str, since: datetime | None = None, until: datetime | None = None
     ) -> list[Segment]:
+        """None."""
+        return []
+
+    async def bodies(self, tenant: str, start: int, end: int) -> list[bytes]:
+        """None."""
+        return []
+
+    async def leaves(self, tenant: str, start: int, end: int) -> list[bytes]:
         """None."""
         return []

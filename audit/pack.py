@@ -21,6 +21,8 @@ from typing import Any, BinaryIO
 import orjson
 
 from audit import pack_check, store
+from audit.archive import Archive, NoArchive
+from audit.cold.matching import matching
 from audit.entry import decode
 from audit.note import Checkpoint, NoteInvalid, Verifier, origin_of
 from audit.proof import StoredLogBroken, prove_entry, prove_growth
@@ -33,6 +35,7 @@ _COLUMNS = (
     "status", "policy", "exchange", "crm_user", "fields", "id", "leaf",
 )  # fmt: skip
 _VERSION = re.compile(r"[0-9A-Za-z]{1,64}")
+_NONE = NoArchive()
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -78,7 +81,12 @@ class Packed:
 
 
 async def write_pack(
-    connection: store.Connection, tenant: str, verifier: Verifier, wanted: Wanted, target: BinaryIO
+    connection: store.Connection,
+    tenant: str,
+    verifier: Verifier,
+    wanted: Wanted,
+    target: BinaryIO,
+    archive: Archive = _NONE,
 ) -> Packed:
     """Write the zip; needs a transaction that reads one snapshot and sees this tenant.
 
@@ -91,8 +99,8 @@ async def write_pack(
     bodies, proofs, rows = io.BytesIO(), io.BytesIO(), io.StringIO()
     table = csv.writer(rows, lineterminator="\r\n")
     table.writerow(_COLUMNS)
-    async for entry in _matching(connection, tenant, wanted, made):
-        proof = await prove_entry(connection, tenant, entry.index, verifier)
+    async for entry in _matching(connection, tenant, wanted, made, archive):
+        proof = await prove_entry(connection, tenant, entry.index, verifier, archive)
         bodies.write(proof.body + b"\n")
         path = [base64.b64encode(step).decode() for step in proof.path]
         proofs.write(orjson.dumps({"index": entry.index, "path": path}) + b"\n")
@@ -111,7 +119,7 @@ async def write_pack(
             "verify.py": (await asyncio.to_thread(inspect.getsource, pack_check)).encode(),
             "README.txt": _readme(tenant, made, wanted).encode(),
             **_policies(wanted.policies, made.versions),
-            **await _growth(connection, tenant, verifier, latest, made.first),
+            **await _growth(connection, tenant, verifier, latest, made.first, archive),
         }
         for name, content in files.items():
             made.digests[name] = hashlib.sha256(content).hexdigest()
@@ -121,28 +129,41 @@ async def write_pack(
 
 
 async def _matching(
-    connection: store.Connection, tenant: str, wanted: Wanted, made: Packed
+    connection: store.Connection, tenant: str, wanted: Wanted, made: Packed, archive: Archive
 ) -> AsyncIterator[StoredEntry]:
     """Signed entries that match, oldest first; counts the others."""
-    after = -1
+    hot = (await store.hot(connection, tenant)).start
+    if hot and isinstance(archive, NoArchive):
+        raise PackRefused(f"Entries before {hot} are in the archive, which the settings do not name.")
+    async for entry in matching(archive, tenant, wanted.filters, hot):
+        _count(made, wanted, entry)
+        yield entry
+    after = hot - 1
     while found := await store.select(connection, tenant, wanted.filters, store.FETCH_ROWS, after=after):
         for entry in found:
             after = entry.index
             if entry.index >= made.signed:
                 made.waiting += 1
                 continue
-            if made.entries >= wanted.limit:
-                raise PackRefused(
-                    f"More than {wanted.limit} entries match; make several packs, by --since and --until."
-                )
-            made.entries += 1
-            made.first = entry.index if made.first < 0 else made.first
-            made.last = entry.index
+            _count(made, wanted, entry)
             yield entry
 
 
+def _count(made: Packed, wanted: Wanted, entry: StoredEntry) -> None:
+    if made.entries >= wanted.limit:
+        raise PackRefused(f"More than {wanted.limit} entries match; make several packs, by --since and --until.")
+    made.entries += 1
+    made.first = entry.index if made.first < 0 else made.first
+    made.last = entry.index
+
+
 async def _growth(
-    connection: store.Connection, tenant: str, verifier: Verifier, latest: store.StoredCheckpoint, first: int
+    connection: store.Connection,
+    tenant: str,
+    verifier: Verifier,
+    latest: store.StoredCheckpoint,
+    first: int,
+    archive: Archive,
 ) -> Mapping[str, bytes]:
     """The newest checkpoint that was signed before the first entry, and the proof that the log grew from it."""
     kept = await store.checkpoint_within(connection, tenant, 0, first) if first > 0 else None
@@ -153,11 +174,14 @@ async def _growth(
         old, new = (verifier.open_checkpoint(one.note, origin) for one in (kept, latest))
     except NoteInvalid as fault:
         raise StoredLogBroken(str(fault)) from None
-    return {"earlier": kept.note.encode(), "growth.json": orjson.dumps(await _steps(connection, tenant, old, new))}
+    steps = await _steps(connection, tenant, old, new, archive)
+    return {"earlier": kept.note.encode(), "growth.json": orjson.dumps(steps)}
 
 
-async def _steps(connection: store.Connection, tenant: str, old: Checkpoint, new: Checkpoint) -> list[str]:
-    return [base64.b64encode(step).decode() for step in await prove_growth(connection, tenant, old, new)]
+async def _steps(
+    connection: store.Connection, tenant: str, old: Checkpoint, new: Checkpoint, archive: Archive
+) -> list[str]:
+    return [base64.b64encode(step).decode() for step in await prove_growth(connection, tenant, old, new, archive)]
 
 
 def _row(content: Mapping[str, Any], index: int, body: bytes) -> list[str]:

@@ -9,10 +9,12 @@ data; the bytes are, since their hash is the leaf that the path begins with.
 """
 
 import base64
+import contextlib
 import re
 from dataclasses import dataclass
 
 from audit import store
+from audit.archive import Archive, NoArchive
 from audit.note import Checkpoint, NoteInvalid, Verifier, origin_of, unbase64
 from audit.tree import (
     HASH_BYTES,
@@ -29,6 +31,7 @@ from audit.tree import (
 HEADER = "c2sp.org/tlog-proof@v1"
 EXTENSION = ".tlog-proof"
 FILE_LIMIT_BYTES = 2_000_000
+_NONE = NoArchive()
 _INDEX_LINE = re.compile(r"index (0|[1-9][0-9]{0,18})")
 
 
@@ -85,20 +88,33 @@ class EntryProof:
         return checkpoint
 
 
-async def prove_entry(connection: store.Connection, tenant: str, index: int, verifier: Verifier) -> EntryProof:
+class EntryDropped(Exception):  # noqa: N818 - a state
+    """Neither in the database nor in the archive at hand: it is sealed elsewhere, or its time is over."""
+
+    permanent = True
+
+
+async def prove_entry(
+    connection: store.Connection, tenant: str, index: int, verifier: Verifier, archive: Archive = _NONE
+) -> EntryProof:
     """The checked proof of an entry against the newest checkpoint; best inside one snapshot.
 
-    Raises: EntryNotSigned, StoredLogBroken, psycopg errors.
+    Raises: EntryNotSigned, EntryDropped, StoredLogBroken, SegmentBroken, ArchiveUnavailable, psycopg errors.
     """
     latest = await store.latest_checkpoint(connection, tenant)
     if latest is None or not 0 <= index < latest.size:
         signed = f"0 to {latest.size - 1}" if latest else "none"
         raise EntryNotSigned(f"entry {index} is not signed; signed entries of {tenant}: {signed}")
     body = await store.body(connection, tenant, index)
+    if body is None and index < (await store.hot(connection, tenant)).start:
+        body = next(iter(await archive.bodies(tenant, index, index + 1)), None)
+        if body is None:
+            raise EntryDropped(f"entry {index} is not in the database and not in the archive")
     if body is None:
         raise StoredLogBroken(f"entry {index} is missing")
     try:
-        path = [await subtree_root(connection, tenant, *part) for part in inclusion_ranges(index, latest.size)]
+        ranges = inclusion_ranges(index, latest.size)
+        path = [await subtree_root(connection, tenant, *part, archive) for part in ranges]
         proof = EntryProof(index, body, tuple(path), latest.note)
         checkpoint = proof.check(verifier, origin_of(tenant))
     except (NoteInvalid, ProofInvalid) as fault:
@@ -108,23 +124,37 @@ async def prove_entry(connection: store.Connection, tenant: str, index: int, ver
     return proof
 
 
-async def prove_growth(connection: store.Connection, tenant: str, old: Checkpoint, new: Checkpoint) -> list[bytes]:
+async def prove_growth(
+    connection: store.Connection, tenant: str, old: Checkpoint, new: Checkpoint, archive: Archive = _NONE
+) -> list[bytes]:
     """The checked proof that the log of `new` begins with that of `old`; at most 63 hashes.
 
-    Raises: StoredLogBroken, psycopg errors.
+    Raises: StoredLogBroken, EntryDropped, SegmentBroken, ArchiveUnavailable, psycopg errors.
     """
     try:
         ranges = consistency_ranges(old.size, new.size)
-        proof = [await subtree_root(connection, tenant, *part) for part in ranges]
+        proof = [await subtree_root(connection, tenant, *part, archive) for part in ranges]
         verify_consistency(old.size, old.root, new.size, new.root, proof)
     except (ProofInvalid, IndexError) as fault:
         raise StoredLogBroken(f"growth from {old.size} to {new.size} cannot be proved: {fault}") from None
     return proof
 
 
-async def subtree_root(connection: store.Connection, tenant: str, start: int, end: int) -> bytes:
-    """Root over the entries from `start` up to `end`, a subtree of RFC 6962; unchecked. Raises: StoredLogBroken."""
+async def subtree_root(
+    connection: store.Connection, tenant: str, start: int, end: int, archive: Archive = _NONE
+) -> bytes:
+    """Root over the entries from `start` up to `end`, a subtree of RFC 6962; unchecked.
+
+    Where entries left the database, the tree of the segment in front of the hot part has what proofs of later entries
+    need; proofs about earlier ones read leaf hashes from the archive.
+    Raises: StoredLogBroken, EntryDropped, SegmentBroken, ArchiveUnavailable.
+    """
     frontier = Frontier()
+    hot = await store.hot(connection, tenant)
+    sealed = _tree(hot)
+    node = sealed.node(start, end)
+    if node is not None:
+        return node
     # A whole subtree on the right is part of a larger node in the frontier of a tree that ends with it.
     whole = start & -start == end - start
     kept = await store.checkpoint_within(connection, tenant, start, end - 1 if whole else end)
@@ -133,9 +163,25 @@ async def subtree_root(connection: store.Connection, tenant: str, start: int, en
             frontier = Frontier.from_bytes(kept.size, kept.frontier).beyond(start)
         except ValueError:
             raise StoredLogBroken(f"the stored checkpoint at {kept.size} does not fit its frontier") from None
+    if start + frontier.size < hot.start < end:
+        with contextlib.suppress(ValueError):  # then the range begins inside a node, and the archive has the leaves
+            frontier = sealed.beyond(start)
     while start + frontier.size < end:
-        part = await store.next_leaves(connection, tenant, start + frontier.size, end)
+        at = start + frontier.size
+        if at < hot.start:
+            part = await archive.leaves(tenant, at, min(end, hot.start))
+        else:
+            part = await store.next_leaves(connection, tenant, at, end)
+        if not part and at < hot.start:
+            raise EntryDropped(f"leaf hashes from entry {at} on are in the archive, which is not at hand")
         if not part:
             raise StoredLogBroken(f"entry {start + frontier.size} is missing")
         frontier.extend(part)
     return frontier.root()
+
+
+def _tree(hot: store.Hot) -> Frontier:
+    try:
+        return Frontier.from_bytes(hot.start, hot.frontier)
+    except ValueError:
+        raise StoredLogBroken(f"the segment before entry {hot.start} does not fit its frontier") from None

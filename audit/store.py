@@ -289,6 +289,26 @@ async def next_leaves(connection: Connection, tenant: str, start: int, end: int)
     return part
 
 
+@dataclass(frozen=True, slots=True)
+class Hot:
+    """Where the part of a log begins that is in the database; frontier: the tree in front, of the sealed segments."""
+
+    start: int = 0
+    frontier: bytes = b""
+    manifest: str = ""
+
+
+async def hot(connection: Connection, tenant: str) -> Hot:
+    """The hot part. manifest: signed note of the segment that ends in front of it, "" where there is none."""
+    found = await connection.execute(
+        "SELECT h.start, coalesce(s.frontier, ''), coalesce(s.note, '') FROM audit_hot h"
+        " LEFT JOIN audit_segment s ON s.tenant = h.tenant AND s.last = h.start - 1 WHERE h.tenant = %s",
+        (tenant,),
+    )
+    row = await found.fetchone()
+    return Hot(int(row[0]), bytes(row[1]), row[2]) if row else Hot()
+
+
 async def checkpoints(
     connection: Connection, tenant: str, above: int = -1, upto: int | None = None
 ) -> AsyncGenerator[StoredCheckpoint, None]:
@@ -316,10 +336,19 @@ async def checkpoint_from(connection: Connection, tenant: str, least: int) -> in
 
 @dataclass(frozen=True, slots=True)
 class Tripwire:
-    """What changes when somebody goes around the triggers. touched: rows updated or deleted since statistics began."""
+    """What changes when somebody goes around the triggers.
+
+    touched: rows updated or deleted since statistics began; pruned: rows of them that left for sealed segments.
+    """
 
     guards: int
     touched: int
+    pruned: int = 0
+
+    @property
+    def unexplained(self) -> int:
+        """Rows that were touched and not pruned; statistics come late, so it may be too small for seconds."""
+        return self.touched - self.pruned
 
 
 async def tripwire(connection: Connection) -> Tripwire:
@@ -333,10 +362,11 @@ async def tripwire(connection: Connection) -> Tripwire:
                 AND tgname IN ('audit_entry_append_only', 'audit_checkpoint_append_only') AND tgenabled IN ('O', 'A')),
         pg_stat_get_tuples_updated('audit_entry'::regclass) + pg_stat_get_tuples_deleted('audit_entry'::regclass)
         + pg_stat_get_tuples_updated('audit_checkpoint'::regclass)
-        + pg_stat_get_tuples_deleted('audit_checkpoint'::regclass)
+        + pg_stat_get_tuples_deleted('audit_checkpoint'::regclass),
+        (SELECT coalesce(sum(start), 0) FROM audit_hot)
     """)
     row = await found.fetchone()
-    return Tripwire(int(row[0]), int(row[1])) if row else Tripwire(0, 0)
+    return Tripwire(int(row[0]), int(row[1]), int(row[2])) if row else Tripwire(0, 0)
 
 
 async def latest_checkpoint(connection: Connection, tenant: str) -> StoredCheckpoint | None:

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from audit import store
+from audit.archive import Archive, NoArchive
 from audit.entry import ENTRY_LIMIT_BYTES
 from audit.note import Checkpoint, NoteInvalid, Verifier, origin_of
 from audit.tree import HASH_BYTES, Frontier, leaf_hash, root
 
 WIDTH = 256
 TILE_BYTES = WIDTH * HASH_BYTES
+_NONE = NoArchive()
 LEVELS = 8  # 256^8 entries: more than a size can say
 
 
@@ -51,7 +53,9 @@ def widths(size: int, level: int) -> Iterator[tuple[int, int]]:
         yield hashes // WIDTH, hashes % WIDTH
 
 
-async def write_tiles(connection: store.Connection, tenant: str, verifier: Verifier, folder: Path) -> TilesWritten:
+async def write_tiles(
+    connection: store.Connection, tenant: str, verifier: Verifier, folder: Path, archive: Archive = _NONE
+) -> TilesWritten:
     """Write what is missing for the newest checkpoint; `checkpoint` is replaced last. Best inside one snapshot.
 
     Raises: TilesRefused when nothing is signed, the stored log does not lead to the signed root, or the folder shows
@@ -70,7 +74,7 @@ async def write_tiles(connection: store.Connection, tenant: str, verifier: Verif
         for index, width in widths(checkpoint.size, 0):
             if index < shown // WIDTH:
                 continue
-            bodies = await _bodies(connection, tenant, index * WIDTH, width)
+            bodies = await _bodies(connection, tenant, index * WIDTH, width, archive)
             writer.add(tile_path("entries", index, width), b"".join(map(_framed, bodies)))
             writer.add(tile_path("0", index, width), b"".join(map(leaf_hash, bodies)))
         _write_upper(writer, checkpoint.size, shown)
@@ -122,8 +126,10 @@ def _write_upper(writer: "_Folder", size: int, shown: int) -> None:
         level += 1
 
 
-async def _bodies(connection: store.Connection, tenant: str, start: int, count: int) -> list[bytes]:
-    bodies = await store.bodies(connection, tenant, start, start + count)
+async def _bodies(connection: store.Connection, tenant: str, start: int, count: int, archive: Archive) -> list[bytes]:
+    hot = min((await store.hot(connection, tenant)).start, start + count)
+    sealed = await archive.bodies(tenant, start, hot) if start < hot else []
+    bodies = sealed + await store.bodies(connection, tenant, max(start, hot), start + count)
     if len(bodies) != count:
         raise TilesRefused(f"an entry from {start} to {start + count - 1} is missing")
     return bodies

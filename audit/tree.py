@@ -163,6 +163,16 @@ class Frontier:
             raise ValueError("no subtree begins there")
         return Frontier(self.size - start, self._nodes[place:])
 
+    def node(self, start: int, end: int) -> bytes | None:
+        """The root over the leaves from `start` up to `end` where it is one of the nodes."""
+        at = 0
+        for node in self._nodes:
+            width = 1 << (self.size - at).bit_length() - 1
+            if (at, at + width) == (start, end):
+                return node
+            at += width
+        return None
+
     def to_bytes(self) -> bytes:
         """The nodes, to be kept beside the size."""
         return b"".join(self._nodes)

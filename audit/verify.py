@@ -17,7 +17,10 @@ import orjson
 from psycopg import AsyncConnection
 
 from audit import store
+from audit.archive import SegmentBroken
 from audit.checkpoint import CheckpointRefused, kept_tenants, read_newest
+from audit.cold.manifest import check_chain, open_manifest
+from audit.cold.segment_store import segments
 from audit.note import Checkpoint, NoteInvalid, Verifier, origin_of
 from audit.tree import Frontier, leaf_hash
 
@@ -50,7 +53,10 @@ class LogTampered(Exception):  # noqa: N818 - a verdict, not a fault
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A log found whole. signed: entries covered by the newest checkpoint."""
+    """A log found whole. signed: entries covered by the newest checkpoint; hot: index of the first in the database.
+
+    sealed: entries in segments, whose files `crmgate audit segments --verify` reads.
+    """
 
     tenant: str
     entries: int
@@ -59,6 +65,8 @@ class Verified:
     root: str
     first_at: datetime | None
     last_at: datetime | None
+    hot: int = 0
+    sealed: int = 0
 
     @property
     def unsigned(self) -> int:
@@ -118,7 +126,20 @@ async def _verify(connection: store.Connection, tenant: str, verifier: Verifier,
     span = await verify_span(connection, tenant, verifier, 0, None)
     check_kept(tenant, kept, span.last)
     signed = span.last.size if span.last else 0
-    return Verified(tenant, span.end, signed, len(span.signed), span.root.hex(), span.first_at, span.last_at)
+    sealed = await _check_segments(connection, tenant, verifier)
+    return Verified(
+        tenant, span.end, signed, len(span.signed), span.root.hex(), span.first_at, span.last_at, span.start, sealed
+    )
+
+
+async def _check_segments(connection: store.Connection, tenant: str, verifier: Verifier) -> int:
+    """The chain of signed manifests must be whole, from the first entry on; how many entries it covers."""
+    rows = await segments(connection, tenant)
+    try:
+        chain = await asyncio.to_thread(check_chain, [row.note for row in rows], tenant, verifier)
+    except SegmentBroken as fault:
+        raise LogTampered(tenant, str(fault), index=0) from None
+    return chain[-1].last + 1 if chain else 0
 
 
 async def verify_span(
@@ -131,17 +152,27 @@ async def verify_span(
 ) -> Span:
     """Verify from the checkpoint of size `start` (0: the beginning) to that of size `end` (None: the end of the log).
 
+    What was pruned in front of the hot part is stood for by the signed manifest of the segment that ends there.
     Needs a transaction that reads one snapshot. Lets other tasks run between fetches.
     Raises: LogTampered, psycopg errors.
     """
-    frontier = await _signed_frontier(connection, tenant, verifier, start)
+    hot = await store.hot(connection, tenant)
+    start = max(start, hot.start)
+    if end is not None and end <= start:
+        return Span(start, start, (), b"", None, None, None, False)
+    if hot.start == start > 0:
+        frontier, above = _sealed_frontier(tenant, verifier, hot), start - 1
+    else:
+        frontier, above = await _signed_frontier(connection, tenant, verifier, start), start if start else -1
     first_at = last_at = None
     async with (
-        aclosing(store.checkpoints(connection, tenant, start if start else -1, end)) as stored,
+        aclosing(store.checkpoints(connection, tenant, above, end)) as stored,
         aclosing(store.entries(connection, tenant, start, end, rows_at_once)) as batches,
     ):
         checkpoints = _Checkpoints(stored, tenant, verifier, start)
         await checkpoints.advance()
+        if checkpoints.size == frontier.size:
+            await checkpoints.settle(frontier)
         async for rows in batches:
             for row in rows:
                 _check_entry(tenant, row, frontier.size)
@@ -158,6 +189,20 @@ async def verify_span(
         raise LogTampered(tenant, f"the log claims {claimed} entries", index=min(claimed, frontier.size))
     signed = tuple(checkpoints.signed)
     return Span(start, frontier.size, signed, frontier.root(), checkpoints.last, first_at, last_at, end is None)
+
+
+def _sealed_frontier(tenant: str, verifier: Verifier, hot: store.Hot) -> Frontier:
+    """The tree of the sealed segments in front of the hot part, proved to be what was signed."""
+    span = (0, hot.start - 1)
+    try:
+        manifest = open_manifest(hot.manifest, tenant, verifier)
+    except SegmentBroken:
+        finding = f"entries before {hot.start} are gone and no signed segment stands for them"
+        raise LogTampered(tenant, finding, checkpoint=hot.start, span=span) from None
+    if manifest.last != hot.start - 1 or manifest.after.to_bytes() != hot.frontier:
+        finding = f"the segment before entry {hot.start} is not the one that was signed"
+        raise LogTampered(tenant, finding, checkpoint=hot.start, span=span)
+    return manifest.after
 
 
 async def _signed_frontier(connection: store.Connection, tenant: str, verifier: Verifier, size: int) -> Frontier:

@@ -76,6 +76,7 @@ class Sight:
     whole_at: datetime | None = None
     urgent: bool = False
     touched: int = -1
+    unexplained: int = -(2**63)
     findings: dict[str, Finding] = field(default_factory=dict)
     slots: dict[int, datetime] = field(default_factory=dict)
     sizes: set[int] = field(default_factory=set)
@@ -205,13 +206,16 @@ class Watch:
         """An alarm makes the whole log be read now; the first look of all takes what it sees as given."""
         if wire.guards < GUARDS:
             await self._find(tenant, "the triggers that keep the trail append-only are off", since=sight.whole_at)
-        moved = sight.touched not in (-1, wire.touched)
+        # Pruning counts at once, statistics of deleted rows come seconds later: only more than ever is an alarm.
+        moved = sight.touched != -1 and (wire.unexplained > sight.unexplained or wire.touched < sight.touched)
         if moved:
             await self._find(
                 tenant, "rows of the trail were updated or deleted behind the gateway's back", since=sight.slice_at
             )
-        if (moved or wire.guards < GUARDS or (sight.touched == -1 and wire.touched)) and not sight.urgent:
+        if (moved or wire.guards < GUARDS or (sight.touched == -1 and wire.unexplained)) and not sight.urgent:
             self._begin_sweep(sight, urgent=True)
+        reset = wire.touched < sight.touched
+        sight.unexplained = wire.unexplained if reset else max(sight.unexplained, wire.unexplained)
         sight.touched = wire.touched
 
     def _begin_sweep(self, sight: Sight, *, urgent: bool = False) -> None:
@@ -254,7 +258,7 @@ class Watch:
         sight = self.sight(tenant)
         if sight.sweep_began is None:
             self._begin_sweep(sight)
-        start = sight.sweep
+        start = max(sight.sweep, (await store.hot(connection, tenant)).start)
         end = await store.checkpoint_from(connection, tenant, start + budget)
         span = await self._check(tenant, self._span(connection, tenant, start, end))
         if span is not None:

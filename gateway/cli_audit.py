@@ -11,7 +11,10 @@ import typer
 from audit.note import read_signer
 from audit.query import StoredEntry, tail
 from audit.verify import LogTampered, verify
+from gateway.cli_archive import prune, restore, seal, segments
+from gateway.cli_hold import hold_app
 from gateway.cli_pack import pack
+from gateway.cli_plan import plan
 from gateway.cli_proof import check_proof, prove, show_key, tiles
 from gateway.cli_query import query
 from gateway.cli_shell import PROBLEM, FileOption, TenantOption, out, quit_with, settings_of, tenant_of, told_plainly
@@ -28,6 +31,12 @@ app.command("check-proof")(check_proof)
 app.command("tiles")(tiles)
 app.command("pack")(pack)
 app.command("query")(query)
+app.command("seal")(seal)
+app.command("segments")(segments)
+app.command("prune")(prune)
+app.command("restore")(restore)
+app.command("plan")(plan)
+app.add_typer(hold_app, name="hold")
 
 _COLOURS: Mapping[str, str] = {"2": "green", "3": "cyan", "4": "yellow", "5": "red"}
 
@@ -47,6 +56,8 @@ def verify_trail(tenant: TenantOption = "", config: FileOption = None) -> None:
         finally:
             database.close()
     out.print(f"The audit trail of {found.tenant} is whole: {found.entries} entries, {found.checkpoints} checkpoints.")
+    if found.hot:
+        out.print(f"{found.hot} of them are in sealed segments only; read those with: crmgate audit segments --verify")
     out.print(f"root {found.root}  signed {found.signed}  not yet signed {found.unsigned}", style="dim")
 
 

@@ -10,11 +10,12 @@ from typing import Annotated
 import typer
 
 from audit import store
+from audit.archive import ArchiveUnavailable, SegmentBroken
 from audit.entry import AuditEntry
 from audit.log import AuditLog
-from audit.note import Verifier, origin_of, read_signer
+from audit.note import origin_of, read_signer
 from audit.pack import Packed, PackRefused, Policy, Wanted, write_pack
-from audit.proof import StoredLogBroken
+from audit.proof import EntryDropped, StoredLogBroken
 from audit.store import Filters
 from gateway.access.tokens import new_id
 from gateway.accounts import utc_now
@@ -33,6 +34,7 @@ from gateway.cli_shell import (
 )
 from gateway.database import open_pool
 from gateway.opening import open_database
+from gateway.settings import Settings
 from policies.window import moment
 
 OPERATION = "audit.pack"
@@ -64,9 +66,13 @@ def pack(
         verifier = read_signer(settings.checkpoint_key_path).verifier
         database = open_database(settings)
         try:
-            made = asyncio.run(_make(database.dsn, name, verifier, filters, target))
+            made = asyncio.run(_make(settings, database.dsn, name, filters, target))
         except PackRefused as refused:
             raise quit_with(PROBLEM, str(refused)) from None
+        except (EntryDropped, ArchiveUnavailable) as fault:
+            raise quit_with(PROBLEM, f"The archive is needed for this: {fault}") from None
+        except SegmentBroken as fault:
+            raise quit_with(PROBLEM, f"The archive was changed: {fault}") from None
         except StoredLogBroken as fault:
             raise quit_with(PROBLEM, f"The audit trail was changed: {name}: {fault}") from None
         except OSError as fault:
@@ -79,8 +85,12 @@ def pack(
     out.print(f"  python3 verify.py {target.name} --key '{verifier.vkey(origin_of(name))}'", markup=False)
 
 
-async def _make(dsn: str, tenant: str, verifier: Verifier, filters: Filters, target: Path) -> Packed:
+async def _make(settings: Settings, dsn: str, tenant: str, filters: Filters, target: Path) -> Packed:
     """The pack is on record before it is made; half a pack is never left."""
+    from gateway.composition_archive import archive_of  # brings boto3 along, which `crmgate --help` need not wait for
+
+    verifier = read_signer(settings.checkpoint_key_path).verifier
+    archive = archive_of(settings, dsn, verifier)
     await _note(dsn, tenant, filters)
     pool = await open_pool(dsn, max_size=1)
     try:
@@ -96,7 +106,8 @@ async def _make(dsn: str, tenant: str, verifier: Verifier, filters: Filters, tar
     try:
         with draft.open("xb") as file:
             async with store.reading(dsn, tenant) as connection:
-                made = await write_pack(connection, tenant, verifier, Wanted(filters, utc_now(), policies), file)
+                wanted = Wanted(filters, utc_now(), policies)
+                made = await write_pack(connection, tenant, verifier, wanted, file, archive)
         draft.rename(target)
     finally:
         draft.unlink(missing_ok=True)

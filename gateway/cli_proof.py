@@ -8,8 +8,17 @@ import orjson
 import typer
 
 from audit import store
+from audit.archive import Archive, ArchiveUnavailable, SegmentBroken
 from audit.note import NoteInvalid, Verifier, origin_of, read_signer
-from audit.proof import EXTENSION, FILE_LIMIT_BYTES, EntryNotSigned, EntryProof, StoredLogBroken, prove_entry
+from audit.proof import (
+    EXTENSION,
+    FILE_LIMIT_BYTES,
+    EntryDropped,
+    EntryNotSigned,
+    EntryProof,
+    StoredLogBroken,
+    prove_entry,
+)
 from audit.tiles import TilesRefused, TilesWritten, write_tiles
 from audit.tree import ProofInvalid
 from gateway.cli_shell import (
@@ -24,6 +33,7 @@ from gateway.cli_shell import (
     told_plainly,
 )
 from gateway.opening import open_database
+from gateway.settings import Settings
 
 
 def show_key(tenant: TenantOption = "", config: FileOption = None) -> None:
@@ -47,9 +57,11 @@ def prove(
         verifier = read_signer(settings.checkpoint_key_path).verifier
         database = open_database(settings)
         try:
-            proof = asyncio.run(_prove(database.dsn, name, index, verifier))
-        except EntryNotSigned as fault:
+            proof = asyncio.run(_prove(settings, database.dsn, name, index))
+        except (EntryNotSigned, EntryDropped, ArchiveUnavailable) as fault:
             raise quit_with(PROBLEM, f"{fault}.") from None
+        except SegmentBroken as fault:
+            raise quit_with(PROBLEM, f"The archive was changed: {fault}") from None
         except StoredLogBroken as fault:
             raise quit_with(PROBLEM, f"The audit trail was changed: {name}: {fault}") from None
         finally:
@@ -63,9 +75,17 @@ def prove(
     out.print(f"check it with: crmgate audit check-proof {path} --key '{verifier.vkey(origin_of(name))}'", markup=False)
 
 
-async def _prove(dsn: str, tenant: str, index: int, verifier: Verifier) -> EntryProof:
+async def _prove(settings: Settings, dsn: str, tenant: str, index: int) -> EntryProof:
+    verifier = read_signer(settings.checkpoint_key_path).verifier
+    archive = _archive(settings, dsn, verifier)
     async with store.reading(dsn, tenant) as connection:
-        return await prove_entry(connection, tenant, index, verifier)
+        return await prove_entry(connection, tenant, index, verifier, archive)
+
+
+def _archive(settings: Settings, dsn: str, verifier: Verifier) -> Archive:
+    from gateway.composition_archive import archive_of  # brings boto3 along, which `crmgate --help` need not wait for
+
+    return archive_of(settings, dsn, verifier)
 
 
 def check_proof(
@@ -111,8 +131,10 @@ def tiles(
         verifier = read_signer(settings.checkpoint_key_path).verifier
         database = open_database(settings)
         try:
-            done = asyncio.run(_write_tiles(database.dsn, name, verifier, folder))
-        except TilesRefused as fault:
+            done = asyncio.run(
+                _write_tiles(database.dsn, name, verifier, folder, _archive(settings, database.dsn, verifier))
+            )
+        except (TilesRefused, ArchiveUnavailable, SegmentBroken) as fault:
             raise quit_with(PROBLEM, f"Nothing was shown: {fault}.") from None
         except OSError as fault:
             raise quit_with(UNUSABLE, f"{folder} cannot be written ({fault.strerror}).") from None
@@ -121,6 +143,6 @@ def tiles(
     out.print(f"{folder} shows {done.checkpoint.size} entries of {name}; {done.files} files written.", markup=False)
 
 
-async def _write_tiles(dsn: str, tenant: str, verifier: Verifier, folder: Path) -> TilesWritten:
+async def _write_tiles(dsn: str, tenant: str, verifier: Verifier, folder: Path, archive: Archive) -> TilesWritten:
     async with store.reading(dsn, tenant) as connection:
-        return await write_tiles(connection, tenant, verifier, folder)
+        return await write_tiles(connection, tenant, verifier, folder, archive)

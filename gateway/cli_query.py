@@ -14,9 +14,9 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from audit.archive import NoArchive
 from audit.entry import AuditEntry
 from audit.log import AuditLog
+from audit.note import read_signer
 from audit.sql.answer import Answer, Busy, QueryFailed
 from audit.sql.refused import StatementRefused
 from gateway.access.tokens import new_id
@@ -33,6 +33,7 @@ from gateway.cli_shell import (
     tenant_of,
     told_plainly,
 )
+from gateway.composition_archive import archive_of
 from gateway.console.language import read_languages
 from gateway.console.query_words import words
 from gateway.opening import open_database
@@ -104,7 +105,8 @@ async def _ask(settings: Settings, dsn: str, tenant: str, statement: str) -> Ans
         )
 
     limits, ids = query_limits(settings.audit), partial(new_id, "q", secrets.token_bytes)
-    desk = QueryDesk(dsn, NoArchive(), utc_now, ids, limits)
+    archive = archive_of(settings, dsn, read_signer(settings.checkpoint_key_path).verifier)
+    desk = QueryDesk(dsn, archive, utc_now, ids, limits)
     try:
         with Progress(
             TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=err, transient=True

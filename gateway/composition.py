@@ -15,7 +15,6 @@ from importlib.metadata import version
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
-from audit.archive import NoArchive
 from audit.flood import RefusalCounter
 from audit.log import AuditLog
 from audit.note import ensure_signer
@@ -44,12 +43,14 @@ from gateway.access.tokens import new_id
 from gateway.access.users import Users
 from gateway.accounts import utc_now
 from gateway.app import App, Policies
+from gateway.archiving import Archivist
 from gateway.binding import Binding
 from gateway.body.limits import Limits as BodyLimits
 from gateway.bundles.desk import PolicyDesk
 from gateway.bundles.live import LiveBundles
 from gateway.cell_sight import CellSight
 from gateway.collaborators import Limits
+from gateway.composition_archive import archive_of, archivist_of, kept_sealed
 from gateway.composition_arrivals import ArrivalNeeds, lookouts_of
 from gateway.composition_durable import open_durable
 from gateway.composition_egress import EgressNeeds, egress_of
@@ -289,12 +290,17 @@ async def open_app(settings: Settings, dsn: str) -> AsyncIterator[App]:
         bundles = await live_bundles(settings, installations, database, audit)
         accounts = accounts_of(settings, database, keyring, bundles)
         bundles.when_changed(partial(_offer_roles, accounts.users, bundles))
+        archiving, archivist = archivist_of(settings, database)
         app = await _assemble(
-            stack, settings, dsn, database, audit, vault, keyring, persons, scanners, installations, bundles, accounts
-        )
+            stack, settings, dsn, database, audit, vault, keyring, persons, scanners, installations, bundles, accounts,
+            archivist,
+        )  # fmt: skip
         shredder = Shredder(VaultStore(database), persons, utc_now)
         await stack.enter_async_context(kept_erased(shredder, list(settings.tenants)))
-        async with open_durable(settings, dsn, database, keyring, persons, audit):
+        async with (
+            open_durable(settings, dsn, database, keyring, persons, audit, archiving=archiving) as durable,
+            kept_sealed(archivist, durable),
+        ):
             yield app
 
 
@@ -311,6 +317,7 @@ async def _assemble(
     installations: Mapping[str, Installation],
     bundles: LiveBundles,
     accounts: Accounts,
+    archivist: Archivist | None,
 ) -> App:
     limits = limits_of(settings)
     records = Records(RecordStore(database), max_age=OWNER_MAX_AGE, staff=StaffStore(database))
@@ -330,7 +337,7 @@ async def _assemble(
     stack.push_async_callback(guesses.close)
     tenants = {host: replace(identities.of(tenant), guesses=guesses) for host, tenant in tenants.items()}
     signer = ensure_signer(settings.checkpoint_key_path)
-    integrity = await integrity_of(stack, settings, database, audit, signer, utc_now)
+    integrity = await integrity_of(stack, settings, database, dsn, audit, signer, utc_now)
     told = {name for name, one in settings.tenants.items() if one.migrated}
     needed = {name: parts_of(one.current) for name, one in installations.items()}
     migrated = Migrated(ProtectStore(database), told, needed)
@@ -370,12 +377,15 @@ async def _assemble(
     for forwarder in forwarders:
         await forwarder.start()
         stack.push_async_callback(forwarder.close)
-    queries = QueryDesk(dsn, NoArchive(), utc_now, console.access.new_id, query_limits(settings.audit))
+    queries = QueryDesk(
+        dsn, archive_of(settings, dsn, signer.verifier), utc_now, console.access.new_id, query_limits(settings.audit)
+    )
     stack.push_async_callback(queries.close)
     console = replace(
         console,
         ledger=reveals.desk,
         queries=queries,
+        archive=archivist.states if archivist is not None else {},
         forwarding=[forwarder.state for forwarder in forwarders],
         access=federation.known_to(console.access, Host.CONSOLE),
         directories=accounts.directories_of,

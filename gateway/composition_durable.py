@@ -7,7 +7,10 @@ from dataclasses import replace
 from functools import partial
 
 from audit.log import AuditLog
+from gateway import archiving as archiving_jobs
 from gateway import rewrap, rotation
+from gateway.archiving import ArchiveWork
+from gateway.composition_archive import Archiving
 from gateway.database import Pool as Database
 from gateway.database import open_pool
 from gateway.durable import Durable
@@ -79,11 +82,17 @@ async def open_durable(
     persons: Persons,
     audit: AuditLog,
     poll_s: float = 1.0,
+    archiving: Archiving | None = None,
 ) -> AsyncIterator[Durable]:
     """Durable work of this process, with every kind of job it can do; raises WorkflowsUnavailable."""
     durable = Durable(dsn, database, poll_s=poll_s)
     record = recorder(audit, secrets.token_bytes, "crmgate")
     durable.register(rotation.KIND, FieldKeyWork(rotation_of(settings, database, keyring, persons), record).slice)
+    if archiving is not None:
+        work = ArchiveWork(
+            archiving.sealer, archiving.pruner, recorder(audit, secrets.token_bytes, "crmgate", "", "audit")
+        )
+        durable.register(archiving_jobs.KIND, work.slice)
     durable.register(rewrap.KIND, TenantKeyWork(tenant_keys_of(database, keyring), record).slice)
     try:
         await durable.start()

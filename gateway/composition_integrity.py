@@ -22,6 +22,7 @@ from audit.witness import WitnessAnchor
 from gateway.access.tokens import new_id
 from gateway.anchor_config import AnchorSettings, witness_of
 from gateway.anchor_mail import MailAnchor
+from gateway.composition_archive import archive_of
 from gateway.database import Pool
 from gateway.egress.smarthost import SmartHost
 from gateway.opening import read_secret
@@ -82,6 +83,7 @@ async def integrity_of(
     stack: AsyncExitStack,
     settings: Settings,
     database: Pool,
+    dsn: str,
     audit: AuditLog,
     signer: Signer,
     clock: Callable[[], datetime],
@@ -103,7 +105,12 @@ async def integrity_of(
     await watch.start()
     stack.push_async_callback(watch.close)
     anchors = Anchors(
-        database, signer.verifier, anchors_of(settings, signer.verifier, clock), now=clock, interval_s=interval_s
+        database,
+        signer.verifier,
+        anchors_of(settings, signer.verifier, clock),
+        now=clock,
+        interval_s=interval_s,
+        archive=archive_of(settings, dsn, signer.verifier),
     )
     await anchors.start()
     stack.push_async_callback(anchors.close)

@@ -16,8 +16,8 @@ from kms.rotation import Rotation
 from kms.tenant_key import TenantKeys
 
 
-def recorder(log: AuditLog, random: Randomness, actor: str, login: str = "") -> Record:
-    """Writes entries about keys in the name of an actor; they raise AuditUnavailable."""
+def recorder(log: AuditLog, random: Randomness, actor: str, login: str = "", entity: str = "key") -> Record:
+    """Writes entries about keys, or another thing, in the name of an actor; they raise AuditUnavailable."""
 
     async def record(tenant: str, operation: str, target: str, more: Mapping[str, Json]) -> None:
         await log.append(
@@ -29,7 +29,7 @@ def recorder(log: AuditLog, random: Randomness, actor: str, login: str = "") -> 
                 actor=actor,
                 actor_login=login,
                 operation=operation,
-                entity="key",
+                entity=entity,
                 reason="done",
                 fields={"target": target, **more},
             )

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from gateway.access.device import Approval, Binding
 from gateway.access.session_rules import WhenFull
 from gateway.anchor_config import AnchorSettings
+from gateway.archive_config import ArchiveSettings, RetentionSettings
 from gateway.disclosure.config import RevealSettings
 from gateway.egress.config import EgressSettings
 from gateway.entry_config import EntrySettings
@@ -389,6 +390,8 @@ class Settings:
     limits: LimitSettings = field(default_factory=LimitSettings)
     audit: AuditSettings = field(default_factory=AuditSettings)
     anchors: AnchorSettings = field(default_factory=AnchorSettings)
+    archive: ArchiveSettings = field(default_factory=ArchiveSettings)
+    retention: Mapping[str, RetentionSettings] = field(default_factory=lambda: MappingProxyType({}))
     egress: EgressSettings = field(default_factory=EgressSettings)
     siem: Mapping[str, SiemSettings] = field(default_factory=lambda: MappingProxyType({}))
     sign_in: SignInSettings = field(default_factory=SignInSettings)

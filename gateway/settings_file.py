@@ -12,6 +12,7 @@ from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
 from gateway.anchor_config import read_anchors
+from gateway.archive_config import read_archive, read_retention
 from gateway.disclosure.config import read_reveal
 from gateway.egress.config import read_egress
 from gateway.entry_config import read_entry
@@ -35,6 +36,8 @@ from kms.connections import EVERY, NOBODY
 from policies.duty import THREE_ROLES
 
 ANCHOR = "anchor"  # within [audit]: gateway.anchor_config
+_ARCHIVE, _RETENTION = "archive", "retention"  # likewise, and gateway.archive_config
+_WITHIN_AUDIT = (ANCHOR, _ARCHIVE, _RETENTION)
 EGRESS = "egress"  # sections of its own: gateway.egress.config
 SIEM = "siem"  # and gateway.siem_config
 SIGN_IN = "sign_in"  # as well: gateway.federation.config
@@ -60,8 +63,10 @@ def build_settings(raw: Mapping[str, Any], file: Path) -> Settings:
     known = (*SECTIONS, EGRESS, SIEM, SIGN_IN)
     top = read_section(_Top, {name: value for name, value in raw.items() if name not in known}, "", folder, known)
     trail = raw.get("audit", {})
-    anchors = trail.get(ANCHOR, {}) if isinstance(trail, Mapping) else {}
-    own = {**raw, "audit": {key: one for key, one in trail.items() if key != ANCHOR} if anchors else trail}
+    within = {key: trail.get(key, {}) if isinstance(trail, Mapping) else {} for key in _WITHIN_AUDIT}
+    if isinstance(trail, Mapping):
+        trail = {key: one for key, one in trail.items() if key not in _WITHIN_AUDIT}
+    own = {**raw, "audit": trail}
     parts = {
         name: read_section(kind, own.get(name, {}), name, folder) for name, kind in SECTIONS.items() if name != "tenant"
     }
@@ -111,7 +116,9 @@ def build_settings(raw: Mapping[str, Any], file: Path) -> Settings:
         tenant_identity=MappingProxyType(tenant_identity),
         tenant_entry=MappingProxyType(tenant_entry),
         tenant_reveal=MappingProxyType(tenant_reveal),
-        anchors=read_anchors(anchors, folder),
+        anchors=read_anchors(within[ANCHOR], folder),
+        archive=read_archive(within[_ARCHIVE], folder),
+        retention=read_retention(within[_RETENTION], folder),
         egress=read_egress(raw.get(EGRESS, {}), folder, tenants),
         siem=read_siem(raw.get(SIEM, {}), folder, tenants),
         sign_in=read_sign_in(raw.get(SIGN_IN, {}), folder, tenants),

@@ -6,7 +6,7 @@ which signed checkpoint that is covered. Each names the SHA-256 of the one befor
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from audit.archive import SegmentBroken
-from audit.note import Checkpoint, NoteInvalid, Signer, Verifier, origin_of
+from audit.note import NoteInvalid, Signer, Verifier, origin_of
 from audit.tree import HASH_BYTES, Frontier, ProofInvalid, verify_consistency
 
 FORMAT = "crmgate-audit-segment/1"
@@ -115,8 +115,8 @@ def open_manifest(note: str, tenant: str, verifier: Verifier) -> Manifest:
         if orjson.dumps(told, option=_OPTIONS).decode() + "\n" != line or told["format"] != FORMAT:
             raise SegmentBroken(f"{tenant}: a manifest is not canonical or of another format")
         found = _read(told)
-        covering = verifier.open_checkpoint(found.checkpoint, origin_of(tenant))
-        verify_consistency(found.after.size, found.after.root(), covering.size, covering.root, found.growth)
+        covered = verifier.open_checkpoint(found.checkpoint, origin_of(tenant))
+        verify_consistency(found.after.size, found.after.root(), covered.size, covered.root, found.growth)
     except (NoteInvalid, ProofInvalid, ValueError, KeyError, TypeError, AttributeError) as fault:
         raise SegmentBroken(f"{tenant}: a manifest is not ours or damaged: {type(fault).__name__}") from None
     files_fit = {EVENT_FILE, SIGHT_FILE} == found.files.keys() and found.files[EVENT_FILE].rows == found.count
@@ -127,22 +127,25 @@ def open_manifest(note: str, tenant: str, verifier: Verifier) -> Manifest:
     return found
 
 
-def check_chain(notes: Sequence[str], tenant: str, verifier: Verifier) -> list[Manifest]:
-    """Every manifest of a log from its beginning, each following the one before. Raises: SegmentBroken."""
+def check_chain(
+    notes: Sequence[str], tenant: str, verifier: Verifier, opened: MutableMapping[str, Manifest] | None = None
+) -> list[Manifest]:
+    """Every manifest of a log from its beginning, each following the one before.
+
+    opened: manifests of this log that were opened before, by their digest; new ones are added. Raises: SegmentBroken.
+    """
     found: list[Manifest] = []
     previous, tree = "", Frontier()
     for note in notes:
-        one = open_manifest(note, tenant, verifier)
+        name = digest(note)
+        one = (opened or {}).get(name) or open_manifest(note, tenant, verifier)
+        if opened is not None:
+            opened[name] = one
         if one.first != tree.size or one.previous != previous or one.before.to_bytes() != tree.to_bytes():
             raise SegmentBroken(f"{tenant}: the manifest of entries {one.first} to {one.last} does not follow")
-        previous, tree = digest(note), one.after
+        previous, tree = name, one.after
         found.append(one)
     return found
-
-
-def covering(note: str, tenant: str, verifier: Verifier) -> Checkpoint:
-    """The signed checkpoint in a manifest that was checked."""
-    return verifier.open_checkpoint(note, origin_of(tenant))
 
 
 def _read(told: Mapping[str, Any]) -> Manifest:

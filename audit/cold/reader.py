@@ -11,17 +11,21 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
+import pyarrow as pa
+
 from audit.archive import ArchiveUnavailable, Segment, SegmentBroken
 from audit.cold.manifest import EVENT_FILE, SIGHT_FILE, Manifest, SealedFile, check_chain
-from audit.cold.segment_file import file_digest
+from audit.cold.segment_file import bodies_of, check_leaves, file_digest, read_entries
+from audit.cold.segment_store import StoredSegment
 from audit.cold.store import ArchiveStore
 from audit.note import Verifier
+from audit.tree import HASH_BYTES, leaf_hash
 
 CACHE_BYTES = 20 * 1024**3
 _CHECKED = "checked.json"
 
-Notes = Callable[[str], Awaitable[tuple[Sequence[str], int]]]
-"""Of a tenant: its manifests in order, and how many of them, from the beginning, were dropped by retention."""
+Notes = Callable[[str], Awaitable[Sequence[StoredSegment]]]
+"""The segments of a tenant in order, those included of which retention dropped the files."""
 
 
 class ArchiveReader:
@@ -36,6 +40,8 @@ class ArchiveReader:
         self._cache = cache
         self._cache_bytes = cache_bytes
         self._checked: dict[str, list[object]] | None = None
+        self._opened: dict[str, dict[str, Manifest]] = {}
+        self._last: tuple[str, pa.Table] | None = None
         self._turn = asyncio.Lock()
 
     async def segments(
@@ -50,13 +56,70 @@ class ArchiveReader:
         async with self._turn:
             return await asyncio.to_thread(self._bring, wanted)
 
+    async def bodies(self, tenant: str, start: int, end: int) -> list[bytes]:
+        """See `Archive`."""
+        found: list[bytes] = []
+        for one in await self.manifests(tenant):
+            at = start + len(found)
+            if one.first <= at <= one.last and at < end:
+                async with self._turn:
+                    found += await asyncio.to_thread(self._bodies, one, at, end)
+        return found
+
+    async def leaves(self, tenant: str, start: int, end: int) -> list[bytes]:
+        """See `Archive`."""
+        found: list[bytes] = []
+        for one, row in await self._chain(tenant):
+            at = start + len(found)
+            if not (one.first <= at <= one.last and at < end):
+                continue
+            async with self._turn:
+                if row.dropped_at is None:
+                    found += map(leaf_hash, await asyncio.to_thread(self._bodies, one, at, end))
+                else:
+                    found += await asyncio.to_thread(self._kept_leaves, one, row, at, end)
+        return found
+
+    def _bodies(self, one: Manifest, start: int, end: int) -> list[bytes]:
+        self._make_folder()
+        file = one.files[EVENT_FILE]
+        self._make_room([file] if self._store.local(file.name) is None else [])
+        path = self._file(file)
+        # Proofs of neighbours need the same segment again.
+        if self._last is None or self._last[0] != file.sha256:
+            self._last = file.sha256, read_entries(path, one.first, one.last)
+        table = self._last[1]
+        self._save()
+        return list(bodies_of(table.slice(start - one.first, min(end, one.last + 1) - start)))
+
+    def _kept_leaves(self, one: Manifest, row: StoredSegment, start: int, end: int) -> list[bytes]:
+        kept = row.leaves or {}
+        self._make_folder()
+        path = self._cache / f".{os.getpid()}.leaves"
+        try:
+            self._store.fetch(kept.get("name", "none"), kept.get("version", ""), path)
+            packed = path.read_bytes()
+        finally:
+            path.unlink(missing_ok=True)
+        check_leaves(packed, one)
+        first, last = start - one.first, min(end, one.last + 1) - one.first
+        return [packed[at * HASH_BYTES : (at + 1) * HASH_BYTES] for at in range(first, last)]
+
+    def _make_folder(self) -> None:
+        self._cache.mkdir(parents=True, exist_ok=True, mode=0o700)
+
     async def manifests(self, tenant: str) -> list[Manifest]:
         """Manifests of the segments that are still there, the chain checked. Raises: SegmentBroken."""
-        notes, dropped = await self._notes(tenant)
-        return (await asyncio.to_thread(check_chain, notes, tenant, self._verifier))[dropped:]
+        return [one for one, row in await self._chain(tenant) if row.dropped_at is None]
+
+    async def _chain(self, tenant: str) -> list[tuple[Manifest, StoredSegment]]:
+        rows = await self._notes(tenant)
+        opened = self._opened.setdefault(tenant, {})
+        found = await asyncio.to_thread(check_chain, [row.note for row in rows], tenant, self._verifier, opened)
+        return list(zip(found, rows, strict=True))
 
     def _bring(self, wanted: Sequence[Manifest]) -> list[Segment]:
-        self._cache.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._make_folder()
         files = [file for one in wanted for file in one.files.values()]
         self._make_room([file for file in files if self._store.local(file.name) is None])
         found = [

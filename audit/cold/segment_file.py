@@ -19,10 +19,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from audit.archive import SegmentBroken
-from audit.cold.manifest import ClassShare
+from audit.cold.manifest import ClassShare, Manifest
 from audit.entry import EntryRefused
 from audit.event_row import EVENT, SIGHT, rows_of
-from audit.tree import Frontier, leaf_hash
+from audit.tree import HASH_BYTES, Frontier, leaf_hash
 
 EVENT_COLUMNS = pa.schema([column for column in EVENT if column.name != "leaf"])
 EVENT_ORDER = ("actor", "at", "index")
@@ -144,6 +144,14 @@ def check_tree(table: pa.Table, before: Frontier, after: Frontier) -> None:
     tree.extend(map(leaf_hash, bodies_of(table)))
     if tree.size != after.size or tree.to_bytes() != after.to_bytes():
         raise SegmentBroken(f"entries {before.size} to {after.size - 1} do not lead to the signed root")
+
+
+def check_leaves(packed: bytes, manifest: Manifest) -> None:
+    """The leaf hashes that are left of a dropped segment must lead to its signed root. Raises: SegmentBroken."""
+    tree = Frontier.from_bytes(manifest.before.size, manifest.before.to_bytes())
+    tree.extend(packed[at : at + HASH_BYTES] for at in range(0, len(packed), HASH_BYTES))
+    if len(packed) != manifest.count * HASH_BYTES or tree.to_bytes() != manifest.after.to_bytes():
+        raise SegmentBroken(f"leaf hashes of entries {manifest.first} to {manifest.last} do not lead to the root")
 
 
 def check_columns(table: pa.Table, event_file: Path, sight_file: Path) -> None:

@@ -110,6 +110,8 @@ class Forwarder:
     async def _forward(self, connection: store.Connection) -> None:
         """Send from the stored place on, until something fails."""
         saved = sent = await position_store.position(connection, self._tenant, self._name)
+        # Entries stay in the database until every way out has taken them: only one that is new begins later.
+        sent = max(sent, (await store.hot(connection, self._tenant)).start)
         sent_at = self._loop_time()
         while True:
             found = await store.select(connection, self._tenant, _EVERYTHING, BATCH_ENTRIES, after=sent - 1)

@@ -1,7 +1,7 @@
 """Everything the console reaches, in one frozen value built by the composition."""
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -21,6 +21,7 @@ from policies.operation import FieldSpec
 from policies.rows import Grant
 
 if TYPE_CHECKING:
+    from gateway.archiving import ArchiveState
     from gateway.bundles.desk import PolicyDesk
     from gateway.disclosure.desk import Desk
     from gateway.query_desk import QueryDesk
@@ -102,6 +103,7 @@ class ConsoleDeps:
     emergencies: Emergencies
     checkpoint_fault: Callable[[], str] = lambda: ""
     forwarding: Sequence[ForwardState] = ()
+    archive: "Mapping[str, ArchiveState]" = field(default_factory=dict)
     trail_watch: Watch | None = None
     anchors: Anchors | None = None
     pending: Callable[[], int] = lambda: 0

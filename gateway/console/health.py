@@ -16,6 +16,7 @@ from audit.siem.forwarder import ForwardState
 from audit.siem.position_store import positions
 from audit.store import size as audit_size
 from audit.watch import Finding
+from gateway.console.archive_health import read_archive
 from gateway.console.deps import ConsoleDeps
 from gateway.console.store import database_state
 from gateway.console.words import N_
@@ -34,6 +35,7 @@ CHECKPOINT_LATE_S = 300
 SIEM_LATE_ENTRIES = 20_000
 ANCHOR_LATE_TIMES = 3
 
+ARCHIVE = N_("Archive of the trail")
 GOOD, WARNING, BAD = "good", "warning", "bad"
 
 
@@ -58,6 +60,7 @@ async def read(deps: ConsoleDeps, tenant: str) -> list[Check]:
         *([_bounded("siem", N_("SIEM"), _siem(deps, tenant))] if any(_ways(deps, tenant)) else []),
         _bounded("integrity", N_("Trail unchanged"), _integrity(deps, tenant)),
         _bounded("anchors", N_("Trail anchored outside"), _anchors(deps, tenant)),
+        *([_bounded("archive", ARCHIVE, _archive(deps, tenant))] if tenant in deps.archive else []),
         _bounded("crm", N_("CRM"), _crm(deps, tenant)),
         _bounded("drift", N_("Fit of the profile"), _drift(deps, tenant)),
         _bounded("guesses", N_("Questions about hidden values"), _guesses(deps, tenant)),
@@ -231,6 +234,10 @@ async def _anchors(deps: ConsoleDeps, tenant: str) -> Check:
         advice = N_("Name a folder of somebody else, a witness, a time-stamping authority or an auditor's address.")
         return Check("anchors", name, WARNING, fact, values, advice)
     return Check("anchors", name, GOOD, N_("Entries covered outside the database: %(told)s."), values)
+
+
+async def _archive(deps: ConsoleDeps, tenant: str) -> Check:
+    return Check("archive", ARCHIVE, *await read_archive(deps, tenant))
 
 
 def _late(state: AnchorState, now: datetime) -> bool:

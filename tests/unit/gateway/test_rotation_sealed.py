@@ -303,6 +303,7 @@ NOT_SEALED = {
     "digests without a field key, or that only confirm": {
         ("reveal_sitting", "token_hash"), ("app_elsewhere", "secret_hash"), ("app_logout_token", "token_hash"),
         ("audit_entry", "body"), ("audit_entry", "leaf"), ("audit_checkpoint", "frontier"),
+        ("audit_segment", "frontier"), ("audit_restored", "body"), ("audit_restored", "leaf"),
         ("app_invitation", "token_hash"), ("app_sign_in", "token_hash"), ("app_session", "token_hash"),
         ("app_session", "previous_hash"),
         ("app_throttle", "key"), ("egress_delivery", "digest"), ("api_client", "token_hash"),

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.anchor_config import AnchorSettings
+from gateway.archive_config import ArchiveSettings, RetentionSettings
 from gateway.settings import SECTIONS, KeyStore, Posture, find_file
 from gateway.settings_file import build_settings, read_settings
 from gateway.toml_tree import Address, SettingInvalid
@@ -142,9 +143,17 @@ def test_broken_file_is_told_with_its_place(tmp_path: Path) -> None:
         read_settings(file)
 
 
+_DOCUMENTED = {
+    **SECTIONS,
+    "audit.anchor": AnchorSettings,
+    "audit.archive": ArchiveSettings,
+    "audit.retention.NAME": RetentionSettings,
+}
+
+
 def test_every_setting_is_documented() -> None:
     readme = (Path(__file__).parents[3] / "gateway" / "README.md").read_text(encoding="utf-8")
-    for section, kind in {**SECTIONS, "audit.anchor": AnchorSettings}.items():
+    for section, kind in _DOCUMENTED.items():
         name = "tenant.NAME" if section == "tenant" else section
         assert f"### [{name}]" in readme
         part = readme.partition(f"### [{name}]")[2].partition("\n### ")[0]

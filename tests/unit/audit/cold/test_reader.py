@@ -9,6 +9,7 @@ import pytest
 from audit.archive import ArchiveUnavailable, SegmentBroken
 from audit.cold.folder import FolderArchive
 from audit.cold.reader import ArchiveReader
+from audit.cold.segment_store import StoredSegment
 from tests.unit.audit.cold.conftest import NOW, SIGNER
 from tests.unit.audit.conftest import AT
 
@@ -27,10 +28,16 @@ class Elsewhere(FolderArchive):
 
 
 def reader(stored: FolderArchive, notes: list[str], cache: Path, **more: Any) -> ArchiveReader:
-    async def told(tenant: str) -> tuple[list[str], int]:
-        return notes, more.pop("dropped", 0)
+    dropped = more.pop("dropped", 0)
+    rows = [
+        StoredSegment(place, place, NOW, NOW, b"", note, NOW if place < dropped else None)
+        for place, note in enumerate(notes)
+    ]
 
-    return ArchiveReader(told, stored, SIGNER.verifier, cache, **{k: v for k, v in more.items() if k != "dropped"})
+    async def told(tenant: str) -> list[StoredSegment]:
+        return rows
+
+    return ArchiveReader(told, stored, SIGNER.verifier, cache, **more)
 
 
 async def test_segments_are_files_of_the_archive(folder: FolderArchive, seal: Any, tmp_path: Path) -> None:

@@ -1,0 +1,42 @@
+"""Entries of sealed segments that match, for whoever reads the trail from its beginning."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Any
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from audit.archive import Archive, Segment
+from audit.store import Filters, StoredEntry
+from audit.tree import leaf_hash
+
+_NAMES = ("actor", "kind", "operation", "entity", "record", "reason", "exchange")
+_COLUMNS = ["index", "at", *_NAMES, "status", "body"]
+
+
+async def matching(archive: Archive, tenant: str, filters: Filters, end: int) -> AsyncIterator[StoredEntry]:
+    """Sealed entries before `end` that match, oldest first. Raises: SegmentBroken, ArchiveUnavailable."""
+    for segment in await archive.segments(tenant, filters.since, filters.until):
+        if segment.first < end:
+            for row in await asyncio.to_thread(_rows, segment, filters, end):
+                yield StoredEntry(**row, leaf=leaf_hash(row["body"]))
+
+
+def _rows(segment: Segment, filters: Filters, end: int) -> list[dict[str, Any]]:
+    condition = pc.field("index") < end
+    for name in _NAMES:
+        if value := getattr(filters, name):
+            condition &= pc.field(name) == value
+    if filters.since is not None:
+        condition &= pc.field("at") >= _instant(filters.since)
+    if filters.until is not None:
+        condition &= pc.field("at") < _instant(filters.until)
+    found = pq.read_table(segment.event_file, columns=_COLUMNS, filters=condition).sort_by("index")
+    rows: list[dict[str, Any]] = found.to_pylist()
+    return rows
+
+
+def _instant(at: datetime) -> pc.Expression:
+    return pc.scalar(at)

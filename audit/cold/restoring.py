@@ -1,0 +1,89 @@
+"""Brings one segment back: into a folder, or into a table beside the trail; verified against the signed root first."""
+
+import asyncio
+import shutil
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from psycopg import sql
+
+from audit.cold.manifest import EVENT_FILE, SIGHT_FILE, Manifest
+from audit.cold.sealing import fetched
+from audit.cold.segment_file import bodies_of, check_columns, check_tree, read_entries
+from audit.cold.store import ArchiveStore
+from audit.event_row import event_row
+from audit.store import Connection
+from audit.tree import leaf_hash
+
+_COLUMNS = ("index", "at", "kind", "actor", "operation", "entity", "record", "reason", "status", "exchange", "body",
+            "leaf")  # fmt: skip
+_ROWS_AT_ONCE = 1_000
+
+
+def verify_segment(stored: ArchiveStore, manifest: Manifest, scratch: Path) -> None:
+    """Read a segment in the archive whole: bytes, count, order, every leaf hash, every column.
+
+    Raises: SegmentBroken, ArchiveUnavailable.
+    """
+    with fetched(stored, list(manifest.files.values()), scratch) as paths:
+        _verify(manifest, paths)
+
+
+def restore_folder(stored: ArchiveStore, manifest: Manifest, note: str, scratch: Path, target: Path) -> None:
+    """Write a verified segment into a folder that is not there yet: both files, the entries as lines, the manifest.
+
+    Raises: SegmentBroken, ArchiveUnavailable, OSError.
+    """
+    with fetched(stored, list(manifest.files.values()), scratch) as paths:
+        _verify(manifest, paths)
+        target.mkdir(parents=True)
+        for kind in (EVENT_FILE, SIGHT_FILE):
+            shutil.copyfile(paths[manifest.files[kind].name], target / f"{kind}.parquet")
+        with (target / "events.jsonl").open("wb") as file:
+            for body in bodies_of(read_entries(target / f"{EVENT_FILE}.parquet", manifest.first, manifest.last)):
+                file.write(body + b"\n")
+        (target / "manifest").write_text(note, encoding="utf-8")
+
+
+async def restore_table(stored: ArchiveStore, manifest: Manifest, scratch: Path, connection: Connection) -> int:
+    """Copy a verified segment into the table `audit_restored`; how many entries. Restoring it again is no error.
+
+    Raises: SegmentBroken, ArchiveUnavailable, psycopg errors.
+    """
+    tenant = manifest.tenant
+    await connection.execute(
+        "DELETE FROM audit_restored WHERE tenant = %s AND index BETWEEN %s AND %s",
+        (tenant, manifest.first, manifest.last),
+    )
+    # COPY is not for tables behind row-level security.
+    insert = sql.SQL("INSERT INTO audit_restored (tenant, {}) VALUES ({})").format(
+        sql.SQL(", ").join(map(sql.Identifier, _COLUMNS)), sql.SQL(", ").join([sql.Placeholder()] * (len(_COLUMNS) + 1))
+    )
+    with fetched(stored, list(manifest.files.values()), scratch) as paths:
+        await asyncio.to_thread(_verify, manifest, paths)
+        rows = _rows(manifest, paths[manifest.files[EVENT_FILE].name])
+        async with connection.cursor() as cursor:
+            while part := [(tenant, *row) for row in islice(rows, _ROWS_AT_ONCE)]:
+                await cursor.executemany(insert, part)
+    return manifest.count
+
+
+async def forget_restored(connection: Connection, tenant: str) -> int:
+    """Empty the table again for a tenant; how many entries were in it."""
+    return (await connection.execute("DELETE FROM audit_restored WHERE tenant = %s", (tenant,))).rowcount
+
+
+def _verify(manifest: Manifest, paths: dict[str, Path]) -> None:
+    event, sight = (paths[manifest.files[kind].name] for kind in (EVENT_FILE, SIGHT_FILE))
+    table = read_entries(event, manifest.first, manifest.last)
+    check_tree(table, manifest.before, manifest.after)
+    check_columns(table, event, sight)
+
+
+def _rows(manifest: Manifest, path: Path) -> Iterator[tuple[object, ...]]:
+    table = read_entries(path, manifest.first, manifest.last)
+    times = (at for batch in table.to_batches(_ROWS_AT_ONCE) for at in batch.column("at").to_pylist())
+    for index, (at, body) in enumerate(zip(times, bodies_of(table), strict=True), manifest.first):
+        row = event_row(index, at, leaf_hash(body), body)
+        yield tuple(row[name] for name in _COLUMNS)
