@@ -15,6 +15,7 @@ from gateway.trail_names import TrailNames
 from kms.connections import Pool
 
 PAGE_LINES = 50
+RECORDS_SHOWN = 3
 AT_THE_TERMINAL = "audit.who"
 SAW, WROTE, EXPORTED, REVEALED = "saw", "wrote", "exported", "revealed"
 TRIED, LOOKED, ACTED, HIDDEN = "tried", "looked", "acted", "hidden"
@@ -42,7 +43,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One entry. content None: the index knows of it, and the trail does not have it as it was."""
+    """One entry. record: what it is about, in words. content None: the index knows of it, and the trail does not have it as it was."""
 
     index: int
     at: datetime
@@ -93,8 +94,16 @@ async def _line(one: Answer, question: Question, tenant: str, names: TrailNames)
     if content is None:
         return Line(one.index, one.at, None, one.intact, ACTED, "", ())
     told = [Seen(field, form, count) for _, field, form, count in seen(question, content)]
-    record = await names.told(tenant, content["entity"], content["record"]) if content["record"] else ""
+    about = [(content["entity"], content["record"])] if content["record"] else _named(content)
+    record = ", ".join([f"{entity} {await names.told(tenant, entity, key)}" for entity, key in about])
     return Line(one.index, one.at, content, one.intact, deed_of(content, {one.form for one in told}), record, told)
+
+
+def _named(content: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The first records that an entry names in a list, such as that of whoever asked the trail about them."""
+    told = content["fields"].get("records")
+    texts = [one for one in told if isinstance(one, str)] if isinstance(told, list) else []
+    return [(entity, key) for entity, _, key in (one.partition(".") for one in texts[:RECORDS_SHOWN])]
 
 
 def deed_of(content: Mapping[str, Any], forms: Collection[str]) -> str:
