@@ -43,7 +43,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One entry. record: what it is about, in words. content None: the index knows of it, and the trail does not have it as it was."""
+    """One entry. record: what it is about, in words. content None: not in the trail as it was written."""
 
     index: int
     at: datetime
