@@ -12,10 +12,11 @@ from gateway.access.store import connection
 from gateway.console.permissions import AUDIT
 from gateway.console.trail import TrailReader
 from gateway.console.words import N_
-from gateway.named_people import ERASED
+from gateway.named_people import ERASED, pseudonyms_in
 from kms.connections import Pool
 
 PAGE_LINES = 50
+RECORDS_SHOWN = 3
 AT_THE_TERMINAL = "audit.who"
 SAW, WROTE, EXPORTED, REVEALED = "saw", "wrote", "exported", "revealed"
 TRIED, LOOKED, ACTED, HIDDEN = "tried", "looked", "acted", "hidden"
@@ -45,7 +46,7 @@ class Seen:
 class Line:
     """One entry. content None: the index knows of it, and the trail does not have it as it was, or it is sealed.
 
-    record: what it is about, as people read it; erased: a person who was erased.
+    record: what it is about, in words; erased: somebody it is about was erased.
     """
 
     index: int
@@ -84,7 +85,7 @@ async def read(
         found = await answers.ask(db, tenant, question, PAGE_LINES, before=before)
         tally = await answers.tally(db, tenant, question) if counted else None
         logins = {} if tally is None else await _logins(db, tenant, tally)
-    named = [str(one.content["record"]) for one in found.answers if one.content is not None]
+    named = {name for one in found.answers if one.content is not None for name in pseudonyms_in(one.content)}
     people = await trail.people_of(tenant, named)
     lines = [_line(one, question, people) for one in found.answers]
     logins |= {one.content["actor"]: one.content["actor_login"] for one in lines if one.content is not None}
@@ -107,18 +108,19 @@ def _line(one: Answer, question: Question, people: Mapping[str, str]) -> Line:
     if content is None:
         return Line(one.index, one.at, None, one.intact, ACTED, "", (), sealed=one.sealed)
     told = [Seen(field, form, count) for _, field, form, count in seen(question, content)]
-    written = str(content["record"])
-    record, erased = people.get(written, written), people.get(written) == ERASED
-    return Line(
-        one.index,
-        one.at,
-        content,
-        one.intact,
-        deed_of(content, {one.form for one in told}),
-        record,
-        told,
-        erased=erased,
-    )
+    about = [(content["entity"], content["record"])] if content["record"] else _named(content)
+    living = [(entity, people.get(key, key)) for entity, key in about]
+    record = ", ".join(f"{entity} {key}" for entity, key in living if key != ERASED)
+    deed = deed_of(content, {one.form for one in told})
+    erased = any(key == ERASED for _, key in living)
+    return Line(one.index, one.at, content, one.intact, deed, record, told, erased=erased)
+
+
+def _named(content: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The first records that an entry names in a list, such as that of whoever asked the trail about them."""
+    told = content["fields"].get("records")
+    texts = [one for one in told if isinstance(one, str)] if isinstance(told, list) else []
+    return [(entity, key) for entity, _, key in (one.partition(".") for one in texts[:RECORDS_SHOWN])]
 
 
 def deed_of(content: Mapping[str, Any], forms: Collection[str]) -> str:

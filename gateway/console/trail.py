@@ -3,7 +3,7 @@
 Every row is decoded from the stored bytes, which are what the proof covers, not from the columns beside them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -120,7 +120,7 @@ class TrailReader:
         """
         return [record] if self._people is None else await self._people.names_of(tenant, entity, record)
 
-    async def people_of(self, tenant: str, names: Sequence[str]) -> Mapping[str, str]:
+    async def people_of(self, tenant: str, names: Collection[str]) -> Mapping[str, str]:
         """Pseudonym → entity/record, or `ERASED`; what is no pseudonym is absent."""
         return {} if self._people is None else await self._people.told(tenant, names)
 

@@ -69,8 +69,10 @@ async def test_a_customers_field_is_found_in_lists_and_details_and_nobody_elses(
 async def test_every_field_of_the_customer_shows_refusals_and_who_asked(stage, traffic, auditor) -> None:
     address = "/trail?by=customer&what=contact&record=42"
     await auditor.get(address)
-    found = answers((await auditor.get(address)).text)
+    page = (await auditor.get(address)).text
+    found = answers(page)
     assert ("shen.ji", "Asked the trail") in found
+    assert page.count('<span class="small">contact 42</span>') == len(found) - 1  # a list is about several
     assert ("li.wei", "Refused") in found
     assert len([one for one in found if one[0] == "li.wei"]) == 3
 
