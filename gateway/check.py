@@ -26,6 +26,7 @@ from gateway.check_entry import check_entry
 from gateway.check_passwords import check_passwords
 from gateway.check_shared import check_shared
 from gateway.check_sign_in import check_sign_in
+from gateway.check_trail import check_trail
 from gateway.database import WALL_BINDS
 from gateway.finding import Finding, Weight, finding, reason_of
 from gateway.opening import embedded_folder, open_keys, own_dsn, public_hosts
@@ -80,6 +81,7 @@ async def check(settings: Settings, now: datetime) -> list[Finding]:
     found += [one async for one in check_directories(settings)]
     found += await _keys(settings)
     found += await _persons(settings)
+    found += [one async for one in check_trail(settings)]
     found += _legacy(settings)
     return found
 

@@ -277,6 +277,21 @@ SENTENCES: Mapping[str, tuple[str, str]] = MappingProxyType(
             "one file may have {most} MB.",
             "配置档会加密文件，传输期间文件暂存于 {folder}：那里只剩 {free} MB，而单个文件最大可达 {most} MB。",
         ),
+        "signing-fine": ("The key on the key server signs checkpoints.", "密钥服务器上的密钥可以为检查点签名。"),
+        "signing-unusable": (
+            "Checkpoints of the audit trail cannot be signed: {problem}",
+            "无法为审计日志的检查点签名：{problem}",
+        ),
+        "signing-waits": (
+            "The key server does not sign checkpoints ({problem}); they wait. Let the token use"
+            " deploy/openbao/signing.hcl, and see that the server can be reached.",
+            "密钥服务器未为检查点签名（{problem}），检查点正在等待。请让令牌使用策略 deploy/openbao/signing.hcl，"
+            "并确认可以连接该服务器。",
+        ),
+        "tiles-open": (
+            "Anybody may read the hashes of the audit trail over HTTP ({networks}). Name the auditors' networks.",
+            "任何人都可经 HTTP 读取审计日志的哈希（{networks}）。请只写审计人员的网络。",
+        ),
         "keys-fine": ("The keys can be opened ({provider}).", "密钥可以打开（{provider}）。"),
         "keys-too-much": (
             "The token that serves may do more to the keys than serving needs: {paths}. Give it the policy"

@@ -24,6 +24,7 @@ from gateway import (
     check_passwords,
     check_shared,
     check_sign_in,
+    check_trail,
 )
 from gateway.certificate import ensure_certificate
 from gateway.check import foreign_packages, upstream_state
@@ -285,6 +286,7 @@ def test_every_finding_has_a_sentence_in_both_languages() -> None:
             check_passwords,
             check_shared,
             check_sign_in,
+            check_trail,
         )
     )
     for name in SENTENCES:
