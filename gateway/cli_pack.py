@@ -1,22 +1,17 @@
 """`crmgate audit pack`: entries of the trail with all it takes to prove them, in one file for the auditor."""
 
 import asyncio
-import getpass
-import secrets
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from audit import store
-from audit.entry import AuditEntry
-from audit.log import AuditLog
 from audit.note import Verifier, origin_of, read_signer
 from audit.pack import Packed, PackRefused, Policy, Wanted, write_pack
 from audit.proof import StoredLogBroken
+from audit.query import recent
 from audit.store import Filters
-from gateway.access.tokens import new_id
 from gateway.accounts import utc_now
 from gateway.bundles.bundle import State
 from gateway.bundles.store import BundleStore
@@ -31,11 +26,11 @@ from gateway.cli_shell import (
     tenant_of,
     told_plainly,
 )
+from gateway.cli_trail_list import time_of
 from gateway.database import open_pool
 from gateway.opening import open_database
-from policies.window import moment
+from gateway.trail_reading import PACK, given_in, note_reading, told_filters
 
-OPERATION = "audit.pack"
 _IN_FORCE = (State.PUBLISHED, State.RETIRED)
 
 
@@ -54,7 +49,7 @@ def pack(
     """Write an evidence pack: entries, a proof for each, and a program that checks them offline."""
     filters = Filters(
         actor=actor, kind=kind, operation=operation, entity=entity, record=record,
-        since=_time(since, "--since"), until=_time(until, "--until"),
+        since=time_of(since, "--since"), until=time_of(until, "--until"),
     )  # fmt: skip
     if target.exists():
         raise quit_with(UNUSABLE, f"{target} is there already; name another file.")
@@ -81,9 +76,10 @@ def pack(
 
 async def _make(dsn: str, tenant: str, verifier: Verifier, filters: Filters, target: Path) -> Packed:
     """The pack is on record before it is made; half a pack is never left."""
-    await _note(dsn, tenant, filters)
     pool = await open_pool(dsn, max_size=1)
     try:
+        held = bool(await recent(pool, tenant, 1, filters))
+        await note_reading(dsn, tenant, PACK, told_filters(given_in(filters), found=held))
         bundles = await BundleStore(pool).every(tenant)
     finally:
         await pool.close()
@@ -101,33 +97,3 @@ async def _make(dsn: str, tenant: str, verifier: Verifier, filters: Filters, tar
     finally:
         draft.unlink(missing_ok=True)
     return made
-
-
-async def _note(dsn: str, tenant: str, filters: Filters) -> None:
-    log = AuditLog(dsn)
-    await log.start()
-    try:
-        await log.append(
-            AuditEntry(
-                actor="command-line",
-                actor_login=getpass.getuser(),
-                at=utc_now(),
-                fields={"filters": list(filters.names)},
-                id=new_id("a", secrets.token_bytes),
-                kind="console",
-                operation=OPERATION,
-                tenant=tenant,
-            )
-        )
-    finally:
-        await log.close()
-
-
-def _time(text: str, option: str) -> datetime | None:
-    if not text:
-        return None
-    found = moment(text)
-    if found is None:
-        told = f"{option}: {text} is no day (2026-12-31) and no time with its zone (2026-12-31T18:00+08:00)."
-        raise quit_with(UNUSABLE, told)
-    return datetime.fromtimestamp(found, UTC)

@@ -24,6 +24,7 @@ from gateway.cli_shell import (
     told_plainly,
 )
 from gateway.opening import open_database
+from gateway.trail_reading import PROVE, TILES, note_reading
 
 
 def show_key(tenant: TenantOption = "", config: FileOption = None) -> None:
@@ -64,6 +65,7 @@ def prove(
 
 
 async def _prove(dsn: str, tenant: str, index: int, verifier: Verifier) -> EntryProof:
+    await note_reading(dsn, tenant, PROVE, target=str(index))
     async with store.reading(dsn, tenant) as connection:
         return await prove_entry(connection, tenant, index, verifier)
 
@@ -122,5 +124,6 @@ def tiles(
 
 
 async def _write_tiles(dsn: str, tenant: str, verifier: Verifier, folder: Path) -> TilesWritten:
+    await note_reading(dsn, tenant, TILES)
     async with store.reading(dsn, tenant) as connection:
         return await write_tiles(connection, tenant, verifier, folder)

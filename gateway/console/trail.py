@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from audit import query, store
+from audit.catalogue import class_of
 from audit.entry import AuditEntry, EntryRefused, decode
+from audit.event_class import EventClass
 from audit.note import Checkpoint, NoteInvalid, Verifier, origin_of
 from audit.proof import StoredLogBroken, prove_entry
 from audit.store import Filters, StoredEntry
@@ -38,6 +40,11 @@ class Row:
     at: datetime
     content: Mapping[str, Any]
     intact: bool
+
+    @property
+    def event(self) -> EventClass:
+        """Its line in the catalogue of events."""
+        return class_of(self.content)
 
     @property
     def refused(self) -> bool:
@@ -82,6 +89,13 @@ class TrailReader:
     async def recent(self, tenant: str, limit: int, filters: Filters, *, before: int | None = None) -> list[Row]:
         """The newest entries that match, newest first."""
         return [_row(entry) for entry in await query.recent(self._pool, tenant, limit, filters, before=before)]
+
+    async def tagged(
+        self, tenant: str, limit: int, filters: Filters, pattern: str, *, before: int | None = None
+    ) -> list[Row]:
+        """The newest entries whose tag fits among the newest ten thousand, newest first."""
+        found = await query.tagged(self._pool, tenant, limit, filters, pattern, before=before, most=query.LIMIT_ENTRIES)
+        return [_row(entry) for entry in found.entries]
 
     async def entry(self, tenant: str, index: int) -> Row:
         """One entry; raises EntryUnknown."""
