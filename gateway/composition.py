@@ -108,6 +108,8 @@ from gateway.sealing import KeyringSealer
 from gateway.search import Search
 from gateway.session_settings import devices_of, room_of, timeouts_of
 from gateway.settings import Posture, Settings, TenantSettings
+from gateway.settings_seen import note_settings
+from gateway.settings_seen_store import SettingsSeenStore
 from gateway.shredding import kept_erased
 from gateway.sight import Sight
 from gateway.store import RecordStore, StaffStore
@@ -274,6 +276,9 @@ async def open_app(settings: Settings, dsn: str) -> AsyncIterator[App]:
         audit = AuditLog(dsn)
         await audit.start()
         stack.push_async_callback(audit.close)
+        await note_settings(
+            settings, SettingsSeenStore(database), audit, utc_now, partial(new_id, "a", secrets.token_bytes)
+        )
         keyring = open_keyring(settings, database)
         stack.push_async_callback(keyring.close)
         persons = open_persons(settings)
