@@ -92,7 +92,7 @@ class ActivityPages(ConsolePages):
 
     async def activity(self, request: Request) -> Response:
         """The live trail with its filters."""
-        principal = await self._person(request, LIVE)
+        principal = await self._person(request, LIVE, noted=True)
         wish = read_wish(request)
         values = await self._activity(principal, wish)
         told = told_filters({name: getattr(wish, name) for name in wish.names}, found=bool(values["rows"]))
@@ -113,7 +113,7 @@ class ActivityPages(ConsolePages):
 
     async def entry(self, request: Request) -> Response:
         """One entry with its proof."""
-        principal = await self._person(request, LIVE)
+        principal = await self._person(request, LIVE, noted=True)
         index = _index(request.path_params["index"])
         deps = self._deps
         proof, tampered = None, ""

@@ -186,6 +186,7 @@ REASONS: Mapping[str, str] = {
     "done": N_("Done"),
     # console
     "console-refused": N_("Role does not allow this page"),
+    "page-viewed": N_("Page viewed"),
     "activity-viewed": N_("Activity viewed"),
     "reveals-viewed": N_("Ledger of reveals viewed"),
     "entry-viewed": N_("Audit entry viewed"),

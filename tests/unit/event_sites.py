@@ -184,7 +184,7 @@ TOLD: Mapping[tuple[str, str], tuple[str | int, ...]] = {
     ("gateway/console/people_pages.py", "reason"): ("user-disabled", "user-enabled"),
     ("gateway/console/role_change_pages.py", "right"): ("console.users",),
     ("gateway/console/role_change_pages.py", "reason"): ("rights-agreed", "rights-withdrawn"),
-    ("gateway/console/pages.py", "right.operation"): (
+    ("gateway/console/pages.py", "right"): (
         "console.live",
         "console.keys",
         "console.users",
@@ -299,7 +299,7 @@ def _passes_on(name: str, call: ast.Call) -> bool:
         ("gateway/identity/pages.py", "self._deps.trail.note"),
         ("gateway/destroying.py", "entry"),
         ("gateway/shredding.py", "entry"),
-    } or (name == "gateway/console/pages.py" and "'console-refused'" not in text)
+    } or (name == "gateway/console/pages.py" and text.startswith("note(self."))
 
 
 def _values(name: str, given: ast.expr, constants: Mapping[str, object], within: str) -> tuple[str | int, ...]:
