@@ -84,9 +84,9 @@ def _tag(what: str, state: str) -> str:
 
 def _state(content: Mapping[str, Any]) -> str:
     kind, status = content.get("kind"), content.get("status")
-    if kind != "outcome":
-        return _ALLOWED if kind == "decision" else _REFUSED
     failed = isinstance(status, int) and status >= 400
+    if kind != "outcome":
+        return _ALLOWED if kind == "decision" and not failed else _REFUSED
     return _FAILED if failed or content.get("reason") in ("outcome-unknown", SIGN_IN_FAILED) else _DONE
 
 

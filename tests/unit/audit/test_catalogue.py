@@ -30,6 +30,7 @@ def entry(kind: str, operation: str, reason: str, status: int = 0, **more: Any) 
         (entry("outcome", "contact.card", "allowed", 200, fields={"detail": "read"}), "crm:record:read"),
         (entry("outcome", "contact.card", "allowed", 502, fields={"detail": "read"}), "crm:record:read-failed"),
         (entry("decision", "contact.card", "allowed", fields={"detail": "delete"}), "crm:record:delete-allowed"),
+        (entry("decision", "contact.card", "not-allowed", 403, fields={"detail": "list"}), "crm:record:list-refused"),
         (entry("refusal", "contact.card", "not-allowed", 403, fields={"detail": "export"}), "crm:data:export-refused"),
         (entry("outcome", "x", "outcome-unknown", 0, fields={"detail": "update"}), "crm:record:update-failed"),
         (entry("outcome", "auth", "allowed", 302, fields={"detail": "login"}), "crm:session:sign-in"),
