@@ -1,16 +1,19 @@
 """Listing the trail by what happened: words for a wrong tag, and the catalogue at the command line."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
-from audit.catalogue import catalogue
-from audit.entry import AuditEntry, encode
-from audit.query import StoredEntry
+from audit.catalogue import catalogue, tag_of
+from audit.entry import AuditEntry, decode, encode
+from audit.log import AuditLog
+from audit.query import Filters, StoredEntry, recent
 from audit.tree import leaf_hash
 from gateway.cli_audit import app
-from gateway.cli_trail_list import line_of
+from gateway.cli_trail_list import _find, line_of
+from gateway.trail_reading import PROVE, note_reading
 
 AT = datetime(2026, 11, 27, 9, 0, tzinfo=UTC)
 
@@ -53,3 +56,26 @@ def test_a_line_begins_with_time_and_tag() -> None:
     assert line_of(stored) == (
         "2026-11-27 09:00:00  crm:record:read  li.wei  contact.read  contact/7  allowed  200  masked 2"
     )
+
+
+async def test_whoever_lists_or_proves_is_on_record_with_the_filters(dsn: str, pool: Any) -> None:
+    log = AuditLog(dsn)
+    await log.start()
+    await log.append(
+        AuditEntry(
+            actor="u-1", at=AT, id="a", tenant="t", kind="outcome", operation="contact.read", entity="contact",
+            record="7", status=200, fields={"detail": "read"},
+        )
+    )  # fmt: skip
+    await log.close()
+    found = await _find(dsn, "t", Filters(record="7"), "crm:record:*", 10)
+    assert [entry.index for entry in found.entries] == [0]
+    missed = await _find(dsn, "t", Filters(record="13800138000"), "", 10)
+    assert missed.entries == []
+    await note_reading(dsn, "t", PROVE, target="0")
+    proved, second, first, _ = [decode(entry.body) for entry in await recent(pool, "t", 10)]
+    assert first["fields"] == {"count": 1, "filters": ["record=7", "tag=crm:record:*"]}
+    assert second["fields"] == {"count": 0, "filters": ["record"]}
+    assert proved["fields"] == {"target": "0"}
+    assert [tag_of(one) for one in (first, proved)] == ["audit:trail:listed", "audit:entry:proved"]
+    assert first["actor_login"]
