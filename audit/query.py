@@ -6,15 +6,28 @@ again every half second: a notification would put the commits of all workers in 
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
 
 from audit import store
+from audit.catalogue import fits, kinds_of, tag_of
+from audit.entry import EntryRefused, decode
 from audit.store import Filters, Pool, StoredEntry
 
 LIMIT_ENTRIES = 10_000
 POLL_S = 0.5
+LOOK_BACK_ENTRIES = 100_000
+"""How many entries one search by tag reads: tags are computed, the database does not have them."""
 _EVERYTHING = Filters()
 
-__all__ = ["Filters", "StoredEntry", "recent", "tail"]
+__all__ = ["Filters", "StoredEntry", "Tagged", "entry_tag", "recent", "tagged", "tail"]
+
+
+@dataclass(frozen=True, slots=True)
+class Tagged:
+    """What a search by tag found, newest first. further: the index to look on from; None where nothing is older."""
+
+    entries: list[StoredEntry]
+    further: int | None
 
 
 async def recent(
@@ -23,6 +36,45 @@ async def recent(
     """The newest entries that match, newest first; `before` is an index to page on from."""
     async with pool.of(tenant) as connection:
         return await store.select(connection, tenant, filters, min(limit, LIMIT_ENTRIES), before=before)
+
+
+async def tagged(
+    pool: Pool,
+    tenant: str,
+    limit: int,
+    filters: Filters,
+    pattern: str,
+    *,
+    before: int | None = None,
+    most: int = LOOK_BACK_ENTRIES,
+) -> Tagged:
+    """The newest entries that match and whose tag fits (audit.catalogue.fits), among the newest `most` that match."""
+    kinds = kinds_of(pattern)
+    if len(kinds) == 1 and not filters.kind:
+        filters = replace(filters, kind=next(iter(kinds)))
+    found: list[StoredEntry] = []
+    looked = 0
+    async with pool.of(tenant) as connection:
+        while looked < most:
+            rows = await store.select(connection, tenant, filters, min(store.FETCH_ROWS, most - looked), before=before)
+            for entry in rows:
+                looked, before = looked + 1, entry.index
+                if fits(entry_tag(entry), pattern):
+                    found.append(entry)
+                    if len(found) == limit:
+                        return Tagged(found, before)
+            if len(rows) < store.FETCH_ROWS:
+                break
+    return Tagged(found, before if looked >= most else None)
+
+
+def entry_tag(entry: StoredEntry) -> str:
+    """The tag of a stored entry, by its bytes; by its columns where somebody changed the bytes."""
+    try:
+        return tag_of(decode(entry.body))
+    except EntryRefused:
+        named = ("kind", "operation", "reason", "status")
+        return tag_of({name: getattr(entry, name) for name in named})
 
 
 async def tail(

@@ -96,6 +96,8 @@ class Binding:
         if exchange.operation is None or exchange.principal is None:
             return
         outcome = profile.crm_user_from_login(exchange.operation, exchange.body, status, fields, body)
+        if exchange.operation.id in profile.sign_in:
+            exchange.crm_signed_in = any(told is not None for told in outcome[:3])
         for token in (outcome.token, *outcome.others):
             if token is not None:
                 await self._sessions.note_crm_token(exchange.principal.session_id, token_hash(token))

@@ -2,13 +2,12 @@
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
 from typing import Annotated
 
-import orjson
 import typer
 
-from audit.query import Filters, StoredEntry, tail
+from audit.catalogue import fits
+from audit.query import Filters, entry_tag, tail
 from audit.verify import LogTampered, verify
 from gateway.checkpoint_key import verifier_of
 from gateway.cli_archive import prune, restore, seal, segments
@@ -18,16 +17,20 @@ from gateway.cli_plan import plan
 from gateway.cli_proof import check_proof, prove, show_key, tiles
 from gateway.cli_query import query
 from gateway.cli_shell import PROBLEM, FileOption, TenantOption, out, quit_with, settings_of, tenant_of, told_plainly
+from gateway.cli_trail_list import TagOption, checked_tag, line_of, list_tags, list_trail, style_of
 from gateway.cli_trail_status import status
 from gateway.cli_who import index, who
 from gateway.database import open_pool
 from gateway.opening import open_database
 from gateway.person_keys import open_people
 from gateway.settings import Settings
+from gateway.trail_reading import TAIL, given_in, named_filters, note_reading, told_filters
 
 app = typer.Typer(help="The audit trail.", no_args_is_help=True)
 
 app.command("status")(status)
+app.command("list")(list_trail)
+app.command("tags")(list_tags)
 app.command("key")(show_key)
 app.command("prove")(prove)
 app.command("check-proof")(check_proof)
@@ -42,8 +45,6 @@ app.add_typer(hold_app, name="hold")
 app.command("who")(who)
 app.command("index")(index)
 app.command("query")(query)
-
-_COLOURS: Mapping[str, str] = {"2": "green", "3": "cyan", "4": "yellow", "5": "red"}
 
 
 @app.command("verify")
@@ -70,63 +71,40 @@ def verify_trail(tenant: TenantOption = "", config: FileOption = None) -> None:
 def tail_trail(
     tenant: TenantOption = "",
     backlog: Annotated[int, typer.Option("--lines", "-n", help="Entries to show first.")] = 20,
+    tag: TagOption = "",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, as it is kept.")] = False,
     record: Annotated[str, typer.Option(help="Only about this record, by the CRM's key.")] = "",
     entity: Annotated[str, typer.Option(help="Only about this kind of record, as the profile names it.")] = "",
     config: FileOption = None,
 ) -> None:
     """Show the trail as it is written; Ctrl-C ends it."""
+    pattern = checked_tag(tag)
     with told_plainly():
         settings = settings_of(config)
         name = tenant_of(settings, tenant)
         database = open_database(settings)
         try:
             with contextlib.suppress(asyncio.CancelledError):
-                asyncio.run(_follow(settings, database.dsn, name, backlog, entity, record, as_json=as_json))
+                asyncio.run(_follow(settings, database.dsn, name, backlog, pattern, (entity, record), as_json=as_json))
         finally:
             database.close()
 
 
 async def _follow(
-    settings: Settings, dsn: str, tenant: str, backlog: int, entity: str, record: str, *, as_json: bool
+    settings: Settings, dsn: str, tenant: str, backlog: int, pattern: str, about: tuple[str, str], *, as_json: bool
 ) -> None:
     async with contextlib.AsyncExitStack() as stack:
         pool = await open_pool(dsn, max_size=2)
         stack.push_async_callback(pool.close)
         people = await stack.enter_async_context(open_people(settings, tenant, pool))
-        names = await people.names_of(tenant, entity, record) if record else []
-        filters = Filters(entity=entity, record=names[-1] if names else "", records=tuple(names))
+        filters = await named_filters(people, tenant, Filters(entity=about[0], record=about[1]))
+        told = told_filters(given_in(filters) | {"tag": pattern}, found=True)
+        await note_reading(dsn, tenant, TAIL, told)
         async for entry in tail(pool, tenant, filters=filters, backlog=backlog):
+            if pattern and not fits(entry_tag(entry), pattern):
+                continue
             if as_json:
                 out.print(entry.body.decode(), markup=False)
             else:
                 known = await people.told(tenant, [entry.record])
-                out.print(_line(entry, known), style=_COLOURS.get(str(entry.status)[:1], ""), markup=False)
-
-
-def _line(entry: StoredEntry, people: Mapping[str, str]) -> str:
-    told = orjson.loads(entry.body)
-    who = told["actor_login"] or "-"
-    written = f"{entry.entity}/{entry.record}" if entry.record else entry.entity
-    thing = people.get(entry.record, written) or f"{entry.entity} (erased person)"
-    parts = [
-        f"{entry.at:%Y-%m-%d %H:%M:%S}",
-        entry.kind,
-        who,
-        entry.operation,
-        thing,
-        entry.reason,
-        str(entry.status or ""),
-    ]
-    shown = told["fields"].get("shown")
-    return "  ".join(part for part in parts if part) + (f"  {_forms(shown)}" if shown else "")
-
-
-def _forms(shown: Mapping[str, object]) -> str:
-    """How many fields went out in which form: `clear 3, masked 2`."""
-    counts: dict[str, int] = {}
-    for records in shown.values():
-        for forms in records.values() if isinstance(records, dict) else ():
-            for form, count in forms.items() if isinstance(forms, dict) else ():
-                counts[form] = counts.get(form, 0) + int(count)
-    return ", ".join(f"{form} {count}" for form, count in sorted(counts.items()))
+                out.print(line_of(entry, known), style=style_of(entry), markup=False)

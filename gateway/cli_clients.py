@@ -6,7 +6,7 @@ line. Every change is in the audit trail.
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from ipaddress import ip_network
 from pathlib import Path
@@ -28,6 +28,7 @@ from gateway.cli_shell import (
     told_plainly,
 )
 from gateway.composition_identity import logins_of
+from gateway.difference import difference
 from gateway.identity.api_client import FIELD, ApiClients, Change, ClientInvalid, Wish, check_wish
 from gateway.identity.crm_login import CrmLoginInvalid, checked
 from gateway.identity.store import ClientRow, IdentityStore, NameTaken
@@ -144,7 +145,7 @@ def change(
             raise quit_with(UNUSABLE, "Say what is to change: --role, --network, --anywhere, --certificate or --days.")
         planned = await clients.changed(accounts.tenant, name, wanted, known, now)
         if planned is not None:
-            await accounts.record("client.set", name, "; ".join(_differences(*planned)))
+            await accounts.record("client.set", name, list(_differences(*planned)))
             planned = await clients.change(accounts.tenant, name, wanted, known, now)
         if planned is None:
             raise quit_with(PROBLEM, f"There is no program {name} with a good credential.")
@@ -156,13 +157,16 @@ def change(
 
 def _differences(before: ClientRow, after: ClientRow) -> tuple[str, ...]:
     """What a change makes different, as the trail has it."""
-    pairs = (
-        ("roles", ", ".join(before.roles), ", ".join(after.roles)),
-        ("networks", ", ".join(before.networks), ", ".join(after.networks)),
-        ("certificate", before.certificate[:12], after.certificate[:12]),
-        ("until", f"{before.expires_at:%Y-%m-%d %H:%M}", f"{after.expires_at:%Y-%m-%d %H:%M}"),
-    )
-    return tuple(f"{name} {old or 'none'} -> {new or 'none'}" for name, old, new in pairs if old != new)
+    return difference(_named(before), _named(after))
+
+
+def _named(row: ClientRow) -> Mapping[str, object]:
+    return {
+        "roles": row.roles,
+        "networks": row.networks,
+        "certificate": row.certificate[:12],
+        "until": f"{row.expires_at:%Y-%m-%dT%H:%MZ}",
+    }
 
 
 @app.command()

@@ -2,9 +2,7 @@
 
 import asyncio
 import getpass
-import secrets
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import quote, unquote
@@ -14,17 +12,15 @@ import typer
 from audit import store
 from audit.anchor_folder import newest_size
 from audit.archive import ArchiveUnavailable, SegmentBroken
-from audit.entry import AuditEntry
-from audit.log import AuditLog
 from audit.note import Verifier, origin_of
 from audit.pack import write_pack
 from audit.pack_choice import Packed, PackRefused, Wanted
 from audit.pack_facts import Anchored
 from audit.pack_words import LANGUAGES
 from audit.proof import EntryDropped, StoredLogBroken
+from audit.query import recent
 from audit.signing import handover_path
 from audit.store import Filters
-from gateway.access.tokens import new_id
 from gateway.accounts import utc_now
 from gateway.bundles.in_force import policies_in_force
 from gateway.checkpoint_key import verifier_of
@@ -39,14 +35,13 @@ from gateway.cli_shell import (
     tenant_of,
     told_plainly,
 )
+from gateway.cli_trail_list import time_of
 from gateway.cli_trail_status import signed_size
 from gateway.database import open_pool
 from gateway.opening import open_database
 from gateway.person_keys import open_people
 from gateway.settings import Settings
-from policies.window import moment
-
-OPERATION = "audit.pack"
+from gateway.trail_reading import PACK, given_in, named_filters, note_reading, told_filters
 
 
 def pack(
@@ -68,7 +63,7 @@ def pack(
     """Write an evidence pack: entries, a proof for each, and a program that checks them offline."""
     filters = Filters(
         actor=actor, kind=kind, operation=operation, entity=entity, record=record,
-        since=_time(since, "--since"), until=_time(until, "--until"),
+        since=time_of(since, "--since"), until=time_of(until, "--until"),
     )  # fmt: skip
     if language not in LANGUAGES:
         raise quit_with(UNUSABLE, f"--language is one of: {', '.join(LANGUAGES)}")
@@ -133,15 +128,13 @@ async def _make(settings: Settings, dsn: str, tenant: str, verifier: Verifier, w
     from gateway.composition_archive import archive_of  # brings boto3 along, which `crmgate --help` need not wait for
 
     archive = archive_of(settings, dsn, verifier)
-    await _note(dsn, tenant, wanted.filters)
-    pool = await open_pool(dsn, max_size=1)
+    pool = await open_pool(dsn, max_size=2)
     try:
+        async with open_people(settings, tenant, pool) as people:
+            filters = await named_filters(people, tenant, wanted.filters)  # the pack tells the pseudonym
+        held = bool(await recent(pool, tenant, 1, filters))
+        await note_reading(dsn, tenant, PACK, told_filters(given_in(filters), found=held))
         policies = await policies_in_force(pool, tenant)
-        filters = wanted.filters
-        if filters.record:
-            async with open_people(settings, tenant, pool) as people:
-                names = await people.names_of(tenant, filters.entity, filters.record)
-            filters = replace(filters, record=names[-1], records=tuple(names))  # the pack tells the pseudonym
     finally:
         await pool.close()
     draft = target.with_name(f".{target.name}.draft")
@@ -154,33 +147,3 @@ async def _make(settings: Settings, dsn: str, tenant: str, verifier: Verifier, w
     finally:
         draft.unlink(missing_ok=True)
     return made
-
-
-async def _note(dsn: str, tenant: str, filters: Filters) -> None:
-    log = AuditLog(dsn)
-    await log.start()
-    try:
-        await log.append(
-            AuditEntry(
-                actor="command-line",
-                actor_login=getpass.getuser(),
-                at=utc_now(),
-                fields={"filters": list(filters.names)},
-                id=new_id("a", secrets.token_bytes),
-                kind="console",
-                operation=OPERATION,
-                tenant=tenant,
-            )
-        )
-    finally:
-        await log.close()
-
-
-def _time(text: str, option: str) -> datetime | None:
-    if not text:
-        return None
-    found = moment(text)
-    if found is None:
-        told = f"{option}: {text} is no day (2026-12-31) and no time with its zone (2026-12-31T18:00+08:00)."
-        raise quit_with(UNUSABLE, told)
-    return datetime.fromtimestamp(found, UTC)

@@ -41,6 +41,7 @@ from gateway.cli_shell import (
 )
 from gateway.opening import open_database
 from gateway.settings import KeySigner, Settings
+from gateway.trail_reading import PROVE, TILES, note_reading
 
 
 def show_key(
@@ -131,6 +132,7 @@ def prove(
 async def _prove(settings: Settings, dsn: str, tenant: str, index: int) -> EntryProof:
     verifier = verifier_of(settings)
     archive = _archive(settings, dsn, verifier)
+    await note_reading(dsn, tenant, PROVE, target=str(index))
     async with store.reading(dsn, tenant) as connection:
         return await prove_entry(connection, tenant, index, verifier, archive)
 
@@ -197,5 +199,6 @@ def tiles(
 
 
 async def _write_tiles(dsn: str, tenant: str, verifier: Verifier, folder: Path, archive: Archive) -> TilesWritten:
+    await note_reading(dsn, tenant, TILES)
     async with store.reading(dsn, tenant) as connection:
         return await write_tiles(connection, tenant, verifier, folder, archive)

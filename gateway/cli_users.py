@@ -34,6 +34,7 @@ from gateway.cli_shell import (
     quit_with,
 )
 from gateway.composition_identity import logins_of
+from gateway.difference import difference
 from gateway.entry import ListInvalid, written
 from gateway.identity.config import IdentityMode
 from gateway.identity.crm_login import checked
@@ -182,7 +183,8 @@ def networks(
         user, store = await _find(accounts, login), PlaceStore(accounts.pool)
         before = await store.networks(accounts.tenant, user.id) or ""
         if wanted or anywhere:
-            await accounts.record("user.networks", user.id, f"{before or 'any'} -> {wanted or 'any'}")
+            change = difference({"networks": before.split()}, {"networks": wanted.split()})
+            await accounts.record("user.networks", user.id, list(change))
             await store.set_networks(accounts.tenant, user.id, wanted)
             before = wanted
         out.print(f"{user.login}: {before.replace(' ', ', ') or 'from anywhere'}", markup=False)

@@ -1,8 +1,6 @@
 """`crmgate audit who`: who saw, wrote, exported or had revealed what of a record; `crmgate audit index`."""
 
 import asyncio
-import getpass
-import secrets
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated
@@ -14,12 +12,10 @@ from rich.table import Table
 
 from audit import answers, store
 from audit.answers import Answer, NothingToLookUp
-from audit.entry import NOT_RECORDED, AuditEntry
+from audit.entry import NOT_RECORDED
 from audit.index_follower import differing, rebuild
-from audit.log import AuditLog
 from audit.question import FORMS, Question, seen
 from gateway.access.store import UserStore
-from gateway.access.tokens import new_id
 from gateway.access.user import login_key
 from gateway.accounts import utc_now
 from gateway.cli_shell import (
@@ -40,6 +36,7 @@ from gateway.opening import open_database
 from gateway.period import since_of, until_of
 from gateway.person_keys import open_people
 from gateway.settings import Settings
+from gateway.trail_reading import note_reading
 from kms.pseudonym import is_pseudonym
 
 LIMIT = 1_000
@@ -155,26 +152,8 @@ async def _named(pool: Pool, people: NamedPeople, tenant: str, question: Questio
 
 
 async def _note(dsn: str, tenant: str, question: Question, record: str) -> None:
-    fields: dict[str, object] = {"filters": list(question.names)}
-    if record:
-        fields["records"] = [f"{question.entity}.{record}"]
-    log = AuditLog(dsn)
-    await log.start()
-    try:
-        await log.append(
-            AuditEntry(
-                actor="command-line",
-                actor_login=getpass.getuser(),
-                at=utc_now(),
-                fields=fields,
-                id=new_id("a", secrets.token_bytes),
-                kind="console",
-                operation=AT_THE_TERMINAL,
-                tenant=tenant,
-            )
-        )
-    finally:
-        await log.close()
+    more = {"records": [f"{question.entity}.{record}"]} if record else {}
+    await note_reading(dsn, tenant, AT_THE_TERMINAL, question.names, **more)
 
 
 def _print(found: Sequence[Answer], question: Question, *, as_json: bool) -> None:

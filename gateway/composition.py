@@ -115,6 +115,8 @@ from gateway.sealing import KeyringSealer
 from gateway.search import Search
 from gateway.session_settings import devices_of, room_of, timeouts_of
 from gateway.settings import Posture, Settings, TenantSettings
+from gateway.settings_seen import note_settings
+from gateway.settings_seen_store import SettingsSeenStore
 from gateway.shredding import kept_erased
 from gateway.sight import Sight
 from gateway.store import RecordStore, StaffStore
@@ -288,6 +290,9 @@ async def open_app(settings: Settings, dsn: str) -> AsyncIterator[App]:
         audit = AuditLog(dsn, naming=naming)
         await audit.start()
         stack.push_async_callback(audit.close)
+        await note_settings(
+            settings, SettingsSeenStore(database), audit, utc_now, partial(new_id, "a", secrets.token_bytes)
+        )
         sealing = partial(sealing_of, settings)
         vault = SurrogateVault(database, keyring, value_s=settings.keys.cache_s, sealing=sealing, persons=persons)
         stack.push_async_callback(vault.close)

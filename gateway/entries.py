@@ -6,8 +6,13 @@ Names and counts, never a value: what a request or an answer held stays out of t
 from collections.abc import Mapping
 
 from audit.entry import AuditEntry
+from audit.passage import ACCOUNT_CHANGE, ACCOUNT_READ, SIGN_IN_FAILED
 from gateway.batch import names
 from gateway.exchange import Exchange
+from policies.operation import Action, Operation
+
+_READS = frozenset({Action.READ, Action.LIST, Action.SEARCH})
+_STAFF = "staff"  # what every profile calls accounts of the CRM's own users
 
 
 def describe(
@@ -26,6 +31,9 @@ def describe(
         actor, login, crm_user = principal.id, principal.login, principal.crm_login
     if operation is not None:
         entity, name, record = operation.entity, operation.id, operation.record or ""
+    signs_in = operation is not None and operation.action is Action.LOGIN
+    if kind == "outcome" and signs_in and exchange.crm_signed_in is False:
+        reason = reason or SIGN_IN_FAILED
     if decision is not None:
         policy, reason = decision.view.policy_version, reason or decision.reason
     return AuditEntry(
@@ -50,13 +58,19 @@ def describe(
     )
 
 
+def action_of(operation: Operation, method: str) -> str:
+    """What an operation does, as the catalogue of events names it (audit.passage)."""
+    if operation.entity == _STAFF or "accounts" in operation.extra:
+        looks = operation.action in _READS or method in ("GET", "HEAD")
+        return ACCOUNT_READ if looks else ACCOUNT_CHANGE
+    return operation.action.value
+
+
 def _details(exchange: Exchange, refused: tuple[str, ...], release: int) -> Mapping[str, object]:
     principal = exchange.principal
-    details: dict[str, object] = (
-        {} if principal is None else {"roles": principal.roles, "session": principal.session_id}
-    )
-    if principal is not None and principal.emergency:
-        details["emergency"] = principal.emergency
+    details: dict[str, object] = {} if principal is None else {"roles": principal.roles, **principal.trace}
+    if exchange.operation is not None:
+        details["detail"] = action_of(exchange.operation, exchange.head.method)
     if exchange.shown:
         shown: dict[str, dict[str, dict[str, int]]] = {}
         for (entity, name, record, form), count in exchange.shown.items():

@@ -71,7 +71,8 @@ class Principal:
     for this person where the profile or the administrator tells it, compared with record owners; crm_login: the name
     this session signed in to the CRM with, "" before that or where the profile does not tell. networks: the person's
     own list, parted by spaces, "" for any. proved_at: when a second factor was last verified in this session; None for
-    programs with a credential, who have none. emergency: id of the emergency role among the roles, "" for none.
+    programs with a credential, who have none. emergency: id of the emergency role among the roles, "" for none. device:
+    id of the browser that the session hangs on, "" for none.
     """
 
     id: str
@@ -85,6 +86,13 @@ class Principal:
     networks: str = ""
     proved_at: datetime | None = None
     emergency: str = ""
+    device: str = ""
+
+    @property
+    def trace(self) -> dict[str, str]:
+        """What every entry of the trail about this person tells besides who it is."""
+        told = {"session": self.session_id, "device": self.device, "emergency": self.emergency}
+        return {name: value for name, value in told.items() if value}
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,14 +160,15 @@ class Exchange:
     facts: what this answer, or the CRM just now, tells of records, for views that ask for it (gateway.facts).
     masked: what a page shows masked, gathered only where some of it may be revealed with a reason.
     bearing: whom the gateway says that the person is, None where the client says it.
+    crm_signed_in: whether the CRM's answer to a sign-in of its own says that somebody is; None where none tells.
     Every request makes one: a dataclass with that many default factories would take three times as long.
     """
 
     __slots__ = (
-        "batch", "bearing", "body", "caught", "cells_at", "client_address", "columns", "crm_user", "decision",
-        "echoes", "facts", "files", "head", "held", "id", "kept", "language", "legs", "links", "masked", "narrowed",
-        "newest", "numbers", "operation", "own_words", "owner", "posted", "principal", "received_at", "restored",
-        "retyped", "searched", "several", "showing", "shown", "tenant", "typed", "unprotected", "written",
+        "batch", "bearing", "body", "caught", "cells_at", "client_address", "columns", "crm_signed_in", "crm_user",
+        "decision", "echoes", "facts", "files", "head", "held", "id", "kept", "language", "legs", "links", "masked",
+        "narrowed", "newest", "numbers", "operation", "own_words", "owner", "posted", "principal", "received_at",
+        "restored", "retyped", "searched", "several", "showing", "shown", "tenant", "typed", "unprotected", "written",
     )  # fmt: skip
 
     def __init__(
@@ -176,6 +185,7 @@ class Exchange:
         self.tenant, self.client_address, self.crm_user, self.operation = tenant, client_address, crm_user, operation
         self.principal: Principal | None = None
         self.bearing: Bearing | None = None
+        self.crm_signed_in: bool | None = None
         self.decision: Decision | None = None
         self.language = "en"
         self.body = b""

@@ -194,7 +194,8 @@ class Guesses:
         entry = describe(exchange, self._new_id(), kind, reason, status)
         entry.at = self._clock()
         entry.path_shape = ""
-        entry.fields = {"count": times, "detail": sort}
+        traced = exchange.principal.trace if exchange.principal is not None else {}
+        entry.fields = {"count": times, "detail": sort, **traced}
         return entry
 
 

@@ -1,7 +1,7 @@
 """What every step on keys that a person takes at the command line shares: who takes it, the trail, the signed text."""
 
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -32,11 +32,15 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Present:
-    """Who takes a step: proved by credentials, or signed in at the console with a fresh proof. client: where from."""
+    """Who takes a step: proved by credentials, or signed in at the console with a fresh proof.
+
+    client: where from; trace: session and browser (gateway.exchange.Principal.trace).
+    """
 
     person: Person
     roles: tuple[str, ...]
     client: str
+    trace: Mapping[str, str] = field(default_factory=dict)
 
 
 class Proving(Protocol):

@@ -29,6 +29,7 @@ def render(view: View) -> bytes:
         "cs4Label": "exchange", "cs4": content["exchange"],
         "cs5Label": "leaf", "cs5": view.leaf.hex(),
         "cs6Label": "crmUser", "cs6": content["crm_user"],
+        "cat": view.tag,
         "cn1Label": "index", "cn1": str(view.index),
         "cn2Label": "status", "cn2": str(content["status"]),
     }  # fmt: skip

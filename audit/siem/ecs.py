@@ -22,6 +22,7 @@ def render(view: View) -> bytes:
             "category": ["authentication" if view.signs_in else "iam" if view.administers else "web"],
             "type": [_type(view)],
             "action": view.action,
+            "code": view.tag,
             "outcome": "failure" if view.failed else "success",
             "reason": content["reason"],
             "sequence": view.index,

@@ -41,6 +41,7 @@ def render(view: View) -> bytes:
             "product": {"name": "crmgate", "vendor_name": "crmgate", "version": version("crmgate")},
             "uid": content["id"],
             "event_code": view.action,
+            "labels": [view.tag],
             "sequence": view.index,
             "tenant_uid": content["tenant"],
             "correlation_uid": content["exchange"],

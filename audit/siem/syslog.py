@@ -36,6 +36,7 @@ def _element(view: View) -> str:
         "login": view.text("actor_login"),
         "client": view.text("client"),
         "operation": view.text("operation"),
+        "tag": view.tag,
         "entity": view.text("entity"),
         "record": view.text("record"),
         "reason": view.text("reason"),

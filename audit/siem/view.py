@@ -6,7 +6,9 @@ from datetime import datetime
 from enum import IntEnum
 from typing import Any
 
+from audit.catalogue import class_of, tag_of
 from audit.entry import decode
+from audit.event_class import Weight
 
 FAILURE_STATUS = 400
 _ADMINISTRATION = frozenset({"console", "policy", "keys", "protect"})
@@ -19,6 +21,14 @@ class Severity(IntEnum):
     WARNING = 4
     NOTICE = 5
     INFORMATIONAL = 6
+
+
+_SEVERITY: Mapping[Weight, Severity] = {
+    Weight.ROUTINE: Severity.INFORMATIONAL,
+    Weight.NOTICE: Severity.NOTICE,
+    Weight.WARNING: Severity.WARNING,
+    Weight.ALERT: Severity.ALERT,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +51,11 @@ class View:
         return str(self.content["kind"])
 
     @property
+    def tag(self) -> str:
+        """Its tag in the catalogue of events."""
+        return tag_of(self.content)
+
+    @property
     def failed(self) -> bool:
         """Whether what was tried was refused or failed."""
         return int(self.content["status"]) >= FAILURE_STATUS
@@ -58,11 +73,12 @@ class View:
     @property
     def severity(self) -> Severity:
         """How much it asks for somebody's eye."""
+        listed = _SEVERITY[class_of(self.content).weight]
         if self.kind == "alarm":
             return Severity.ALERT
         if self.failed:
-            return Severity.WARNING
-        return Severity.NOTICE if self.administers else Severity.INFORMATIONAL
+            return min(Severity.WARNING, listed)
+        return min(Severity.NOTICE if self.administers else Severity.INFORMATIONAL, listed)
 
     def text(self, name: str) -> str:
         """One of its names; "" where it has none."""

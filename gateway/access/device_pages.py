@@ -240,7 +240,7 @@ async def act_on(
     if held is None or held.state not in wanted:
         return False
     reason = {"approve": "device-approved", "revoke": "device-shut-out"}[action]
-    fields = {"device": device, "target": owner}
+    fields = {"detail": f"device.{device}", "target": owner}
     await note_account(deps, request.scope, by, reason, 303, f"{DEVICES_PATH}/{{device}}/{action}", fields)
     if action == "approve":
         return await devices.approve(by.tenant, owner, device, by.id)

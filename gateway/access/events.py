@@ -32,7 +32,7 @@ async def note(
 ) -> None:
     """Append one event; raises AuditUnavailable, and then nothing may be answered but 503."""
     tenant, client = deps.tenant_of(scope), client_of(scope)
-    emergency = user.emergency if isinstance(user, Principal) else ""
+    traced = user.trace if isinstance(user, Principal) else {}
     if user is None and status >= 400 and deps.count_refusal is not None:
         deps.count_refusal(tenant, client, reason, status)
         return
@@ -44,7 +44,7 @@ async def note(
             client=client,
             crm_user="" if user is None else user.crm_user or "",
             exchange=str(scope.get("state", {}).get("exchange", "")),
-            fields=dict(fields or {}) | ({"emergency": emergency} if emergency else {}),
+            fields=dict(fields or {}) | traced,
             id=deps.new_id(),
             kind=kind,
             method=str(scope.get("method", "")),

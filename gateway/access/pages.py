@@ -333,7 +333,8 @@ class SignInPages:
     async def _opened(self, request: Request, response: Response, done: SignedIn, factor: str = "") -> None:
         """Audit a finished sign-in and hand out its cookie; the session the browser had before ends."""
         deps = self._deps
-        fields = {"detail": factor} if factor else {}
+        session = await deps.sessions.bearer(done.token, deps.clock(), tenant=done.user.tenant, audience=deps.audience)
+        fields = {"session": session.id} | ({"detail": factor} if factor else {})
         await note(deps, request.scope, "signed-in", 200, user=done.user, fields=fields, path_shape=request.url.path)
         await deps.sessions.end_token(session_token(deps, request), "signed-in-again")
         cookies.set_cookie(response, SESSION_COOKIES[deps.audience], done.token)

@@ -480,4 +480,5 @@ def principal_of(row: SessionRow) -> Principal:
         networks=row.networks,
         proved_at=row.proved_at,
         emergency=row.emergency,
+        device=row.device,
     )

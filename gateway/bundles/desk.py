@@ -195,7 +195,7 @@ class PolicyDesk:
                 operation=operation,
                 policy=version,
                 reason=reason,
-                fields={"target": target} | (more or {}),
+                fields={"target": target, **by.trace} | (more or {}),
             )
         )
 

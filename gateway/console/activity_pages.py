@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from audit.catalogue import is_pattern
 from audit.store import Filters
 from audit.verify import LogTampered
 from gateway.access.pages import message_page
@@ -20,14 +21,16 @@ from gateway.console.pages import ConsolePages
 from gateway.console.permissions import HEALTH, LIVE, SESSIONS, USERS, ConsoleRefused
 from gateway.console.store import per_minute
 from gateway.console.trail import EntryUnknown, Row
-from gateway.console.words import KINDS, REASONS
+from gateway.console.words import FAMILIES, KINDS, REASONS
 from gateway.exchange import Principal
+from gateway.trail_reading import told_filters
 
 PAGE_ROWS = 50
 # How far one page looks back for rows of the wished outcome, which the database cannot filter by.
 LOOK_BACK_ROWS = 2_000
 RECORD_SIGN = "/"  # contact/42; a record alone is one of any sort
 OUTCOMES = ("", "allowed", "refused")
+_FILTERS = ("person", "operation", "record", "reason", "kind", "outcome", "tag")
 INDEX_DIGITS = 18
 
 
@@ -41,12 +44,13 @@ class Wish:
     kind: str = ""
     outcome: str = ""
     record: str = ""
+    tag: str = ""
     before: int | None = None
 
     @property
     def names(self) -> list[str]:
         """Names of the filters in use."""
-        return [name for name in ("person", "operation", "record", "reason", "kind", "outcome") if getattr(self, name)]
+        return [name for name in _FILTERS if getattr(self, name)]
 
     def query(self, **changes: str) -> str:
         """The filters as a query string, with changes; starts with "?"."""
@@ -90,15 +94,20 @@ class ActivityPages(ConsolePages):
 
     async def activity(self, request: Request) -> Response:
         """The live trail with its filters."""
-        principal = await self._person(request, LIVE)
+        principal = await self._person(request, LIVE, noted=True)
         wish = read_wish(request)
-        await self._note(request, principal, LIVE, "activity-viewed", 200, filters=wish.names)
         values = await self._activity(principal, wish)
+        asked = {name: getattr(wish, name) for name in wish.names}
+        if wish.record:
+            asked["record"] = (await self._filters(principal, wish)).record
+        told = told_filters(asked, found=bool(values["rows"]))
+        await self._note(request, principal, LIVE, "activity-viewed", 200, filters=told)
         values["paused"] = "pause" in request.query_params or wish.before is not None
         values["plot"] = await self._plot(principal)
         values["people"] = await self._people(principal)
         values["reasons"] = list(REASONS)
         values["kinds"] = KINDS
+        values["tags"] = {f"{name}:*": words for name, words in FAMILIES.items()}
         return self._page(request, principal, "activity.html", values)
 
     async def rows(self, request: Request) -> Response:
@@ -109,7 +118,7 @@ class ActivityPages(ConsolePages):
 
     async def entry(self, request: Request) -> Response:
         """One entry with its proof."""
-        principal = await self._person(request, LIVE)
+        principal = await self._person(request, LIVE, noted=True)
         index = _index(request.path_params["index"])
         deps = self._deps
         proof, tampered = None, ""
@@ -140,12 +149,12 @@ class ActivityPages(ConsolePages):
             "older": rows[-1].index if len(rows) == PAGE_ROWS else None,
         }
 
-    async def _find(self, principal: Principal, wish: Wish) -> list[Row]:
+    async def _filters(self, principal: Principal, wish: Wish) -> Filters:
         entity, sign, record = wish.record.partition(RECORD_SIGN)
         if not sign:
             entity, record = "", entity
         names = await self._deps.trail.names_of(principal.tenant, entity, record) if record else []
-        filters = Filters(
+        return Filters(
             actor=wish.person,
             operation=wish.operation,
             reason=wish.reason,
@@ -154,8 +163,20 @@ class ActivityPages(ConsolePages):
             record=names[-1] if names else "",
             records=tuple(names),
         )
+
+    async def _find(self, principal: Principal, wish: Wish) -> list[Row]:
+        filters = await self._filters(principal, wish)
+        if wish.tag:
+            return await self._find_tagged(principal, wish, filters)
         limit = LOOK_BACK_ROWS if wish.outcome else PAGE_ROWS
         rows = await self._deps.trail.recent(principal.tenant, limit, filters, before=wish.before)
+        if wish.outcome:
+            rows = [row for row in rows if row.refused == (wish.outcome == "refused")]
+        return await self._deps.trail.told(principal.tenant, rows[:PAGE_ROWS])
+
+    async def _find_tagged(self, principal: Principal, wish: Wish, filters: Filters) -> list[Row]:
+        most = LOOK_BACK_ROWS if wish.outcome else PAGE_ROWS
+        rows = await self._deps.trail.tagged(principal.tenant, most, filters, wish.tag, before=wish.before)
         if wish.outcome:
             rows = [row for row in rows if row.refused == (wish.outcome == "refused")]
         return await self._deps.trail.told(principal.tenant, rows[:PAGE_ROWS])
@@ -179,7 +200,7 @@ def read_wish(request: Request) -> Wish:
         value = given.get(key, "").strip()
         return value if len(value) <= 200 and value.isascii() and value.isprintable() else ""
 
-    outcome = name("outcome")
+    outcome, tag = name("outcome"), name("tag")
     return Wish(
         person=name("person"),
         operation=name("operation"),
@@ -187,6 +208,7 @@ def read_wish(request: Request) -> Wish:
         kind=name("kind"),
         record=name("record"),
         outcome=outcome if outcome in OUTCOMES else "",
+        tag=tag if is_pattern(tag) else "",
         before=_index(given.get("before", "")),
     )
 

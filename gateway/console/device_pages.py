@@ -36,7 +36,9 @@ class DevicePages(ConsolePages):
         held = await devices.held(principal.tenant, owner)
         if not any(one.id == device and one.state in _STATES[action] for one in held):
             return RedirectResponse(f"{place}?notice=gone", 303)
-        await self._note(request, principal, CHANGE_USER, _REASONS[action], 303, target=owner, device=device)
+        await self._note(
+            request, principal, CHANGE_USER, _REASONS[action], 303, target=owner, detail=f"device.{device}"
+        )
         act = devices.approve if action == "approve" else devices.revoke
         done = await act(principal.tenant, owner, device, principal.id)
         return RedirectResponse(f"{place}?notice={action if done else 'gone'}", 303)

@@ -109,7 +109,7 @@ class KeyPages(ConsolePages):
 
     async def certificate(self, request: Request) -> Response:
         """The signed record of a destruction, as a file."""
-        principal = await self._person(request, KEYS)
+        principal = await self._person(request, KEYS, noted=True)
         found = await DestructionStore(self._deps.pool).find(principal.tenant, request.path_params["destruction"])
         if found is None or found.state is not DestructionState.DESTROYED:
             return message_page(self._deps.access, request, "not-found", 404)

@@ -17,7 +17,7 @@ class LedgerPages(ConsolePages):
 
     async def ledger(self, request: Request) -> Response:
         """The newest reveals first."""
-        principal = await self._person(request, AUDIT)
+        principal = await self._person(request, AUDIT, noted=True)
         desk, tenant = self._deps.ledger, principal.tenant
         if desk is None:
             return message_page(self._deps.access, request, "not-found", 404)

@@ -86,6 +86,7 @@ class Look:
         environment.filters.update(
             reason=lambda name: words.reason_words(name, translate),
             kind=lambda name: words.kind_words(name, translate),
+            event=lambda line: line.chinese if language.id.startswith("zh") else line.english,
             role=lambda name: words.role_words(name, translate),
             right=lambda signed: words.right_words(signed, translate),
             purpose=lambda name: words.role_purpose(name, translate),

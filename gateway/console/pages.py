@@ -32,11 +32,14 @@ class ConsolePages:
     def __init__(self, deps: ConsoleDeps) -> None:
         self._deps = deps
 
-    async def _person(self, request: Request, right: Right, *, active: bool = True, proof: bool = False) -> Principal:
-        """Who asks, allowed to; raises SignInNeeded, ConsoleRefused, StepUpNeeded.
+    async def _person(
+        self, request: Request, right: Right, *, active: bool = True, proof: bool = False, noted: bool = False
+    ) -> Principal:
+        """Who asks, allowed to, and on record as looking; raises SignInNeeded, ConsoleRefused, StepUpNeeded.
 
-        proof: whether it needs a fresh proof of a factor. Where sessions are bound to a device, every page uses up a
-        proof of it; what a page asks for by itself (not `active`) does with the last one.
+        noted: whether the page writes an entry of its own. proof: whether it needs a fresh proof of a factor. Where
+        sessions are bound to a device, every page uses up a proof of it; what a page asks for by itself (not `active`)
+        does with the last one.
         """
         who = acting if active or request.method not in SAFE_METHODS else current
         principal = await who(self._deps.access, request, active=active)
@@ -48,6 +51,9 @@ class ConsolePages:
             request.state.emergencies = await self._deps.emergencies.current(principal.tenant)
         if proof and needs_proof(principal, access.proof_age, access.clock()):
             raise StepUpNeeded
+        if active and not noted and request.method in SAFE_METHODS and not hasattr(request.state, "viewed"):
+            request.state.viewed = True
+            await self._note(request, principal, right, "page-viewed", 200)
         return principal
 
     def _may(self, principal: Principal, right: Right) -> bool:

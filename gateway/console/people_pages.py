@@ -23,6 +23,7 @@ from gateway.console import role_matrix
 from gateway.console.pages import ConsolePages
 from gateway.console.permissions import AGREE_RIGHTS, CHANGE_USER, END_SESSION, SESSIONS, USERS, Right
 from gateway.console.words import N_, RIGHTS_REASONS, ROLES
+from gateway.difference import difference
 from gateway.exchange import Principal
 from policies.rows import Grant
 
@@ -86,8 +87,7 @@ class PeoplePages(ConsolePages):
             "session-ended-by-administrator",
             303,
             target=session.user_id,
-            session=session.id,
-            detail=cause,
+            detail=[cause, f"session.{session.id}"],
         )
         await self._deps.access.sessions.end(session.id, "ended-by-administrator")
         return RedirectResponse("/sessions?notice=session-ended", 303)
@@ -388,14 +388,11 @@ def _profile(form: dict[str, list[str]]) -> Profile:
 
 
 def _changed(user: AppUser, profile: Profile) -> list[str]:
-    """Names of what differs, for the trail."""
-    pairs = {
-        "display_name": (user.display_name, profile.display_name.strip()),
-        "roles": (set(user.assigned), set(profile.roles)),
-        "crm_user": (user.crm_user, profile.crm_user.strip()),
-        "language": (user.language, profile.language),
-    }
-    return [name for name, (before, after) in pairs.items() if before != after]
+    """What differs, for the trail; of the display name, which is a person's, only that it does."""
+    named = [] if user.display_name == profile.display_name.strip() else ["display_name"]
+    before = {"roles": sorted(user.assigned), "crm_user": user.crm_user, "language": user.language}
+    after = {"roles": sorted(set(profile.roles)), "crm_user": profile.crm_user.strip(), "language": profile.language}
+    return [*named, *difference(before, after)]
 
 
 def _sees(rule: Any) -> bool:

@@ -187,7 +187,7 @@ def read_number(text: str) -> int:
 
 def present_of(request: Request, principal: Principal) -> Present:
     """Who takes a step at the console, as desks know it."""
-    return Present(Person(principal.id, principal.login), principal.roles, client_of(request.scope))
+    return Present(Person(principal.id, principal.login), principal.roles, client_of(request.scope), principal.trace)
 
 
 _LIMITS = {"rows": ROWS_LIMIT_CHARS, "checks": CHECKS_LIMIT_CHARS, "note": NOTE_LIMIT_CHARS}

@@ -50,7 +50,7 @@ class ReviewPages(ConsolePages):
 
     async def found_csv(self, request: Request) -> Response:
         """What was found as CSV."""
-        principal = await self._person(request, USERS)
+        principal = await self._person(request, USERS, noted=True)
         await self._note(request, principal, USERS, "reviews-exported", 200)
         found = await self._find(principal, wait_s=None)
         assert found is not None
@@ -100,7 +100,7 @@ class ReviewPages(ConsolePages):
 
     async def round_csv(self, request: Request) -> Response:
         """A round as CSV: its report."""
-        principal = await self._person(request, USERS)
+        principal = await self._person(request, USERS, noted=True)
         found = await self._round(request, principal)
         if found is None:
             return message_page(self._deps.access, request, "not-found", 404)

@@ -13,7 +13,9 @@ from psycopg import Error as PostgresError
 
 from audit import query, store
 from audit.archive import Archive, ArchiveUnavailable, NoArchive, SegmentBroken
+from audit.catalogue import class_of
 from audit.entry import AuditEntry, EntryRefused, decode
+from audit.event_class import EventClass
 from audit.note import Checkpoint, NoteInvalid, Verifier, origin_of
 from audit.pack import write_pack
 from audit.pack_choice import Packed, PackRefused, Wanted
@@ -56,6 +58,11 @@ class Row:
     def erased(self) -> bool:
         """Whether the person it is about was erased."""
         return self.people.get(str(self.content.get("record", ""))) == ERASED
+
+    @property
+    def event(self) -> EventClass:
+        """Its line in the catalogue of events."""
+        return class_of(self.content)
 
     @property
     def refused(self) -> bool:
@@ -133,6 +140,13 @@ class TrailReader:
             replace(row, people={name: people[name] for name in pseudonyms_in(row.content) if name in people})
             for row in rows
         ]
+
+    async def tagged(
+        self, tenant: str, limit: int, filters: Filters, pattern: str, *, before: int | None = None
+    ) -> list[Row]:
+        """The newest entries whose tag fits among the newest ten thousand, newest first."""
+        found = await query.tagged(self._pool, tenant, limit, filters, pattern, before=before, most=query.LIMIT_ENTRIES)
+        return [_row(entry) for entry in found.entries]
 
     async def entry(self, tenant: str, index: int) -> Row:
         """One entry; raises EntryUnknown, LogTampered, StoreUnavailable."""

@@ -186,6 +186,7 @@ REASONS: Mapping[str, str] = {
     "done": N_("Done"),
     # console
     "console-refused": N_("Role does not allow this page"),
+    "page-viewed": N_("Page viewed"),
     "activity-viewed": N_("Activity viewed"),
     "reveals-viewed": N_("Ledger of reveals viewed"),
     "entry-viewed": N_("Audit entry viewed"),
@@ -239,6 +240,22 @@ REASONS: Mapping[str, str] = {
     "key-certificate-viewed": N_("Certificate of a destruction fetched"),
 }
 
+FAMILIES: Mapping[str, str] = {
+    "access": N_("Sign-in, accounts and rights"),
+    "audit": N_("Reading and checking the trail"),
+    "console": N_("Pages of the console"),
+    "crm": N_("Records and pages of the CRM"),
+    "egress": N_("What the CRM sends out"),
+    "ingress": N_("What comes in for the CRM"),
+    "keys": N_("Keys and rotation"),
+    "policy": N_("Policy"),
+    "privacy": N_("Reveals and erasure"),
+    "protect": N_("The gateway's own work in the CRM"),
+    "settings": N_("Settings and learning"),
+    "unlisted": N_("Events that this version does not know"),
+}
+"""Sources of events, the first part of a tag (audit.catalogue)."""
+
 KINDS: Mapping[str, str] = {
     "decision": N_("Decision"),
     "outcome": N_("Outcome"),
@@ -252,6 +269,9 @@ KINDS: Mapping[str, str] = {
     "refusal-count": N_("Refusals counted"),
     "checkpoint": N_("Checkpoint"),
     "protect": N_("Protection"),
+    "policy": N_("Policy"),
+    "review": N_("Review"),
+    "keys": N_("Keys"),
 }
 
 ROLES: Mapping[str, tuple[str, str]] = {

@@ -258,8 +258,8 @@ class Desk:
             "detail": [asking.door, "step-up" if asking.step_up else "no-step-up"],
             "parts": [f"{wanted.entity}.{wanted.field}"],
             "roles": who.roles,
-            "session": who.session_id,
             "target": row.id,
+            **who.trace,
         }
         if reason == "reveal-shown":
             fields["shown"] = {f"{wanted.entity}.{wanted.field}": {wanted.record: {"clear": 1}}}
@@ -319,7 +319,7 @@ class Desk:
                     client=asking.client,
                     entity=wanted.entity,
                     exchange=asking.exchange,
-                    fields={"count": now, "detail": SORT, "session": who.session_id},
+                    fields={"count": now, "detail": SORT, **who.trace},
                     id=self.new_id("a"),
                     kind="alarm",
                     operation=OPERATION,

@@ -54,7 +54,7 @@ class IdentityTrail:
                 reason=reason,
                 status=status,
                 policy="",
-                fields={"session": principal.session_id, **(fields or {})},
+                fields={**(fields or {}), **principal.trace},
                 exchange=exchange.id if exchange is not None else "",
             )
         )

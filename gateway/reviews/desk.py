@@ -219,7 +219,7 @@ class ReviewDesk:
                 entity="review",
                 operation=operation,
                 reason=reason,
-                fields={"target": target} | more,
+                fields={"target": target, **by.trace} | more,
             )
         )
 

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from audit import query, store
+from audit.catalogue import fits
 from audit.log import AuditLog
 from audit.note import Signer
 from audit.query import Filters
@@ -65,3 +67,24 @@ async def test_the_live_view_goes_on_after_an_index_and_filters(filled: AuditLog
     await filled.append(make(record="8"))
     assert await waiting == [21]
     await view.aclose()  # type: ignore[attr-defined]
+
+
+async def test_entries_are_found_by_their_tag_and_a_bound_is_told(filled: AuditLog, pool: Any) -> None:
+    everything = await query.recent(pool, "demo", 20)
+    tags = {query.entry_tag(entry) for entry in everything}
+    for pattern in (*tags, "crm:*", "access:*"):
+        wanted = [entry.index for entry in everything if fits(query.entry_tag(entry), pattern)]
+        found = await query.tagged(pool, "demo", 100, Filters(), pattern)
+        assert ([entry.index for entry in found.entries], found.further) == (wanted, None)
+    some = next(iter(tags))
+    first = await query.tagged(pool, "demo", 1, Filters(), some)
+    assert len(first.entries) == 1
+    bounded = await query.tagged(pool, "demo", 100, Filters(), "crm:session:ask", most=5)
+    assert (bounded.entries, bounded.further) == ([], 15)
+    paged = await query.tagged(pool, "demo", 100, Filters(), "crm:*", before=3)
+    assert all(entry.index < 3 for entry in paged.entries)
+
+
+async def test_changed_bytes_are_tagged_by_their_columns(filled: AuditLog, pool: Any) -> None:
+    entry = replace((await query.recent(pool, "demo", 1))[0], body=b"{}")
+    assert query.entry_tag(entry).startswith("crm:")

@@ -154,7 +154,11 @@ def test_what_is_empty_is_left_out_of_json() -> None:
 @pytest.mark.parametrize(
     ("changes", "severity"),
     [
-        ({}, Severity.INFORMATIONAL), ({"kind": "console"}, Severity.NOTICE), ({"status": 403}, Severity.WARNING),
+        ({}, Severity.INFORMATIONAL), ({"status": 403}, Severity.WARNING),
+        ({"kind": "console", "operation": "console.users", "reason": "user-changed"}, Severity.NOTICE),
+        ({"kind": "policy", "operation": "policy.publish", "reason": "published"}, Severity.WARNING),
+        ({"kind": "console", "operation": "user.reset_alone", "reason": "done"}, Severity.ALERT),
+        ({"kind": "something-new"}, Severity.WARNING),
         ({"kind": "alarm", "status": 0}, Severity.ALERT),
     ],
 )  # fmt: skip
@@ -167,3 +171,12 @@ def test_every_format_carries_place_and_leaf_hash() -> None:
     for text in (syslog.render(one, "h"), cef.render(one), ocsf.render(one), ecs.render(one)):
         assert one.leaf.hex().encode() in text
         assert re.search(rb'(index="|cn1=|"sequence":)9\b', text)
+
+
+def test_every_format_has_the_tag_of_the_catalogue() -> None:
+    told = view(kind="sign-in", operation="access.sign_in", reason="signed-out")
+    tag = "access:session:ended"
+    assert read_cef(cef.render(told))[1]["cat"] == tag
+    assert json.loads(ecs.render(told))["event"]["code"] == tag
+    assert json.loads(ocsf.render(told))["metadata"]["labels"] == [tag]
+    assert f' tag="{tag}"'.encode() in syslog.render(told, "node-1")

@@ -1,0 +1,159 @@
+"""`crmgate audit list` and `tags`: entries of the trail by what they are about, and what there is to ask for."""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from typing import Annotated
+
+import orjson
+import typer
+
+from audit.catalogue import catalogue, families, fits, is_pattern
+from audit.query import Filters, StoredEntry, Tagged, entry_tag, recent, tagged
+from gateway.cli_shell import UNUSABLE, FileOption, TenantOption, out, quit_with, settings_of, tenant_of, told_plainly
+from gateway.database import open_pool
+from gateway.named_people import ERASED
+from gateway.opening import open_database
+from gateway.person_keys import open_people
+from gateway.settings import Settings
+from gateway.trail_reading import LIST, given_in, named_filters, note_reading, told_filters
+from policies.window import moment
+
+_COLOURS: Mapping[str, str] = {"2": "green", "3": "cyan", "4": "yellow", "5": "red"}
+_MOST = 10_000
+
+TagOption = Annotated[
+    str, typer.Option("--tag", help="Only this event, or a family of events: access:*, crm:record:* (see: audit tags).")
+]
+
+
+def checked_tag(pattern: str) -> str:
+    """The pattern, or an exit that says which there are; "" for any."""
+    if pattern and not is_pattern(pattern):
+        known = ", ".join(f"{one}:*" for one in families())
+        raise quit_with(
+            UNUSABLE,
+            f"--tag: no event is called {pattern}; families are {known}. Every tag: crmgate audit tags"
+            f" / 没有名为 {pattern} 的事件；类别有：{known}。全部标签：crmgate audit tags",
+        )
+    return pattern
+
+
+def list_tags(
+    tag: TagOption = "", *, chinese: Annotated[bool, typer.Option("--zh", help="Words in Chinese.")] = False
+) -> None:
+    """Show the catalogue of events: tag, weight, and what it means."""
+    pattern = checked_tag(tag)
+    for line in catalogue().values():
+        if not pattern or fits(line.tag, pattern):
+            words = line.chinese if chinese else line.english
+            out.print(f"{line.tag:<44} {line.weight:<8} {words}", markup=False)
+
+
+def list_trail(
+    tag: TagOption = "",
+    actor: Annotated[str, typer.Option(help="Only by this account, by its id.")] = "",
+    operation: Annotated[str, typer.Option(help="Only about this operation.")] = "",
+    entity: Annotated[str, typer.Option(help="Only about this kind of record.")] = "",
+    record: Annotated[str, typer.Option(help="Only about this record, by the CRM's key.")] = "",
+    since: Annotated[str, typer.Option(help="From when: 2026-01-01, or a time with its zone.")] = "",
+    until: Annotated[str, typer.Option(help="Until when, not included.")] = "",
+    most: Annotated[int, typer.Option("--lines", "-n", help="How many at most.", min=1, max=_MOST)] = 50,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    tenant: TenantOption = "",
+    config: FileOption = None,
+) -> None:
+    """List entries of the trail, newest first; that you asked is on record."""
+    pattern = checked_tag(tag)
+    filters = Filters(
+        actor=actor, operation=operation, entity=entity, record=record,
+        since=time_of(since, "--since"), until=time_of(until, "--until"),
+    )  # fmt: skip
+    with told_plainly():
+        settings = settings_of(config)
+        name = tenant_of(settings, tenant)
+        database = open_database(settings)
+        try:
+            found, known = asyncio.run(_find(settings, database.dsn, name, filters, pattern, most))
+        finally:
+            database.close()
+    for entry in found.entries:
+        if as_json:
+            out.print(entry.body.decode(), markup=False)
+        else:
+            out.print(line_of(entry, known), style=style_of(entry), markup=False)
+    if not found.entries:
+        out.print("Nothing fits. / 没有符合条件的条目。", style="dim", markup=False)
+    if found.further is not None and len(found.entries) < most:
+        out.print(
+            f"Older than entry {found.further} was not looked at: narrow it with --until."
+            f" / 未查看 {found.further} 号之前的条目：请用 --until 缩小范围。",
+            style="yellow", markup=False,
+        )  # fmt: skip
+
+
+async def _find(
+    settings: Settings, dsn: str, tenant: str, filters: Filters, pattern: str, most: int
+) -> tuple[Tagged, Mapping[str, str]]:
+    """What fits, and whom the pseudonyms in it mean."""
+    async with AsyncExitStack() as stack:
+        pool = await open_pool(dsn, max_size=2)
+        stack.push_async_callback(pool.close)
+        people = await stack.enter_async_context(open_people(settings, tenant, pool))
+        filters = await named_filters(people, tenant, filters)
+        if pattern:
+            found = await tagged(pool, tenant, most, filters, pattern)
+        else:
+            found = Tagged(await recent(pool, tenant, most, filters), None)
+        known = await people.told(tenant, {entry.record for entry in found.entries})
+    given = given_in(filters) | {"tag": pattern}
+    await note_reading(dsn, tenant, LIST, told_filters(given, found=bool(found.entries)), count=len(found.entries))
+    return found, known
+
+
+def time_of(text: str, option: str) -> datetime | None:
+    """The time somebody typed for an option, None for none; exits for what is none."""
+    if not text:
+        return None
+    found = moment(text)
+    if found is None:
+        told = f"{option}: {text} is no day (2026-12-31) and no time with its zone (2026-12-31T18:00+08:00)."
+        raise quit_with(UNUSABLE, told)
+    return datetime.fromtimestamp(found, UTC)
+
+
+def style_of(entry: StoredEntry) -> str:
+    """The colour of a line, by the status."""
+    return _COLOURS.get(str(entry.status)[:1], "")
+
+
+def line_of(entry: StoredEntry, people: Mapping[str, str]) -> str:
+    """One entry as one line. people: whom pseudonyms mean."""
+    told = orjson.loads(entry.body)
+    who = told["actor_login"] or "-"
+    name = people.get(entry.record, entry.record)
+    thing = f"{entry.entity}/{name}" if name else entry.entity
+    if people.get(entry.record) == ERASED:
+        thing = f"{entry.entity} (erased person)"
+    parts = [
+        f"{entry.at:%Y-%m-%d %H:%M:%S}",
+        entry_tag(entry),
+        who,
+        entry.operation,
+        thing,
+        entry.reason,
+        str(entry.status or ""),
+    ]
+    shown = told["fields"].get("shown")
+    return "  ".join(part for part in parts if part) + (f"  {_forms(shown)}" if shown else "")
+
+
+def _forms(shown: Mapping[str, object]) -> str:
+    """How many fields went out in which form: `clear 3, masked 2`."""
+    counts: dict[str, int] = {}
+    for records in shown.values():
+        for forms in records.values() if isinstance(records, dict) else ():
+            for form, count in forms.items() if isinstance(forms, dict) else ():
+                counts[form] = counts.get(form, 0) + int(count)
+    return ", ".join(f"{form} {count}" for form, count in sorted(counts.items()))

@@ -1,0 +1,20 @@
+"""Who reads the trail is on record with the filters, and what somebody typed is not."""
+
+from datetime import UTC, datetime
+
+from audit.store import Filters
+from gateway.trail_reading import given_in, told_filters
+
+AT = datetime(2026, 11, 27, 9, 0, tzinfo=UTC)
+
+
+def test_a_value_is_told_where_the_trail_holds_it_already() -> None:
+    given = given_in(Filters(record="13800138000", kind="outcome", since=AT)) | {"tag": "crm:*"}
+    assert told_filters(given, found=True) == [
+        "kind=outcome", "record=13800138000", "since=2026-11-27T09:00:00+00:00", "tag=crm:*",
+    ]  # fmt: skip
+
+
+def test_a_value_that_nobody_has_seen_here_stays_out_of_it() -> None:
+    given = given_in(Filters(record="13800138000", kind="outcome", since=AT)) | {"tag": ""}
+    assert told_filters(given, found=False) == ["kind=outcome", "record", "since=2026-11-27T09:00:00+00:00"]
