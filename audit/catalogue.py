@@ -11,6 +11,7 @@ from typing import Any
 from audit.catalogue_access import ACCESS
 from audit.catalogue_console import CONSOLE
 from audit.catalogue_keeping import KEEPING
+from audit.catalogue_trail import TRAIL
 from audit.event_class import CLAUSE_AUDIT, EventClass, Weight
 from audit.passage import passage_classes, passage_tag
 
@@ -30,7 +31,7 @@ _UNLISTED_CLASS = EventClass(
 @cache
 def catalogue() -> Mapping[str, EventClass]:
     """Every line by its tag, in the order of the tags."""
-    lines = [*passage_classes(), *ACCESS, *CONSOLE, *KEEPING, _UNLISTED_CLASS]
+    lines = [*passage_classes(), *ACCESS, *CONSOLE, *KEEPING, *TRAIL, _UNLISTED_CLASS]
     return {line.tag: line for line in sorted(lines, key=lambda line: line.tag)}
 
 

@@ -237,7 +237,6 @@ CONSOLE = (
     _page("audit:reveals:viewed", "audit", "reveals-viewed", "Ledger of reveals viewed", "查看脱敏值查看台账", _R),
     _command("audit:trail:listed", "audit.list", "Trail listed or searched at the machine", "在本机列出或搜索审计日志"),
     _command("audit:trail:followed", "audit.tail", "Trail followed at the machine", "在本机实时查看审计日志"),
-    _command("audit:trail:queried", "audit.query", "Trail queried with SQL", "用 SQL 查询审计日志"),
     _command("audit:entry:proved", "audit.prove", "Proof of an entry taken out", "导出审计条目证明"),
     _command("audit:trail:tiles-written", "audit.tiles", "Trail written as tiles", "将审计日志写成 tiles"),
     _command("audit:pack:made", "audit.pack", "Evidence pack made", "生成证据包"),

@@ -49,7 +49,11 @@ def _named(content: Mapping[str, Any]) -> Iterator[str]:
     for part in _texts(content["fields"].get("parts")):
         operation, *records = part.split(":")
         for record in records:
-            yield record_term(operation.partition(".")[0], record)
+            # Entries of version 1 name the record alone.
+            entity, _, key = (
+                record.partition(".") if content["version"] > 1 else (operation.partition(".")[0], "", record)
+            )
+            yield record_term(entity, key)
     for mark, name in (("u", "actor"), ("o", "operation"), ("c", "client")):
         if content[name]:
             yield f"{mark}:{content[name]}"

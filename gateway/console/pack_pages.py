@@ -77,7 +77,7 @@ class PackPages(TrailPages):
 
     async def fetch(self, request: Request) -> Response:
         """The zip."""
-        principal = await self._person(request, EXPORT_AUDIT)
+        principal = await self._person(request, EXPORT_AUDIT, noted=True)
         inquiry = read_inquiry(request.query_params)
         made = self._runs.result(_key(principal, inquiry)) if self._runs.find(_key(principal, inquiry)) else None
         question, _ = await self._question(principal, inquiry)

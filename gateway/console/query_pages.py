@@ -70,7 +70,7 @@ class QueryPages(ConsolePages):
 
     async def csv(self, request: Request) -> Response:
         """The rows as CSV."""
-        principal = await self._person(request, EXPORT_AUDIT)
+        principal = await self._person(request, EXPORT_AUDIT, noted=True)
         asking = self._asking(request, principal)
         answer = _answer(asking) if asking is not None else None
         if not isinstance(answer, Answer):

@@ -54,7 +54,7 @@ class SavedPages(ConsolePages):
 
     async def use(self, request: Request) -> Response:
         """Go to the answers."""
-        principal = await self._person(request, AUDIT)
+        principal = await self._person(request, AUDIT, noted=True)
         kept = await self._find(request, principal)
         if kept is None:
             return message_page(self._deps.access, request, "not-found", 404)

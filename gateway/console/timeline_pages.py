@@ -81,10 +81,10 @@ class TimelinePages(TrailPages):
 
     async def timeline(self, request: Request) -> Response:
         """The form, and the answers to what was asked."""
-        principal = await self._person(request, AUDIT)
         inquiry = read_inquiry(request.query_params)
         # A link of an example fills the form in and asks nothing yet.
         begun = inquiry.empty or "start" in request.query_params
+        principal = await self._person(request, AUDIT, noted=not begun)
         question, problem = (None, "") if begun else await self._question(principal, inquiry)
         found = None
         if question is not None:

@@ -75,9 +75,13 @@ HELPERS: Mapping[str, tuple[Helper, ...]] = {
         _helper("gateway/bundles/", "operation=0 reason=1", kind="policy"),
         _helper("gateway/reviews/", "operation=0 reason=1", kind="review"),
         _helper("gateway/rotation.py", "operation=1", kind="console", reason="done"),
+        _helper("gateway/archiving.py", "operation=1", kind="console", reason="done"),
         _helper("gateway/rewrap.py", "operation=1", kind="console", reason="done"),
     ),
     "record": (
+        _helper("gateway/cli_archive.py", "operation=1", kind="console", reason="done"),
+        _helper("gateway/cli_hold.py", "operation=1", kind="console", reason="done"),
+        _helper("gateway/archiving.py", "operation=1", kind="console", reason="done"),
         _helper("gateway/cli_", "operation=0", kind="console", reason="done"),
         _helper("gateway/rights_desk.py", "operation=0", kind="console", reason="done"),
         _helper("gateway/demo/", "operation=0", kind="console", reason="done"),
@@ -113,6 +117,7 @@ NOT_OURS = frozenset(
     }
 )
 """Other things of the same names: they write into no trail. `note` alone is read by its arguments."""
+_QUERIED = ("query-asked", "query-answered", "query-refused", "query-failed", "query-cancelled")
 MAKERS = {
     # Functions that call AuditEntry with arguments of their own: read at their callers (HELPERS), or told in full here.
     "gateway/accounts.py": (),
@@ -131,7 +136,16 @@ MAKERS = {
         ("alarm", emergencies.OPERATION, f"{emergencies.TAG}:{step}", 0)
         for step in ("asked", "approved", "opened", "ended", "over", "refused")
     ),
-    "gateway/composition_integrity.py": (("alarm", "audit.watch", "trail-tampered", 0),),
+    "gateway/composition_integrity.py": (
+        ("alarm", "audit.watch", "trail-tampered", 0),
+        ("alarm", "audit.anchor", "anchor-contradicts", 0),
+        ("keys", "audit.key", "audit-key-changed", 0),
+    ),
+    "gateway/cli_proof.py": (("keys", "audit.key", "audit-key-made", 0),),
+    "gateway/cli_query.py": tuple(("console", "audit.query", one, 200) for one in _QUERIED),
+    "gateway/trail_site.py": (("console", "audit.tiles", "tiles-read", 200),),
+    "audit/cold/plan.py": (),  # invented entries, in no trail
+    "audit/entry.py": (),  # copies one that was made elsewhere
     "gateway/disclosure/desk.py": (("alarm", "access.reveal", "reveal-budget", 0),),
     "gateway/guesses.py": (
         ("guess", "contact.create", "uniqueness-told", 409),
@@ -182,6 +196,9 @@ TOLD: Mapping[tuple[str, str], tuple[str | int, ...]] = {
     ("gateway/console/emergency_pages.py", "right"): ("console.emergency",),
     ("gateway/console/key_pages.py", "REASONS[step]"): ("rotation-paused", "rotation-resumed"),
     ("gateway/console/people_pages.py", "reason"): ("user-disabled", "user-enabled"),
+    ("gateway/cli_who.py", "AT_THE_TERMINAL"): ("audit.who",),
+    ("gateway/console/query_pages.py", "reason"): _QUERIED,
+    ("gateway/console/query_pages.py", "status"): (200, 422, 499, 503),
     ("gateway/console/role_change_pages.py", "right"): ("console.users",),
     ("gateway/console/role_change_pages.py", "reason"): ("rights-agreed", "rights-withdrawn"),
     ("gateway/console/pages.py", "right"): (
@@ -298,6 +315,7 @@ def _passes_on(name: str, call: ast.Call) -> bool:
         ("gateway/access/account_pages.py", "note_account"),
         ("gateway/identity/pages.py", "self._deps.trail.note"),
         ("gateway/destroying.py", "entry"),
+        ("gateway/query_desk.py", "note"),
         ("gateway/shredding.py", "entry"),
     } or (name == "gateway/console/pages.py" and text.startswith("note(self."))
 

@@ -192,8 +192,8 @@ async def test_places_for_a_pack_are_in_order_and_bounded(told, pool) -> None:
 
 
 async def test_parts_of_a_batch_and_named_records_are_found(log, pool, make) -> None:
-    batch = {"operation": "batch", "entity": "", "record": "", "fields": {"parts": ["contact.update:42:43", "x"]}}
-    await log.append(make(**batch))
+    parts = ["contact.update:contact.42:contact.43", "x"]
+    await log.append(make(operation="batch", entity="", record="", fields={"parts": parts}))
     await log.append(make(entity="", record="", fields={"records": ["contact.42"]}))
     await index(pool)
     assert indexes(await answered(pool, replace(SEVEN, record="42"))) == [1, 0]

@@ -86,9 +86,10 @@ def test_no_two_lines_have_a_tag_or_a_mark_in_common() -> None:
     from audit.catalogue_access import ACCESS
     from audit.catalogue_console import CONSOLE
     from audit.catalogue_keeping import KEEPING
+    from audit.catalogue_trail import TRAIL
     from audit.passage import passage_classes
 
-    lines = [*ACCESS, *CONSOLE, *KEEPING, *passage_classes()]
+    lines = [*ACCESS, *CONSOLE, *KEEPING, *TRAIL, *passage_classes()]
     assert len({line.tag for line in lines}) == len(lines) == len(catalogue()) - 1
     marks = [mark for line in lines for mark in line.marks]
     assert sorted(set(marks)) == sorted(marks)
