@@ -32,7 +32,7 @@ QUESTIONS = {
     "one customer's phone, two years": f"{ROWS} WHERE entity = 'contact' AND record = '{WANTED}' AND field = 'phone'"
     " AND at >= now() - INTERVAL 2 YEAR ORDER BY at",
     "one customer, by record alone": f"{ROWS} WHERE record = '{WANTED}' ORDER BY at",
-    "the same, every row read": f"{ROWS} WHERE record || '' = '{WANTED}' ORDER BY at",
+    "the same, every row read": f"{ROWS} WHERE lower(record) = '{WANTED}' ORDER BY at",
     "seen in clear, by month and person": "SELECT date_trunc('month', at) AS month, actor_login, sum(count) AS seen"
     " FROM sight WHERE form = 'clear' GROUP BY ALL ORDER BY ALL",
 }
