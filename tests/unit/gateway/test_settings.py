@@ -62,6 +62,8 @@ def test_paths_count_from_the_folder_of_the_file() -> None:
         ({"gateway": {"tls": "yes"}}, "gateway.tls: must be true or false"),
         ({"limits": {"body_mb": True}}, "limits.body_mb: must be a whole number"),
         ({"limits": {"body_mb": 0}}, "limits.body_mb: must be at least 1"),
+        ({"audit": {"watch_percent": 101}}, "audit.watch_percent: must be 100 at most"),
+        ({"audit": {"watch_percent": 0}}, "audit.watch_percent: must be at least 1"),
         ({"tenant": {"main": {"upstream": "crm:8000"}}}, "tenant.main.upstream: must be an address such as http://"),
         ({"tenant": {"main": {"upstream": "http://u:p@crm"}}}, "must be an address"),
         ({"tenant": {"main": {"upstream": "http://crm/path"}}}, "must end after the host"),
