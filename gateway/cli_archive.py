@@ -15,7 +15,8 @@ import typer
 from audit.archive import ArchiveRefused, ArchiveUnavailable, SegmentBroken
 from audit.cold import segment_store
 from audit.cold.manifest import Manifest, check_chain
-from audit.cold.restoring import forget_restored, restore_folder, restore_table, verify_segment
+from audit.cold.restored_store import forget_restored
+from audit.cold.restoring import restore_folder, restore_table, verify_segment
 from audit.cold.sealing import SealingRefused, manifest_notes
 from audit.log import AuditLog
 from gateway.cli_shell import (

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from audit.cold.hold import Hold, HoldRefused, add_hold, holds, lift
+from audit.cold.hold import Hold, HoldRefused
+from audit.cold.hold_store import add_hold, holds, lift
 from gateway.access.tokens import new_id
 from gateway.accounts import utc_now
 from gateway.cli_archive import Bench, run_archive

@@ -14,7 +14,8 @@ from urllib.parse import quote
 
 from audit import store
 from audit.cold import segment_store
-from audit.cold.hold import Hold, holding, holds
+from audit.cold.hold import Hold, holding
+from audit.cold.hold_store import holds
 from audit.cold.manifest import EVENT_FILE, SIGHT_FILE, Manifest, open_manifest
 from audit.cold.retention import Retention
 from audit.cold.sealing import fetched

@@ -3,11 +3,9 @@
 import asyncio
 import shutil
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 
-from psycopg import sql
-
+from audit.cold import restored_store
 from audit.cold.manifest import EVENT_FILE, SIGHT_FILE, Manifest
 from audit.cold.sealing import fetched
 from audit.cold.segment_file import bodies_of, check_columns, check_tree, read_entries
@@ -16,8 +14,6 @@ from audit.event_row import event_row
 from audit.store import Connection
 from audit.tree import leaf_hash
 
-_COLUMNS = ("index", "at", "kind", "actor", "operation", "entity", "record", "reason", "status", "exchange", "body",
-            "leaf")  # fmt: skip
 _ROWS_AT_ONCE = 1_000
 
 
@@ -51,27 +47,11 @@ async def restore_table(stored: ArchiveStore, manifest: Manifest, scratch: Path,
 
     Raises: SegmentBroken, ArchiveUnavailable, psycopg errors.
     """
-    tenant = manifest.tenant
-    await connection.execute(
-        "DELETE FROM audit_restored WHERE tenant = %s AND index BETWEEN %s AND %s",
-        (tenant, manifest.first, manifest.last),
-    )
-    # COPY is not for tables behind row-level security.
-    insert = sql.SQL("INSERT INTO audit_restored (tenant, {}) VALUES ({})").format(
-        sql.SQL(", ").join(map(sql.Identifier, _COLUMNS)), sql.SQL(", ").join([sql.Placeholder()] * (len(_COLUMNS) + 1))
-    )
     with fetched(stored, list(manifest.files.values()), scratch) as paths:
         await asyncio.to_thread(_verify, manifest, paths)
         rows = _rows(manifest, paths[manifest.files[EVENT_FILE].name])
-        async with connection.cursor() as cursor:
-            while part := [(tenant, *row) for row in islice(rows, _ROWS_AT_ONCE)]:
-                await cursor.executemany(insert, part)
+        await restored_store.replace_rows(connection, manifest.tenant, manifest.first, manifest.last, rows)
     return manifest.count
-
-
-async def forget_restored(connection: Connection, tenant: str) -> int:
-    """Empty the table again for a tenant; how many entries were in it."""
-    return (await connection.execute("DELETE FROM audit_restored WHERE tenant = %s", (tenant,))).rowcount
 
 
 def _verify(manifest: Manifest, paths: dict[str, Path]) -> None:
@@ -86,4 +66,4 @@ def _rows(manifest: Manifest, path: Path) -> Iterator[tuple[object, ...]]:
     times = (at for batch in table.to_batches(_ROWS_AT_ONCE) for at in batch.column("at").to_pylist())
     for index, (at, body) in enumerate(zip(times, bodies_of(table), strict=True), manifest.first):
         row = event_row(index, at, leaf_hash(body), body)
-        yield tuple(row[name] for name in _COLUMNS)
+        yield tuple(row[name] for name in restored_store.COLUMNS)

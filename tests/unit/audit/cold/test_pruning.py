@@ -13,10 +13,12 @@ from audit.archive import ArchiveUnavailable, SegmentBroken
 from audit.checkpoint import Keeper
 from audit.cold import segment_store
 from audit.cold.folder import FolderArchive
-from audit.cold.hold import Hold, HoldRefused, add_hold, holds, lift
+from audit.cold.hold import Hold, HoldRefused
+from audit.cold.hold_store import add_hold, holds, lift
 from audit.cold.pruning import Pruner
 from audit.cold.reader import ArchiveReader
-from audit.cold.restoring import forget_restored, restore_folder, restore_table, verify_segment
+from audit.cold.restored_store import forget_restored
+from audit.cold.restoring import restore_folder, restore_table, verify_segment
 from audit.cold.retention import Retention, RetentionClass
 from audit.cold.sealing import Sealer, manifest_notes
 from audit.note import origin_of
