@@ -18,6 +18,7 @@ from audit.log import AuditLog
 from audit.note import Verifier, origin_of
 from audit.pack import Packed, PackRefused, Policy, Wanted, write_pack
 from audit.pack_facts import Anchored
+from audit.pack_tables import TablesBroken
 from audit.pack_words import LANGUAGES
 from audit.proof import StoredLogBroken
 from audit.signing import handover_path
@@ -84,7 +85,7 @@ def pack(
         database = open_database(settings)
         try:
             made = asyncio.run(_make(database.dsn, name, verifier, wanted, target))
-        except PackRefused as refused:
+        except (PackRefused, TablesBroken) as refused:
             raise quit_with(PROBLEM, str(refused)) from None
         except StoredLogBroken as fault:
             raise quit_with(PROBLEM, f"The audit trail was changed: {name}: {fault}") from None
@@ -92,6 +93,10 @@ def pack(
             raise quit_with(UNUSABLE, f"{target} cannot be written ({fault.strerror}).") from None
         finally:
             database.close()
+    _tell(made, name, target, verifier)
+
+
+def _tell(made: Packed, name: str, target: Path, verifier: Verifier) -> None:
     if made.range is not None:
         count = made.range.end - made.range.first
         out.print(f"of {count} entries in the range, {count - made.entries} are there as hashes only", markup=False)
