@@ -16,6 +16,7 @@ from audit.note import Verifier, origin_of
 from audit.pack import write_pack
 from audit.pack_choice import Packed, PackRefused, Wanted
 from audit.pack_facts import Anchored
+from audit.pack_tables import TablesBroken
 from audit.pack_words import LANGUAGES
 from audit.proof import EntryDropped, StoredLogBroken
 from audit.query import recent
@@ -80,7 +81,7 @@ def pack(
         database = open_database(settings)
         try:
             made = asyncio.run(_make(settings, database.dsn, name, verifier, wanted, target))
-        except PackRefused as refused:
+        except (PackRefused, TablesBroken) as refused:
             raise quit_with(PROBLEM, str(refused)) from None
         except (EntryDropped, ArchiveUnavailable) as fault:
             raise quit_with(PROBLEM, f"The archive is needed for this: {fault}") from None
@@ -92,6 +93,10 @@ def pack(
             raise quit_with(UNUSABLE, f"{target} cannot be written ({fault.strerror}).") from None
         finally:
             database.close()
+    _tell(made, name, target, verifier)
+
+
+def _tell(made: Packed, name: str, target: Path, verifier: Verifier) -> None:
     if made.range is not None:
         count = made.range.end - made.range.first
         out.print(f"of {count} entries in the range, {count - made.entries} are there as hashes only", markup=False)

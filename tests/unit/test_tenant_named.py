@@ -47,6 +47,7 @@ EVERYBODY = {
     "kms/destruction_store.py:keys_of_others": "whether a key about to be destroyed still wraps another tenant's",
     "audit/anchor.py:round": ALL_AT_ONCE,
     "audit/watch.py:round": ALL_AT_ONCE,
+    "audit/tile_site.py:round": "which logs there are; the tiles of each are written for its own tenant",
     "audit/checkpoint.py:_round": "which logs there are; each is read and signed for its own tenant",
     "audit/verify.py:verify_all": "verifies every log, on the command line",
 }
