@@ -91,6 +91,7 @@ async def render(
     for one in batch.exchanges:
         for key, count in one.shown.items():
             exchange.shown[key] = exchange.shown.get(key, 0) + count
+        exchange.beside |= one.beside
         for kind, count in one.caught.items():
             exchange.caught[kind] = exchange.caught.get(kind, 0) + count
     new_type, written = multipart_http.write(messages, secrets.token_hex)

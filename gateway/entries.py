@@ -73,7 +73,8 @@ def _details(exchange: Exchange, refused: tuple[str, ...], release: int) -> Mapp
         details["detail"] = action_of(exchange.operation, exchange.head.method)
     if exchange.shown:
         shown: dict[str, dict[str, dict[str, int]]] = {}
-        for (entity, name, record, form), count in exchange.shown.items():
+        told = dict.fromkeys(exchange.beside, 1) | exchange.shown if exchange.beside else exchange.shown
+        for (entity, name, record, form), count in told.items():
             label = f"{entity}.{name}"
             if label in shown:
                 shown[label].setdefault(record, {})[form.lower()] = count

@@ -141,22 +141,13 @@ class Several:
 class Exchange:
     """State of one exchange; every field after `head` is filled by exactly one stage.
 
-    shown: (entity, field, record or "", form name) → count, for the audit outcome; never values. owner: who owns the
-    record that is created; posted: form fields that name an owner (keys of CRM users). held: (entity, field, record)
-    → surrogates that an update leaves there, once the CRM accepts it. typed: surrogates of what this
-    very request brought in clear; its own answer (a form shown again) shows them as they were typed. echoes:
-    search field → what the CRM got and what was typed. own_words: reserved surrogate → the name or address
-    somebody searched for without seeing its record; their own answer shows what they typed. files: cells of the files
-    sealed in a create, which wait for its record. kept: values of this write in
-    other forms than surrogates; retyped: (entity, field) → such a value as it was typed, for the form that comes back.
-    numbers: (entity, field, digits of the answer) → the number they stand for.
-    cells_at: cell → the places of the answer where the profile says whose it has to be. narrowed: search boxes that the
-    CRM gets as a condition in another parameter; restored: that parameter → what was sent, what was given.
-    columns: names of the columns of an answer that consists of bare rows, as the request gave them.
-    several: operands for which the CRM is asked once for each value; legs: how often that was; links: text that stands
-    for an address in a merged answer → that address as JSON. unprotected: see gateway.unprotected.
-    showing: what the CRM shows now of the record that is written, for roles that may not write everything. batch: the
-    parts of a request that holds several. newest: asks which record a create has made, where the profile says how.
+    shown: (entity, field, record or "", form name) → count, for the audit outcome; never values. beside: the same of
+    further fields that hold what was shown. owner: who owns the record that is created; posted: form fields that name
+    an owner (keys of CRM users). held: (entity, field, record) → surrogates that an update leaves there, once the CRM
+    accepts it. typed: surrogates of what this very request brought in clear; its own answer (a form shown again) shows
+    them as they were typed. echoes: search field → what the CRM got and what was typed. own_words: reserved surrogate →
+    the name or address somebody searched for without seeing its record; their own answer shows what they typed.
+    files: cells of the files sealed in a create, which wait for its record. kept: values of this write in
     facts: what this answer, or the CRM just now, tells of records, for views that ask for it (gateway.facts).
     masked: what a page shows masked, gathered only where some of it may be revealed with a reason.
     bearing: whom the gateway says that the person is, None where the client says it.
@@ -165,10 +156,10 @@ class Exchange:
     """
 
     __slots__ = (
-        "batch", "bearing", "body", "caught", "cells_at", "client_address", "columns", "crm_signed_in", "crm_user",
-        "decision", "echoes", "facts", "files", "head", "held", "id", "kept", "language", "legs", "links", "masked",
-        "narrowed", "newest", "numbers", "operation", "own_words", "owner", "posted", "principal", "received_at",
-        "restored", "retyped", "searched", "several", "showing", "shown", "tenant", "typed", "unprotected", "written",
+        "batch", "bearing", "beside", "body", "caught", "cells_at", "client_address", "columns", "crm_signed_in",
+        "crm_user", "decision", "echoes", "facts", "files", "head", "held", "id", "kept", "language", "legs", "links",
+        "masked", "narrowed", "newest", "numbers", "operation", "own_words", "owner", "posted", "principal",
+        "received_at", "restored", "retyped", "searched", "several", "showing", "shown", "tenant", "typed", "unprotected", "written",
     )  # fmt: skip
 
     def __init__(
@@ -191,6 +182,7 @@ class Exchange:
         self.body = b""
         self.written: list[tuple[str, str, str]] = []
         self.shown: dict[tuple[str, str, str, str], int] = {}
+        self.beside: set[tuple[str, str, str, str]] = set()
         self.caught: dict[str, int] = {}
         self.searched: list[str] = []
         self.owner: str | None = None

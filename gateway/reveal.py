@@ -97,6 +97,8 @@ class Reveal:
             for verdict in verdicts:
                 key = verdict[4]
                 counts[key] = counts[key] + 1 if key in counts else 1
+                if verdict[6]:
+                    exchange.beside.update(verdict[6])
         return rendered
 
     def _spelled(self, verdict: Verdict, exchange: Exchange, mask_char: str) -> Ready:
@@ -162,7 +164,7 @@ class Reveal:
 
     def _show(self, exchange: Exchange, viewer: Viewer, table: Mapping[str, Verdict]) -> Show:
         """Look-ups while a page is rendered; each is counted as shown."""
-        typed, counts = exchange.typed, exchange.shown
+        typed, counts, beside = exchange.typed, exchange.shown, exchange.beside
         words = {one: Shown(Form.CLEAR, text, text) for one, text in exchange.own_words.items()}
         verdicts = self._verdicts
 
@@ -170,7 +172,9 @@ class Reveal:
             verdict = table.get(canonical)
             if verdict is None:
                 return words.get(canonical)
-            entry, _, form, shown, key, _ = verdict
+            entry, _, form, shown, key, _, others = verdict
+            if others:
+                beside.update(others)
             if typed and canonical in typed:
                 # The person typed it in this very request, and corrects it in the form shown again.
                 form, shown, key = Form.CLEAR, None, (*key[:3], Form.CLEAR.name)

@@ -49,7 +49,7 @@ async def deliver_table(passage: Passage, answer: Answer, head: "_Head") -> byte
         return await _Delivery(passage, answer, fields, table).run()
     except BaseException:
         answer.abandon()
-        exchange.shown, exchange.caught = {}, {}  # of a group that did not leave
+        exchange.shown, exchange.beside, exchange.caught = {}, set(), {}  # of a group that did not leave
         raise
 
 
@@ -111,7 +111,8 @@ class _Delivery:
     async def _record(self) -> None:
         """One entry of the trail, or several where one is too small to name every place."""
         exchange = self._passage.exchange
-        shown = list(exchange.shown.items())
+        shown = list((dict.fromkeys(exchange.beside, 1) | exchange.shown).items())
+        exchange.beside = set()
         for at in range(0, max(1, len(shown)), _PLACES):
             exchange.shown = dict(shown[at : at + _PLACES])
             await record(self._passage, "outcome", "", OK, release=self._number)

@@ -15,11 +15,13 @@ from gateway.exchange import Exchange
 from gateway.facts import RecordFacts, asks_team
 from gateway.records import Records
 from gateway.settle import NO_FACTS, NOWHERE, records_of, settle
-from kms.tokens import VaultEntry
+from kms.tokens import Origin, VaultEntry
 from policies.decision import FieldView, Form
 from privacy import mask
 from privacy.render import Shown
 
+Key = tuple[str, str, str, str]
+"""Entity, field, record or "", name of the form."""
 PLACEHOLDER = "••••••"  # six bullets whatever the length: the length of a hidden value is not shown either
 _ALWAYS = datetime.max.replace(tzinfo=UTC)
 _MOST = 100_000  # verdicts, and shown values, of all viewers together
@@ -38,15 +40,17 @@ class Viewer(NamedTuple):
 class Verdict(NamedTuple):
     """How an entry is shown and until when.
 
-    shown, ready: None where the exchange decides how it is spelled; counted: key of the trail.
+    shown, ready: None where the exchange decides how it is spelled; counted: key of the trail; beside: keys of the
+    other fields of the same record that hold this value, so that whoever saw it saw those, too.
     """
 
     entry: VaultEntry
     until: datetime
     form: Form
     shown: Shown | None
-    counted: tuple[str, str, str, str]
+    counted: Key
     ready: Ready | None
+    beside: tuple[Key, ...] = ()
 
 
 @dataclass(slots=True)
@@ -159,7 +163,8 @@ class Verdicts:
                 until = min(until, self._records.until(viewer.tenant, entity, record, now))
         shown = None if entry.spellings else self._written(entry, form, entry.clear, viewer.mask_char)
         counted = (origin.entity, origin.field, origin.record or "", form.name)
-        return Verdict(entry, until, form, shown, counted, None if shown is None else ready(entry.surrogate, shown))
+        prepared = None if shown is None else ready(entry.surrogate, shown)
+        return Verdict(entry, until, form, shown, counted, prepared, _beside(entry, origin, form))
 
     def _written(self, entry: VaultEntry, form: Form, text: str, mask_char: str) -> Shown:
         key = (entry.surrogate, form, mask_char, text)
@@ -183,6 +188,14 @@ def spelling(entry: VaultEntry, exchange: Exchange) -> str:
     places = [(one.entity, one.field, one.record) for one in entry.origins if one.record is not None]
     spelled = {entry.spellings.get(place, entry.clear) for place in places}
     return spelled.pop() if len(spelled) == 1 else entry.clear
+
+
+def _beside(entry: VaultEntry, by: Origin, form: Form) -> tuple[Key, ...]:
+    """Keys of the other fields of the record: of other records nobody says that this person was looking at them."""
+    if len(entry.origins) < 2 or not by.record:
+        return ()
+    fields = {one.field for one in entry.origins if (one.entity, one.record) == (by.entity, by.record)} - {by.field}
+    return tuple((by.entity, field, by.record, form.name) for field in sorted(fields))
 
 
 def _asks(viewer: Viewer) -> bool:

@@ -58,3 +58,15 @@ def test_a_sign_in_that_the_crm_answers_with_200_and_refuses_is_a_failure(signed
 def test_session_and_browser_of_whoever_is_signed_in_stand_in_the_entry() -> None:
     fields = told(Operation("contact.card", "contact", Action.READ))["fields"]
     assert (fields["session"], fields["device"]) == ("s-1", "d-1")
+
+
+def test_a_value_that_stands_in_several_fields_of_a_record_was_shown_in_all_of_them() -> None:
+    exchange = Exchange("x-1", AT, Head("GET", "/", "/", "", "crm", (), False, None), "t1")
+    exchange.shown = {("contact", "notes", "7", "CLEAR"): 2, ("contact", "email", "7", "MASKED"): 1}
+    exchange.beside = {("contact", "mobile", "7", "CLEAR"), ("contact", "email", "7", "MASKED")}
+    shown = decode(encode(describe(exchange, "a-1", "outcome", "", 200)))["fields"]["shown"]
+    assert shown == {
+        "contact.email": {"7": {"masked": 1}},
+        "contact.mobile": {"7": {"clear": 1}},
+        "contact.notes": {"7": {"clear": 2}},
+    }

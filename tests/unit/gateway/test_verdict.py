@@ -173,3 +173,15 @@ async def test_memory_is_bounded(setting: Setting, monkeypatch: pytest.MonkeyPat
         assert setting.verdicts._size <= 6
         assert len(setting.verdicts._shown) <= 6
     assert setting.records.owner(TENANT, ANY_ENTITY, "5", NOW) is None
+
+
+async def test_whoever_sees_a_value_sees_every_field_of_the_record_that_holds_it(setting: Setting) -> None:
+    """A number in the notes is the phone number, too; another customer's, the same, is not said to be seen."""
+    places = (Origin("contact", "notes", "5"), Origin("contact", "mobile", "5"), Origin("contact", "mobile", "6"))
+    one = VaultEntry("s", "phone", "13800138000", places, {})
+    everything = FieldView("p", {}, {}, sees_everything=True)
+    verdict = (await setting.verdicts.of(Viewer(everything, TENANT, ANNA, "*"), {"s": one}))["s"]
+    assert verdict.counted == ("contact", "notes", "5", "CLEAR")
+    assert verdict.beside == (("contact", "mobile", "5", "CLEAR"),)
+    loose = VaultEntry("s", "phone", "13800138000", (Origin("contact", "mobile", None), places[2]), {})
+    assert (await setting.verdicts.of(Viewer(everything, TENANT, BORIS, "*"), {"s": loose}))["s"].beside == ()
