@@ -8,6 +8,7 @@ from audit import store
 from audit.archive import Archive, NoArchive
 from audit.cold.matching import matching
 from audit.pack_facts import Anchored, Range, Totals
+from audit.proof import StoredLogBroken
 from audit.store import Filters
 
 ENTRIES_LIMIT = 200_000
@@ -86,7 +87,7 @@ async def places(
 ) -> AsyncIterator[int]:
     """Indexes of the signed entries that are wanted, oldest first; counts them and those that are not signed yet.
 
-    Raises: PackRefused, SegmentBroken, ArchiveUnavailable, psycopg errors.
+    Raises: PackRefused, StoredLogBroken, SegmentBroken, ArchiveUnavailable, psycopg errors.
     """
     async for index in _found(connection, tenant, wanted, archive):
         if index >= made.signed:
@@ -103,7 +104,10 @@ async def places(
 
 async def _found(connection: store.Connection, tenant: str, wanted: Wanted, archive: Archive) -> AsyncIterator[int]:
     if wanted.chosen is not None:
+        size = await store.size(connection, tenant)
         for index in wanted.chosen:
+            if index >= size:
+                raise StoredLogBroken("an entry that was found before is missing now")
             yield index
         return
     hot = (await store.hot(connection, tenant)).start

@@ -31,8 +31,9 @@ TenantOption = Annotated[
     str, typer.Option("--tenant", help="Name of the CRM in the settings; needed when there are several.")
 ]
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+# No emoji: a tag such as audit:key:made is no picture.
+out = Console(highlight=False, soft_wrap=True, emoji=False)
+err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 
 def quit_with(code: int, sentence: str) -> typer.Exit:

@@ -12,8 +12,8 @@ import typer
 from audit.catalogue import catalogue, families, fits, is_pattern
 from audit.query import Filters, StoredEntry, Tagged, entry_tag, recent, tagged
 from gateway.cli_shell import UNUSABLE, FileOption, TenantOption, out, quit_with, settings_of, tenant_of, told_plainly
-from gateway.database import open_pool
-from gateway.named_people import ERASED
+from gateway.database import Pool, open_pool
+from gateway.named_people import ERASED, People
 from gateway.opening import open_database
 from gateway.person_keys import open_people
 from gateway.settings import Settings
@@ -96,20 +96,28 @@ def list_trail(
 async def _find(
     settings: Settings, dsn: str, tenant: str, filters: Filters, pattern: str, most: int
 ) -> tuple[Tagged, Mapping[str, str]]:
-    """What fits, and whom the pseudonyms in it mean."""
     async with AsyncExitStack() as stack:
         pool = await open_pool(dsn, max_size=2)
         stack.push_async_callback(pool.close)
         people = await stack.enter_async_context(open_people(settings, tenant, pool))
-        filters = await named_filters(people, tenant, filters)
-        if pattern:
-            found = await tagged(pool, tenant, most, filters, pattern)
-        else:
-            found = Tagged(await recent(pool, tenant, most, filters), None)
-        known = await people.told(tenant, {entry.record for entry in found.entries})
+        return await find(pool, people, dsn, tenant, filters, pattern, most)
+
+
+async def find(
+    pool: Pool, people: People, dsn: str, tenant: str, filters: Filters, pattern: str, most: int
+) -> tuple[Tagged, Mapping[str, str]]:
+    """What fits, and whom the pseudonyms in it mean; that somebody asked is on record.
+
+    Raises KeysUnavailable, StoreUnavailable, AuditUnavailable.
+    """
+    filters = await named_filters(people, tenant, filters)
+    if pattern:
+        found = await tagged(pool, tenant, most, filters, pattern)
+    else:
+        found = Tagged(await recent(pool, tenant, most, filters), None)
     given = given_in(filters) | {"tag": pattern}
     await note_reading(dsn, tenant, LIST, told_filters(given, found=bool(found.entries)), count=len(found.entries))
-    return found, known
+    return found, await people.told(tenant, {entry.record for entry in found.entries})
 
 
 def time_of(text: str, option: str) -> datetime | None:

@@ -159,7 +159,8 @@ class Exchange:
         "batch", "bearing", "beside", "body", "caught", "cells_at", "client_address", "columns", "crm_signed_in",
         "crm_user", "decision", "echoes", "facts", "files", "head", "held", "id", "kept", "language", "legs", "links",
         "masked", "narrowed", "newest", "numbers", "operation", "own_words", "owner", "posted", "principal",
-        "received_at", "restored", "retyped", "searched", "several", "showing", "shown", "tenant", "typed", "unprotected", "written",
+        "received_at", "restored", "retyped", "searched", "several", "showing", "shown", "tenant", "typed",
+        "unprotected", "written",
     )  # fmt: skip
 
     def __init__(

@@ -1,5 +1,6 @@
 """Listing the trail by what happened: words for a wrong tag, and the catalogue at the command line."""
 
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +13,8 @@ from audit.log import AuditLog
 from audit.query import Filters, StoredEntry, recent
 from audit.tree import leaf_hash
 from gateway.cli_audit import app
-from gateway.cli_trail_list import _find, line_of
+from gateway.cli_trail_list import find, line_of
+from gateway.named_people import ERASED
 from gateway.trail_reading import PROVE, note_reading
 
 AT = datetime(2026, 11, 27, 9, 0, tzinfo=UTC)
@@ -53,9 +55,23 @@ def test_a_line_begins_with_time_and_tag() -> None:
     stored = StoredEntry(
         4, AT, "outcome", "u-1", "contact.read", "contact", "7", "allowed", 200, "", body, leaf_hash(body)
     )
-    assert line_of(stored) == (
-        "2026-11-27 09:00:00  crm:record:read  li.wei  contact.read  contact/7  allowed  200  masked 2"
-    )
+    told = "2026-11-27 09:00:00  crm:record:read  li.wei  contact.read  {}  allowed  200  masked 2"
+    assert line_of(stored, {}) == told.format("contact/7")
+    assert line_of(stored, {"7": "42"}) == told.format("contact/42")
+    assert line_of(stored, {"7": ERASED}) == told.format("contact (erased person)")
+
+
+class Staff:
+    """Nobody is a person here: every record stands under its own key."""
+
+    async def name_of(self, tenant: str, entity: str, record: str) -> str:
+        return record
+
+    async def names_of(self, tenant: str, entity: str, record: str) -> list[str]:
+        return [record]
+
+    async def told(self, tenant: str, names: Iterable[str]) -> Mapping[str, str]:
+        return {}
 
 
 async def test_whoever_lists_or_proves_is_on_record_with_the_filters(dsn: str, pool: Any) -> None:
@@ -68,13 +84,13 @@ async def test_whoever_lists_or_proves_is_on_record_with_the_filters(dsn: str, p
         )
     )  # fmt: skip
     await log.close()
-    found = await _find(dsn, "t", Filters(record="7"), "crm:record:*", 10)
+    found, _ = await find(pool, Staff(), dsn, "t", Filters(actor="u-1"), "crm:record:*", 10)
     assert [entry.index for entry in found.entries] == [0]
-    missed = await _find(dsn, "t", Filters(record="13800138000"), "", 10)
+    missed, _ = await find(pool, Staff(), dsn, "t", Filters(record="13800138000"), "", 10)
     assert missed.entries == []
     await note_reading(dsn, "t", PROVE, target="0")
     proved, second, first, _ = [decode(entry.body) for entry in await recent(pool, "t", 10)]
-    assert first["fields"] == {"count": 1, "filters": ["record=7", "tag=crm:record:*"]}
+    assert first["fields"] == {"count": 1, "filters": ["actor=u-1", "tag=crm:record:*"]}
     assert second["fields"] == {"count": 0, "filters": ["record"]}
     assert proved["fields"] == {"target": "0"}
     assert [tag_of(one) for one in (first, proved)] == ["audit:trail:listed", "audit:entry:proved"]

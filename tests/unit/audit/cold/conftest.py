@@ -61,7 +61,7 @@ def seal(folder: FolderArchive, tmp_path: Path, make: Any) -> Seal:
             "previous": state["previous"],
             "versions": (1,),
         }
-        note = Manifest(**{**told, **changes}).sign(SIGNER)
+        note = SIGNER.sign(Manifest(**{**told, **changes}).text(), origin)
         state["tree"], state["previous"] = after, digest(note)
         return note
 
