@@ -184,41 +184,44 @@ def _composed(entry: AuditEntry) -> bytes:
         return b""
     try:
         frame = _frame(
-            e.actor, e.actor_login, e.client, e.crm_user, e.data_subject, e.entity, e.kind, e.method, e.operation,
-            e.path_shape, e.policy, e.reason, e.record, e.status, e.tenant,
+            e.actor, e.actor_login, e.client, e.crm_user, e.entity, e.kind, e.method, e.operation, e.path_shape,
+            e.policy, e.reason, e.status, e.tenant,
         )  # fmt: skip
+        # What is another one in nearly every entry, each looked at for itself.
         exchange, own = e.exchange.encode("ascii"), e.id.encode("ascii")
+        person, record = e.data_subject.encode("ascii"), e.record.encode("ascii")
         fields, at = orjson.dumps(e.fields, option=_OPTIONS), orjson.dumps(e.at, option=_OPTIONS)
     except (TypeError, ValueError, AttributeError):
         return b""
-    names = exchange + own
+    names = exchange + own + person + record
     if not frame or names.translate(None, _LETTERS) or len(names) > NAME_LIMIT_CHARS:
         return b""
     if fields[:1] != b"{" or fields.translate(None, _IN_FIELDS):
         return b""
-    head, client, seam, tail = frame
-    return b'%b%b%b%b","fields":%b%b%b%b' % (head, at, client, exchange, fields, seam, own, tail)
+    head, client, entity, tail, end = frame
+    return b'%b%b%b%b%b%b","fields":%b,"id":"%b%b%b%b' % (
+        head, at, client, person, entity, exchange, fields, own, tail, record, end,
+    )  # fmt: skip
 
 
 @lru_cache(maxsize=4096)
 def _frame(
-    actor: str, login: str, client: str, crm_user: str, person: str, entity: str, kind: str, method: str,
-    operation: str, shape: str, policy: str, reason: str, record: str, status: int, tenant: str,
-) -> tuple[bytes, bytes, bytes, bytes] | None:  # fmt: skip
-    """What stands before, between and after time, exchange, fields and id; None when a name is no plain one."""
-    names = (actor, client, person, entity, kind, method, operation, shape, policy, reason, record, tenant)
+    actor: str, login: str, client: str, crm_user: str, entity: str, kind: str, method: str, operation: str, shape: str,
+    policy: str, reason: str, status: int, tenant: str,
+) -> tuple[bytes, bytes, bytes, bytes, bytes] | None:  # fmt: skip
+    """What stands around time, person, exchange, fields, id and record; None when a name is no plain one."""
+    names = (actor, client, entity, kind, method, operation, shape, policy, reason, tenant)
     if not all(isinstance(name, str) and _NAME.match(name) for name in names) or not 0 <= status <= 999:
         return None
     if not isinstance(login, str) or not isinstance(crm_user, str):
         return None
     return (
         b'{"actor":"%b","actor_login":%b,"at":' % (actor.encode(), orjson.dumps(login)),
-        f',"client":"{client}","crm_user":{orjson.dumps(crm_user).decode()},"data_subject":"{person}",'
-        f'"entity":"{entity}","exchange":"'.encode(),
-        b',"id":"',
+        f',"client":"{client}","crm_user":{orjson.dumps(crm_user).decode()},"data_subject":"'.encode(),
+        f'","entity":"{entity}","exchange":"'.encode(),
         f'","kind":"{kind}","method":"{method}","operation":"{operation}","path_shape":"{shape}","policy":"{policy}",'
-        f'"reason":"{reason}","record":"{record}","status":{status},"tenant":"{tenant}",'
-        f'"version":{FORMAT_VERSION}}}'.encode(),
+        f'"reason":"{reason}","record":"'.encode(),
+        f'","status":{status},"tenant":"{tenant}","version":{FORMAT_VERSION}}}'.encode(),
     )
 
 
