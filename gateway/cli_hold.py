@@ -2,6 +2,7 @@
 
 import getpass
 import secrets
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -13,6 +14,9 @@ from gateway.access.tokens import new_id
 from gateway.accounts import utc_now
 from gateway.cli_archive import Bench, run_archive
 from gateway.cli_shell import PROBLEM, UNUSABLE, FileOption, TenantOption, out, quit_with
+from gateway.named_people import NamedPeople
+from gateway.person_keys import open_people
+from kms.pseudonym import is_pseudonym
 from policies.window import moment
 
 hold_app = typer.Typer(help="Legal holds on the archive of the trail.", no_args_is_help=True)
@@ -23,7 +27,7 @@ def set_hold(
     reason: Annotated[str, typer.Argument(help="Why, for whoever reads it in years.")],
     data_subject: Annotated[str, typer.Option(help="Only what is about this person, by pseudonym.")] = "",
     entity: Annotated[str, typer.Option(help="With --record: kind of record, as the profile names it.")] = "",
-    record: Annotated[str, typer.Option(help="Only what is about this record, by the CRM's key.")] = "",
+    record: Annotated[str, typer.Option(help="Only what is about this record, by the CRM's key; with --entity.")] = "",
     actor: Annotated[str, typer.Option(help="Only what this account did, by its id.")] = "",
     since: Annotated[str, typer.Option(help="From when: 2026-01-01, or a time with its zone.")] = "",
     until: Annotated[str, typer.Option(help="Until when, not included.")] = "",
@@ -31,21 +35,39 @@ def set_hold(
     config: FileOption = None,
 ) -> None:
     """Hold everything, or what fits all that is given; nothing held is dropped."""
+    if record and not entity:
+        raise quit_with(UNUSABLE, "--record needs --entity: which kind of record it is, such as contact.")
     hold = Hold(
         new_id("h", secrets.token_bytes), reason, getpass.getuser(), utc_now(), data_subject, entity, record, actor,
         _time(since, "--since"), _time(until, "--until"),
     )  # fmt: skip
 
     async def work(bench: Bench) -> None:
-        await bench.record(bench.tenant, "audit.hold.set", hold.id, {"filters": ",".join(sorted(hold.names))})
-        try:
-            async with bench.pool.of(bench.tenant) as connection:
-                await add_hold(connection, bench.tenant, hold)
-        except HoldRefused as refused:
-            raise quit_with(UNUSABLE, str(refused)) from None
-        out.print(f"hold {hold.id} is set.", markup=False)
+        async with open_people(bench.settings, bench.tenant, bench.pool) as people:
+            named = await named_holds(people, bench.tenant, hold)
+        for one in named:
+            await bench.record(bench.tenant, "audit.hold.set", one.id, {"filters": ",".join(sorted(one.names))})
+            try:
+                async with bench.pool.of(bench.tenant) as connection:
+                    await add_hold(connection, bench.tenant, one)
+            except HoldRefused as refused:
+                raise quit_with(UNUSABLE, str(refused)) from None
+            out.print(f"hold {one.id} is set.", markup=False)
 
     run_archive(config, tenant, work)
+
+
+async def named_holds(people: NamedPeople, tenant: str, hold: Hold) -> list[Hold]:
+    """A hold for each name that a person's record has in the trail; the CRM's key of a person is kept in none of them.
+
+    Raises KeysUnavailable, StoreUnavailable.
+    """
+    if not (hold.record and people.holds_people(tenant, hold.entity)):
+        return [hold]
+    await people.name_of(tenant, hold.entity, hold.record)  # what is written from now on is held, too
+    names = [one for one in await people.names_of(tenant, hold.entity, hold.record) if is_pseudonym(one)]
+    ids = [hold.id, *(new_id("h", secrets.token_bytes) for _ in names[1:])]
+    return [replace(hold, id=own, record=name) for own, name in zip(ids, names, strict=True)]
 
 
 @hold_app.command("list")

@@ -41,8 +41,8 @@ async def filled(dsn: str, folder: Path) -> None:
     for number in range(COUNT):
         await log.append(
             AuditEntry(
-                actor="u1", at=AT + timedelta(seconds=number), entity="contact", id=f"e{number}", kind="brief",
-                fields={"shown": {"contact.phone": {str(number): {"masked": 1}}}}, record=str(number), tenant="main",
+                actor="u1", at=AT + timedelta(seconds=number), entity="activity", id=f"e{number}", kind="brief",
+                fields={"shown": {"activity.title": {str(number): {"masked": 1}}}}, record=str(number), tenant="main",
             )
         )  # fmt: skip
     await log.close()
@@ -79,11 +79,11 @@ def test_from_sealing_to_dropping_as_an_operator_does_it(
     assert (code, line["first"], line["last"], line["verified"]) == (0, 0, COUNT - 1, True)
 
     assert f"entries 0 to {COUNT - 1}" in run("prune")[1]
-    code, told = run("hold", "set", "court order 17", "--record", "7")
+    code, told = run("hold", "set", "court order 17", "--entity", "activity", "--record", "7")
     name = told.split()[1]
     assert run("prune", "--yes") == (0, f"{COUNT} entries left the database, 0 the archive; proofs stay.\n")
     assert f"{COUNT} of them are in sealed segments only" in run("verify")[1]
-    assert "court order 17  [record 7]" in run("hold", "list")[1]
+    assert "court order 17  [entity activity, record 7]" in run("hold", "list")[1]
     assert f"held by {name}" in run("prune")[1]
 
     proof = folder / "7.tlog-proof"
@@ -100,7 +100,7 @@ def test_from_sealing_to_dropping_as_an_operator_does_it(
     assert run("prune", "--yes") == (0, f"0 entries left the database, {COUNT} the archive; proofs stay.\n")
     assert "dropped" in run("segments")[1]
     assert operations(dsn) == [
-        "audit.seal", "audit.hold.set", "audit.prune", "audit.restore", "audit.restore", "audit.restore",
+        "audit.seal", "audit.hold.set", "audit.prune", "audit.prove", "audit.restore", "audit.restore", "audit.restore",
         "audit.hold.lift", "audit.hold.lift", "audit.drop",
     ]  # fmt: skip
 
