@@ -13,8 +13,8 @@ from collections import deque
 from collections.abc import Awaitable
 from typing import Protocol
 
+from audit.append_store import pack_batch
 from audit.entry import AuditEntry, EntryRefused, settle
-from audit.store import pack_batch
 from audit.tree import leaf_hash
 from audit.writer import Writer, WriterBroken
 

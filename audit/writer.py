@@ -14,7 +14,7 @@ from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
 from psycopg.rows import TupleRow
 
-from audit.store import APPEND, APPEND_FORMATS, APPEND_TYPES
+from audit.append_store import APPEND, APPEND_FORMATS, APPEND_TYPES
 
 STATEMENT = b"crmgate_audit_append"
 

@@ -9,9 +9,9 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from audit.append_store import pack_batch
 from audit.entry import AuditEntry, EntryRefused, decode
 from audit.log import BATCH_LIMIT_ENTRIES, AuditLog, AuditUnavailable
-from audit.store import pack_batch
 from audit.tree import leaf_hash
 from audit.writer import Writer
 from tests.conftest import unwalled
