@@ -140,9 +140,9 @@ def line_of(entry: StoredEntry, people: Mapping[str, str]) -> str:
     """One entry as one line. people: whom pseudonyms mean."""
     told = orjson.loads(entry.body)
     who = told["actor_login"] or "-"
-    name = people.get(entry.record, entry.record)
-    thing = f"{entry.entity}/{name}" if name else entry.entity
-    if people.get(entry.record) == ERASED:
+    written = f"{entry.entity}/{entry.record}" if entry.record else entry.entity
+    thing = people.get(entry.record, written)
+    if thing == ERASED:
         thing = f"{entry.entity} (erased person)"
     parts = [
         f"{entry.at:%Y-%m-%d %H:%M:%S}",

@@ -109,10 +109,10 @@ def _line(one: Answer, question: Question, people: Mapping[str, str]) -> Line:
         return Line(one.index, one.at, None, one.intact, ACTED, "", (), sealed=one.sealed)
     told = [Seen(field, form, count) for _, field, form, count in seen(question, content)]
     about = [(content["entity"], content["record"])] if content["record"] else _named(content)
-    living = [(entity, people.get(key, key)) for entity, key in about]
-    record = ", ".join(f"{entity} {key}" for entity, key in living if key != ERASED)
+    living = [people.get(key, f"{entity}/{key}") for entity, key in about]
+    record = ", ".join(one for one in living if one != ERASED)
     deed = deed_of(content, {one.form for one in told})
-    erased = any(key == ERASED for _, key in living)
+    erased = ERASED in living
     return Line(one.index, one.at, content, one.intact, deed, record, told, erased=erased)
 
 

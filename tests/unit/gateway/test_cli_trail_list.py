@@ -57,7 +57,7 @@ def test_a_line_begins_with_time_and_tag() -> None:
     )
     told = "2026-11-27 09:00:00  crm:record:read  li.wei  contact.read  {}  allowed  200  masked 2"
     assert line_of(stored, {}) == told.format("contact/7")
-    assert line_of(stored, {"7": "42"}) == told.format("contact/42")
+    assert line_of(stored, {"7": "contact/42"}) == told.format("contact/42")
     assert line_of(stored, {"7": ERASED}) == told.format("contact (erased person)")
 
 

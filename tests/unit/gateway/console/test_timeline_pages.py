@@ -72,7 +72,7 @@ async def test_every_field_of_the_customer_shows_refusals_and_who_asked(stage, t
     page = (await auditor.get(address)).text
     found = answers(page)
     assert ("shen.ji", "Asked the trail") in found
-    assert page.count('<span class="small">contact 42</span>') == len(found) - 1  # a list is about several
+    assert page.count('<span class="small">contact/42</span>') == len(found) - 1  # a list is about several
     assert ("li.wei", "Refused") in found
     assert len([one for one in found if one[0] == "li.wei"]) == 3
 
