@@ -14,6 +14,7 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from audit.archive import NoArchive
 from audit.entry import AuditEntry
 from audit.log import AuditLog
 from audit.sql.answer import Answer, Busy, QueryFailed
@@ -105,7 +106,8 @@ async def _ask(settings: Settings, dsn: str, tenant: str, statement: str) -> Ans
         )
 
     limits, ids = query_limits(settings.audit), partial(new_id, "q", secrets.token_bytes)
-    archive = archive_of(settings, dsn, verifier_of(settings))
+    # An installation that has never run has no key yet, and nothing that is sealed.
+    archive = archive_of(settings, dsn, verifier_of(settings)) if settings.archive.to else NoArchive()
     desk = QueryDesk(dsn, archive, utc_now, ids, limits)
     try:
         with Progress(
