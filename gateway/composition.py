@@ -351,7 +351,8 @@ async def _assemble(
     guesses = Guesses(GuessStore(database), audit, budgets, utc_now, partial(new_id, "a", secrets.token_bytes))
     stack.push_async_callback(guesses.close)
     tenants = {host: replace(identities.of(tenant), guesses=guesses) for host, tenant in tenants.items()}
-    integrity = await integrity_of(stack, settings, database, dsn, audit, signer, utc_now)
+    archive = archive_of(settings, dsn, signer.verifier)
+    integrity = await integrity_of(stack, settings, database, archive, audit, signer, utc_now)
     told = {name for name, one in settings.tenants.items() if one.migrated}
     needed = {name: parts_of(one.current) for name, one in installations.items()}
     migrated = Migrated(ProtectStore(database), told, needed)
@@ -375,7 +376,6 @@ async def _assemble(
     federation = federation_of(settings, database)
     access = federation.known_to(access, Host.CRM)
     openid = oidc_of(settings, database, access, identities, policies)
-    archive = archive_of(settings, dsn, signer.verifier)
     trail = TrailReader(database, dsn, signer.verifier, settings.checkpoint_folder, people, archive)
     reveals = disclosures_of(settings, database, keyring, audit, access, look, vault, records, bundles, people)
     access = replace(access, reveals=reveals.desk.own)

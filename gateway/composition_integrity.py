@@ -12,6 +12,7 @@ from cryptography.x509 import Certificate, load_pem_x509_certificates
 
 from audit.anchor import Anchor, Anchors, Contradiction
 from audit.anchor_folder import FolderAnchor
+from audit.archive import Archive
 from audit.checkpoint import Keeper
 from audit.entry import AuditEntry
 from audit.index_follower import IndexFollower
@@ -25,7 +26,6 @@ from audit.witness import WitnessAnchor
 from gateway.access.tokens import new_id
 from gateway.anchor_config import AnchorSettings, witness_of
 from gateway.anchor_mail import MailAnchor
-from gateway.composition_archive import archive_of
 from gateway.database import Pool
 from gateway.egress.smarthost import SmartHost
 from gateway.opening import read_secret
@@ -120,7 +120,7 @@ async def integrity_of(
     stack: AsyncExitStack,
     settings: Settings,
     database: Pool,
-    dsn: str,
+    archive: Archive,
     audit: AuditLog,
     signer: CheckpointSigner,
     clock: Callable[[], datetime],
@@ -149,7 +149,7 @@ async def integrity_of(
         anchors_of(settings, signer.verifier, clock),
         now=clock,
         interval_s=interval_s,
-        archive=archive_of(settings, dsn, signer.verifier),
+        archive=archive,
         told=teller.tell_contradiction,
     )
     await anchors.start()

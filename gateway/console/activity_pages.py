@@ -96,10 +96,11 @@ class ActivityPages(ConsolePages):
         """The live trail with its filters."""
         principal = await self._person(request, LIVE, noted=True)
         wish = read_wish(request)
-        values = await self._activity(principal, wish)
+        filters = await self._filters(principal, wish)
+        values = await self._activity(principal, wish, filters)
         asked = {name: getattr(wish, name) for name in wish.names}
         if wish.record:
-            asked["record"] = (await self._filters(principal, wish)).record
+            asked["record"] = filters.record
         told = told_filters(asked, found=bool(values["rows"]))
         await self._note(request, principal, LIVE, "activity-viewed", 200, filters=told)
         values["paused"] = "pause" in request.query_params or wish.before is not None
@@ -113,7 +114,8 @@ class ActivityPages(ConsolePages):
     async def rows(self, request: Request) -> Response:
         """The rows alone, for the page itself."""
         principal = await self._person(request, LIVE, active=False)
-        values = await self._activity(principal, read_wish(request)) | {"paused": False}
+        wish = read_wish(request)
+        values = await self._activity(principal, wish, await self._filters(principal, wish)) | {"paused": False}
         return self._page(request, principal, "activity.html", values, block="rows")
 
     async def entry(self, request: Request) -> Response:
@@ -140,8 +142,8 @@ class ActivityPages(ConsolePages):
         }
         return self._page(request, principal, "entry.html", values)
 
-    async def _activity(self, principal: Principal, wish: Wish) -> dict[str, Any]:
-        rows = await self._find(principal, wish)
+    async def _activity(self, principal: Principal, wish: Wish, filters: Filters) -> dict[str, Any]:
+        rows = await self._find(principal, wish, filters)
         return {
             "page": "activity",
             "wish": wish,
@@ -164,22 +166,15 @@ class ActivityPages(ConsolePages):
             records=tuple(names),
         )
 
-    async def _find(self, principal: Principal, wish: Wish) -> list[Row]:
-        filters = await self._filters(principal, wish)
+    async def _find(self, principal: Principal, wish: Wish, filters: Filters) -> list[Row]:
+        trail, limit = self._deps.trail, LOOK_BACK_ROWS if wish.outcome else PAGE_ROWS
         if wish.tag:
-            return await self._find_tagged(principal, wish, filters)
-        limit = LOOK_BACK_ROWS if wish.outcome else PAGE_ROWS
-        rows = await self._deps.trail.recent(principal.tenant, limit, filters, before=wish.before)
+            rows = await trail.tagged(principal.tenant, limit, filters, wish.tag, before=wish.before)
+        else:
+            rows = await trail.recent(principal.tenant, limit, filters, before=wish.before)
         if wish.outcome:
             rows = [row for row in rows if row.refused == (wish.outcome == "refused")]
-        return await self._deps.trail.told(principal.tenant, rows[:PAGE_ROWS])
-
-    async def _find_tagged(self, principal: Principal, wish: Wish, filters: Filters) -> list[Row]:
-        most = LOOK_BACK_ROWS if wish.outcome else PAGE_ROWS
-        rows = await self._deps.trail.tagged(principal.tenant, most, filters, wish.tag, before=wish.before)
-        if wish.outcome:
-            rows = [row for row in rows if row.refused == (wish.outcome == "refused")]
-        return await self._deps.trail.told(principal.tenant, rows[:PAGE_ROWS])
+        return await trail.told(principal.tenant, rows[:PAGE_ROWS])
 
     async def _plot(self, principal: Principal) -> plot.Plot:
         now = self._deps.access.clock()
