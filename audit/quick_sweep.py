@@ -41,20 +41,24 @@ class QuickSweep:
     async def run(self, tenant: str, imprints: Imprints, ended: asyncio.Event) -> None:
         """Look at every tile that has an imprint once. Raises: psycopg errors, PoolTimeout, PoolClosed, OSError."""
         loop = asyncio.get_running_loop()
-        for first in range(0, imprints.tiles, TILES_IN_SNAPSHOT):
+        async with self._pool.of(tenant) as connection:
+            start = await _first_whole(connection, tenant)
+        for first in range(start, imprints.tiles, TILES_IN_SNAPSHOT):
             began, end = loop.time(), min(first + TILES_IN_SNAPSHOT, imprints.tiles)
-            await self._look(tenant, imprints, first, end)
+            looked = await self._look(tenant, imprints, first, end)
+            if not looked:
+                continue  # pruned meanwhile; what it did not cost says nothing of the pace
             spent_s = loop.time() - began
-            self._tile_s = min(spent_s / (end - first), self._tile_s * FORGETTING)
-            if await rest(ended, pause_s(spent_s, self._tile_s * (end - first), self._share)):
+            self._tile_s = min(spent_s / looked, self._tile_s * FORGETTING)
+            if await rest(ended, pause_s(spent_s, self._tile_s * looked, self._share)):
                 return
 
-    async def _look(self, tenant: str, imprints: Imprints, first: int, end: int) -> None:
+    async def _look(self, tenant: str, imprints: Imprints, first: int, end: int) -> int:
+        """How many tiles were read."""
         at, changed = self._now(), False
         async with self._pool.of(tenant) as connection:
             await store.snapshot(connection)
-            pruned = -(-(await store.hot(connection, tenant)).start // TILE)  # what is in segments, the segments hold
-            first = max(first, min(pruned, end))
+            first = max(first, min(await _first_whole(connection, tenant), end))
             for part in range(first, end, TILES_AT_ONCE):
                 last = min(part + TILES_AT_ONCE, end) - 1
                 for tile, rows in await store.tile_bytes(connection, tenant, part, last, TILE):
@@ -64,6 +68,12 @@ class QuickSweep:
                         await self._suspect(connection, tenant, tile, found)
         if not changed:
             self._unchanged(tenant, first, end, at)
+        return end - first
+
+
+async def _first_whole(connection: store.Connection, tenant: str) -> int:
+    """The first tile that is whole in the database: what is in segments, the segments hold."""
+    return -(-(await store.hot(connection, tenant)).start // TILE)
 
 
 def pause_s(spent_s: float, least_s: float, share: float) -> float:
