@@ -20,7 +20,7 @@ from psycopg_pool import PoolClosed, PoolTimeout
 
 from audit import store
 from audit.log import AuditUnavailable
-from audit.note import Checkpoint, NoteInvalid, Verifier, origin_of
+from audit.note import Checkpoint, KeyFileInvalid, NoteInvalid, Signer, Verifier, origin_of
 from audit.signing import CheckpointSigner, HandedOver, SigningUnavailable, hand_over, write_handover
 from audit.tree import Frontier
 
@@ -33,11 +33,16 @@ class CheckpointRefused(Exception):  # noqa: N818 - a refusal to sign
     permanent = True
 
 
+def _nobody() -> Signer:
+    raise KeyFileInvalid("no file of it is known here")
+
+
 class Keeper:
     """Signs checkpoints in the background; several workers may run one, the database lets one sign at a time.
 
-    folder: where the newest note of each tenant is kept, beside the key; handed_over: puts a change of keys on record,
-    and what it raises keeps the new key from signing.
+    folder: where the newest note of each tenant is kept, beside the key; before: reads the key that signed before, for
+    it to name the one that takes over; handed_over: puts that on record, and what it raises keeps the new key from
+    signing.
     """
 
     def __init__(
@@ -48,8 +53,10 @@ class Keeper:
         *,
         now: Callable[[], datetime],
         interval_s: float = INTERVAL_S,
+        before: Callable[[], Signer] = _nobody,
         handed_over: Callable[[HandedOver], Awaitable[None]] | None = None,
     ) -> None:
+        self._before = before
         self._handed_over = handed_over
         self._pool = pool
         self._signer = signer
@@ -106,7 +113,7 @@ class Keeper:
         return checkpoint
 
     async def _take_over(self, tenant: str) -> None:
-        """Where another key signed before: once, its last checkpoint gets a signature of this one."""
+        """Where another key signed before: once, it names this one beside its last checkpoint."""
         earlier, origin = self._signer.verifier.earlier, origin_of(tenant)
         if earlier is None or origin in earlier.upto:
             return
@@ -114,7 +121,7 @@ class Keeper:
             await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             if not await store.claim_sealing(connection, tenant):
                 return
-            done = await hand_over(connection, tenant, self._signer)
+            done = await hand_over(connection, tenant, self._signer, self._before)
         if done is not None:
             if self._handed_over is not None:
                 await self._handed_over(done)

@@ -80,9 +80,7 @@ def check_growth(first: int, first_root: bytes, second: int, second_root: bytes,
         return
     if not 0 < first < second:
         raise Broken("the older checkpoint is not smaller")
-    steps = list(proof)
-    if first & (first - 1) == 0:
-        steps.insert(0, first_root)
+    steps = [first_root, *proof] if first & (first - 1) == 0 else list(proof)
     if not steps:
         raise Broken("no proof of growth")
     fn, sn = first - 1, second - 1
@@ -140,12 +138,9 @@ class Key:
         text += "\n"
         if not seam:
             raise Broken("a checkpoint is not a signed note")
+        start = f"\u2014 {self.name} "
         for line in signatures.splitlines():
-            mark, _, rest = line.partition(" ")
-            name, _, signature = rest.partition(" ")
-            if mark != "\u2014" or name != self.name:
-                continue
-            raw = unbase64(signature)
+            raw = unbase64(line[len(start) :]) if line.startswith(start) else b""
             if raw[:4] != self.id:
                 continue
             try:
@@ -157,6 +152,15 @@ class Key:
                 raise Broken("a checkpoint is malformed")
             return lines[0], int(lines[1]), unbase64(lines[2], 32)
         raise Broken("a checkpoint is not signed by this key")
+
+
+def check_handover(note: str, new: Key, old: Key, origin: str, size: int) -> int:
+    """That the old key named the new one beside its last checkpoint; how many entries that covers."""
+    named, upto, _ = old.open(note)
+    more = note.rpartition("\n\n")[0].split("\n")[3:]
+    if new.open(note)[0] != named or named != origin or upto > size or more != ["handover " + new.text]:
+        raise Broken("the change of keys does not hold: the key before did not name the one after it")
+    return upto
 
 
 def read(pack: zipfile.ZipFile, name: str) -> bytes:
@@ -242,11 +246,8 @@ def check(file: str, key_text: str) -> list[str]:
         lines = [f"log {origin}", f"signed: {size} entries, root {root.hex()}"]
         upto = 0
         if "handover" in manifest["files"]:
-            note = read(pack, "handover").decode()
             keys.append(Key(read(pack, "key-before").decode()))
-            upto = keys[1].open(note)[1]
-            if keys[0].open(note) != keys[1].open(note) or keys[0].open(note)[0] != origin or upto > size:
-                raise Broken("the change of keys does not hold")
+            upto = check_handover(read(pack, "handover").decode(), keys[0], keys[1], origin, size)
             lines.append(f"another key signed up to {upto} entries; both keys signed the change")
         if key_text and Key(key_text).text not in [one.text for one in keys]:
             raise Broken("the pack was signed with another key than the one you were given")
@@ -264,10 +265,9 @@ def check(file: str, key_text: str) -> list[str]:
         check_table(pack, found)
         span = f", numbers {min(found)} to {max(found)}" if found else ""
         lines.append(f"entries in the pack: {len(found)}{span}: each is in the signed log, unchanged")
-        whole = bool(found) and max(found) - min(found) + 1 == len(found)
         if "range.bin" in manifest["files"]:
             lines += range_lines(pack, found, size, root)
-        elif whole:
+        elif found and max(found) - min(found) + 1 == len(found):
             lines.append("consecutive: none between the first and the last was left out")
         else:
             lines.append("not consecutive: that nothing else matches what was asked for is not proved")

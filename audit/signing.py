@@ -1,7 +1,8 @@
 """Who signs checkpoints: a key in a file, or one that never leaves a key server; and the change from one to the other.
 
-At the change the newest checkpoint of the old key gets a signature of the new one as well. That note (the handover)
-says up to where the old key counts: what it signs later, by whoever has got hold of it, is not accepted.
+At the change both keys sign the newest checkpoint of the old one with a line more, which names the new key. That note
+(the handover) says up to where the old key counts: what it signs later, by whoever has got hold of it, is not accepted.
+The line is what the old key says of its successor: a signature beside its own, anybody could put there.
 """
 
 import asyncio
@@ -17,10 +18,11 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from audit import store
-from audit.note import Checkpoint, NoteInvalid, Verifier, origin_of
+from audit.note import Checkpoint, KeyFileInvalid, NoteInvalid, Signer, Verifier, origin_of
 
 LIMIT_S = 10.0
 SUFFIX = ".handover"
+SUCCESSOR = "handover "
 
 
 class SigningUnavailable(Exception):  # noqa: N818 - a state
@@ -75,21 +77,26 @@ class HandedOver:
     new: str
 
 
+def handover_text(checkpoint: Checkpoint, new: Verifier) -> str:
+    """What both keys sign: a checkpoint whose extension line (c2sp.org/tlog-checkpoint) names the key that follows."""
+    return f"{checkpoint.text()}{SUCCESSOR}{new.vkey(checkpoint.origin)}\n"
+
+
 def handover_path(folder: Path, tenant: str) -> Path:
     """The file of a tenant's handover, beside its newest note."""
     return folder / f"{quote(tenant, safe='')}{SUFFIX}"
 
 
 def read_handover(folder: Path, tenant: str, new: Verifier, old: Verifier) -> Checkpoint | None:
-    """The checkpoint at which the key changed, signed by both; None when it has not. Raises: NoteInvalid."""
+    """The checkpoint at which `old` named `new`, signed by both; None when it has not. Raises: NoteInvalid."""
     try:
         note = handover_path(folder, tenant).read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
     origin = origin_of(tenant)
     checkpoint = old.open_checkpoint(note, origin)
-    if new.open_checkpoint(note, origin) != checkpoint:
-        raise NoteInvalid("two checkpoints in a handover")
+    if new.open(note, origin) != handover_text(checkpoint, new):
+        raise NoteInvalid("the key before did not name this one")
     return checkpoint
 
 
@@ -104,10 +111,12 @@ def write_handover(folder: Path, tenant: str, note: str) -> None:
     draft.replace(path)
 
 
-async def hand_over(connection: store.Connection, tenant: str, signer: CheckpointSigner) -> HandedOver | None:
-    """The last checkpoint of the old key with a signature of the new one; None when the old key signed nothing.
+async def hand_over(
+    connection: store.Connection, tenant: str, signer: CheckpointSigner, before: Callable[[], Signer]
+) -> HandedOver | None:
+    """What both keys sign about the last checkpoint of the old one; None when the old key signed nothing.
 
-    Raises: SigningUnavailable, NoteInvalid, psycopg errors.
+    before: reads the old key. Raises: SigningUnavailable, NoteInvalid, psycopg errors.
     """
     new, earlier, origin = signer.verifier, signer.verifier.earlier, origin_of(tenant)
     if earlier is None:
@@ -117,9 +126,21 @@ async def hand_over(connection: store.Connection, tenant: str, signer: Checkpoin
     if last is None:
         return None
     checkpoint = old.open_checkpoint(last.note, origin)
-    signed = await signer.sign_note(checkpoint.text(), origin)
-    note = last.note + signed.rpartition("\n\n")[2]
+    text = handover_text(checkpoint, new)
+    note = (await _key_before(before, old)).sign(text, origin)
+    note += (await signer.sign_note(text, origin)).rpartition("\n\n")[2]
     return HandedOver(tenant, checkpoint.size, note, old.key_id(origin).hex(), new.key_id(origin).hex())
+
+
+async def _key_before(before: Callable[[], Signer], old: Verifier) -> Signer:
+    try:
+        signer = await asyncio.to_thread(before)
+    except (KeyFileInvalid, OSError) as fault:
+        told = fault if isinstance(fault, KeyFileInvalid) else type(fault).__name__
+        raise SigningUnavailable(f"the key before has to sign the change of keys: {told}") from None
+    if signer.verifier != old:
+        raise SigningUnavailable("the key before has to sign the change of keys: its file holds another one")
+    return signer
 
 
 async def _last_of(connection: store.Connection, tenant: str, old: Verifier) -> store.StoredCheckpoint | None:

@@ -17,7 +17,7 @@ from audit.checkpoint import Keeper
 from audit.entry import AuditEntry
 from audit.index_follower import IndexFollower
 from audit.log import AuditLog, AuditUnavailable
-from audit.note import Verifier
+from audit.note import Verifier, read_signer
 from audit.signing import CheckpointSigner, HandedOver
 from audit.timestamp import TimestampAnchor
 from audit.watch import Watch
@@ -128,7 +128,15 @@ async def integrity_of(
     """Started; the stack ends them."""
     folder, interval_s = settings.checkpoint_folder, settings.audit.checkpoint_seconds
     teller = Teller(audit, tuple(settings.tenants), clock)
-    keeper = Keeper(database, signer, folder, now=clock, interval_s=interval_s, handed_over=teller.tell_handover)
+    keeper = Keeper(
+        database,
+        signer,
+        folder,
+        now=clock,
+        interval_s=interval_s,
+        before=lambda: read_signer(settings.checkpoint_key_path),
+        handed_over=teller.tell_handover,
+    )
     await keeper.start()
     stack.push_async_callback(keeper.close)
     watch = Watch(

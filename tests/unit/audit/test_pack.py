@@ -1,5 +1,6 @@
 """Evidence packs: what is in them is proved offline by the program inside, and nothing that was changed is."""
 
+import base64
 import csv
 import hashlib
 import io
@@ -32,7 +33,7 @@ from audit.pack_range import outside_ranges
 from audit.proof import StoredLogBroken
 from audit.signing import RemoteSigner, handover_path
 from audit.store import Filters
-from audit.tree import leaf_hash, root
+from audit.tree import leaf_hash, node_hash, root
 from tests.conftest import unwalled
 from tests.unit.audit.conftest import AT
 
@@ -305,7 +306,7 @@ async def changed_key(dsn: str, pool: Any, forty: None, tmp_path: Path) -> tuple
     async def ask(message: bytes) -> bytes:
         return Ed25519PrivateKey.from_private_bytes(other.seed).sign(message)
 
-    await Keeper(pool, RemoteSigner(verifier, ask), tmp_path, now=lambda: AT).seal("demo")
+    await Keeper(pool, RemoteSigner(verifier, ask), tmp_path, now=lambda: AT, before=lambda: SIGNER).seal("demo")
     handover = handover_path(tmp_path, "demo").read_text()
     asked = Filters(since=AT + timedelta(seconds=20))
     _, pack = await packed(dsn, asked, verifier=verifier, handover=handover)
@@ -341,6 +342,36 @@ async def test_a_change_of_keys_that_one_of_them_did_not_sign_is_not_proved(chan
             verdict(zipped(files | change), KEY)
     with pytest.raises(pack_check.Broken):
         verdict(zipped({name: raw for name, raw in files.items() if name not in ("handover", "key-before")}), new)
+
+
+async def test_who_has_only_a_signed_checkpoint_makes_no_pack_that_its_key_proves(
+    changed_key: tuple[bytes, str],
+) -> None:
+    """Everybody can put a signature beside another: a handover counts because the old key names the new one."""
+    pack, _ = changed_key
+    files = files_of(pack)
+    forger, origin = Signer(bytes(32)), origin_of("demo")
+    invented = b'{"invented":"entry"}'
+    leaf = leaf_hash(invented)
+    path = [leaf]  # of 64 entries that are all alike
+    for _ in range(6):
+        path.append(node_hash(path[-1], path[-1]))
+    checkpoint = f"{origin}\n64\n{base64.b64encode(path.pop()).decode()}\n"
+    for signed in (files["earlier"].decode(), files["handover"].decode()):  # both are signed by the old key
+        text = signed.rpartition("\n\n")[0] + "\n"
+        forged = {
+            "checkpoint": forger.sign(checkpoint, origin).encode(),
+            "events.csv": b"index,leaf\n0," + leaf.hex().encode() + b"\n",
+            "events.jsonl": invented + b"\n",
+            "handover": (signed + forger.sign(text, origin).rpartition("\n\n")[2]).encode(),
+            "key": forger.verifier.vkey(origin).encode(),
+            "key-before": KEY.encode(),
+            "manifest.json": files["manifest.json"],
+            "proofs.jsonl": json.dumps({"index": 0, "path": [base64.b64encode(one).decode() for one in path]}).encode()
+            + b"\n",
+        }
+        with pytest.raises(pack_check.Broken, match="change of keys"):
+            verdict(zipped(forged), KEY)
 
 
 async def test_before_the_new_key_has_signed_no_pack_is_made(dsn: str, forty: None) -> None:

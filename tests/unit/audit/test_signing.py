@@ -10,8 +10,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from audit import store
 from audit.checkpoint import Keeper
 from audit.log import AuditLog, AuditUnavailable
-from audit.note import EarlierKey, NoteInvalid, Signer, Verifier, origin_of
-from audit.signing import HandedOver, RemoteSigner, SigningUnavailable, hand_over, handover_path, read_handover
+from audit.note import Checkpoint, EarlierKey, KeyFileInvalid, NoteInvalid, Signer, Verifier, origin_of
+from audit.signing import (
+    HandedOver,
+    RemoteSigner,
+    SigningUnavailable,
+    hand_over,
+    handover_path,
+    handover_text,
+    read_handover,
+)
 from audit.verify import LogTampered, verify
 from tests.conftest import unwalled
 from tests.unit.audit.conftest import AT, SIGNER
@@ -40,7 +48,7 @@ def taking_over() -> Verifier:
 
 def keeper_of(pool: Any, folder: Path, server: Server, told: Any = None, verifier: Verifier | None = None) -> Keeper:
     signer = RemoteSigner(verifier or taking_over(), server.sign)
-    return Keeper(pool, signer, folder, now=lambda: AT, interval_s=0.05, handed_over=told)
+    return Keeper(pool, signer, folder, now=lambda: AT, interval_s=0.05, before=lambda: SIGNER, handed_over=told)
 
 
 async def test_the_last_checkpoint_of_the_old_key_is_signed_by_the_new_one_too_and_the_log_goes_on(
@@ -140,19 +148,55 @@ async def test_a_lost_handover_is_made_again_at_the_same_place(
     for number in range(1, 7):
         await log.append(make())
         signer = SIGNER if number <= old else RemoteSigner(taking_over(), Server().sign)
-        await Keeper(pool, signer, tmp_path, now=lambda: AT).seal("demo")
+        await Keeper(pool, signer, tmp_path, now=lambda: AT, before=lambda: SIGNER).seal("demo")
     async with pool.of("demo") as db:
-        found = await hand_over(db, "demo", RemoteSigner(taking_over(), Server().sign))
+        found = await hand_over(db, "demo", RemoteSigner(taking_over(), Server().sign), lambda: SIGNER)
     assert (found.size if found else 0) == old
 
 
-def test_a_handover_of_two_checkpoints_or_of_one_key_is_refused(tmp_path: Path) -> None:
-    text = f"{ORIGIN}\n18\n{'A' * 43}=\n"
+def both(text: str, *signers: Signer) -> str:
+    notes = [one.sign(text, ORIGIN) for one in signers]
+    return notes[0] + "".join(note.rpartition("\n\n")[2] for note in notes[1:])
+
+
+def test_a_handover_counts_when_both_keys_signed_that_one_follows_the_other(tmp_path: Path) -> None:
     assert read_handover(tmp_path, "demo", NEW.verifier, OLD) is None
-    for note in (SIGNER.sign(text, ORIGIN), NEW.sign(text, ORIGIN), "nonsense"):
+    checkpoint = Checkpoint(ORIGIN, 18, bytes(32))
+    text = handover_text(checkpoint, NEW.verifier)
+    handover_path(tmp_path, "demo").write_text(both(text, SIGNER, NEW))
+    assert read_handover(tmp_path, "demo", NEW.verifier, OLD) == checkpoint
+    thief = Signer(bytes(32))
+    notes = {
+        "the old key alone": SIGNER.sign(text, ORIGIN),
+        "the new key alone": NEW.sign(text, ORIGIN),
+        "anybody's signature on a checkpoint": both(checkpoint.text(), SIGNER, NEW),
+        "another key named": both(handover_text(checkpoint, thief.verifier), SIGNER, NEW),
+        "a line more": both(text + "more\n", SIGNER, NEW),
+        "nonsense": "nonsense",
+    }
+    for name, note in notes.items():
         handover_path(tmp_path, "demo").write_text(note)
         with pytest.raises(NoteInvalid):
-            read_handover(tmp_path, "demo", NEW.verifier, OLD)
+            print(name, read_handover(tmp_path, "demo", NEW.verifier, OLD))
+
+
+def missing() -> Signer:
+    raise KeyFileInvalid("audit.key is missing")
+
+
+@pytest.mark.parametrize(("before", "told"), [(missing, "audit.key is missing"), (lambda: NEW, "another one")])
+async def test_without_the_old_key_the_new_one_waits_and_says_so(
+    before: Any, told: str, pool: Any, filled: AuditLog, tmp_path: Path
+) -> None:
+    signer = RemoteSigner(taking_over(), Server().sign)
+    keeper = Keeper(pool, signer, tmp_path, now=lambda: AT, before=before)
+    await keeper._round()
+    assert told in keeper.waiting
+    assert not handover_path(tmp_path, "demo").exists()
+    async with pool.of("demo") as db:
+        latest = await store.latest_checkpoint(db, "demo")
+    assert latest is not None
+    assert latest.size == 18
 
 
 async def test_rows_of_the_old_time_that_the_new_key_never_saw_are_still_convicted(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from audit.note import KEY_NAME, KeyFileInvalid, Signer, ensure_signer, origin_of
-from audit.signing import SigningUnavailable, handover_path
+from audit.note import KEY_NAME, Checkpoint, KeyFileInvalid, Signer, ensure_signer, origin_of
+from audit.signing import SigningUnavailable, handover_path, handover_text
 from gateway.checkpoint_key import create_key, public_path, read_public, signer_of, verifier_of
 from gateway.settings import Settings
 from gateway.settings_file import build_settings
@@ -95,7 +95,7 @@ async def test_a_server_without_the_key_is_told_apart(server: Bao, tmp_path: Pat
 def test_how_far_the_key_before_counts_is_read_from_what_both_signed(tmp_path: Path) -> None:
     path = tmp_path / "audit.vkey"
     path.write_text("".join(f"{one.verifier.vkey(KEY_NAME)}\n" for one in (NEW, OLD)))
-    text = f"{ORIGIN}\n18\n{'A' * 43}=\n"
+    text = handover_text(Checkpoint(ORIGIN, 18, bytes(32)), NEW.verifier)
     handover_path(tmp_path, "main").write_text(OLD.sign(text, ORIGIN) + NEW.sign(text, ORIGIN).rpartition("\n\n")[2])
     found = read_public(path, tmp_path, ["main", "other"])
     assert found.earlier is not None
