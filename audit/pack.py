@@ -28,18 +28,21 @@ from audit.pack_choice import Packed, PackRefused, Policy, Wanted, places
 from audit.pack_facts import Facts, Range
 from audit.pack_pdf import draw
 from audit.pack_range import RANGE_LIMIT, prove_range
-from audit.pack_tables import NAMES as TABLES
 from audit.pack_tables import PackTables
 from audit.proof import StoredLogBroken, prove_entry, prove_growth
 from audit.tree import leaf_hash
 
 _COLUMNS = (
-    "index", "at", "kind", "actor", "actor_login", "client", "operation", "method", "entity", "record", "reason",
-    "status", "policy", "exchange", "crm_user", "fields", "id", "leaf",
+    "index", "at", "kind", "actor", "actor_login", "client", "operation", "method", "entity", "record", "data_subject",
+    "reason", "status", "policy", "exchange", "crm_user", "fields", "id", "leaf",
 )  # fmt: skip
 _VERSION = re.compile(r"[0-9A-Za-z]{1,64}")
 _NONE = NoArchive()
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def program() -> bytes:
+    """The program in every pack; its SHA-256 is what tells it from a forged one."""
+    return inspect.getsource(pack_check).encode()
 
 
 async def write_pack(
@@ -64,7 +67,7 @@ async def write_pack(
         raise PackRefused("No signed entry matches; widen the filters, or wait a few seconds for new ones.")
     files |= _keys(verifier, latest, wanted.handover, checkpoint.origin) | {
         "checkpoint": latest.note.encode(),
-        "verify.py": (await asyncio.to_thread(inspect.getsource, pack_check)).encode(),
+        "verify.py": await asyncio.to_thread(program),
         **_policies(wanted.policies, made.versions),
         **await _growth(connection, tenant, verifier, latest, made, archive),
         **(await _range(connection, tenant, wanted, made, checkpoint, archive) if wanted.complete else {}),
@@ -180,13 +183,7 @@ async def _steps(
 
 def _row(content: Mapping[str, Any], index: int, body: bytes) -> list[str]:
     told = {**content, "index": index, "leaf": leaf_hash(body).hex()}
-    told["fields"] = orjson.dumps(told["fields"]).decode()
-    return [_plain(str(told[name])) for name in _COLUMNS]
-
-
-def _plain(text: str) -> str:
-    """A cell that no spreadsheet takes for a formula; logins are free text."""
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return [pack_check.cell(told.get(name, "")) for name in _COLUMNS]
 
 
 def _policies(policies: Iterable[Policy], versions: set[str]) -> dict[str, bytes]:
@@ -240,10 +237,6 @@ def _manifest(tenant: str, made: Packed, wanted: Wanted) -> dict[str, Any]:
         "earlier_by": made.earlier_by,
         "range": {"first": made.range.first, "end": made.range.end} if made.range else None,
         "policies": _since(wanted, made),
-        "only_hashed": {
-            "files": [*TABLES, "summary.pdf"],
-            "note": "verify.py checks their SHA-256 only; crmgate compared the tables with the entries in making them",
-        },
         "files": made.digests,
     }
 
@@ -256,7 +249,9 @@ def _readme(tenant: str, made: Packed, wanted: Wanted) -> str:
         f"{made.entries} entries, asked for: {asked}\n{waiting}\n"
         "Check it on a machine of your own, with Python 3.9 or newer and the package cryptography:\n"
         "    python3 verify.py THIS_FILE.zip --key 'THE KEY YOU WERE GIVEN BEFORE'\n"
-        "在您自己的电脑上用 Python 3.9 以上和 cryptography 软件包验证；--key 为事先交给您的公钥。\n\n"
+        "在您自己的电脑上用 Python 3.9 以上和 cryptography 软件包验证；--key 为事先交给您的公钥。\n"
+        "A forged pack would bring a forged verify.py: compare its SHA-256 with the one you were given with the key.\n"
+        "伪造的包会附带伪造的 verify.py：请将其 SHA-256 与随公钥一起交给您的值核对。\n\n"
         "events.jsonl  the entries, as they were hashed     记录原文\n"
         "events.csv    the same for reading                 便于阅读的表格\n"
         "event.parquet sight.parquet  the same as tables    供统计用的表\n"

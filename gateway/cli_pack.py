@@ -102,7 +102,10 @@ def _tell(made: Packed, name: str, target: Path, verifier: Verifier) -> None:
         out.print(f"of {count} entries in the range, {count - made.entries} are there as hashes only", markup=False)
     waiting = f"; {made.waiting} newer ones are not signed yet" if made.waiting else ""
     out.print(f"{made.entries} entries of {name} are proved in {target}{waiting}", markup=False)
-    out.print("whoever gets it unpacks verify.py and runs:", markup=False)
+    out.print(
+        "whoever gets it unpacks verify.py, compares its SHA-256 with the one given with the key, and runs:",
+        markup=False,
+    )
     out.print(f"  python3 verify.py {target.name} --key '{verifier.vkey(origin_of(name))}'", markup=False)
 
 

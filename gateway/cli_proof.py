@@ -2,6 +2,7 @@
 
 import asyncio
 import getpass
+import hashlib
 import secrets
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +15,7 @@ from audit.archive import Archive, ArchiveUnavailable, SegmentBroken
 from audit.entry import AuditEntry
 from audit.log import AuditLog
 from audit.note import NoteInvalid, Verifier, origin_of
+from audit.pack import program
 from audit.proof import (
     EXTENSION,
     FILE_LIMIT_BYTES,
@@ -49,10 +51,16 @@ def show_key(
     token_file: Annotated[
         Path | None, typer.Option("--token-file", help="With --create: an operator's token, not the serving one.")
     ] = None,
+    checker: Annotated[
+        bool, typer.Option("--program", help="Print the SHA-256 of the packs' verify.py; give it with the key.")
+    ] = False,
     tenant: TenantOption = "",
     config: FileOption = None,
 ) -> None:
     """Print the public key of the trail; give it to the auditor before he needs it."""
+    if checker:
+        out.print(hashlib.sha256(program()).hexdigest(), markup=False)
+        return
     with told_plainly():
         settings = settings_of(config)
         name = tenant_of(settings, tenant)

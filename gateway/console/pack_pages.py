@@ -5,6 +5,7 @@ Making one and fetching one are on record.
 """
 
 import asyncio
+import hashlib
 import io
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +15,7 @@ from starlette.responses import RedirectResponse, Response
 
 from audit import answers, store
 from audit.answers import NothingToLookUp
+from audit.pack import program
 from audit.pack_choice import Packed, PackRefused, Wanted
 from audit.question import Question
 from audit.store import Filters
@@ -101,6 +103,7 @@ class PackPages(TrailPages):
             "size": 0 if made is None else len(made.content),
             "file": "" if made is None or made.packed is None else _file_name(made.packed),
             "key": self._deps.trail.key(principal.tenant),
+            "digest": hashlib.sha256(program()).hexdigest(),
             "limit": ENTRIES_LIMIT,
         }
         return self._page(request, principal, "trail_pack.html", values, block=block)
