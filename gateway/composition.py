@@ -287,9 +287,7 @@ async def open_app(settings: Settings, dsn: str) -> AsyncIterator[App]:
         pseudonyms = pseudonyms_of(database, persons)
         naming = PersonNaming(pseudonyms, lambda tenant: installations[tenant].current)
         people = NamedPeople(pseudonyms, naming.people)
-        audit = AuditLog(dsn, naming=naming)
-        await audit.start()
-        stack.push_async_callback(audit.close)
+        audit = await stack.enter_async_context(AuditLog(dsn, naming=naming))
         await note_settings(
             settings, SettingsSeenStore(database), audit, utc_now, partial(new_id, "a", secrets.token_bytes)
         )
