@@ -19,6 +19,7 @@ from psycopg import Error
 from psycopg_pool import PoolClosed, PoolTimeout
 
 from audit import store
+from audit.beside import Beside
 from audit.log import AuditUnavailable
 from audit.note import Checkpoint, NoteInvalid, Verifier, origin_of
 from audit.signing import CheckpointSigner, HandedOver, SigningUnavailable, hand_over, write_handover
@@ -33,7 +34,7 @@ class CheckpointRefused(Exception):  # noqa: N818 - a refusal to sign
     permanent = True
 
 
-class Keeper:
+class Keeper(Beside):
     """Signs checkpoints in the background; several workers may run one, the database lets one sign at a time.
 
     folder: where the newest note of each tenant is kept, beside the key; handed_over: puts a change of keys on record,
@@ -56,23 +57,19 @@ class Keeper:
         self._folder = folder
         self._now = now
         self._interval_s = interval_s
-        self._task: asyncio.Task[None] | None = None
         self.fault = ""
         self.waiting = ""
 
     async def start(self) -> None:
         """Begin; the first round runs at once."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._task = asyncio.create_task(self._run())
+        await super().start()
 
     async def close(self) -> None:
         """Stop after a last round, so that a clean end leaves nothing unsigned."""
-        if self._task is None:
-            return
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-        self._task = None
-        await self._round()
+        if self._task is not None:
+            await super().close()
+            await self._round()
 
     async def seal(self, tenant: str) -> Checkpoint | None:
         """Sign and store a checkpoint if the log has grown; None when it has not or another worker is at it.
