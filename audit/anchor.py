@@ -12,11 +12,10 @@ from datetime import datetime
 from typing import Protocol
 
 import structlog
-from psycopg import Error
-from psycopg_pool import PoolClosed, PoolTimeout
 
 from audit import store
 from audit.archive import Archive, ArchiveUnavailable, NoArchive, SegmentBroken
+from audit.beside import Rounds
 from audit.note import Checkpoint, NoteInvalid, Verifier, origin_of
 from audit.proof import EntryDropped, StoredLogBroken, prove_growth
 
@@ -96,7 +95,7 @@ class Contradiction:
     size: int
 
 
-class Anchors:
+class Anchors(Rounds):
     """Brings checkpoints out in the background.
 
     told: called once when an anchor begins to contradict, may not raise.
@@ -114,16 +113,15 @@ class Anchors:
         archive: Archive = _NONE,
         told: Callable[[Contradiction], Awaitable[None]] | None = None,
     ) -> None:
+        super().__init__(interval_s, "audit.anchors-failed")
         self._pool = pool
         self._verifier = verifier
         self._anchors = anchors
         self._now = now
-        self._interval_s = interval_s
         self._limit_s = limit_s
         self._archive = archive
         self._told = told
         self._states: dict[tuple[str, str], AnchorState] = {}
-        self._task: asyncio.Task[None] | None = None
 
     def states(self, tenant: str) -> list[AnchorState]:
         """What each anchor has of a tenant's log."""
@@ -132,17 +130,6 @@ class Anchors:
     def published(self, tenant: str) -> int:
         """Entries that at least one anchor covers."""
         return max((state.size for state in self.states(tenant)), default=0)
-
-    async def start(self) -> None:
-        """Begin; the first round runs at once."""
-        self._task = asyncio.create_task(self._run())
-
-    async def close(self) -> None:
-        """Stop."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
 
     async def round(self) -> None:
         """Bring out what is due. Raises: psycopg errors, PoolTimeout, PoolClosed."""
@@ -158,14 +145,6 @@ class Anchors:
                 continue  # The watch says so; nothing unsigned goes out.
             published = Published(tenant, checkpoint, stored.note, self._grower(tenant, checkpoint))
             await asyncio.gather(*(self._bring(anchor, published) for anchor in self._anchors))
-
-    async def _run(self) -> None:
-        while True:
-            try:
-                await self.round()
-            except (Error, PoolTimeout, PoolClosed) as fault:
-                structlog.get_logger().error("audit.anchors-failed", fault=type(fault).__name__)
-            await asyncio.sleep(self._interval_s)
 
     async def _bring(self, anchor: Anchor, published: Published) -> None:
         state, now = self._state(anchor, published.tenant), self._now()

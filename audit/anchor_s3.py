@@ -17,13 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-import boto3
-import botocore.session
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from audit.anchor import AnchorContradicts, AnchorFailed, Published
 from audit.note import NOTE_LIMIT_BYTES, NoteInvalid, Verifier
+from audit.s3_client import Credentials, Server, code_of, open_client
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -49,15 +47,6 @@ class CredentialsInvalid(Exception):  # noqa: N818 - a state of a file
     permanent = True
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Credentials:
-    """An access key of S3."""
-
-    key_id: str
-    secret: str
-    token: str = ""
-
-
 @dataclass(frozen=True, slots=True)
 class Bucket:
     """Where. endpoint: "" for AWS; ca: PEM file for a private CA; retention: how long each checkpoint is locked."""
@@ -69,6 +58,14 @@ class Bucket:
     endpoint: str = ""
     region: str = ""
     ca: Path | None = None
+
+    @property
+    def server(self) -> Server:
+        """The service that has it."""
+        return Server(
+            self.endpoint, self.region or "us-east-1", self.ca, CONNECT_S, READ_S, attempts=2,
+            path_style=bool(self.endpoint),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,40 +107,14 @@ class S3Anchor:
         except CredentialsInvalid as fault:
             raise AnchorFailed(str(fault)) from None
         except ClientError as fault:
-            code = str(fault.response.get("Error", {}).get("Code", ""))
+            code = code_of(fault)
             raise AnchorFailed(_TOLD.get(code, f"it refused ({code})")) from None
         except BotoCoreError as fault:
             raise AnchorFailed(f"it cannot be reached ({type(fault).__name__})") from None
 
     def _open(self) -> "S3Client":
-        """A client that takes nothing from the environment, the home folder or the machine's metadata service."""
-        bucket, key = self._bucket, read_credentials(self._bucket.credentials_file)
-        none = (None, None, None, None)
-        session = botocore.session.Session(
-            session_vars={
-                **dict.fromkeys(("profile", "config_file", "credentials_file", "ca_bundle"), none),
-                "ignore_configured_endpoint_urls": (None, None, True, None),
-            }
-        )
-        return boto3.session.Session(
-            aws_access_key_id=key.key_id,
-            aws_secret_access_key=key.secret,
-            aws_session_token=key.token or None,
-            botocore_session=session,
-            region_name=bucket.region or "us-east-1",
-        ).client(
-            "s3",
-            endpoint_url=bucket.endpoint or None,
-            verify=str(bucket.ca) if bucket.ca is not None else True,
-            config=Config(
-                connect_timeout=CONNECT_S,
-                read_timeout=READ_S,
-                retries={"mode": "standard", "total_max_attempts": 2},
-                proxies={},
-                request_checksum_calculation="when_required",  # other makes of S3 know Content-MD5 only
-                s3={"addressing_style": "path" if bucket.endpoint else "auto"},
-            ),
-        )
+        bucket = self._bucket
+        return open_client(bucket.server, read_credentials(bucket.credentials_file))
 
     def _check_lock(self, client: "S3Client") -> None:
         found = client.get_object_lock_configuration(Bucket=self._bucket.name)

@@ -19,6 +19,7 @@ from psycopg import Error
 from psycopg_pool import PoolClosed, PoolTimeout
 
 from audit import store
+from audit.beside import Beside
 from audit.log import AuditUnavailable
 from audit.note import Checkpoint, KeyFileInvalid, NoteInvalid, Signer, Verifier, origin_of
 from audit.signing import CheckpointSigner, HandedOver, SigningUnavailable, hand_over, write_handover
@@ -37,7 +38,7 @@ def _nobody() -> Signer:
     raise KeyFileInvalid("no file of it is known here")
 
 
-class Keeper:
+class Keeper(Beside):
     """Signs checkpoints in the background; several workers may run one, the database lets one sign at a time.
 
     folder: where the newest note of each tenant is kept, beside the key; before: reads the key that signed before, for
@@ -63,23 +64,19 @@ class Keeper:
         self._folder = folder
         self._now = now
         self._interval_s = interval_s
-        self._task: asyncio.Task[None] | None = None
         self.fault = ""
         self.waiting = ""
 
     async def start(self) -> None:
         """Begin; the first round runs at once."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._task = asyncio.create_task(self._run())
+        await super().start()
 
     async def close(self) -> None:
         """Stop after a last round, so that a clean end leaves nothing unsigned."""
-        if self._task is None:
-            return
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-        self._task = None
-        await self._round()
+        if self._task is not None:
+            await super().close()
+            await self._round()
 
     async def seal(self, tenant: str) -> Checkpoint | None:
         """Sign and store a checkpoint if the log has grown; None when it has not or another worker is at it.

@@ -14,6 +14,7 @@ from psycopg import Error
 from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
 from audit import index_store, store
+from audit.beside import Beside
 from audit.entry import EntryRefused, decode
 from audit.index_store import Posting
 from audit.store import Connection, Pool, StoredEntry
@@ -33,26 +34,14 @@ class IndexState:
     fault: str = ""
 
 
-class IndexFollower:
-    """Of these tenants, one after the other."""
+class IndexFollower(Beside):
+    """Of these tenants, one after the other; whoever comes next goes on from the same place."""
 
     def __init__(self, pool: Pool, tenants: Iterable[str], *, look_s: float = LOOK_S, break_s: float = BREAK_S) -> None:
         self.states = {name: IndexState(name) for name in tenants}
         self._pool = pool
         self._look_s = look_s
         self._break_s = break_s
-        self._task: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        """Begin in the background."""
-        self._task = asyncio.create_task(self._run())
-
-    async def close(self) -> None:
-        """Stop; whoever comes next goes on from the same place."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
 
     async def _run(self) -> None:
         while True:

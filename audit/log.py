@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Awaitable
-from typing import Protocol
+from typing import Protocol, Self
 
 from audit.append_store import pack_batch
 from audit.entry import AuditEntry, EntryRefused, settle
@@ -112,6 +112,14 @@ class AuditLog:
             self._writer = await Writer.open(self._conninfo, self._committed, self._commit_timeout_s)
         except WriterBroken as fault:
             raise AuditUnavailable(str(fault)) from None
+
+    async def __aenter__(self) -> Self:
+        """Started; closed at the end. Raises: AuditUnavailable."""
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
     def submit(self, entry: AuditEntry) -> asyncio.Future[int]:
         """Queue an entry; the future resolves with its index after the commit, or fails with AuditUnavailable.

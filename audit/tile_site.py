@@ -11,10 +11,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 import structlog
-from psycopg import Error
-from psycopg_pool import PoolClosed, PoolTimeout
 
 from audit import store
+from audit.beside import Rounds
 from audit.note import Verifier
 from audit.tiles import LEVELS, WIDTH, TilesRefused, tile_path, write_tiles
 
@@ -24,7 +23,7 @@ _TILE = re.compile(r"tile/(?:entries|[0-7])(?:/x[0-9]{3}){0,6}/[0-9]{3}(?:\.p/[1
 _BODIES = "tile/entries/"
 
 
-class TileSite:
+class TileSite(Rounds):
     """One folder a tenant below `folder`. entries: whether entries are served as well, not their hashes alone."""
 
     def __init__(
@@ -36,25 +35,13 @@ class TileSite:
         interval_s: float = INTERVAL_S,
         entries: bool = False,
     ) -> None:
+        super().__init__(interval_s, "audit.tiles-failed")
         self._pool = pool
         self._verifier = verifier
         self._folder = folder
-        self._interval_s = interval_s
-        self._task: asyncio.Task[None] | None = None
         self._sizes: dict[str, int] = {}
         self.entries = entries
         self.faults: dict[str, str] = {}
-
-    async def start(self) -> None:
-        """Begin; the first round runs at once."""
-        self._task = asyncio.create_task(self._run())
-
-    async def close(self) -> None:
-        """Stop."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
 
     async def round(self) -> None:
         """Write what is new of every log. Raises: psycopg errors, PoolTimeout, PoolClosed."""
@@ -76,14 +63,6 @@ class TileSite:
         if path != CHECKPOINT and (not _TILE.fullmatch(path) or (path.startswith(_BODIES) and not self.entries)):
             return None
         return self._folder / quote(tenant, safe="") / path
-
-    async def _run(self) -> None:
-        while True:
-            try:
-                await self.round()
-            except (Error, PoolTimeout, PoolClosed) as fault:
-                structlog.get_logger().error("audit.tiles-failed", fault=type(fault).__name__)
-            await asyncio.sleep(self._interval_s)
 
     async def _refresh(self, tenant: str) -> None:
         folder = self._folder / quote(tenant, safe="")

@@ -9,37 +9,25 @@ import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 
 from audit.entry import AuditEntry
 from audit.log import AuditLog
 from gateway.access.emergencies import Emergencies
-from gateway.access.emergency_store import EmergencyStore
-from gateway.access.factor_store import FactorStore
-from gateway.access.gate import Gate
 from gateway.access.link_store import LinkStore
-from gateway.access.passwords import Passwords
-from gateway.access.place_store import PlaceStore
 from gateway.access.recovery import RecoveryCodes
-from gateway.access.reset_store import ResetStore
 from gateway.access.resets import Resets
-from gateway.access.role_change_store import RoleChangeStore
 from gateway.access.role_changes import RoleChanges
 from gateway.access.session_store import SessionStore
 from gateway.access.sessions import Sessions
 from gateway.access.sign_in import SignIn
-from gateway.access.store import UserStore
 from gateway.access.tokens import new_id
 from gateway.access.user import AppUser
 from gateway.access.users import Users
+from gateway.account_parts import Ground, emergencies_of, parts_of
 from gateway.bundles.installing import policy_in_force
 from gateway.database import Pool, open_pool
-from gateway.directory.check import DirectoryCheck, open_directories
-from gateway.duties import AGREE, ASK, USERS, asking_of, emergency_rules_of, giving_of
-from gateway.entry_config import entries_of
-from gateway.opening import open_keyring, sealing_of
-from gateway.password_words import breach_file_of, context_of, rules_of
-from gateway.sealing import KeyringSealer
+from gateway.duties import AGREE, ASK, USERS
+from gateway.opening import open_keyring
 from gateway.session_settings import timeouts_of
 from gateway.settings import Settings
 from kms.keyring import Keyring
@@ -107,66 +95,30 @@ class Accounts:
 @contextlib.asynccontextmanager
 async def open_accounts(settings: Settings, tenant: str, dsn: str) -> AsyncIterator[Accounts]:
     """Accounts of a tenant over an open database; raises DatabaseUnavailable, KeysUnavailable, AuditUnavailable."""
-    pool = await open_pool(dsn, max_size=4)
-    keyring = open_keyring(settings, pool)
-    log = AuditLog(dsn)
-    try:
-        await log.start()
+    async with contextlib.AsyncExitStack() as stack:
+        pool = await open_pool(dsn, max_size=4)
+        stack.push_async_callback(pool.close)
+        keyring = open_keyring(settings, pool)
+        stack.push_async_callback(keyring.close)
+        log = await stack.enter_async_context(AuditLog(dsn))
         timeouts = timeouts_of(settings.access)
         sessions = Sessions(SessionStore(pool), clock=utc_now, randomness=secrets.token_bytes, timeouts=timeouts)
         policy = await policy_in_force(
             pool, tenant, settings.tenants[tenant].policy, separated=settings.access.separated
         )
-        store, passwords = UserStore(pool), Passwords()
-        sealer = KeyringSealer(keyring, secrets.token_bytes, partial(sealing_of, settings))
-        users = Users(
-            store,
-            sessions,
-            passwords=passwords,
-            sealer=sealer,
-            clock=utc_now,
-            randomness=secrets.token_bytes,
-            roles=sorted(policy.roles),
-            issuer=settings.access.issuer,
-            context_words=context_of(settings),
-            breached=breach_file_of(settings),
-            rules=rules_of(settings),
-            giving=giving_of(settings.access, lambda _tenant: policy, utc_now),
-        )
-        links = LinkStore(pool)
-        sign_in = SignIn(
-            store,
-            sessions,
-            passwords=passwords,
-            sealer=sealer,
-            clock=utc_now,
-            randomness=secrets.token_bytes,
-            gate=Gate(PlaceStore(pool), entries_of(settings.tenant_entry)),
-            links=links,
-            check=DirectoryCheck(open_directories(settings.sign_in.directories), passwords, links),
-            rules=rules_of(settings),
-        )
-        recovery = RecoveryCodes(FactorStore(pool), clock=utc_now, randomness=secrets.token_bytes)
-        resets = Resets(ResetStore(pool), users, clock=utc_now, randomness=secrets.token_bytes)
-        role_changes = RoleChanges(
-            RoleChangeStore(pool),
-            users,
-            clock=utc_now,
-            randomness=secrets.token_bytes,
-            may_ask=asking_of(lambda _tenant: policy),
-        )
-        emergencies = Emergencies(
-            EmergencyStore(pool),
-            users,
-            log,
-            clock=utc_now,
-            randomness=secrets.token_bytes,
-            rules=emergency_rules_of(settings.access),
-        )
+        ground = Ground(settings, pool, keyring, utc_now, secrets.token_bytes)
+        parts = parts_of(ground, sessions, lambda _tenant: policy, sorted(policy.roles))
         yield Accounts(
-            tenant, users, keyring, log, pool, recovery, resets, sign_in, policy, links, role_changes, emergencies
+            tenant=tenant,
+            users=parts.users,
+            keyring=keyring,
+            log=log,
+            pool=pool,
+            recovery=parts.recovery,
+            resets=parts.resets,
+            sign_in=parts.proving.sign_in,
+            policy=policy,
+            links=parts.proving.links,
+            role_changes=parts.role_changes,
+            emergencies=emergencies_of(ground, parts.users, log),
         )
-    finally:
-        await log.close()
-        await keyring.close()
-        await pool.close()

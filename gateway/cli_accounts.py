@@ -18,9 +18,9 @@ from gateway.access.totp import CodeWrong
 from gateway.access.user import AppUser
 from gateway.access.users import AccountRefused
 from gateway.accounts import Accounts, open_accounts
-from gateway.cli_shell import PROBLEM, quit_with, settings_of, tenant_of, told_plainly
+from gateway.cli_installed import installed
+from gateway.cli_shell import PROBLEM, quit_with
 from gateway.identity.crm_login import CrmLoginInvalid
-from gateway.opening import open_database
 from gateway.settings import Settings
 
 By = Annotated[str, typer.Option("--by", help="Login of the administrator who takes this step.")]
@@ -81,12 +81,9 @@ async def proven(
 
 def run_accounts(config: Path | None, tenant: str, work: Callable[[Accounts, Settings], Awaitable[None]]) -> None:
     """Do some work on the accounts of one tenant; what refuses it is told in words."""
-    with told_plainly():
-        settings = settings_of(config)
-        name = tenant_of(settings, tenant)
-        database = open_database(settings)
+    with installed(config, tenant) as at:
         try:
-            asyncio.run(_with_accounts(settings, name, database.dsn, work))
+            asyncio.run(with_accounts(at.settings, at.tenant, at.dsn, work))
         except LinkTaken:
             told = "Not linked: this identity is somebody's, or the account has one there, or is closed."
             raise quit_with(PROBLEM, told) from None
@@ -105,12 +102,11 @@ def run_accounts(config: Path | None, tenant: str, work: Callable[[Accounts, Set
             raise quit_with(PROBLEM, f"Not done: {_NOT_GIVEN[refused.problem]}") from None
         except CodeWrong:
             raise quit_with(PROBLEM, "The code is not right. Try again with: crmgate user reset-code") from None
-        finally:
-            database.close()
 
 
-async def _with_accounts(
+async def with_accounts(
     settings: Settings, tenant: str, dsn: str, work: Callable[[Accounts, Settings], Awaitable[None]]
 ) -> None:
+    """Do some work on the accounts of one tenant; raises what the work and `open_accounts` do."""
     async with open_accounts(settings, tenant, dsn) as accounts:
         await work(accounts, settings)

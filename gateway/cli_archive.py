@@ -19,6 +19,7 @@ from audit.cold.restored_store import forget_restored
 from audit.cold.restoring import restore_folder, restore_table, verify_segment
 from audit.cold.sealing import SealingRefused, manifest_notes
 from audit.log import AuditLog
+from gateway.cli_installed import installed
 from gateway.cli_shell import (
     PROBLEM,
     UNUSABLE,
@@ -26,12 +27,8 @@ from gateway.cli_shell import (
     TenantOption,
     out,
     quit_with,
-    settings_of,
-    tenant_of,
-    told_plainly,
 )
 from gateway.database import Pool, open_pool
-from gateway.opening import open_database
 from gateway.rotation import Record
 from gateway.settings import Settings
 
@@ -196,14 +193,12 @@ async def _segment_of(bench: Bench, index: int, *, lost: bool) -> tuple[Manifest
 
 def run_archive(config: Path | None, tenant: str, work: Work) -> None:
     """Open settings, database, trail and archive, run a command over them, and say what went wrong in one sentence."""
-    with told_plainly():
-        settings = settings_of(config)
-        name = tenant_of(settings, tenant)
-        if not settings.archive.to:
+    with installed(config, tenant) as at:
+        if not at.settings.archive.to:
             raise quit_with(UNUSABLE, "Nothing is sealed: set [audit.archive] to in the settings.")
-        database = open_database(settings)
+        dsn = at.dsn
         try:
-            asyncio.run(_worked(settings, name, database.dsn, work))
+            asyncio.run(_worked(at.settings, at.tenant, dsn, work))
         except ArchiveUnavailable as fault:
             raise quit_with(PROBLEM, f"The archive does not answer; nothing is lost: {fault}") from None
         except ArchiveRefused as fault:
@@ -214,8 +209,6 @@ def run_archive(config: Path | None, tenant: str, work: Work) -> None:
             raise quit_with(PROBLEM, f"The audit trail was changed: {fault}") from None
         except OSError as fault:
             raise quit_with(PROBLEM, f"A file cannot be written ({fault.strerror}).") from None
-        finally:
-            database.close()
 
 
 async def _worked(settings: Settings, tenant: str, dsn: str, work: Work) -> None:
@@ -232,9 +225,7 @@ async def _bench(settings: Settings, tenant: str, dsn: str) -> AsyncIterator[Ben
     async with AsyncExitStack() as stack:
         pool = await open_pool(dsn, max_size=4)
         stack.push_async_callback(pool.close)
-        log = AuditLog(dsn)
-        await log.start()
-        stack.push_async_callback(log.close)
+        log = await stack.enter_async_context(AuditLog(dsn))
         archiving = archiving_of(settings, pool, await signer_of(stack, settings))
         assert archiving is not None
         record = recorder(log, secrets.token_bytes, "command-line", getpass.getuser(), "audit")

@@ -12,16 +12,16 @@ from audit.verify import LogTampered, verify
 from gateway.checkpoint_key import verifier_of
 from gateway.cli_archive import prune, restore, seal, segments
 from gateway.cli_hold import hold_app
+from gateway.cli_installed import installed
 from gateway.cli_pack import pack
 from gateway.cli_plan import plan
 from gateway.cli_proof import check_proof, prove, show_key, tiles
 from gateway.cli_query import query
-from gateway.cli_shell import PROBLEM, FileOption, TenantOption, out, quit_with, settings_of, tenant_of, told_plainly
+from gateway.cli_shell import PROBLEM, FileOption, TenantOption, out, quit_with
 from gateway.cli_trail_list import TagOption, checked_tag, line_of, list_tags, list_trail, style_of
 from gateway.cli_trail_status import status
 from gateway.cli_who import index, who
 from gateway.database import open_pool
-from gateway.opening import open_database
 from gateway.person_keys import open_people
 from gateway.settings import Settings
 from gateway.trail_reading import TAIL, given_in, named_filters, note_reading, told_filters
@@ -50,17 +50,12 @@ app.command("query")(query)
 @app.command("verify")
 def verify_trail(tenant: TenantOption = "", config: FileOption = None) -> None:
     """Check every entry, index and signed checkpoint; one changed byte is found and named."""
-    with told_plainly():
-        settings = settings_of(config)
-        name = tenant_of(settings, tenant)
-        verifier = verifier_of(settings)
-        database = open_database(settings)
+    with installed(config, tenant) as at:
+        verifier = verifier_of(at.settings)
         try:
-            found = asyncio.run(verify(database.dsn, name, verifier, settings.checkpoint_folder))
+            found = asyncio.run(verify(at.dsn, at.tenant, verifier, at.settings.checkpoint_folder))
         except LogTampered as fault:
             raise quit_with(PROBLEM, f"The audit trail was changed: {fault}") from None
-        finally:
-            database.close()
     out.print(f"The audit trail of {found.tenant} is whole: {found.entries} entries, {found.checkpoints} checkpoints.")
     if found.hot:
         out.print(f"{found.hot} of them are in sealed segments only; read those with: crmgate audit segments --verify")
@@ -79,15 +74,8 @@ def tail_trail(
 ) -> None:
     """Show the trail as it is written; Ctrl-C ends it."""
     pattern = checked_tag(tag)
-    with told_plainly():
-        settings = settings_of(config)
-        name = tenant_of(settings, tenant)
-        database = open_database(settings)
-        try:
-            with contextlib.suppress(asyncio.CancelledError):
-                asyncio.run(_follow(settings, database.dsn, name, backlog, pattern, (entity, record), as_json=as_json))
-        finally:
-            database.close()
+    with installed(config, tenant) as at, contextlib.suppress(asyncio.CancelledError):
+        asyncio.run(_follow(at.settings, at.dsn, at.tenant, backlog, pattern, (entity, record), as_json=as_json))
 
 
 async def _follow(

@@ -15,7 +15,9 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from gateway.accounts import Accounts, open_accounts, utc_now
+from gateway.accounts import Accounts, utc_now
+from gateway.cli_accounts import with_accounts
+from gateway.cli_installed import installed
 from gateway.cli_shell import (
     PROBLEM,
     UNUSABLE,
@@ -23,16 +25,12 @@ from gateway.cli_shell import (
     TenantOption,
     out,
     quit_with,
-    settings_of,
-    tenant_of,
-    told_plainly,
 )
 from gateway.composition_identity import logins_of
 from gateway.difference import difference
 from gateway.identity.api_client import FIELD, ApiClients, Change, ClientInvalid, Wish, check_wish
 from gateway.identity.crm_login import CrmLoginInvalid, checked
 from gateway.identity.store import ClientRow, IdentityStore, NameTaken
-from gateway.opening import open_database
 from gateway.settings import Settings
 
 app = typer.Typer(help="Programs that may come in.", no_args_is_help=True)
@@ -188,22 +186,12 @@ def _clients(accounts: Accounts, settings: Settings) -> ApiClients:
 
 
 def _run(config: Path | None, tenant: str, work: Callable[[Accounts, Settings], Awaitable[None]]) -> None:
-    with told_plainly():
-        settings = settings_of(config)
-        name = tenant_of(settings, tenant)
-        database = open_database(settings)
-
-        async def opened() -> None:
-            async with open_accounts(settings, name, database.dsn) as accounts:
-                await work(accounts, settings)
-
+    with installed(config, tenant) as at:
         try:
-            asyncio.run(opened())
+            asyncio.run(with_accounts(at.settings, at.tenant, at.dsn, work))
         except NameTaken:
             raise quit_with(PROBLEM, "There is a program with this name already; revoke it first.") from None
         except ClientInvalid as invalid:
             raise quit_with(UNUSABLE, f"The program cannot be made like this: {invalid}") from None
         except CrmLoginInvalid as invalid:
             raise quit_with(UNUSABLE, f"This CRM login cannot be stored: {invalid.problem}") from None
-        finally:
-            database.close()

@@ -18,11 +18,11 @@ from gateway.access.password_check import PasswordCheckUnavailable
 from gateway.access.sign_in import Attempt, PasswordExpired
 from gateway.access.throttle import Locked
 from gateway.accounts import utc_now
-from gateway.cli_shell import PROBLEM, FileOption, TenantOption, out, quit_with, settings_of, tenant_of, told_plainly
+from gateway.cli_installed import installed
+from gateway.cli_shell import PROBLEM, FileOption, TenantOption, out, quit_with
 from gateway.destroying import Destroying
 from gateway.key_custody import open_destroying
 from gateway.key_step import Credentials, NotAllowed, record_name
-from gateway.opening import open_database
 from gateway.settings import Settings
 from kms.custody import CustodyRefused
 from kms.destruction import WHOLE_TENANT, Destruction, DestructionRefused, State
@@ -178,18 +178,13 @@ Work = Callable[[Desk], Awaitable[None]]
 
 
 def _run(config: Path | None, tenant: str, token_file: Path | None, work: Work) -> None:
-    with told_plainly():
-        settings = settings_of(config)
-        name = tenant_of(settings, tenant)
-        database = open_database(settings)
+    with installed(config, tenant) as at:
         try:
-            asyncio.run(_with_destroying(settings, name, database.dsn, token_file, work))
+            asyncio.run(_with_destroying(at.settings, at.tenant, at.dsn, token_file, work))
         except Attempt as attempt:
             raise quit_with(PROBLEM, said(attempt)) from None
         except (DestructionRefused, CustodyRefused, NotAllowed) as refused:
             raise quit_with(PROBLEM, f"Not done: {refused}.") from None
-        finally:
-            database.close()
 
 
 def said(attempt: Attempt) -> str:

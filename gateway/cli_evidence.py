@@ -1,6 +1,7 @@
 """`crmgate evidence …`: what can be proved from here about what stands around the gateway."""
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 
 import typer
@@ -30,11 +31,8 @@ def encryption(config: FileOption = None) -> None:
     """
     with told_plainly():
         settings = settings_of(config)
-        database = open_database(settings)
-        try:
+        with contextlib.closing(open_database(settings)) as database:
             found = asyncio.run(_look(encryption_probes(settings, database)))
-        finally:
-            database.close()
     table = Table("part", "verdict", "seen", box=None)
     for one in found:
         facts = "\n".join(f"{name}: {value}" for name, value in one.facts)

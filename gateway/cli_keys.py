@@ -16,6 +16,7 @@ import typer
 from rich.table import Table
 
 from gateway import cli_destroy, cli_person, cli_rotation
+from gateway.cli_installed import installed
 from gateway.cli_shell import (
     PROBLEM,
     UNUSABLE,
@@ -59,11 +60,8 @@ def keys_status(tenant: TenantOption = "", config: FileOption = None) -> None:
     with told_plainly():
         settings = settings_of(config)
         names = [tenant_of(settings, tenant)] if tenant else list(settings.tenants)
-        database = open_database(settings)
-        try:
+        with contextlib.closing(open_database(settings)) as database:
             found = asyncio.run(_key_status(settings, names, database.dsn))
-        finally:
-            database.close()
     for name, one in found.items():
         _show(name, one, settings.keys_of(name))
     if any(one.status.problem for one in found.values()):
@@ -173,12 +171,10 @@ def keys_import(
 
     Before the CRM is used for the first time: what the server has made itself cannot be replaced.
     """
-    with told_plainly():
-        settings = settings_of(config)
-        name = tenant_of(settings, tenant)
+    with installed(config, tenant) as at:
         try:
             key = read_key(_key_file(file))
-            made = asyncio.run(_import(settings, name, key, token_file, rotatable=rotatable))
+            made = asyncio.run(_import(at.settings, at.tenant, key, token_file, rotatable=rotatable))
         except CustodyRefused as refused:
             raise quit_with(PROBLEM, str(refused)) from None
     out.print(f"{made.name} has version {made.newest} now, imported.", markup=False)

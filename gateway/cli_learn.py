@@ -5,12 +5,11 @@ No command prints a value of a record: samples are masks.
 """
 
 import asyncio
-import contextlib
 import json
 import secrets
 import ssl
 import urllib.request
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, TypeVar
 from urllib.parse import urlsplit
@@ -21,6 +20,7 @@ from rich.table import Table
 
 from gateway.access.tokens import new_id
 from gateway.accounts import utc_now
+from gateway.cli_installed import Installed, installed
 from gateway.cli_shell import (
     PROBLEM,
     UNUSABLE,
@@ -28,9 +28,6 @@ from gateway.cli_shell import (
     TenantOption,
     out,
     quit_with,
-    settings_of,
-    tenant_of,
-    told_plainly,
 )
 from gateway.database import open_pool
 from gateway.learn.desk import LONGEST_MINUTES, AnswerUnknown, Desk, NothingLearnt
@@ -38,8 +35,6 @@ from gateway.learn.document import MOST_BYTES, DocumentInvalid
 from gateway.learn.profile_text import problems_of, write_profile
 from gateway.learn.proposal import Proposal
 from gateway.learn.store import LearnStore, RunUnderWay
-from gateway.opening import open_database
-from gateway.settings import Settings
 
 app = typer.Typer(help="Learn a CRM that has no profile: watch, propose, accept.", no_args_is_help=True)
 
@@ -51,32 +46,19 @@ LEARNT_WITH = "generic"
 NOTHING = "Nothing was learnt of {tenant} yet. Begin with: crmgate learn start --tenant {tenant}"
 
 
-@contextlib.asynccontextmanager
-async def _store(settings: Settings) -> AsyncIterator[LearnStore]:
-    database = await asyncio.to_thread(open_database, settings)
-    try:
-        pool = await open_pool(database.dsn, max_size=2)
-        try:
-            yield LearnStore(pool)
-        finally:
-            await pool.close()
-    finally:
-        await asyncio.to_thread(database.close)
-
-
-def _run(settings: Settings, tenant: str, work: Callable[[LearnStore], Awaitable[T]]) -> T:
+def _run(at: Installed, work: Callable[[LearnStore], Awaitable[T]]) -> T:
     """Do something with the store; what an operator can act on becomes a sentence."""
 
-    async def inside() -> T:
-        async with _store(settings) as store:
-            return await work(store)
+    async def inside(dsn: str) -> T:
+        async with await open_pool(dsn, max_size=2) as pool:
+            return await work(LearnStore(pool))
 
     try:
-        return asyncio.run(inside())
+        return asyncio.run(inside(at.dsn))
     except NothingLearnt:
-        raise quit_with(PROBLEM, NOTHING.format(tenant=tenant)) from None
+        raise quit_with(PROBLEM, NOTHING.format(tenant=at.tenant)) from None
     except RunUnderWay:
-        raise quit_with(PROBLEM, f"{tenant} is watched already. Look with: crmgate learn status") from None
+        raise quit_with(PROBLEM, f"{at.tenant} is watched already. Look with: crmgate learn status") from None
     except (AnswerUnknown, DocumentInvalid) as fault:
         raise quit_with(UNUSABLE, str(fault)) from None
 
@@ -91,10 +73,9 @@ def start(
     config: FileOption = None,
 ) -> None:
     """Watch what passes to a CRM while people work in it; what an earlier run saw is forgotten."""
-    with told_plainly():
-        settings = settings_of(config)
-        chosen = tenant_of(settings, tenant)
-        if str(settings.tenants[chosen].profile) != LEARNT_WITH:
+    with installed(config, tenant) as at:
+        chosen = at.tenant
+        if str(at.settings.tenants[chosen].profile) != LEARNT_WITH:
             raise quit_with(
                 PROBLEM,
                 f'{chosen} runs with a profile of its own. To learn it anew set profile = "{LEARNT_WITH}" for it and'
@@ -110,7 +91,7 @@ def start(
             read = await desk.read_document(chosen, data)
             return f"Read {read.kind}: {len(read.fields)} fields, {len(read.actions)} operations."
 
-        told = _run(settings, chosen, begin)
+        told = _run(at, begin)
     if told:
         out.print(told)
     out.print(
@@ -140,10 +121,9 @@ def _fetched(place: str) -> bytes:
 @app.command()
 def status(tenant: TenantOption = "", config: FileOption = None, as_json: JsonOption = False) -> None:
     """Show what was seen so far."""
-    with told_plainly():
-        settings = settings_of(config)
-        chosen = tenant_of(settings, tenant)
-        progress = _run(settings, chosen, lambda store: Desk(store).progress(chosen, utc_now()))
+    with installed(config, tenant) as at:
+        chosen = at.tenant
+        progress = _run(at, lambda store: Desk(store).progress(chosen, utc_now()))
     seen = progress.evidence
     facts = {
         "watching": progress.on, "seconds_left": int(progress.left.total_seconds()), "exchanges": seen.exchanges,
@@ -162,10 +142,9 @@ def proposal(
     name: NameOption = "", tenant: TenantOption = "", config: FileOption = None, as_json: JsonOption = False
 ) -> None:
     """Show the profile that follows: fields with confidence and masked samples, operations, decisions."""
-    with told_plainly():
-        settings = settings_of(config)
-        chosen = tenant_of(settings, tenant)
-        made = _run(settings, chosen, lambda store: Desk(store).proposal(chosen, name or chosen, utc_now()))
+    with installed(config, tenant) as at:
+        chosen = at.tenant
+        made = _run(at, lambda store: Desk(store).proposal(chosen, name or chosen, utc_now()))
     if as_json:
         out.print_json(json.dumps(made.plain(), ensure_ascii=False))
         return
@@ -208,10 +187,9 @@ def decide(
     given = dict(one.split("=", 1) for one in answers if "=" in one)
     if len(given) != len(answers):
         raise quit_with(UNUSABLE, "Write each as DECISION=ANSWER.")
-    with told_plainly():
-        settings = settings_of(config)
-        chosen = tenant_of(settings, tenant)
-        _run(settings, chosen, lambda store: Desk(store).decide(chosen, name or chosen, given, utc_now()))
+    with installed(config, tenant) as at:
+        chosen = at.tenant
+        _run(at, lambda store: Desk(store).decide(chosen, name or chosen, given, utc_now()))
     out.print(f"{len(given)} decided.")
 
 
@@ -225,9 +203,8 @@ def accept(
     """Write the proposed profile to a file, stop watching, and say how to use it."""
     if file.suffix not in (".yaml", ".yml"):
         raise quit_with(UNUSABLE, "The name of a profile file ends in .yaml.")
-    with told_plainly():
-        settings = settings_of(config)
-        chosen = tenant_of(settings, tenant)
+    with installed(config, tenant) as at:
+        chosen = at.tenant
 
         async def ended(store: LearnStore) -> Proposal:
             made = await Desk(store).proposal(chosen, name or chosen, utc_now())
@@ -244,7 +221,7 @@ def accept(
             await store.stop(chosen, utc_now())
             return made
 
-        made = _run(settings, chosen, ended)
+        made = _run(at, ended)
     out.print(f"Wrote {file}: {len(made.fields)} fields, {len(made.operations)} operations.", markup=False)
     out.print(
         f'Next:\n  crmgate profile lint {file}\n  set profile = "{file.absolute()}" under [tenant.{chosen}]',
@@ -262,9 +239,8 @@ def stop(
     config: FileOption = None,
 ) -> None:
     """Stop watching; what was seen stays for the proposal."""
-    with told_plainly():
-        settings = settings_of(config)
-        chosen = tenant_of(settings, tenant)
+    with installed(config, tenant) as at:
+        chosen = at.tenant
 
         async def end(store: LearnStore) -> bool:
             stopped = await Desk(store).stop(chosen, utc_now())
@@ -272,7 +248,7 @@ def stop(
                 await store.forget(chosen)
             return stopped
 
-        stopped = _run(settings, chosen, end)
+        stopped = _run(at, end)
     out.print("Stopped." if stopped else "Nothing was watched.")
 
 
@@ -284,14 +260,13 @@ def drift(
     as_json: JsonOption = False,
 ) -> None:
     """List endpoints and fields that the CRM shows and the profile does not declare. Exit code 1: there are some."""
-    with told_plainly():
-        settings = settings_of(config)
-        chosen = tenant_of(settings, tenant)
+    with installed(config, tenant) as at:
+        chosen = at.tenant
         if clear:
-            gone = _run(settings, chosen, lambda store: store.clear_drift(chosen))
+            gone = _run(at, lambda store: store.clear_drift(chosen))
             out.print(f"{gone} forgotten.")
             return
-        found = _run(settings, chosen, lambda store: store.drift(chosen))
+        found = _run(at, lambda store: store.drift(chosen))
     if as_json:
         rows = [
             {

@@ -25,6 +25,7 @@ from audit.store import Filters
 from gateway.accounts import utc_now
 from gateway.bundles.in_force import policies_in_force
 from gateway.checkpoint_key import verifier_of
+from gateway.cli_installed import installed
 from gateway.cli_shell import (
     PROBLEM,
     UNUSABLE,
@@ -32,14 +33,10 @@ from gateway.cli_shell import (
     TenantOption,
     out,
     quit_with,
-    settings_of,
-    tenant_of,
-    told_plainly,
 )
 from gateway.cli_trail_list import time_of
 from gateway.cli_trail_status import signed_size
 from gateway.database import open_pool
-from gateway.opening import open_database
 from gateway.person_keys import open_people
 from gateway.settings import Settings
 from gateway.trail_reading import PACK, given_in, named_filters, note_reading, told_filters
@@ -70,17 +67,15 @@ def pack(
         raise quit_with(UNUSABLE, f"--language is one of: {', '.join(LANGUAGES)}")
     if target.exists():
         raise quit_with(UNUSABLE, f"{target} is there already; name another file.")
-    with told_plainly():
-        settings = settings_of(config)
-        name = tenant_of(settings, tenant)
-        verifier = verifier_of(settings)
+    with installed(config, tenant) as at:
+        settings, name, verifier = at.settings, at.tenant, verifier_of(at.settings)
         wanted = Wanted(
             filters, utc_now(), complete=complete, made_by=getpass.getuser(), language=language,
             anchors=anchors_of(settings, name, verifier), handover=handover_of(settings, name),
         )  # fmt: skip
-        database = open_database(settings)
+        dsn = at.dsn
         try:
-            made = asyncio.run(_make(settings, database.dsn, name, verifier, wanted, target))
+            made = asyncio.run(_make(settings, dsn, name, verifier, wanted, target))
         except (PackRefused, TablesBroken) as refused:
             raise quit_with(PROBLEM, str(refused)) from None
         except (EntryDropped, ArchiveUnavailable) as fault:
@@ -91,8 +86,6 @@ def pack(
             raise quit_with(PROBLEM, f"The audit trail was changed: {name}: {fault}") from None
         except OSError as fault:
             raise quit_with(UNUSABLE, f"{target} cannot be written ({fault.strerror}).") from None
-        finally:
-            database.close()
     _tell(made, name, target, verifier)
 
 

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from gateway.access.sign_in import Attempt
 from gateway.cli_destroy import Login, TokenOption, credentials, print_signed, said
+from gateway.cli_installed import installed
 from gateway.cli_shell import (
     PROBLEM,
     FileOption,
@@ -23,12 +24,8 @@ from gateway.cli_shell import (
     err,
     out,
     quit_with,
-    settings_of,
-    tenant_of,
-    told_plainly,
 )
 from gateway.key_step import Credentials, NotAllowed
-from gateway.opening import open_database
 from gateway.settings import Settings
 from gateway.shredding import OrderRefused
 from gateway.shredding_store import Order
@@ -171,18 +168,13 @@ class At:
 
 
 def _run(config: Path | None, tenant: str, token_file: Path | None, work: Callable[[At], Awaitable[None]]) -> None:
-    with told_plainly():
-        settings = settings_of(config)
-        name = tenant_of(settings, tenant)
-        database = open_database(settings)
+    with installed(config, tenant) as at:
         try:
-            asyncio.run(_with_desk(settings, name, database.dsn, token_file, work))
+            asyncio.run(_with_desk(at.settings, at.tenant, at.dsn, token_file, work))
         except Attempt as attempt:
             raise quit_with(PROBLEM, said(attempt)) from None
         except (NotAllowed, OrderRefused) as refused:
             raise quit_with(PROBLEM, f"Not done: {refused}.") from None
-        finally:
-            database.close()
 
 
 async def _with_desk(

@@ -21,6 +21,7 @@ from gateway.bundles.explaining import Circumstances, NothingToExplain
 from gateway.bundles.explaining import explain as explained
 from gateway.bundles.replaying import ENTRIES_LIMIT, replay
 from gateway.cli_destroy import Login, credentials, said
+from gateway.cli_installed import installed
 from gateway.cli_policy_show import lines_of, part_of
 from gateway.cli_shell import (
     PROBLEM,
@@ -29,14 +30,11 @@ from gateway.cli_shell import (
     TenantOption,
     out,
     quit_with,
-    settings_of,
-    tenant_of,
-    told_plainly,
 )
 from gateway.database import Pool, open_pool
 from gateway.key_custody import sign_in_of
 from gateway.key_step import NotAllowed
-from gateway.opening import open_database, open_keyring
+from gateway.opening import open_keyring
 from gateway.policy_desks import desk_of
 from gateway.settings import Settings
 from policies.difference import difference
@@ -269,18 +267,13 @@ def _text(file: Path) -> str:
 
 
 def _run(config: Path | None, tenant: str, work: Work) -> None:
-    with told_plainly():
-        settings = settings_of(config)
-        name = tenant_of(settings, tenant)
-        database = open_database(settings)
+    with installed(config, tenant) as at:
         try:
-            asyncio.run(_with_desk(settings, name, database.dsn, work))
+            asyncio.run(_with_desk(at.settings, at.tenant, at.dsn, work))
         except Attempt as attempt:
             raise quit_with(PROBLEM, said(attempt)) from None
         except (BundleRefused, NotAllowed) as refused:
             raise quit_with(PROBLEM, f"Not done: {refused}.") from None
-        finally:
-            database.close()
 
 
 async def _with_desk(settings: Settings, tenant: str, dsn: str, work: Work) -> None:
@@ -289,9 +282,7 @@ async def _with_desk(settings: Settings, tenant: str, dsn: str, work: Work) -> N
         stack.push_async_callback(pool.close)
         keyring = open_keyring(settings, pool)
         stack.push_async_callback(keyring.close)
-        log = AuditLog(dsn)
-        stack.push_async_callback(log.close)
-        await log.start()
+        log = await stack.enter_async_context(AuditLog(dsn))
         profile = load_profile(settings.tenants[tenant].profile)
         desk = desk_of(settings, tenant, pool, sign_in_of(settings, pool, keyring), log, profile)
         await work(At(desk, pool, tenant))

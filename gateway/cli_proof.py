@@ -30,6 +30,7 @@ from audit.tree import ProofInvalid
 from gateway.access.tokens import new_id
 from gateway.accounts import utc_now
 from gateway.checkpoint_key import create_key, public_path, verifier_of
+from gateway.cli_installed import installed
 from gateway.cli_shell import (
     PROBLEM,
     UNUSABLE,
@@ -37,11 +38,7 @@ from gateway.cli_shell import (
     TenantOption,
     out,
     quit_with,
-    settings_of,
-    tenant_of,
-    told_plainly,
 )
-from gateway.opening import open_database
 from gateway.settings import KeySigner, Settings
 from gateway.trail_reading import PROVE, TILES, note_reading
 
@@ -61,19 +58,16 @@ def show_key(
     if checker:
         out.print(hashlib.sha256(program()).hexdigest(), markup=False)
         return
-    with told_plainly():
-        settings = settings_of(config)
-        name = tenant_of(settings, tenant)
+    with installed(config, tenant) as at:
+        settings, name = at.settings, at.tenant
         if not create:
             out.print(verifier_of(settings).vkey(origin_of(name)), markup=False)
             return
-        database = open_database(settings)
+        dsn = at.dsn
         try:
-            made = asyncio.run(_create(settings, database.dsn, name, token_file))
+            made = asyncio.run(_create(settings, dsn, name, token_file))
         except OSError as fault:
             raise quit_with(UNUSABLE, f"{public_path(settings)} cannot be written ({fault.strerror}).") from None
-        finally:
-            database.close()
         out.print(made.vkey(origin_of(name)), markup=False)
         if settings.audit.checkpoint_signer is KeySigner.FILE:
             out.print('sign with it: set checkpoint_signer = "key-server" in [audit] and restart', markup=False)
@@ -85,9 +79,7 @@ async def _create(settings: Settings, dsn: str, tenant: str, token_file: Path | 
     made, fresh = await create_key(settings, token_file)
     if not fresh:
         return made
-    log = AuditLog(dsn)
-    await log.start()
-    try:
+    async with AuditLog(dsn) as log:
         await log.append(
             AuditEntry(
                 actor="command-line",
@@ -101,8 +93,6 @@ async def _create(settings: Settings, dsn: str, tenant: str, token_file: Path | 
                 tenant=tenant,
             )
         )
-    finally:
-        await log.close()
     return made
 
 
@@ -113,21 +103,16 @@ def prove(
     config: FileOption = None,
 ) -> None:
     """Write a proof file: the entry, its path to the signed root, the checkpoint. Anybody can check it offline."""
-    with told_plainly():
-        settings = settings_of(config)
-        name = tenant_of(settings, tenant)
-        verifier = verifier_of(settings)
-        database = open_database(settings)
+    with installed(config, tenant) as at:
+        name, verifier = at.tenant, verifier_of(at.settings)
         try:
-            proof = asyncio.run(_prove(settings, database.dsn, name, index))
+            proof = asyncio.run(_prove(at.settings, at.dsn, name, index))
         except (EntryNotSigned, EntryDropped, ArchiveUnavailable) as fault:
             raise quit_with(PROBLEM, f"{fault}.") from None
         except SegmentBroken as fault:
             raise quit_with(PROBLEM, f"The archive was changed: {fault}") from None
         except StoredLogBroken as fault:
             raise quit_with(PROBLEM, f"The audit trail was changed: {name}: {fault}") from None
-        finally:
-            database.close()
         path = target or Path(f"{name}-{index}{EXTENSION}")
         try:
             path.write_text(proof.text(), encoding="utf-8")
@@ -188,21 +173,16 @@ def tiles(
     config: FileOption = None,
 ) -> None:
     """Write the signed log as static files (C2SP tlog-tiles) that a web server can serve and other tools read."""
-    with told_plainly():
-        settings = settings_of(config)
-        name = tenant_of(settings, tenant)
-        verifier = verifier_of(settings)
-        database = open_database(settings)
+    with installed(config, tenant) as at:
+        name, verifier = at.tenant, verifier_of(at.settings)
+        dsn = at.dsn
         try:
-            done = asyncio.run(
-                _write_tiles(database.dsn, name, verifier, folder, _archive(settings, database.dsn, verifier))
-            )
+            archive = _archive(at.settings, dsn, verifier)
+            done = asyncio.run(_write_tiles(dsn, name, verifier, folder, archive))
         except (TilesRefused, ArchiveUnavailable, SegmentBroken) as fault:
             raise quit_with(PROBLEM, f"Nothing was shown: {fault}.") from None
         except OSError as fault:
             raise quit_with(UNUSABLE, f"{folder} cannot be written ({fault.strerror}).") from None
-        finally:
-            database.close()
     out.print(f"{folder} shows {done.checkpoint.size} entries of {name}; {done.files} files written.", markup=False)
 
 

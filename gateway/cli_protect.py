@@ -17,6 +17,7 @@ from typing import Annotated
 import typer
 
 from gateway.access.tokens import new_id
+from gateway.cli_installed import installed
 from gateway.cli_protect_show import bar, counting, line, show_history, show_plan, show_proofs, show_run, show_state
 from gateway.cli_shell import (
     PROBLEM,
@@ -26,12 +27,8 @@ from gateway.cli_shell import (
     interactive,
     out,
     quit_with,
-    settings_of,
-    tenant_of,
-    told_plainly,
 )
 from gateway.job import State
-from gateway.opening import open_database
 from gateway.protect.credential import Credential, CredentialMissing
 from gateway.protect.desk import Desk, NoWalk, open_desk
 from gateway.protect.direct import CrmStillUp, Direct, require_off
@@ -95,36 +92,25 @@ async def _way(
 @contextlib.contextmanager
 def _plainly() -> Iterator[None]:
     """What the CRM may say becomes one sentence."""
-    with told_plainly():
-        try:
-            yield
-        except CredentialMissing as fault:
-            raise quit_with(UNUSABLE, f"{fault}.") from None
-        except NoWalk as fault:
-            raise quit_with(UNUSABLE, f"{fault}.") from None
-        except MapInvalid as fault:
-            raise quit_with(UNUSABLE, f"{fault}.") from None
-        except (CrmSignInRefused, CrmRefused, CrmStillUp) as fault:
-            raise quit_with(PROBLEM, f"{fault}.") from None
-        except CrmUnreachable as fault:
-            raise quit_with(PROBLEM, f"{fault}. Run the command again to go on where it stopped.") from None
+    try:
+        yield
+    except (CredentialMissing, NoWalk, MapInvalid) as fault:
+        raise quit_with(UNUSABLE, f"{fault}.") from None
+    except (CrmSignInRefused, CrmRefused, CrmStillUp) as fault:
+        raise quit_with(PROBLEM, f"{fault}.") from None
+    except CrmUnreachable as fault:
+        raise quit_with(PROBLEM, f"{fault}. Run the command again to go on where it stopped.") from None
 
 
 def _at(config: Path | None, tenant: str, do: Callable[[Desk], Awaitable[int]]) -> None:
     """Open everything, do one thing, close, end with its code."""
-    with _plainly():
-        settings = settings_of(config)
-        name = tenant_of(settings, tenant)
-        database = open_database(settings)
+    with installed(config, tenant) as at, _plainly():
 
-        async def work() -> int:
-            async with open_desk(settings, name, database.dsn) as desk:
+        async def work(dsn: str) -> int:
+            async with open_desk(at.settings, at.tenant, dsn) as desk:
                 return await do(desk)
 
-        try:
-            code = asyncio.run(work())
-        finally:
-            database.close()
+        code = asyncio.run(work(at.dsn))
     if code:
         raise typer.Exit(code)
 

@@ -22,6 +22,7 @@ from audit.sql.refused import StatementRefused
 from gateway.access.tokens import new_id
 from gateway.accounts import utc_now
 from gateway.checkpoint_key import verifier_of
+from gateway.cli_installed import installed
 from gateway.cli_shell import (
     PROBLEM,
     UNUSABLE,
@@ -30,14 +31,10 @@ from gateway.cli_shell import (
     err,
     out,
     quit_with,
-    settings_of,
-    tenant_of,
-    told_plainly,
 )
 from gateway.composition_archive import archive_of
 from gateway.console.language import read_languages
 from gateway.console.query_words import words
-from gateway.opening import open_database
 from gateway.query_desk import OPERATION, QueryDesk, query_limits
 from gateway.query_result import cells, csv_lines, json_lines, parquet
 from gateway.settings import Settings
@@ -70,25 +67,22 @@ def query(
     if shape is Shape.PARQUET and target is None:
         raise quit_with(UNUSABLE, "Parquet needs a file: --output FILE.")
     text = sys.stdin.read() if statement == "-" else statement
-    with told_plainly():
-        settings = settings_of(config)
-        name = tenant_of(settings, tenant)
-        database = open_database(settings)
+    with installed(config, tenant) as at:
         try:
-            answer = asyncio.run(_ask(settings, database.dsn, name, text))
+            answer = asyncio.run(_ask(at.settings, at.dsn, at.tenant, text))
         except (StatementRefused, QueryFailed, Busy) as fault:
             raise _both(fault) from None
-        finally:
-            database.close()
     _write(answer, shape, target)
     if answer.more:
         err.print(f"There are more rows than {answer.limit}; write LIMIT to get more.", style="yellow")
 
 
 async def _ask(settings: Settings, dsn: str, tenant: str, statement: str) -> Answer:
-    log = AuditLog(dsn)
-    await log.start()
+    async with AuditLog(dsn) as log:
+        return await _answer(log, settings, dsn, tenant, statement)
 
+
+async def _answer(log: AuditLog, settings: Settings, dsn: str, tenant: str, statement: str) -> Answer:
     async def note(reason: str, status: int, fields: Mapping[str, Any]) -> None:
         await log.append(
             AuditEntry(
@@ -122,7 +116,6 @@ async def _ask(settings: Settings, dsn: str, tenant: str, statement: str) -> Ans
             )
     finally:
         await desk.close()
-        await log.close()
 
 
 def _both(fault: StatementRefused | QueryFailed | Busy) -> typer.Exit:

@@ -16,6 +16,7 @@ from gateway.accounts import Accounts, open_accounts
 from gateway.bundles.desk import BundleRefused
 from gateway.bundles.replaying import ENTRIES_LIMIT
 from gateway.cli_destroy import Login, credentials, said
+from gateway.cli_installed import installed
 from gateway.cli_policy_show import part_of
 from gateway.cli_shell import (
     PROBLEM,
@@ -24,12 +25,8 @@ from gateway.cli_shell import (
     TenantOption,
     out,
     quit_with,
-    settings_of,
-    tenant_of,
-    told_plainly,
 )
 from gateway.key_step import NotAllowed
-from gateway.opening import open_database
 from gateway.policy_desks import desk_of
 from gateway.reviews.desk import DAYS, ReviewDesk, ReviewRefused, sums
 from gateway.reviews.listing import csv_of
@@ -211,18 +208,13 @@ def _write(file: Path, text: str) -> None:
 
 
 def _run(config: Path | None, tenant: str, work: Work) -> None:
-    with told_plainly():
-        settings = settings_of(config)
-        name = tenant_of(settings, tenant)
-        database = open_database(settings)
+    with installed(config, tenant) as at:
         try:
-            asyncio.run(_with_desk(settings, name, database.dsn, work))
+            asyncio.run(_with_desk(at.settings, at.tenant, at.dsn, work))
         except Attempt as attempt:
             raise quit_with(PROBLEM, said(attempt)) from None
         except (ReviewRefused, BundleRefused, NotAllowed) as refused:
             raise quit_with(PROBLEM, f"Not done: {refused}.") from None
-        finally:
-            database.close()
 
 
 async def _with_desk(settings: Settings, tenant: str, dsn: str, work: Work) -> None:

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 
 from gateway.cli_destroy import TokenOption
+from gateway.cli_installed import installed
 from gateway.cli_shell import (
     PROBLEM,
     UNUSABLE,
@@ -22,14 +23,11 @@ from gateway.cli_shell import (
     err,
     out,
     quit_with,
-    settings_of,
-    tenant_of,
-    told_plainly,
 )
 from gateway.database import open_pool
 from gateway.job import Job, JobUnknown, State, Wanted
 from gateway.job_store import JobStore
-from gateway.opening import open_database, operated
+from gateway.opening import operated
 from gateway.settings import Settings
 from kms.rotation_store import NotRotatable
 
@@ -232,13 +230,11 @@ def _row(job: Job) -> list[str]:
 
 
 def _run(config: Path | None, tenant: str, work: Callable[[Settings, str, str], Awaitable[int]]) -> None:
-    with told_plainly():
-        settings = settings_of(config)
-        name = tenant_of(settings, tenant)
-        database = open_database(settings)
+    with installed(config, tenant) as at:
+        dsn = at.dsn
 
         async def main() -> int:
-            return await work(settings, name, database.dsn)
+            return await work(at.settings, at.tenant, dsn)
 
         try:
             code = asyncio.run(main())
@@ -247,7 +243,5 @@ def _run(config: Path | None, tenant: str, work: Callable[[Settings, str, str], 
         except KeyboardInterrupt:
             err.print("Interrupted. The work goes on with: crmgate serve, or crmgate keys rotation resume")
             raise
-        finally:
-            database.close()
     if code:
         raise typer.Exit(code)

@@ -11,10 +11,10 @@ import typer
 
 from audit.catalogue import catalogue, families, fits, is_pattern
 from audit.query import Filters, StoredEntry, Tagged, entry_tag, recent, tagged
-from gateway.cli_shell import UNUSABLE, FileOption, TenantOption, out, quit_with, settings_of, tenant_of, told_plainly
+from gateway.cli_installed import installed
+from gateway.cli_shell import UNUSABLE, FileOption, TenantOption, out, quit_with
 from gateway.database import Pool, open_pool
 from gateway.named_people import ERASED, People
-from gateway.opening import open_database
 from gateway.person_keys import open_people
 from gateway.settings import Settings
 from gateway.trail_reading import LIST, given_in, named_filters, note_reading, told_filters
@@ -70,14 +70,8 @@ def list_trail(
         actor=actor, operation=operation, entity=entity, record=record,
         since=time_of(since, "--since"), until=time_of(until, "--until"),
     )  # fmt: skip
-    with told_plainly():
-        settings = settings_of(config)
-        name = tenant_of(settings, tenant)
-        database = open_database(settings)
-        try:
-            found, known = asyncio.run(_find(settings, database.dsn, name, filters, pattern, most))
-        finally:
-            database.close()
+    with installed(config, tenant) as at:
+        found, known = asyncio.run(_find(at.settings, at.dsn, at.tenant, filters, pattern, most))
     for entry in found.entries:
         if as_json:
             out.print(entry.body.decode(), markup=False)

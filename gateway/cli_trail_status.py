@@ -13,26 +13,20 @@ from audit.anchor_folder import newest_size
 from audit.note import NoteInvalid, Verifier, origin_of
 from audit.watch import findings_path
 from gateway.checkpoint_key import verifier_of
-from gateway.cli_shell import PROBLEM, FileOption, TenantOption, out, quit_with, settings_of, tenant_of, told_plainly
-from gateway.opening import open_database
+from gateway.cli_installed import installed
+from gateway.cli_shell import PROBLEM, FileOption, TenantOption, out, quit_with
 from gateway.settings import Settings
 
 
 def status(tenant: TenantOption = "", config: FileOption = None) -> None:
     """Say how many entries are integrated, signed and published; exit 1 when something was ever found."""
-    with told_plainly():
-        settings = settings_of(config)
-        name = tenant_of(settings, tenant)
-        verifier = verifier_of(settings)
-        database = open_database(settings)
-        try:
-            integrated, signed = asyncio.run(_sizes(database.dsn, name, verifier))
-        finally:
-            database.close()
+    with installed(config, tenant) as at:
+        name, verifier = at.tenant, verifier_of(at.settings)
+        integrated, signed = asyncio.run(_sizes(at.dsn, name, verifier))
         out.print(f"integrated {integrated}  signed {signed}", markup=False)
-        for where, size in published(settings, name, verifier):
+        for where, size in published(at.settings, name, verifier):
             out.print(f"published {size}  {where}", markup=False)
-        found = findings(settings.checkpoint_folder, name)
+        found = findings(at.settings.checkpoint_folder, name)
         for line in found:
             place = f"entries {line['entries'][0]} to {line['entries'][1]}: " if line["entries"] else ""
             whole = f", whole at {line['whole_at']}" if line["whole_at"] else ""

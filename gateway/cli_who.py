@@ -18,6 +18,7 @@ from audit.question import FORMS, Question, seen
 from gateway.access.store import UserStore
 from gateway.access.user import login_key
 from gateway.accounts import utc_now
+from gateway.cli_installed import installed
 from gateway.cli_shell import (
     PROBLEM,
     UNUSABLE,
@@ -25,14 +26,10 @@ from gateway.cli_shell import (
     TenantOption,
     out,
     quit_with,
-    settings_of,
-    tenant_of,
-    told_plainly,
 )
 from gateway.console.timeline import AT_THE_TERMINAL, deed_of
 from gateway.database import Pool, open_pool
 from gateway.named_people import NamedPeople
-from gateway.opening import open_database
 from gateway.period import since_of, until_of
 from gateway.person_keys import open_people
 from gateway.settings import Settings
@@ -75,16 +72,11 @@ def who(
         entity=entity, record=record if what else "", field=name, actor=person, operation=operation, form=form,
         outcome=outcome, since=first, until=last,
     )  # fmt: skip
-    with told_plainly():
-        settings = settings_of(config)
-        name = tenant_of(settings, tenant)
-        database = open_database(settings)
+    with installed(config, tenant) as at:
         try:
-            found = asyncio.run(_ask(settings, database.dsn, name, question, lines))
+            found = asyncio.run(_ask(at.settings, at.dsn, at.tenant, question, lines))
         except NothingToLookUp:
             raise quit_with(UNUSABLE, "Say which record, field or person, such as: contact.42 --since 2y") from None
-        finally:
-            database.close()
     _print(found, question, as_json=as_json)
 
 
@@ -94,21 +86,15 @@ def index(
     config: FileOption = None,
 ) -> None:
     """Compare the index of the trail with the trail; exit 1 when it lacks something."""
-    with told_plainly():
-        settings = settings_of(config)
-        name = tenant_of(settings, tenant)
-        database = open_database(settings)
-        try:
-            entries, wrong = asyncio.run(_index(database.dsn, name, rebuild_it=rebuild_it))
-        finally:
-            database.close()
+    with installed(config, tenant) as at:
+        entries, wrong = asyncio.run(_index(at.dsn, at.tenant, rebuild_it=rebuild_it))
     if wrong:
         shown = ", ".join(map(str, wrong[:10])) + (" …" if len(wrong) > 10 else "")
         told = (
             f"The index lacks {len(wrong)} of {entries} entries ({shown}). Make it anew: crmgate audit index --rebuild"
         )
         raise quit_with(PROBLEM, told)
-    out.print(f"The index of {name} holds {entries} entries as the trail says.", markup=False)
+    out.print(f"The index of {at.tenant} holds {entries} entries as the trail says.", markup=False)
 
 
 async def _index(dsn: str, tenant: str, *, rebuild_it: bool) -> tuple[int, list[int]]:

@@ -4,60 +4,41 @@ Nothing else in the project builds collaborators for itself. `open_app` promises
 whatever goes wrong on the way.
 """
 
-import asyncio
 import secrets
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
-from importlib.metadata import version
 from types import MappingProxyType
-from urllib.parse import urlsplit
 
 from audit.flood import RefusalCounter
 from audit.log import AuditLog
 from audit.signing import CheckpointSigner
 from gateway.access.app import make_sign_in_app
-from gateway.access.deps import AccessDeps
-from gateway.access.device_store import DeviceStore
-from gateway.access.devices import Devices
-from gateway.access.emergencies import Emergencies
-from gateway.access.emergency_store import EmergencyStore
 from gateway.access.factor_store import FactorStore
-from gateway.access.gate import Gate
-from gateway.access.link_store import LinkStore
-from gateway.access.passkeys import Passkeys
-from gateway.access.passwords import Passwords
-from gateway.access.place_store import PlaceStore
-from gateway.access.recovery import RecoveryCodes
-from gateway.access.reset_store import ResetStore
-from gateway.access.resets import Resets
-from gateway.access.role_change_store import RoleChangeStore
-from gateway.access.role_changes import RoleChanges
 from gateway.access.session_store import SessionStore
-from gateway.access.sessions import AUDIENCE_CONSOLE, Sessions
-from gateway.access.sign_in import SignIn
 from gateway.access.store import UserStore
 from gateway.access.tokens import new_id
-from gateway.access.users import Users
+from gateway.account_parts import emergencies_of
 from gateway.accounts import utc_now
 from gateway.app import App, Policies
 from gateway.archiving import Archivist
 from gateway.binding import Binding
 from gateway.body.limits import Limits as BodyLimits
-from gateway.bundles.desk import PolicyDesk
 from gateway.bundles.live import LiveBundles
 from gateway.cell_sight import CellSight
 from gateway.checkpoint_key import signer_of
 from gateway.collaborators import Limits
+from gateway.composition_accounts import Accounts, access_deps, accounts_of, shared_deps
 from gateway.composition_archive import archive_of, archivist_of, kept_sealed
 from gateway.composition_arrivals import ArrivalNeeds, lookouts_of
+from gateway.composition_console import console_deps
 from gateway.composition_durable import open_durable
 from gateway.composition_egress import EgressNeeds, egress_of
 from gateway.composition_federation import federation_of
-from gateway.composition_identity import Identities, identities_of
-from gateway.composition_integrity import Integrity, integrity_of
+from gateway.composition_identity import identities_of
+from gateway.composition_integrity import integrity_of
 from gateway.composition_learn import learner_of
 from gateway.composition_oidc import oidc_of
 from gateway.composition_policy import live_bundles
@@ -65,22 +46,17 @@ from gateway.composition_reveal import disclosures_of
 from gateway.composition_siem import forwarders_of
 from gateway.composition_trail import with_trail
 from gateway.console.app import make_console_app
-from gateway.console.deps import ConsoleDeps, Crm
-from gateway.console.look import Look, read_look
+from gateway.console.look import read_look
 from gateway.console.trail import TrailReader
 from gateway.covered import Covered
 from gateway.database import Pool as Database
 from gateway.database import open_pool
 from gateway.digit_sight import DigitSight
 from gateway.digits import DigitFields, means_something
-from gateway.directory.check import DirectoryCheck, open_directories
-from gateway.directory.directory import Directory
 from gateway.disclosure.crm_pages import reveal_routes
 from gateway.disclosure.frame_pages import make_frame_app, with_frame
-from gateway.duties import asking_of, emergency_rules_of, giving_of
 from gateway.egress.store import EgressStore
 from gateway.entry import Entry
-from gateway.entry_config import entries_of
 from gateway.federation.config import Host
 from gateway.federation.pages import federation_routes
 from gateway.files import Files
@@ -91,8 +67,7 @@ from gateway.identity.pages import identity_routes
 from gateway.installation import Installation
 from gateway.inward import Inward
 from gateway.kept import KeptFields
-from gateway.learn.learner import UNDESCRIBED
-from gateway.legs import certificate_ends, upstream_tls
+from gateway.legs import upstream_tls
 from gateway.named_people import NamedPeople, People
 from gateway.naming import PersonNaming
 from gateway.network import Allowlist, Network, Tenant
@@ -100,10 +75,8 @@ from gateway.opening import open_keyring, sealing_of
 from gateway.origin import Origins
 from gateway.orphans import OrphanSweep
 from gateway.outward import Outward
-from gateway.password_words import breach_file_of, context_of, rules_of
 from gateway.person_keys import open_persons, pseudonyms_of
 from gateway.placed import Placed
-from gateway.policy_desks import desk_of
 from gateway.protect.migrated import Migrated, parts_of
 from gateway.protect.store import ProtectStore
 from gateway.query_desk import QueryDesk, query_limits
@@ -111,9 +84,7 @@ from gateway.records import Records
 from gateway.reveal import Reveal
 from gateway.row_records import RowRecords
 from gateway.scanners import Scanners
-from gateway.sealing import KeyringSealer
 from gateway.search import Search
-from gateway.session_settings import devices_of, room_of, timeouts_of
 from gateway.settings import Posture, Settings, TenantSettings
 from gateway.settings_seen import note_settings
 from gateway.settings_seen_store import SettingsSeenStore
@@ -139,32 +110,10 @@ from kms.scanner import Scanner
 from kms.shredding import Shredder
 from kms.store import Store as VaultStore
 from kms.tokens import SurrogateVault
-from policies.enforcer import Bundle
 from policies.profile import load_profile
 
 OWNER_MAX_AGE = timedelta(days=30)
 POLL_S = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Accounts:
-    """What sign-in on both hosts shares."""
-
-    sessions: Sessions
-    users: Users
-    sign_in: SignIn
-    recovery: RecoveryCodes
-    passkeys: Passkeys
-    resets: Resets
-    role_changes: RoleChanges
-    gate: Gate
-    entries: Mapping[str, Entry]
-    devices: Devices
-    directories: Mapping[str, Directory]
-
-    def directories_of(self, tenant: str) -> Sequence[Directory]:
-        """Those that check passwords of this tenant's people."""
-        return [one for one in self.directories.values() if one.settings.serves(tenant)]
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -206,70 +155,6 @@ def tenant_of(name: str, settings: TenantSettings, installation: Installation, e
     )
 
 
-def accounts_of(settings: Settings, database: Database, keyring: Keyring, bundles: LiveBundles) -> Accounts:
-    """Users, sessions and sign-in over one database."""
-    access = settings.access
-    sessions = Sessions(
-        SessionStore(database),
-        clock=utc_now,
-        randomness=secrets.token_bytes,
-        timeouts=timeouts_of(access),
-        room=room_of(access),
-        devices=devices_of(access),
-    )
-    store, passwords = UserStore(database), Passwords()
-    sealer = KeyringSealer(keyring, secrets.token_bytes, partial(sealing_of, settings))
-    users = Users(
-        store,
-        sessions,
-        passwords=passwords,
-        sealer=sealer,
-        clock=utc_now,
-        randomness=secrets.token_bytes,
-        roles=list(bundles.roles),
-        issuer=access.issuer,
-        context_words=context_of(settings),
-        breached=breach_file_of(settings),
-        rules=rules_of(settings),
-        giving=giving_of(access, bundles.__getitem__, utc_now),
-    )
-    entries = entries_of(settings.tenant_entry)
-    gate = Gate(PlaceStore(database), entries)
-    links, directories = LinkStore(database), open_directories(settings.sign_in.directories)
-    sign_in = SignIn(
-        store,
-        sessions,
-        passwords=passwords,
-        sealer=sealer,
-        clock=utc_now,
-        randomness=secrets.token_bytes,
-        gate=gate,
-        links=links,
-        check=DirectoryCheck(directories, passwords, links),
-        rules=rules_of(settings),
-    )
-    factors = FactorStore(database)
-    return Accounts(
-        sessions,
-        users,
-        sign_in,
-        RecoveryCodes(factors, clock=utc_now, randomness=secrets.token_bytes),
-        Passkeys(factors, clock=utc_now, randomness=secrets.token_bytes, product=access.issuer),
-        Resets(ResetStore(database), users, clock=utc_now, randomness=secrets.token_bytes),
-        RoleChanges(
-            RoleChangeStore(database),
-            users,
-            clock=utc_now,
-            randomness=secrets.token_bytes,
-            may_ask=asking_of(bundles.__getitem__),
-        ),
-        gate,
-        entries,
-        Devices(DeviceStore(database), sessions, clock=utc_now, randomness=secrets.token_bytes),
-        directories,
-    )
-
-
 @asynccontextmanager
 async def open_app(settings: Settings, dsn: str) -> AsyncIterator[App]:
     """A started gateway over an open database.
@@ -287,9 +172,7 @@ async def open_app(settings: Settings, dsn: str) -> AsyncIterator[App]:
         pseudonyms = pseudonyms_of(database, persons)
         naming = PersonNaming(pseudonyms, lambda tenant: installations[tenant].current)
         people = NamedPeople(pseudonyms, naming.people)
-        audit = AuditLog(dsn, naming=naming)
-        await audit.start()
-        stack.push_async_callback(audit.close)
+        audit = await stack.enter_async_context(AuditLog(dsn, naming=naming))
         await note_settings(
             settings, SettingsSeenStore(database), audit, utc_now, partial(new_id, "a", secrets.token_bytes)
         )
@@ -301,7 +184,6 @@ async def open_app(settings: Settings, dsn: str) -> AsyncIterator[App]:
         await scanners.start()
         bundles = await live_bundles(settings, installations, database, audit)
         accounts = accounts_of(settings, database, keyring, bundles)
-        bundles.when_changed(partial(_offer_roles, accounts.users, bundles))
         signer = await signer_of(stack, settings)
         archiving, archivist = archivist_of(settings, database, signer)
         app = await _assemble(
@@ -372,22 +254,19 @@ async def _assemble(
     policies = Policies(
         bundles, frozenset(name for name, one in settings.tenants.items() if one.posture is Posture.DENY)
     )
-    access = access_deps(settings, accounts, audit, look, refusals, installations, identities)
+    shared = shared_deps(settings, accounts, audit, look, refusals)
+    access = access_deps(settings, shared, installations, identities)
     federation = federation_of(settings, database)
     access = federation.known_to(access, Host.CRM)
     openid = oidc_of(settings, database, access, identities, policies)
     trail = TrailReader(database, dsn, signer.verifier, settings.checkpoint_folder, people, archive)
     reveals = disclosures_of(settings, database, keyring, audit, access, look, vault, records, bundles, people)
     access = replace(access, reveals=reveals.desk.own)
-    emergencies = Emergencies(
-        EmergencyStore(database),
-        accounts.users,
-        audit,
-        clock=utc_now,
-        randomness=secrets.token_bytes,
-        rules=emergency_rules_of(settings.access),
-    )
-    console = console_deps(settings, access, database, trail, keyring, bundles, installations, integrity, emergencies)
+    emergencies = emergencies_of(accounts.ground, accounts.users, audit)
+    console = console_deps(
+        settings, replace(shared, reveals=access.reveals), database, trail, keyring, bundles, installations, integrity,
+        emergencies,
+    )  # fmt: skip
     forwarders = forwarders_of(settings, dsn)
     for forwarder in forwarders:
         await forwarder.start()
@@ -508,122 +387,4 @@ async def _assemble(
                 migrated,
             )
         ),
-    )
-
-
-def _offer_roles(users: Users, bundles: LiveBundles) -> None:
-    users.roles = bundles.roles
-
-
-def access_deps(
-    settings: Settings,
-    accounts: Accounts,
-    audit: AuditLog,
-    look: Look,
-    refusals: RefusalCounter,
-    installations: Mapping[str, Installation],
-    identities: Identities,
-) -> AccessDeps:
-    """Dependencies of the sign-in pages on the CRM's host."""
-
-    def count(tenant: str, client: str, reason: str, status: int) -> None:
-        refusals.note(tenant, client, reason, status, utc_now())
-
-    return AccessDeps(
-        sessions=accounts.sessions,
-        users=accounts.users,
-        sign_in=accounts.sign_in,
-        recovery=accounts.recovery,
-        passkeys=accounts.passkeys,
-        resets=accounts.resets,
-        role_changes=accounts.role_changes,
-        gate=accounts.gate,
-        audit=audit,
-        look=look,
-        clock=utc_now,
-        new_id=lambda: new_id("a", secrets.token_bytes),
-        count_refusal=count,
-        crm_cookies=lambda tenant: sorted(installations[tenant].session_cookies) if tenant in installations else (),
-        leaving=identities.leave,
-        crm_logins=frozenset(identities.stored),
-        public_url=lambda tenant: settings.tenants[tenant].public_url if tenant in settings.tenants else "",
-        proof_age=timedelta(minutes=settings.access.proof_minutes),
-        unlock_password=settings.access.unlock_password,
-        password_urls={one.name: one.password_url for one in settings.sign_in.directories if one.password_url},
-        devices=accounts.devices,
-    )
-
-
-def console_deps(
-    settings: Settings,
-    access: AccessDeps,
-    database: Database,
-    trail: TrailReader,
-    keyring: Keyring,
-    bundles: Mapping[str, Bundle],
-    installations: Mapping[str, Installation],
-    integrity: Integrity,
-    emergencies: Emergencies,
-) -> ConsoleDeps:
-    """Dependencies of the console."""
-
-    def crm(name: str) -> Crm:
-        upstream = urlsplit(settings.tenants[name].upstream)
-        port = upstream.port or (443 if upstream.scheme == "https" else 80)
-
-        async def check() -> None:
-            _, writer = await asyncio.open_connection(upstream.hostname, port)
-            writer.close()
-
-        return Crm(installations[name].current.title, settings.tenants[name].public_url, check)
-
-    def desk(name: str) -> PolicyDesk:
-        return desk_of(settings, name, database, access.sign_in, access.audit, installations[name].current)
-
-    first = next(iter(settings.tenants))
-    return ConsoleDeps(
-        desk=desk,
-        access=AccessDeps(
-            sessions=access.sessions,
-            users=access.users,
-            sign_in=access.sign_in,
-            recovery=access.recovery,
-            passkeys=access.passkeys,
-            resets=access.resets,
-            role_changes=access.role_changes,
-            gate=access.gate,
-            audit=access.audit,
-            look=access.look,
-            clock=access.clock,
-            new_id=access.new_id,
-            reveals=access.reveals,
-            audience=AUDIENCE_CONSOLE,
-            tenant=first,
-            count_refusal=access.count_refusal,
-            public_url=lambda _tenant: settings.console.public_url,
-            proof_age=access.proof_age,
-            unlock_password=access.unlock_password,
-            password_urls=access.password_urls,
-            devices=access.devices,
-        ),
-        pool=database,
-        trail=trail,
-        policy=lambda tenant: bundles[tenant],
-        fields=lambda tenant: tuple(installations[tenant].current.field_specs.values()),
-        check_keys=keyring.check,
-        key_status=keyring.status,
-        key_provider=", ".join(dict.fromkeys(one.name for one in keyring.providers)),
-        crm=crm,
-        console_url=settings.console.public_url,
-        data_folder=settings.state,
-        version=version("crmgate"),
-        checkpoint_fault=lambda: integrity.keeper.fault,
-        checkpoint_waiting=lambda: integrity.keeper.waiting,
-        trail_watch=integrity.watch,
-        anchors=integrity.anchors,
-        pending=lambda: integrity.audit.backlog,
-        learnable=lambda tenant: installations[tenant].current.name == UNDESCRIBED,
-        budgets=Budgets(settings.access.uniqueness_per_hour, settings.access.searches_per_hour),
-        emergencies=emergencies,
-        certificates=lambda tenant: asyncio.to_thread(certificate_ends, settings, tenant),
     )

@@ -6,9 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-import boto3
-from botocore.config import Config
-
 from audit.archive import Archive, NoArchive
 from audit.cold import segment_store
 from audit.cold.folder import FolderArchive
@@ -19,6 +16,7 @@ from audit.cold.s3 import S3Archive
 from audit.cold.sealing import Sealer
 from audit.cold.store import ArchiveStore
 from audit.note import Verifier
+from audit.s3_client import Credentials, Server, open_client
 from audit.signing import CheckpointSigner
 from audit.store import reading
 from gateway.accounts import utc_now
@@ -49,21 +47,13 @@ def store_of(wanted: ArchiveSettings) -> ArchiveStore:
         return FolderArchive(Path(unquote(place.path)), utc_now)
     assert wanted.access_key_file is not None
     assert wanted.secret_key_file is not None
-    client = boto3.client(
-        "s3",
-        region_name=wanted.region,
-        endpoint_url=wanted.endpoint or None,
-        aws_access_key_id=read_secret("audit.archive.access_key_file", wanted.access_key_file).decode(),
-        aws_secret_access_key=read_secret("audit.archive.secret_key_file", wanted.secret_key_file).decode(),
-        verify=str(wanted.ca) if wanted.ca is not None else True,
-        config=Config(
-            connect_timeout=wanted.timeout_s,
-            read_timeout=wanted.timeout_s,
-            retries={"mode": "standard", "total_max_attempts": 3},
-        ),
+    key = Credentials(
+        read_secret("audit.archive.access_key_file", wanted.access_key_file).decode(),
+        read_secret("audit.archive.secret_key_file", wanted.secret_key_file).decode(),
     )
+    server = Server(wanted.endpoint, wanted.region, wanted.ca, wanted.timeout_s, wanted.timeout_s, attempts=3)
     prefix = place.path.strip("/")
-    return S3Archive(client, place.netloc, f"{prefix}/" if prefix else "", utc_now)
+    return S3Archive(open_client(server, key), place.netloc, f"{prefix}/" if prefix else "", utc_now)
 
 
 def archive_of(settings: Settings, conninfo: str, verifier: Verifier) -> Archive:

@@ -127,9 +127,7 @@ async def _open_desk(
 ) -> tuple[RotationDesk, Database, Keyring, Persons, AuditLog]:
     database = await open_pool(dsn, max_size=4)
     stack.push_async_callback(database.close)
-    audit = AuditLog(dsn)
-    await audit.start()
-    stack.push_async_callback(audit.close)
+    audit = await stack.enter_async_context(AuditLog(dsn))
     keyring = open_keyring(settings, database)
     stack.push_async_callback(keyring.close)
     persons = open_persons(settings)

@@ -6,28 +6,19 @@ import secrets
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 
 from audit.log import AuditLog
 from audit.note import ensure_signer
-from gateway.access.gate import Gate
-from gateway.access.link_store import LinkStore
-from gateway.access.passwords import Passwords
-from gateway.access.place_store import PlaceStore
 from gateway.access.session_store import SessionStore
 from gateway.access.sessions import Sessions, Timeouts
 from gateway.access.sign_in import SignIn
-from gateway.access.store import UserStore
 from gateway.access.tokens import new_id
+from gateway.account_parts import Ground, proving_of
 from gateway.accounts import utc_now
 from gateway.database import Pool, open_pool
 from gateway.destroying import Destroying
-from gateway.directory.check import DirectoryCheck, open_directories
-from gateway.entry_config import entries_of
-from gateway.opening import open_keyring, open_keys, open_transit, sealing_of
-from gateway.password_words import rules_of
-from gateway.sealing import KeyringSealer
+from gateway.opening import open_keyring, open_keys, open_transit
 from gateway.settings import KeyStore, Settings
 from kms.custody import KeyCustody
 from kms.destruction import Destructions
@@ -71,19 +62,7 @@ def sign_in_of(settings: Settings, pool: Pool, keyring: Keyring) -> SignIn:
         randomness=secrets.token_bytes,
         timeouts=Timeouts(idle=timedelta(minutes=1), absolute=timedelta(minutes=1)),
     )
-    passwords, links = Passwords(), LinkStore(pool)
-    return SignIn(
-        UserStore(pool),
-        sessions,
-        passwords=passwords,
-        sealer=KeyringSealer(keyring, secrets.token_bytes, partial(sealing_of, settings)),
-        clock=utc_now,
-        randomness=secrets.token_bytes,
-        gate=Gate(PlaceStore(pool), entries_of(settings.tenant_entry)),
-        links=links,
-        check=DirectoryCheck(open_directories(settings.sign_in.directories), passwords, links),
-        rules=rules_of(settings),
-    )
+    return proving_of(Ground(settings, pool, keyring, utc_now, secrets.token_bytes), sessions).sign_in
 
 
 @contextlib.asynccontextmanager
@@ -106,9 +85,7 @@ async def open_destroying(
         )
         keyring = open_keyring(settings, pool)
         stack.push_async_callback(keyring.close)
-        log = AuditLog(dsn)
-        stack.push_async_callback(log.close)
-        await log.start()
+        log = await stack.enter_async_context(AuditLog(dsn))
         provider, custody = open_custody(settings, tenant, token_file)
         stack.push_async_callback(provider.close)
         sign_in = sign_in_of(settings, pool, keyring)

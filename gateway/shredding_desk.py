@@ -78,9 +78,7 @@ async def open_shredding(
         stack.push_async_callback(keyring.close)
         persons = open_persons(settings, token_file)
         stack.push_async_callback(persons.close)
-        log = AuditLog(dsn)
-        stack.push_async_callback(log.close)
-        await log.start()
+        log = await stack.enter_async_context(AuditLog(dsn))
 
         async def epoch() -> int:
             persons.epoch_changed(tenant)

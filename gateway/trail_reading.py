@@ -61,9 +61,7 @@ async def note_reading(dsn: str, tenant: str, operation: str, filters: Collectio
 
     filters: as `told_filters` gives them; more: further `fields`. Raises AuditUnavailable.
     """
-    log = AuditLog(dsn)
-    await log.start()
-    try:
+    async with AuditLog(dsn) as log:
         await log.append(
             AuditEntry(
                 actor="command-line",
@@ -78,5 +76,3 @@ async def note_reading(dsn: str, tenant: str, operation: str, filters: Collectio
                 tenant=tenant,
             )
         )
-    finally:
-        await log.close()

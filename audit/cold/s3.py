@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
 from audit.archive import ArchiveRefused, ArchiveUnavailable, SegmentBroken
+from audit.s3_client import code_of
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -43,7 +44,7 @@ class S3Archive:
             try:
                 lock = self._client.get_object_lock_configuration(Bucket=self._bucket)["ObjectLockConfiguration"]
             except ClientError as fault:
-                if _code(fault) != "ObjectLockConfigurationNotFoundError":
+                if code_of(fault) != "ObjectLockConfigurationNotFoundError":
                     raise
                 lock = {}
         if versions.get("Status") != "Enabled" or lock.get("ObjectLockEnabled") != "Enabled":
@@ -83,7 +84,7 @@ class S3Archive:
                 else:
                     got = self._client.get_object(Bucket=self._bucket, Key=self._prefix + name)
             except ClientError as fault:
-                if _code(fault) in _GONE:
+                if code_of(fault) in _GONE:
                     raise SegmentBroken(f"{name} is gone from the archive") from None
                 raise
             with contextlib.closing(got["Body"]) as body, target.open("wb") as file:
@@ -136,7 +137,7 @@ class S3Archive:
                 return self._client.head_object(Bucket=self._bucket, Key=key, VersionId=version)
             return self._client.head_object(Bucket=self._bucket, Key=key)
         except ClientError as fault:
-            if _code(fault) in _GONE:
+            if code_of(fault) in _GONE:
                 return None
             raise
 
@@ -153,12 +154,8 @@ def _told(what: str) -> Iterator[None]:
     try:
         yield
     except ClientError as fault:
-        if _code(fault) in _DENIED:
-            raise ArchiveRefused(f"{what}: {_code(fault)}") from None
-        raise ArchiveUnavailable(f"{what}: {_code(fault)}") from None
+        if code_of(fault) in _DENIED:
+            raise ArchiveRefused(f"{what}: {code_of(fault)}") from None
+        raise ArchiveUnavailable(f"{what}: {code_of(fault)}") from None
     except (BotoCoreError, HTTPClientError, OSError) as fault:
         raise ArchiveUnavailable(f"{what}: {type(fault).__name__}") from None
-
-
-def _code(fault: ClientError) -> str:
-    return fault.response.get("Error", {}).get("Code", "")

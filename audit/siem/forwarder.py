@@ -14,6 +14,7 @@ import structlog
 from psycopg import AsyncConnection, Error
 
 from audit import store
+from audit.beside import Beside
 from audit.entry import AuditEntry, EntryRefused, encode
 from audit.siem import position_store
 from audit.siem.sink import Sink, SinkUnavailable
@@ -46,7 +47,7 @@ class ForwardState:
     mine: bool = False
 
 
-class Forwarder:
+class Forwarder(Beside):
     """One tenant, one sink. conninfo: for a connection of its own; loop_time: seconds that only grow."""
 
     def __init__(
@@ -74,18 +75,10 @@ class Forwarder:
         self._look_s = look_s
         self._confirm_s = confirm_s
         self._break_s = break_s
-        self._task: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        """Begin in the background."""
-        self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
         """Stop; what was not confirmed is sent again by whoever comes next."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        await super().close()
         await self._sink.close()
 
     async def _run(self) -> None:

@@ -17,14 +17,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from botocore.config import Config
 
 from audit.archive import ArchiveRefused, ArchiveUnavailable, SegmentBroken
 from audit.cold.folder import FolderArchive
 from audit.cold.s3 import S3Archive
 from audit.cold.store import ArchiveStore
+from audit.s3_client import Credentials, Server, open_client
 
 NAME = "main/event/000-009.parquet"
 DATA = b"entries" * 1000
@@ -41,15 +40,9 @@ def later() -> datetime:
     return now() + timedelta(days=1830)
 
 
-def client(port: int) -> Any:
-    return boto3.client(
-        "s3",
-        endpoint_url=f"http://127.0.0.1:{port}",
-        region_name="us-east-1",
-        aws_access_key_id="archive",
-        aws_secret_access_key="archive-secret",
-        config=Config(connect_timeout=5, read_timeout=20, retries={"total_max_attempts": 1}),
-    )
+def client(port: int, read_s: float = 20) -> Any:
+    server = Server(f"http://127.0.0.1:{port}", "us-east-1", None, connect_s=5, read_s=read_s, attempts=1)
+    return open_client(server, Credentials("archive", "archive-secret"))
 
 
 @pytest.fixture(scope="session")
@@ -218,10 +211,7 @@ def test_a_server_that_is_away_or_silent_is_told_without_its_address(source: Pat
         deaf.bind(("127.0.0.1", 0))
         deaf.listen()
         port = deaf.getsockname()[1]
-        opened = boto3.client(
-            "s3", endpoint_url=f"http://127.0.0.1:{port}", region_name="us-east-1", aws_access_key_id="a",
-            aws_secret_access_key="b", config=Config(read_timeout=0.3, retries={"total_max_attempts": 1}),
-        )  # fmt: skip
+        opened = client(port, read_s=0.3)
         with pytest.raises(ArchiveUnavailable) as silent:
             S3Archive(opened, BUCKET, "", now).put(NAME, source, SHA, later())
     with pytest.raises(ArchiveUnavailable) as away:

@@ -10,10 +10,11 @@ import pytest
 from botocore.exceptions import ClientError
 
 from audit.anchor import Anchors
-from audit.anchor_s3 import Bucket, Credentials, CredentialsInvalid, S3Anchor, read_credentials
+from audit.anchor_s3 import Bucket, CredentialsInvalid, S3Anchor, read_credentials
 from audit.checkpoint import Keeper
 from audit.log import AuditLog
 from audit.note import origin_of
+from audit.s3_client import Credentials
 from tests.real.s3 import KEY_ID, S3, SECRET, s3
 from tests.unit.audit.conftest import SIGNER
 

@@ -48,12 +48,12 @@ async def test_commits_wait_for_the_disk_whatever_the_server_says(log: AuditLog)
 
 
 async def test_indices_have_no_gaps_with_many_callers_and_two_workers(log: AuditLog, dsn: str, make: Any) -> None:
-    other = AuditLog(dsn)
-    await other.start()
-    total = 3 * BATCH_LIMIT_ENTRIES
-    entries = [make() for _ in range(total)]
-    indices = await asyncio.gather(*((log, other)[n % 2].append(entry) for n, entry in enumerate(entries)))
-    await other.close()
+    async with AuditLog(dsn) as other:
+        total = 3 * BATCH_LIMIT_ENTRIES
+        entries = [make() for _ in range(total)]
+        indices = await asyncio.gather(*((log, other)[n % 2].append(entry) for n, entry in enumerate(entries)))
+        assert other.available
+    assert not other.available
     assert sorted(indices) == list(range(total))
     stored = await rows(dsn, "SELECT index, exchange FROM audit_entry ORDER BY index")
     assert dict(stored) == {index: entry.exchange for index, entry in zip(indices, entries, strict=True)}
