@@ -6,6 +6,7 @@ could not be written stays and is tried again.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -77,10 +78,16 @@ class RefusalCounter:
 
     async def flush(self, log: AuditLog, now: datetime, *, everything: bool = False) -> None:
         """Write what is due; what cannot be written is kept for the next time."""
-        for entry in self.due(now, everything=everything):
-            try:
-                await log.append(entry)
-            except AuditUnavailable:
+        waiting = deque(self.due(now, everything=everything))
+        try:
+            while waiting:
+                entry = waiting.popleft()
+                try:
+                    await log.append(entry)
+                except AuditUnavailable:
+                    self.put_back(entry)
+        finally:
+            for entry in waiting:  # it was cancelled; the entry it waited for is with the log
                 self.put_back(entry)
 
     def _entry(self, key: tuple[str, str, str, datetime], found: _Count, now: datetime) -> AuditEntry:

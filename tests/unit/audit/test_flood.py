@@ -4,7 +4,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from audit.entry import encode
+from audit.entry import decode, encode
 from audit.flood import MANY_ADDRESSES, RefusalCounter
 from audit.log import AuditLog
 from audit.query import recent
@@ -63,8 +63,23 @@ async def test_counts_survive_an_audit_that_is_down_and_the_end_of_the_process(
     await counts.flush(AuditLog(dsn), AT, everything=True)
     assert await recent(pool, "demo") == []
     task = asyncio.create_task(counts.run(log, lambda: AT, every_s=0.01))
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0)  # it has begun
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     [stored] = await recent(pool, "demo")
     assert (stored.kind, stored.reason) == ("refusal-count", "sign-in-required")
+
+
+async def test_a_process_that_ends_while_counts_are_written_loses_none_and_writes_none_twice(
+    log: AuditLog, pool: Any
+) -> None:
+    counts = counter()
+    for number in range(3):
+        counts.note("demo", f"203.0.113.{number}", "sign-in-required", 401, AT)
+    task = asyncio.create_task(counts.run(log, lambda: AT + timedelta(minutes=1), every_s=0))
+    while not log.backlog:
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    stored = await recent(pool, "demo")
+    assert sorted(decode(entry.body)["client"] for entry in stored) == [f"203.0.113.{number}" for number in range(3)]

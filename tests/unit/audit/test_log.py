@@ -11,10 +11,12 @@ from psycopg.conninfo import make_conninfo
 
 from audit.append_store import pack_batch
 from audit.entry import AuditEntry, EntryRefused, decode
-from audit.log import BATCH_LIMIT_ENTRIES, AuditLog, AuditUnavailable
+from audit.log import BATCH_LIMIT_ENTRIES, COMMIT_TIMEOUT_S, AuditLog, AuditUnavailable
 from audit.tree import leaf_hash
 from audit.writer import Writer
 from tests.conftest import unwalled
+
+PATIENCE_S = 60.0
 
 
 async def rows(dsn: str, query: str) -> list[tuple[Any, ...]]:
@@ -23,8 +25,16 @@ async def rows(dsn: str, query: str) -> list[tuple[Any, ...]]:
 
 
 async def until(condition: Any) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def until_held(dsn: str) -> None:
+    """The batch under way waits for a lock somebody else has."""
+    waits = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'crmgate-audit' AND wait_event_type = 'Lock'"
+    async with asyncio.timeout(PATIENCE_S):
+        while not await rows(dsn, f"{waits} AND datname = current_database()"):
             await asyncio.sleep(0.01)
 
 
@@ -168,15 +178,19 @@ async def test_a_full_queue_is_told_at_once(dsn: str, make: Any) -> None:
     await log.close()
 
 
-async def test_a_commit_that_hangs_fails_everybody_and_the_log_comes_back(dsn: str, make: Any) -> None:
-    log = AuditLog(dsn, commit_timeout_s=0.3)
+async def test_a_commit_that_hangs_fails_everybody_and_the_log_comes_back(
+    dsn: str, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = AuditLog(dsn)
     await log.start()
     await log.append(make())
     async with await psycopg.AsyncConnection.connect(unwalled(dsn)) as connection:
         await connection.execute("SELECT * FROM audit_head FOR UPDATE")
         first = log.submit(make())
-        await asyncio.sleep(0.05)  # it is under way, so that the next one has to queue
+        await until_held(dsn)  # it is under way, so that the next one has to queue
         second = log.submit(make())
+        loop, now = asyncio.get_running_loop(), asyncio.get_running_loop().time
+        monkeypatch.setattr(loop, "time", lambda: now() + COMMIT_TIMEOUT_S)
         for future in (first, second):
             with pytest.raises(AuditUnavailable):
                 await future
@@ -194,7 +208,7 @@ async def test_a_lost_connection_fails_what_is_under_way_and_is_made_again(log: 
     async with await psycopg.AsyncConnection.connect(unwalled(dsn)) as connection:
         await connection.execute("SELECT * FROM audit_head FOR UPDATE")
         waiting = log.submit(make())
-        await asyncio.sleep(0.05)
+        await until_held(dsn)
         kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'crmgate-audit'"
         await rows(dsn, f"{kill} AND datname = current_database()")
         with pytest.raises(AuditUnavailable):
@@ -265,7 +279,7 @@ class Slow:
 @pytest.fixture
 async def slow_log(dsn: str) -> AsyncIterator[tuple[AuditLog, Slow]]:
     naming = Slow()
-    opened = AuditLog(dsn, naming=naming, commit_timeout_s=0.5)
+    opened = AuditLog(dsn, naming=naming, commit_timeout_s=PATIENCE_S)
     await opened.start()
     yield opened, naming
     await opened.close()
@@ -290,8 +304,10 @@ async def test_without_pseudonyms_nothing_is_written(
 ) -> None:
     log, naming = slow_log
     naming.fault = fault
-    if fault is not None:
-        naming.may.set()  # else it hangs
+    if fault is None:
+        log._commit_timeout_s = 0.5  # it hangs
+    else:
+        naming.may.set()
     with pytest.raises(AuditUnavailable) as refused:
         await log.append(make(record="42"))
     assert "Zhang" not in str(refused.value)

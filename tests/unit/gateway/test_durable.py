@@ -20,6 +20,7 @@ from tests.conftest import unwalled
 
 ROOT = Path(__file__).parents[3]
 NUMBERS = 60
+PATIENCE_S = 120.0
 SECRET = "wang.fang@example.com"
 
 
@@ -38,7 +39,7 @@ async def durable(dsn: str, pool: Pool, **works: Callable[[Job], Awaitable[Slice
 
 async def until(met: Callable[[], bool]) -> None:
     """Wait for something that happens in its own time."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while not met():
             await asyncio.sleep(0.01)
 
@@ -76,9 +77,9 @@ class Lasting(Exception):  # noqa: N818
     problem = "keyring-missing"
 
 
-def worker(dsn: str, job: str) -> "subprocess.Popen[str]":
-    """A process that counts."""
-    command = [sys.executable, "-m", "tests.unit.gateway.durable_worker", dsn, job, str(NUMBERS)]
+def worker(dsn: str, job: str, halt: str = "", times: int = -1) -> "subprocess.Popen[str]":
+    """A process that counts, and halts at a point of a slice when it has come there so many times."""
+    command = [sys.executable, "-m", "tests.unit.gateway.durable_worker", dsn, job, str(NUMBERS), halt, str(times)]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
@@ -112,7 +113,7 @@ def test_a_job_survives_kill_9_and_the_next_process_finishes_it(dsn: str) -> Non
     with psycopg.connect(unwalled(dsn)) as connection:
         connection.execute("CREATE TABLE tick (n int PRIMARY KEY, seen int NOT NULL DEFAULT 1)")
     for at in ("begin", "end"):
-        process = worker(dsn, "j1")
+        process = worker(dsn, "j1", at, 3)
         read_until(process, at, 3)
         process.kill()
         assert left(process) == -9
@@ -132,7 +133,7 @@ async def test_work_of_a_living_process_is_not_taken_over_and_that_of_a_killed_o
     """Two workers on one job would do things twice; none would leave it lying."""
     async with pool.connection() as connection:
         await connection.execute("CREATE TABLE tick (n int PRIMARY KEY, seen int NOT NULL DEFAULT 1)")
-    process = await asyncio.to_thread(worker, dsn, "j1")
+    process = await asyncio.to_thread(worker, dsn, "j1", "begin", 1)
     await asyncio.to_thread(read_until, process, "begin")
     taken: list[Job] = []
 
@@ -145,7 +146,7 @@ async def test_work_of_a_living_process_is_not_taken_over_and_that_of_a_killed_o
         await asyncio.sleep(0.5)
         assert not taken
         process.kill()
-        ended = await asyncio.wait_for(mine.wait("j1"), 30)
+        ended = await asyncio.wait_for(mine.wait("j1"), PATIENCE_S)
     await asyncio.to_thread(left, process)
     assert ended.state is State.DONE
     assert len(taken) == 1
@@ -160,11 +161,11 @@ async def test_pausing_keeps_the_cursor_and_resuming_goes_on_from_it(dsn: str, p
         await until(lambda: bool(steps.cursors))
         await work.pause("j1")
         steps.gate.set()
-        paused = await asyncio.wait_for(work.wait("j1"), 30)
+        paused = await asyncio.wait_for(work.wait("j1"), PATIENCE_S)
         assert (paused.state, paused.cursor, paused.done) == (State.PAUSED, 1, 1)
         await ask(work.jobs, "j1", Wanted.PAUSE)  # twice is once
         assert (await work.resume("j1")).state is State.RUNNING
-        done = await asyncio.wait_for(work.wait("j1"), 30)
+        done = await asyncio.wait_for(work.wait("j1"), PATIENCE_S)
         assert (done.state, done.done) == (State.DONE, 6)
         with pytest.raises(JobUnknown):
             await work.pause("j1")
@@ -181,7 +182,7 @@ async def test_resuming_before_the_pause_was_seen_is_as_if_nothing_had_happened(
         await work.pause("j1")
         assert (await work.resume("j1")).run == 1
         steps.gate.set()
-        assert (await asyncio.wait_for(work.wait("j1"), 30)).state is State.DONE
+        assert (await asyncio.wait_for(work.wait("j1"), PATIENCE_S)).state is State.DONE
     assert steps.cursors == [None, 1, 2]
 
 
@@ -194,7 +195,7 @@ async def test_a_cancelled_job_ends_for_good(dsn: str, pool: Pool) -> None:
         await until(lambda: bool(steps.cursors))
         await work.cancel("j1")
         steps.gate.set()
-        ended = await asyncio.wait_for(work.wait("j1"), 30)
+        ended = await asyncio.wait_for(work.wait("j1"), PATIENCE_S)
         assert (ended.state, ended.done) == (State.CANCELLED, 1)
         assert ended.ended_at is not None
         with pytest.raises(JobUnknown):
@@ -211,11 +212,11 @@ async def test_a_passing_fault_is_tried_again_and_a_lasting_one_stops_the_job(
     steps = Steps(2, (Passing(SECRET), Passing(SECRET), TimeoutError(SECRET), Lasting(SECRET)))
     async with durable(dsn, pool, count=steps.slice) as work:
         await work.begin("j1", "count", "t", {})
-        stopped = await asyncio.wait_for(work.wait("j1"), 30)
+        stopped = await asyncio.wait_for(work.wait("j1"), PATIENCE_S)
         assert (stopped.state, stopped.problem, stopped.done) == (State.STOPPED, "keyring-missing", 0)
         assert len(steps.cursors) == 4
         await work.resume("j1")
-        done = await asyncio.wait_for(work.wait("j1"), 30)
+        done = await asyncio.wait_for(work.wait("j1"), PATIENCE_S)
         assert (done.state, done.problem) == (State.DONE, "")
     async with pool.connection() as connection:
         for table in ("job", "dbos.workflow_status", "dbos.operation_outputs"):
@@ -234,7 +235,7 @@ async def test_closing_leaves_the_slice_under_way_to_the_next_start(dsn: str, po
         await until(lambda: bool(steps.cursors))
     again = Steps(3)
     async with durable(dsn, pool, count=again.slice) as work:
-        done = await asyncio.wait_for(work.wait("j1"), 30)
+        done = await asyncio.wait_for(work.wait("j1"), PATIENCE_S)
     assert (done.state, done.problem) == (State.DONE, "")
     assert again.cursors == [None, 1, 2]
 
@@ -244,7 +245,7 @@ async def test_a_job_that_was_noted_but_never_queued_is_found(dsn: str, pool: Po
     steps = Steps(1)
     async with durable(dsn, pool, count=steps.slice) as work:
         await work.jobs.add("j1", "count", "t", {}, 1, None)
-        assert (await asyncio.wait_for(work.wait("j1"), 30)).state is State.DONE
+        assert (await asyncio.wait_for(work.wait("j1"), PATIENCE_S)).state is State.DONE
 
 
 async def test_long_jobs_are_handed_from_workflow_to_workflow(
@@ -255,7 +256,7 @@ async def test_long_jobs_are_handed_from_workflow_to_workflow(
     steps = Steps(5)
     async with durable(dsn, pool, count=steps.slice) as work:
         await work.begin("j1", "count", "t", {})
-        done = await asyncio.wait_for(work.wait("j1"), 30)
+        done = await asyncio.wait_for(work.wait("j1"), PATIENCE_S)
     assert (done.state, done.done, done.run) == (State.DONE, 5, 3)
     assert steps.cursors == [None, 1, 2, 3, 4]
 
@@ -265,7 +266,7 @@ async def test_beginning_a_job_twice_is_one_job(dsn: str, pool: Pool) -> None:
     steps = Steps(2)
     async with durable(dsn, pool, count=steps.slice) as work:
         await asyncio.gather(*(work.begin("j1", "count", "t", {}) for _ in range(4)))
-        assert (await asyncio.wait_for(work.wait("j1"), 30)).state is State.DONE
+        assert (await asyncio.wait_for(work.wait("j1"), PATIENCE_S)).state is State.DONE
         assert (await work.begin("j1", "count", "t", {})).state is State.DONE
         with pytest.raises(ValueError, match="nobody does"):
             await work.begin("j2", "other", "t", {})

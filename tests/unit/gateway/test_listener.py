@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import datetime
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from gateway.tls import server_context
 
 H = b"Host: a\r\n"
 OK = b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n"
+PATIENCE_S = 60.0
+TURN_S = 0.01
 Serve = Callable[[Any, Any, Any], Awaitable[None]]
 
 
@@ -70,12 +72,47 @@ class Plane:
             writer.write_eof()
         out = b""
         with contextlib.suppress(TimeoutError, ConnectionError):
-            while chunk := await asyncio.wait_for(reader.read(65536), wait if not out else 0.15):
+            while chunk := await _next(reader, wait if not out else 0.15):
                 out += chunk
         writer.close()
         with contextlib.suppress(ConnectionError):
             await writer.wait_closed()
         return out
+
+
+async def _next(reader: asyncio.StreamReader, wait_s: float) -> bytes:
+    """What comes next. Raises: TimeoutError after turns of the loop that take so long when nobody else is at work.
+
+    Time alone would not do: on a machine that stands still for a moment, it passes and the server had no turn.
+    """
+    reading = asyncio.ensure_future(reader.read(65536))
+    for _ in range(round(wait_s / TURN_S)):
+        await asyncio.wait([reading], timeout=TURN_S)
+        if reading.done():
+            return reading.result()
+    reading.cancel()
+    raise TimeoutError
+
+
+@contextlib.contextmanager
+def standing_clock() -> Iterator[Callable[[float], None]]:
+    """The loop's clock stands; what is given moves it on, in seconds, so that no busy machine makes a timer due."""
+    loop = asyncio.get_running_loop()
+    now = loop.time()
+
+    def move(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "time", lambda: now)
+        yield move
+
+
+async def turns(count: int = 50) -> None:
+    """Let the loop turn, whatever its clock says."""
+    for _ in range(count):
+        await asyncio.sleep(0)
 
 
 @contextlib.asynccontextmanager
@@ -202,7 +239,7 @@ async def test_ambiguous_heads_are_answered_here_and_close_the_connection(name: 
     async with plane(app) as one:
         reader, writer = await one.open()
         writer.write(SMUGGLING[name] + OK)
-        out = await asyncio.wait_for(reader.read(), 4)
+        out = await asyncio.wait_for(reader.read(), PATIENCE_S)
         writer.close()
     assert app.seen == []
     assert out.startswith(b"HTTP/1.1 4")
@@ -269,13 +306,19 @@ async def test_a_head_that_is_too_large_is_refused_behind_another_request_too() 
 async def test_an_idle_connection_is_closed_only_after_its_last_answer_is_old() -> None:
     app = Application()
     async with plane(app, ListenerLimits(idle_s=1.0)) as one:
-        reader, writer = await one.open()
-        for _ in range(3):
-            writer.write(OK)
-            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
-            await reader.readexactly(1)
-            await asyncio.sleep(0.4)
-        assert await asyncio.wait_for(reader.read(), 5) == b""  # closed, though not within the first second
+        with standing_clock() as move:
+            reader, writer = await one.open()
+            for _ in range(3):
+                writer.write(OK)
+                assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+                await reader.readexactly(1)
+                move(0.4)
+                await turns()
+            move(0.5)
+            await turns()
+            assert not reader.at_eof()  # the first answer is old, the last one is not
+            move(0.2)
+            assert await reader.read() == b""
         writer.close()
     assert len(app.seen) == 3
 
@@ -325,13 +368,23 @@ async def test_an_unread_body_ends_the_connection_after_an_answer_given_at_once(
 async def test_a_head_that_never_ends_is_slow() -> None:
     app = Application()
     async with plane(app, ListenerLimits(head_s=0.1)) as one:
-        assert (await one.say(b"GET / HTTP/1.1\r\nHost: a\r\nX: 1")).startswith(b"HTTP/1.1 408 ")
-        assert await one.say(b"") == b""  # nobody spoke: closed without a word
-        reader, writer = await one.open()
-        writer.write(OK)
-        await reader.readuntil(b"0")
-        writer.write(b"GET / HTT")
-        assert b"HTTP/1.1 408 " in await asyncio.wait_for(reader.read(), 4)
+        with standing_clock() as move:
+            for said, answer in ((b"GET / HTTP/1.1\r\nHost: a\r\nX: 1", b"HTTP/1.1 408 "), (b"", b"")):
+                reader, writer = await one.open()
+                writer.write(said)
+                await turns()
+                move(0.2)
+                out = await reader.read()
+                assert out.startswith(answer)
+                assert bool(out) == bool(said)  # nobody spoke: closed without a word
+                writer.close()
+            reader, writer = await one.open()
+            writer.write(OK)
+            await reader.readuntil(b"0")
+            writer.write(b"GET / HTT")
+            await turns()
+            move(0.2)
+            assert b"HTTP/1.1 408 " in await reader.read()
         writer.close()
     assert one.refused == ["client-slow", "client-slow"]
 
@@ -376,7 +429,7 @@ async def test_a_refused_upload_still_lets_the_client_read_the_answer() -> None:
         for _ in range(20):
             writer.write(b"x" * 1_000_000)
             await writer.drain()
-        out = await asyncio.wait_for(reader.read(), 4)
+        out = await asyncio.wait_for(reader.read(), PATIENCE_S)
         assert out.endswith(b"\r\n\r\nno")
         writer.close()
 
@@ -471,7 +524,7 @@ async def test_a_client_that_does_not_read_is_let_go() -> None:
     async with plane(endless, ListenerLimits(write_s=0.1)) as one:
         _, writer = await one.open()
         writer.write(OK)
-        await asyncio.wait_for(ended.wait(), 5)
+        await asyncio.wait_for(ended.wait(), PATIENCE_S)
         writer.close()
 
 

@@ -36,9 +36,12 @@ from policies.profile import UNMATCHED_WRITE, Action, Operation
 
 SECRET = b"secret-of-the-crm"
 ANNA = Principal("u1", "anna", ("sales",), "main", "s1", crm_user="7")
+PATIENCE_S = 60.0  # a machine that is busy with other things makes no test fail
 LIMITS = Limits(
-    body=4096, upload=1 << 30, answer=1 << 20, own_body=1000, collaborator_s=0.1, body_pause_s=0.2, upstream_s=0.3
-)
+    body=4096, upload=1 << 30, answer=1 << 20, own_body=1000, collaborator_s=PATIENCE_S, body_pause_s=PATIENCE_S,
+    upstream_s=PATIENCE_S,
+)  # fmt: skip
+HASTY = replace(LIMITS, collaborator_s=0.1, body_pause_s=0.2, upstream_s=0.3)  # for those that hang
 HOST = "crm.localhost:8443"
 SESSION = (b"cookie", b"__Host-crmgate=tok; sessionid=s; x=1")
 
@@ -517,6 +520,7 @@ class TestBodies:
         gw = FakeGateway()
         reply = await call(gw, "POST", "/x", FORM, (b"content-length", b"9"), body=[])
         assert reply.reason == "body-malformed"
+        gw.limits = HASTY
         reply = await call(gw, "POST", "/x", FORM, (b"content-length", b"9"), body=[], stall=True)
         assert reply.reason == "client-slow"
         assert gw.pool.asked == []
@@ -707,6 +711,8 @@ class TestFailClosed:
     async def test_a_collaborator_that_fails_means_refusal(self, name: str, method: str) -> None:
         gw = FakeGateway()
         {**BREAKAGES, **LATE}[name](gw)
+        if "hang" in name:
+            gw.limits = HASTY
         reply = await call(gw, method, "/x", FORM, body=b"phone=13800138000" if method == "POST" else b"")
         assert reply.status >= 400
         assert SECRET not in reply.body
@@ -743,10 +749,15 @@ class TestFailClosed:
 
     async def test_a_cancelled_exchange_stays_cancelled(self) -> None:
         gw = FakeGateway()
-        gw.limits = replace(LIMITS, collaborator_s=60)
-        gw.protect_request = _hang  # type: ignore[method-assign]
+        hung = asyncio.Event()
+
+        async def hang(*_: Any) -> Any:
+            hung.set()
+            await asyncio.Event().wait()
+
+        gw.protect_request = hang  # type: ignore[method-assign]
         task = asyncio.create_task(call(gw))
-        await asyncio.sleep(0.05)
+        await hung.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -771,7 +782,7 @@ class RawCrm(asyncio.Protocol):
 
 
 @contextlib.asynccontextmanager
-async def chain(play: Callable[[RawCrm], None], **changes: Any) -> AsyncIterator[tuple[int, FakeGateway, bytearray]]:
+async def chain(play: Callable[[RawCrm], None]) -> AsyncIterator[tuple[int, FakeGateway, bytearray]]:
     loop = asyncio.get_running_loop()
     received = bytearray()
     kind = type("Crm", (RawCrm,), {"play": play, "received": received})
@@ -779,7 +790,6 @@ async def chain(play: Callable[[RawCrm], None], **changes: Any) -> AsyncIterator
     inner = f"http://127.0.0.1:{upstream.sockets[0].getsockname()[1]}"
     pool = Pool(inner)
     gw: Any = FakeGateway(pool, upstream=inner)
-    gw.limits = replace(LIMITS, collaborator_s=5, body_pause_s=5, upstream_s=30, **changes)
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await pipeline.handle(gw, scope, receive, send)
@@ -840,7 +850,7 @@ class TestSockets:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(data)
             writer.write_eof()
-            out = await asyncio.wait_for(reader.read(), 5)
+            out = await asyncio.wait_for(reader.read(), PATIENCE_S)
             writer.close()
             assert b"HTTP/1.1 4" in out or out == b""
             assert bytes(received) == b""
@@ -856,7 +866,7 @@ class TestSockets:
                 b"Connection: keep-alive, X-Gone\r\nX-Gone: 1\r\nX-Kept: 1\r\nForwarded: for=1\r\n"
                 b"Remote_User: root\r\n\r\n"
             )
-            out = await asyncio.wait_for(reader.readuntil(b"<p>hi"), 5)
+            out = await asyncio.wait_for(reader.readuntil(b"<p>hi"), PATIENCE_S)
             writer.close()
             assert out.startswith(b"HTTP/1.1 200 OK\r\n")
             upstream_host = gw.origins.upstream_host.encode()
@@ -887,7 +897,7 @@ class TestSockets:
             await reader.readuntil(b"\r\n\r\n")
             before, got, most = resident(), 0, 0
             while got < GIGANTIC:
-                got += len(await asyncio.wait_for(reader.read(1 << 18), 10))
+                got += len(await asyncio.wait_for(reader.read(1 << 18), PATIENCE_S))
                 if got % 17 == 0:
                     most = max(most, resident())
             writer.close()
@@ -919,7 +929,7 @@ class TestSockets:
                 await writer.drain()
                 if turn % 50 == 0:
                     most = max(most, resident())
-            assert b"HTTP/1.1 204" in await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+            assert b"HTTP/1.1 204" in await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE_S)
             writer.close()
             assert taken == GIGANTIC
             assert gw.given == [None]
@@ -939,8 +949,10 @@ class TestSockets:
             writer.write(b"GET /x HTTP/1.1\r\n" + HEAD + b"\r\n")
             await reader.readuntil(b"\r\n\r\n")
             writer.transport.abort()
-            await asyncio.wait_for(lost, 5)
-            await asyncio.sleep(0.05)
+            await asyncio.wait_for(lost, PATIENCE_S)
+            async with asyncio.timeout(PATIENCE_S):
+                while len(gw.audit.entries) < 2:
+                    await asyncio.sleep(0.01)
             assert [(entry.kind, entry.reason) for entry in gw.audit.entries] == [
                 ("outcome", "granted"),
                 ("refusal", "client-gone"),
@@ -955,7 +967,7 @@ class TestSockets:
         async with chain(play) as (port, _, _received):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(b"GET /x HTTP/1.1\r\n" + HEAD + b"Connection: close\r\n\r\n")
-            out = await asyncio.wait_for(reader.read(), 5)
+            out = await asyncio.wait_for(reader.read(), PATIENCE_S)
             writer.close()
             assert out.startswith(b"HTTP/1.1 502 ")
             assert SECRET not in out

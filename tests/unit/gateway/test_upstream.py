@@ -97,7 +97,13 @@ async def pool(one: Crm, **options: Any) -> AsyncIterator[Pool]:
         await made.close()
 
 
-FAST = Timeouts(connect=1, read=0.2, write=0.3, total=0.6, wait=0.2, idle=5)
+PATIENCE_S = 60.0
+
+
+async def until(so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not so():
+            await asyncio.sleep(0.01)
 
 
 async def ask(made: Pool, head: bytes = GET, body: Any = b"", length: int | None = 0) -> Answer:
@@ -244,14 +250,16 @@ async def test_bytes_on_an_idle_connection_end_it() -> None:
         await one.head(reader)
         writer.write(OK)
         await writer.drain()
-        await asyncio.sleep(0.05)
+        await idle.wait()
         writer.write(OK)
         await reader.read()
 
+    idle = asyncio.Event()
     async with crm(play) as one, pool(one) as made:
         await (await ask(made)).read(10)
-        await asyncio.sleep(0.15)
-        assert made.open == 0
+        assert made.open == 1
+        idle.set()
+        await until(lambda: made.open == 0)
 
 
 async def test_a_read_survives_a_stale_connection_and_a_write_is_never_sent_twice() -> None:
@@ -293,7 +301,7 @@ async def test_silence_is_slow() -> None:
         await one.head(reader)
         await reader.read()
 
-    async with crm(play) as one, pool(one, timeouts=FAST) as made:
+    async with crm(play) as one, pool(one, timeouts=Timeouts(read=0.2)) as made:
         with pytest.raises(UpstreamSlow):
             await ask(made)
         assert made.open == 0
@@ -308,10 +316,10 @@ async def test_a_trickle_is_slow_in_all() -> None:
             await writer.drain()
             await asyncio.sleep(0.05)
 
-    async with crm(play) as one, pool(one, timeouts=FAST) as made:
-        answer = await ask(made)
+    async with crm(play) as one, pool(one, timeouts=Timeouts(total=0.6)) as made:
         with pytest.raises(UpstreamSlow):
-            await answer.read(10_000)
+            await (await ask(made)).read(10_000)
+        assert one.heads
 
 
 async def test_the_pool_is_bounded_and_waiting_too() -> None:
@@ -325,11 +333,12 @@ async def test_the_pool_is_bounded_and_waiting_too() -> None:
 
     async with crm(play) as one, pool(one, size=2, timeouts=Timeouts(wait=0.15)) as made:
         first = [asyncio.create_task(ask(made)) for _ in range(2)]
-        await asyncio.sleep(0.05)
+        await until(lambda: len(one.heads) == 2)
         with pytest.raises(UpstreamSlow):
             await ask(made)
+        made._timeouts = Timeouts(wait=PATIENCE_S)
         waiting = asyncio.create_task(ask(made))
-        await asyncio.sleep(0.02)
+        await until(lambda: len(made._waiting) == 1)
         release.set()
         for task in (*first, waiting):
             assert await (await task).read(10) == b"ok"
@@ -347,9 +356,9 @@ async def test_a_waiter_that_gives_up_loses_no_connection() -> None:
 
     async with crm(play) as one, pool(one, size=1) as made:
         first = asyncio.create_task(ask(made))
-        await asyncio.sleep(0.05)
+        await until(lambda: len(one.heads) == 1)
         waiting = asyncio.create_task(ask(made))
-        await asyncio.sleep(0.02)
+        await until(lambda: len(made._waiting) == 1)
         waiting.cancel()
         release.set()
         await (await first).read(10)
@@ -372,7 +381,7 @@ async def test_a_cancelled_request_takes_its_connection_along() -> None:
 
     async with crm(play) as one, pool(one) as made:
         task = asyncio.create_task(ask(made))
-        await asyncio.sleep(0.05)
+        await until(lambda: len(one.heads) == 1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -418,7 +427,7 @@ async def test_a_body_of_another_length_never_ends_at_the_crm(chunks: list[bytes
         with pytest.raises((ValueError, UpstreamError)):
             await ask(made, POST, body(), 3)
         with contextlib.suppress(ConnectionError):
-            assert len(await asyncio.wait_for(got, 1)) < 3
+            assert len(await asyncio.wait_for(got, PATIENCE_S)) < 3
 
 
 async def test_what_the_body_raises_is_passed_on() -> None:
@@ -436,7 +445,7 @@ async def test_what_the_body_raises_is_passed_on() -> None:
         assert made.open == 0
 
 
-async def test_a_slow_reader_holds_the_crm_back() -> None:
+async def test_a_slow_reader_holds_the_crm_back(monkeypatch: pytest.MonkeyPatch) -> None:
     size = 200 * 1024 * 1024
     written = 0
 
@@ -450,9 +459,15 @@ async def test_a_slow_reader_holds_the_crm_back() -> None:
             written += len(block)
             await writer.drain()
 
-    async with crm(play) as one, pool(one, timeouts=FAST) as made:
+    async with crm(play) as one, pool(one) as made:
         answer = await ask(made)
-        await asyncio.sleep(0.7)  # longer than every limit: a pause of ours is no silence of theirs
+        before = -1
+        while written != before:
+            before = written
+            await asyncio.sleep(0.1)
+        loop, now = asyncio.get_running_loop(), asyncio.get_running_loop().time
+        monkeypatch.setattr(loop, "time", lambda: now() + 400)
+        await asyncio.sleep(0.1)  # longer than every limit: a pause of ours is no silence of theirs
         assert answer.size <= HIGH_WATER_BYTES * 4
         assert written < 40 * 1024 * 1024  # socket buffers only
         got = peak = 0
@@ -499,7 +514,7 @@ async def test_closing_the_pool_ends_what_is_on_its_way() -> None:
     async with crm(play) as one:
         made = Pool(f"http://127.0.0.1:{one.port}")
         task = asyncio.create_task(ask(made))
-        await asyncio.sleep(0.05)
+        await until(lambda: len(one.heads) == 1)
         await made.close()
         with pytest.raises(UpstreamDown):
             await task
