@@ -138,9 +138,10 @@ def require_kept(exchange: Exchange, profile: Profile, parts: Iterable[tuple[Con
     for container, labels in parts:
         for leaf in container.leaves:
             steps = leaf.path[:1] if labels else leaf.path
-            name = next((names[key] for step in steps if (key := step.casefold().strip()) in names), None)
-            if name is not None and not _same(leaf.text, known.get(name, ())):
-                raise Refusal(FIELD_NOT_WRITABLE, fields=(name.partition(".")[2],))
+            at_stake = next((names[key] for step in steps if (key := step.casefold().strip()) in names), ())
+            for name in at_stake:
+                if not _same(leaf.text, attribute.posted(known, name)):
+                    raise Refusal(FIELD_NOT_WRITABLE, fields=(name.partition(".")[2],))
 
 
 def _same(text: str, values: tuple[str, ...]) -> bool:
@@ -154,17 +155,17 @@ def require_no_write(exchange: Exchange, profile: Profile) -> None:
     """The same of a request whose leaves say it otherwise than by their names (GraphQL); raises Refusal."""
     names = _names_at_stake(exchange, profile)
     if names:
-        raise Refusal(FIELD_NOT_WRITABLE, fields=(next(iter(names.values())).partition(".")[2],))
+        raise Refusal(FIELD_NOT_WRITABLE, fields=(next(iter(names.values()))[0].partition(".")[2],))
 
 
-def _names_at_stake(exchange: Exchange, profile: Profile) -> dict[str, str]:
-    """Names by which this request could write an attribute that the person's rights depend on → the attribute."""
+def _names_at_stake(exchange: Exchange, profile: Profile) -> dict[str, tuple[str, ...]]:
+    """Names by which this request could write attributes that the person's rights depend on → these."""
     operation, decision = exchange.operation, exchange.decision
     if decision is None or operation is None or not decision.view.criteria or operation.action in _KEEP:
         return {}
     asked = {one.name for one in decision.view.criteria}
-    return {
-        key.casefold(): name
-        for (entity, key), name in profile.attributes.written.items()
-        if name in asked and operation.entity in (entity, _ANY_ENTITY)
-    }
+    found: dict[str, tuple[str, ...]] = {}
+    for (entity, key), names in profile.attributes.written.items():
+        if operation.entity in (entity, _ANY_ENTITY):
+            found[key.casefold()] = (*found.get(key.casefold(), ()), *sorted(names & asked))
+    return {key: names for key, names in found.items() if names}

@@ -145,7 +145,7 @@ def _attributes(profile: Profile) -> Iterator[str]:
         for page in place.pages:
             if not any(fnmatchcase(name, page) for name in profile.operation_ids):
                 yield f"attribute {place.name} is told on {page}, but no operation has this id"
-    for name in sorted(profile.attributes.names - set(profile.attributes.written.values())):
+    for name in sorted(profile.attributes.names.difference(*profile.attributes.written.values())):
         yield f"attribute {name} says no names by which requests write it: whoever has rights by it could change it"
 
 

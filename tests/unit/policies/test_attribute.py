@@ -6,7 +6,7 @@ import orjson
 import pytest
 import yaml
 
-from policies.attribute import compile_attributes, in_json, in_page, in_table
+from policies.attribute import compile_attributes, in_json, in_page, in_table, posted
 from policies.check import check_policy, check_profile
 from policies.operation import Action, Operation
 from policies.profile import ProfileInvalid, load_profile
@@ -89,6 +89,44 @@ def test_a_table_tells_by_its_column_of_ids() -> None:
     assert read({"ID": "1", "State": "north", "state ": "south"}) == {}
     assert read({"ID": "1", "id": "2", "State": "north"}) == {}
     assert read({"State": "north"}) == {}
+
+
+def test_a_choice_is_read_by_its_text_and_posted_by_its_number() -> None:
+    profile, form = load_profile("djangocrm"), Operation("contact.update_form", "contact", Action.READ, record="7")
+    page = "<select name=department><option value=''>---<option value=9 selected>Global sales</select>"
+    found = in_page(profile.attributes.of(form), form, page.encode(), profile.record_ids)
+    assert found["contact", "7"]["contact.department"] == ("Global sales",)
+    assert posted(found["contact", "7"], "contact.department") == ("9",)
+    empty = page.replace(" selected", "").replace("value=''", "value='' selected")
+    assert in_page(profile.attributes.of(form), form, empty.encode(), profile.record_ids) == {}
+    assert posted({"contact.region": ("north",)}, "contact.region") == ("north",)
+    assert posted({}, "contact.region") == ()
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("12,345", "12345"),
+        ("1\u202f234\u202f567", "1234567"),
+        ("12 345", "12345"),
+        ("-1.000", "-1000"),
+        ("12345", "12345"),
+        ("1,234.567", "1,234.567"),
+        ("12,34", "12,34"),
+        ("1,2345", "1,2345"),
+    ],
+)
+def test_a_whole_number_is_read_without_the_signs_between_its_thousands(written: str, read: str) -> None:
+    profile, page = load_profile("creme"), Operation("organisation.read", "organisation", Action.READ, record="7")
+    tile = f"<div class=brick-tile data-key=regular_field-capital><span class=brick-tile-value>{written}</span></div>"
+    found = in_page(profile.attributes.of(page), page, tile.encode(), profile.record_ids)
+    assert found == {("organisation", "7"): {"organisation.value": (read,)}}
+
+
+def test_an_attribute_is_written_by_requests_about_another_entity_too() -> None:
+    written = load_profile("creme").attributes.written
+    assert written["address", "state"] == {"contact.region", "organisation.region"}
+    assert written["contact", "billing_address-state"] == {"contact.region"}
 
 
 @pytest.mark.parametrize(
