@@ -1,5 +1,6 @@
 """What reads the sealed part of a trail: segments as local Parquet files, checked before anybody is handed one."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -24,6 +25,19 @@ class SegmentBroken(Exception):  # noqa: N818 - a verdict
     permanent = True
 
 
+class SegmentGone(SegmentBroken):
+    """A file of a segment is not in the archive any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Entries `first` to `last` were sealed as one segment. dropped: their retention is over and they are gone."""
+
+    first: int
+    last: int
+    dropped: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Segment:
     """Entries `first` to `last` of a tenant's log as two files on this machine, not to be written to.
@@ -44,6 +58,17 @@ class Segment:
 
 class Archive(Protocol):
     """Where sealed entries are read from."""
+
+    async def spans(self, tenant: str) -> list[Span]:
+        """Every segment by index, dropped ones included; no file is asked for. Raises: SegmentBroken."""
+        ...
+
+    async def picked(self, tenant: str, span: Span, indexes: Collection[int]) -> dict[int, bytes]:
+        """Bytes of some entries of one segment, by index; of a file whose bytes are those that were sealed.
+
+        Raises: SegmentBroken, SegmentGone, ArchiveUnavailable.
+        """
+        ...
 
     async def segments(
         self, tenant: str, since: datetime | None = None, until: datetime | None = None
@@ -72,6 +97,14 @@ class Archive(Protocol):
 
 class NoArchive:
     """Where nothing is sealed."""
+
+    async def spans(self, tenant: str) -> list[Span]:
+        """None."""
+        return []
+
+    async def picked(self, tenant: str, span: Span, indexes: Collection[int]) -> dict[int, bytes]:
+        """None."""
+        return {}
 
     async def segments(
         self, tenant: str, since: datetime | None = None, until: datetime | None = None

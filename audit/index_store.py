@@ -12,7 +12,7 @@ from psycopg import sql
 
 from audit.question import ALLOWED, DECIDED_KINDS, FINE_REASONS, Question
 from audit.store import Connection
-from audit.terms import COMMON_KINDS, COMMON_REASONS, TERMS_FORMAT
+from audit.terms import COMMON_KINDS, COMMON_REASONS, ENTRY_TERM, SEAM, TERMS_FORMAT
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +27,13 @@ class Posting:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """Where the index says an answer is. actor: "" where the trail has no such entry."""
+    """Where the index says an answer is. actor, login: who it was, by the index; "" for nobody known."""
 
     at: datetime
     index: int
     shown: str
     actor: str
+    login: str
 
 
 async def claim(connection: Connection, tenant: str, *, wait: bool = False) -> bool:
@@ -92,6 +93,16 @@ async def add(connection: Connection, tenant: str, postings: Sequence[Posting], 
     )
 
 
+async def remove(connection: Connection, tenant: str, postings: Sequence[Posting]) -> None:
+    """Forget these terms: their entries are gone for good."""
+    await connection.execute(
+        "DELETE FROM audit_posting p USING unnest(%s::text[], %s::timestamptz[], %s::bigint[]) AS w(term, at, index)"
+        " WHERE p.tenant = %s AND p.term = w.term AND p.at = w.at AND p.index = w.index",
+        ([one.term for one in postings], [one.at for one in postings], [one.index for one in postings], tenant),
+        binary=True,
+    )
+
+
 async def missing(connection: Connection, tenant: str, postings: Sequence[Posting]) -> list[int]:
     """Indexes of entries some of whose terms are not in the index as they should be."""
     found = await connection.execute(
@@ -123,6 +134,7 @@ async def hits(
     firsts, others = question.first_terms, question.terms[1:]
     joins: list[sql.Composable] = []
     values: dict[str, object] = {
+        "entry": ENTRY_TERM, "seam": SEAM,
         "tenant": tenant, "firsts": list(firsts), "first": firsts[0], "limit": limit, "below": below,
         "shown": list(question.shown), "since": question.since, "until": question.until,
     }  # fmt: skip
@@ -150,8 +162,9 @@ async def hits(
         values["before_at"], values["before_index"] = before
     conditions += _of_the_entry(question, values)
     query = sql.SQL(
-        "SELECT p.at, p.index, p.shown, coalesce(e.actor, '') FROM audit_posting p {}"
-        " LEFT JOIN audit_entry e ON e.tenant = p.tenant AND e.index = p.index"
+        "SELECT p.at, p.index, p.shown, coalesce(split_part(e.shown, %(seam)s, 4), ''),"
+        " coalesce(split_part(e.shown, %(seam)s, 5), '') FROM audit_posting p {}"
+        " LEFT JOIN audit_posting e ON e.tenant = p.tenant AND e.at = p.at AND e.index = p.index AND e.term = %(entry)s"
         " WHERE {} ORDER BY p.at DESC, p.index DESC LIMIT %(limit)s"
     ).format(sql.SQL(" ").join(joins), sql.SQL(" AND ").join(conditions))
     found = await connection.execute(query, values, binary=True)
@@ -160,17 +173,18 @@ async def hits(
 
 
 def _of_the_entry(question: Question, values: dict[str, object]) -> Iterable[sql.SQL]:
-    """What most entries have is no term: it is compared in the entry."""
+    """What most entries have is no term of its own: it is compared in what stands with the one that all have."""
     if question.kind in COMMON_KINDS:
         values["kind"] = question.kind
-        yield sql.SQL("e.kind = %(kind)s")
+        yield sql.SQL("split_part(e.shown, %(seam)s, 1) = %(kind)s")
     if question.reason and question.reason in COMMON_REASONS:
         values["reason"] = question.reason
-        yield sql.SQL("e.reason = %(reason)s")
+        yield sql.SQL("split_part(e.shown, %(seam)s, 2) = %(reason)s")
     if question.outcome:
         values["decided"], values["fine"] = list(DECIDED_KINDS), list(FINE_REASONS)
         values["refused"] = question.outcome != ALLOWED
         yield sql.SQL(
-            "(CASE WHEN e.kind = ANY(%(decided)s) THEN e.reason <> ALL(%(fine)s) ELSE e.status >= 400 END)"
-            " = %(refused)s"
+            "(CASE WHEN split_part(e.shown, %(seam)s, 1) = ANY(%(decided)s)"
+            " THEN split_part(e.shown, %(seam)s, 2) <> ALL(%(fine)s)"
+            " ELSE split_part(e.shown, %(seam)s, 3) >= '400' END) = %(refused)s"
         )

@@ -14,14 +14,12 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from audit.archive import NoArchive
 from audit.entry import AuditEntry
 from audit.log import AuditLog
 from audit.sql.answer import Answer, Busy, QueryFailed
 from audit.sql.refused import StatementRefused
 from gateway.access.tokens import new_id
 from gateway.accounts import utc_now
-from gateway.checkpoint_key import verifier_of
 from gateway.cli_installed import installed
 from gateway.cli_shell import (
     PROBLEM,
@@ -32,7 +30,7 @@ from gateway.cli_shell import (
     out,
     quit_with,
 )
-from gateway.composition_archive import archive_of
+from gateway.composition_archive import archive_at_hand
 from gateway.console.language import read_languages
 from gateway.console.query_words import words
 from gateway.query_desk import OPERATION, QueryDesk, query_limits
@@ -101,7 +99,7 @@ async def _answer(log: AuditLog, settings: Settings, dsn: str, tenant: str, stat
 
     limits, ids = query_limits(settings.audit), partial(new_id, "q", secrets.token_bytes)
     # An installation that has never run has no key yet, and nothing that is sealed.
-    archive = archive_of(settings, dsn, verifier_of(settings)) if settings.archive.to else NoArchive()
+    archive = archive_at_hand(settings, dsn)
     desk = QueryDesk(dsn, archive, utc_now, ids, limits)
     try:
         with Progress(

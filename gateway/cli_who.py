@@ -1,7 +1,7 @@
 """`crmgate audit who`: who saw, wrote, exported or had revealed what of a record; `crmgate audit index`."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated
 
@@ -11,10 +11,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from audit import answers, store
-from audit.answers import Answer, NothingToLookUp
+from audit.answers import CHANGED, PATIENT, Answer, NothingToLookUp
 from audit.entry import NOT_RECORDED
 from audit.index_follower import differing, rebuild
 from audit.question import FORMS, Question, seen
+from audit.sealed import AWAY, BROKEN, GONE, NOWHERE, OVER, SLOW
 from gateway.access.store import UserStore
 from gateway.access.user import login_key
 from gateway.accounts import utc_now
@@ -27,6 +28,7 @@ from gateway.cli_shell import (
     out,
     quit_with,
 )
+from gateway.composition_archive import archive_at_hand
 from gateway.console.timeline import AT_THE_TERMINAL, deed_of
 from gateway.database import Pool, open_pool
 from gateway.named_people import NamedPeople
@@ -37,6 +39,16 @@ from gateway.trail_reading import note_reading
 from kms.pseudonym import is_pseudonym
 
 LIMIT = 1_000
+LOST: Mapping[str, str] = {
+    CHANGED: "missing or changed",
+    GONE: "its file is gone from the archive",
+    BROKEN: "its file in the archive was changed",
+    AWAY: "the archive does not answer",
+    SLOW: "the archive takes too long",
+    NOWHERE: "sealed, and the settings name no archive",
+    OVER: "its retention is over",
+}
+"""Why an entry cannot be shown."""
 
 
 def who(
@@ -87,7 +99,7 @@ def index(
 ) -> None:
     """Compare the index of the trail with the trail; exit 1 when it lacks something."""
     with installed(config, tenant) as at:
-        entries, wrong = asyncio.run(_index(at.dsn, at.tenant, rebuild_it=rebuild_it))
+        entries, wrong = asyncio.run(_index(at.settings, at.dsn, at.tenant, rebuild_it=rebuild_it))
     if wrong:
         shown = ", ".join(map(str, wrong[:10])) + (" …" if len(wrong) > 10 else "")
         told = (
@@ -97,15 +109,16 @@ def index(
     out.print(f"The index of {at.tenant} holds {entries} entries as the trail says.", markup=False)
 
 
-async def _index(dsn: str, tenant: str, *, rebuild_it: bool) -> tuple[int, list[int]]:
+async def _index(settings: Settings, dsn: str, tenant: str, *, rebuild_it: bool) -> tuple[int, list[int]]:
+    archive = archive_at_hand(settings, dsn)
     pool = await open_pool(dsn, max_size=1)
     try:
         if rebuild_it:
             async with pool.of(tenant) as connection:
-                await rebuild(connection, tenant)
+                await rebuild(connection, tenant, archive)
         async with pool.of(tenant) as connection:
             await store.snapshot(connection)
-            return await differing(connection, tenant)
+            return await differing(connection, tenant, archive)
     finally:
         await pool.close()
 
@@ -119,9 +132,18 @@ async def _ask(settings: Settings, dsn: str, tenant: str, question: Question, li
         if not asked.terms:
             raise NothingToLookUp
         await _note(dsn, tenant, asked, asked.record if known else NOT_RECORDED)
+        archive, found, before = archive_at_hand(settings, dsn), list[Answer](), None
         async with pool.of(tenant) as connection:
             await store.snapshot(connection)
-            return (await answers.ask(connection, tenant, asked, limit)).answers
+            while len(found) < limit:
+                page = await answers.ask(
+                    connection, tenant, asked, limit - len(found), before=before, archive=archive, budget=PATIENT
+                )
+                found += page.answers
+                if page.older is None:
+                    break
+                before = page.older
+        return found
     finally:
         await pool.close()
 
@@ -146,15 +168,14 @@ def _print(found: Sequence[Answer], question: Question, *, as_json: bool) -> Non
     if as_json:
         for one in found:
             content = None if one.content is None else dict(one.content)
-            told = {"index": one.index, "intact": one.intact, "entry": content}
+            told = {"index": one.index, "intact": one.intact, "sealed": one.sealed, "lost": one.lost, "entry": content}
             out.print(orjson.dumps(told).decode(), markup=False)
         return
     table = Table("when (UTC)", "who", "did", "fields and form", "why", "address", "entry", box=None)
     for one in found:
         e = one.content
         if e is None:
-            lost = "in the archive (crmgate audit restore)" if one.sealed else "missing or changed"
-            table.add_row(f"{one.at:%Y-%m-%d %H:%M:%S}", "", lost, "", "", "", str(one.index))
+            table.add_row(f"{one.at:%Y-%m-%d %H:%M:%S}", "", LOST[one.lost], "", "", "", str(one.index))
             continue
         sights = seen(question, e)
         fields = ", ".join(f"{field} {form}" + (f" ×{count}" if count > 1 else "") for _, field, form, count in sights)
@@ -166,4 +187,6 @@ def _print(found: Sequence[Answer], question: Question, *, as_json: bool) -> Non
         )  # fmt: skip
     if found:
         out.print(table, markup=False)
+    if lost := sum(1 for one in found if one.content is None):
+        out.print(f"{lost} of them cannot be read; their lines say why.", style="yellow", markup=False)
     out.print(f"{len(found)} answers. Prove one: crmgate audit prove ENTRY", style="dim", markup=False)

@@ -22,6 +22,7 @@ from audit.store import reading
 from gateway.accounts import utc_now
 from gateway.archive_config import ArchiveSettings, retention_of
 from gateway.archiving import Archivist
+from gateway.checkpoint_key import verifier_of
 from gateway.database import Pool
 from gateway.durable import Durable
 from gateway.opening import read_secret
@@ -68,6 +69,11 @@ def archive_of(settings: Settings, conninfo: str, verifier: Verifier) -> Archive
 
     cache = settings.state / "archive" / "cache"
     return ArchiveReader(rows, store_of(wanted), verifier, cache, int(wanted.cache_gb * GIGABYTE))
+
+
+def archive_at_hand(settings: Settings, conninfo: str) -> Archive:
+    """The same for a command; it needs the key only where something is sealed. Raises: KeyFileInvalid."""
+    return archive_of(settings, conninfo, verifier_of(settings)) if settings.archive.to else NoArchive()
 
 
 def archivist_of(settings: Settings, pool: Pool, signer: CheckpointSigner) -> tuple[Archiving | None, Archivist | None]:

@@ -162,7 +162,7 @@ async def integrity_of(
     )
     await anchors.start()
     stack.push_async_callback(anchors.close)
-    follower = IndexFollower(database, settings.tenants)
+    follower = IndexFollower(database, settings.tenants, archive)
     await follower.start()
     stack.push_async_callback(follower.close)
     return Integrity(keeper, watch, anchors, audit)

@@ -12,7 +12,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import quote
 
-from audit import store
+import pyarrow as pa
+
+from audit import index_store, store
 from audit.cold import segment_store
 from audit.cold.hold import Hold, holding
 from audit.cold.hold_store import holds
@@ -21,7 +23,9 @@ from audit.cold.retention import Retention
 from audit.cold.sealing import fetched
 from audit.cold.segment_file import bodies_of, check_leaves, check_tree, file_digest, read_entries
 from audit.cold.store import ArchiveStore
+from audit.index_follower import postings_of
 from audit.note import Verifier
+from audit.sealed import sealed_entry
 from audit.tree import leaf_hash
 
 LEAVES_LOCKED_DAYS = 10 * 366  # nothing of ours removes them after that either; S3 takes 100 years at most
@@ -92,13 +96,14 @@ class Pruner:
         return kept
 
     async def drop(self, tenant: str, manifest: Manifest) -> None:
-        """Keep the leaf hashes, then remove a segment's files. Raises: as `prune`, and ArchiveRefused."""
+        """Keep the leaf hashes, forget the terms, remove the files. Raises: as `prune`, and ArchiveRefused."""
         async with self.pool.of(tenant) as connection:
             row = await segment_store.segment_before(connection, tenant, manifest.last + 1)
         if row is None or row.dropped_at is not None:
             return
         if row.leaves is None:
-            leaves = await asyncio.to_thread(self._keep_leaves, manifest)
+            leaves, table = await asyncio.to_thread(self._keep_leaves, manifest)
+            await self._forget_terms(tenant, manifest, table)
             async with self.pool.of(tenant) as connection:
                 await segment_store.note_leaves(connection, tenant, manifest.first, leaves)
         for file in manifest.files.values():
@@ -106,6 +111,15 @@ class Pruner:
             await asyncio.to_thread(self.stored.remove, file.name, file.version)
         async with self.pool.of(tenant) as connection:
             await segment_store.note_dropped(connection, tenant, manifest.first, self.now())
+
+    async def _forget_terms(self, tenant: str, manifest: Manifest, table: pa.Table) -> None:
+        """Before the files go: afterwards nothing says which terms of the index were theirs."""
+        for start in range(0, manifest.count, store.FETCH_ROWS):
+            part = bodies_of(table.slice(start, store.FETCH_ROWS))
+            entries = [sealed_entry(index, body) for index, body in enumerate(part, manifest.first + start)]
+            async with self.pool.of(tenant) as connection:
+                await index_store.claim(connection, tenant, wait=True)
+                await index_store.remove(connection, tenant, postings_of(entries))
 
     def _check(self, manifest: Manifest) -> None:
         with fetched(self.stored, list(manifest.files.values()), self.scratch) as paths:
@@ -124,7 +138,8 @@ class Pruner:
                 self.stored.hold(file.name, file.version, True)
         return hold
 
-    def _keep_leaves(self, manifest: Manifest) -> dict[str, str]:
+    def _keep_leaves(self, manifest: Manifest) -> tuple[dict[str, str], pa.Table]:
+        """Where they are kept, and the entries."""
         event = manifest.files[EVENT_FILE]
         name = f"{quote(manifest.tenant, safe='')}/leaves/{manifest.first:015d}-{manifest.last:015d}.leaves"
         with fetched(self.stored, [event], self.scratch) as paths, tempfile.TemporaryDirectory(dir=self.scratch) as own:
@@ -134,4 +149,5 @@ class Pruner:
             path = Path(own) / "leaves"
             path.write_bytes(packed)
             until = self.now() + timedelta(days=LEAVES_LOCKED_DAYS)
-            return {"name": name, "version": self.stored.put(name, path, file_digest(path), until)}
+            version = self.stored.put(name, path, file_digest(path), until)
+            return {"name": name, "version": version}, table

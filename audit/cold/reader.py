@@ -7,15 +7,15 @@ the cache folder. Files of a store elsewhere are fetched into that folder, the l
 import asyncio
 import json
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
 
-from audit.archive import ArchiveUnavailable, Segment, SegmentBroken
+from audit.archive import ArchiveUnavailable, Segment, SegmentBroken, SegmentGone, Span
 from audit.cold.manifest import EVENT_FILE, SIGHT_FILE, Manifest, SealedFile, check_chain
-from audit.cold.segment_file import bodies_of, check_leaves, file_digest, read_entries
+from audit.cold.segment_file import bodies_of, check_leaves, file_digest, pick_bodies, read_entries
 from audit.cold.segment_store import StoredSegment
 from audit.cold.store import ArchiveStore
 from audit.note import Verifier
@@ -56,6 +56,20 @@ class ArchiveReader:
         async with self._turn:
             return await asyncio.to_thread(self._bring, wanted)
 
+    async def spans(self, tenant: str) -> list[Span]:
+        """See `Archive`."""
+        return [Span(one.first, one.last, row.dropped_at is not None) for one, row in await self._chain(tenant)]
+
+    async def picked(self, tenant: str, span: Span, indexes: Collection[int]) -> dict[int, bytes]:
+        """See `Archive`."""
+        # The chain was checked when the span was told: once for all segments of a page.
+        known = self._opened.get(tenant, {}).values()
+        one = next((one for one in known if (one.first, one.last) == (span.first, span.last)), None)
+        if one is None:
+            raise SegmentBroken(f"entries {span.first} to {span.last} are no segment of this archive")
+        async with self._turn:
+            return await asyncio.to_thread(self._picked, one, indexes)
+
     async def bodies(self, tenant: str, start: int, end: int) -> list[bytes]:
         """See `Archive`."""
         found: list[bytes] = []
@@ -80,11 +94,19 @@ class ArchiveReader:
                     found += await asyncio.to_thread(self._kept_leaves, one, row, at, end)
         return found
 
-    def _bodies(self, one: Manifest, start: int, end: int) -> list[bytes]:
+    def _picked(self, one: Manifest, indexes: Collection[int]) -> dict[int, bytes]:
+        path = self._event_file(one.files[EVENT_FILE])
+        self._save()
+        return pick_bodies(path, indexes)
+
+    def _event_file(self, file: SealedFile) -> Path:
         self._make_folder()
-        file = one.files[EVENT_FILE]
         self._make_room([file] if self._store.local(file.name) is None else [])
-        path = self._file(file)
+        return self._file(file)
+
+    def _bodies(self, one: Manifest, start: int, end: int) -> list[bytes]:
+        file = one.files[EVENT_FILE]
+        path = self._event_file(file)
         # Proofs of neighbours need the same segment again.
         if self._last is None or self._last[0] != file.sha256:
             self._last = file.sha256, read_entries(path, one.first, one.last)
@@ -165,7 +187,7 @@ class ArchiveReader:
                 return
             fits = stat.st_size == file.bytes and file_digest(path) == file.sha256
         except FileNotFoundError:
-            raise SegmentBroken(f"{file.name} is gone from the archive") from None
+            raise SegmentGone(f"{file.name} is gone from the archive") from None
         except OSError as fault:
             raise ArchiveUnavailable(f"{file.name} cannot be read: {fault.strerror}") from None
         if not fits:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
-from audit.archive import ArchiveRefused, ArchiveUnavailable, SegmentBroken
+from audit.archive import ArchiveRefused, ArchiveUnavailable, SegmentGone
 from audit.s3_client import code_of
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class S3Archive:
                     got = self._client.get_object(Bucket=self._bucket, Key=self._prefix + name)
             except ClientError as fault:
                 if code_of(fault) in _GONE:
-                    raise SegmentBroken(f"{name} is gone from the archive") from None
+                    raise SegmentGone(f"{name} is gone from the archive") from None
                 raise
             with contextlib.closing(got["Body"]) as body, target.open("wb") as file:
                 for part in body.iter_chunks(_PART_BYTES):
@@ -121,7 +121,7 @@ class S3Archive:
             there = self._head(name, version)
             if there is None:
                 if held:
-                    raise SegmentBroken(f"{name} is gone from the archive")
+                    raise SegmentGone(f"{name} is gone from the archive")
                 return
             self._client.put_object_legal_hold(
                 Bucket=self._bucket,

@@ -7,7 +7,7 @@ entry that no compression makes smaller.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
@@ -16,6 +16,7 @@ from typing import Any
 
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from audit.archive import SegmentBroken
@@ -136,6 +137,21 @@ def bodies_of(table: pa.Table) -> Iterator[bytes]:
     for batch in table.column("body").chunks:
         for at in range(0, len(batch), _READ_ROWS):
             yield from batch.slice(at, _READ_ROWS).to_pylist()
+
+
+def pick_bodies(event_file: Path, indexes: Collection[int]) -> dict[int, bytes]:
+    """Bytes of some entries by index, read from the row groups that hold them alone. Raises: SegmentBroken."""
+    wanted, found = pa.array(sorted(indexes), pa.int64()), dict[int, bytes]()
+    try:
+        with pq.ParquetFile(event_file, memory_map=True) as opened:
+            for group in range(opened.num_row_groups):
+                here = pc.is_in(opened.read_row_group(group, ["index"])["index"], wanted)
+                if pc.any(here).as_py():
+                    table = opened.read_row_group(group, ["index", "body"]).filter(here)
+                    found |= dict(zip(table["index"].to_pylist(), table["body"].to_pylist(), strict=True))
+    except (OSError, pa.ArrowException) as fault:
+        raise SegmentBroken(f"{event_file.name} cannot be read: {type(fault).__name__}") from None
+    return found
 
 
 def check_tree(table: pa.Table, before: Frontier, after: Frontier) -> None:

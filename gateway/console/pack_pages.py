@@ -14,10 +14,11 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from audit import answers, store
-from audit.answers import NothingToLookUp
+from audit.answers import EntryUnread, NothingToLookUp
 from audit.pack import program
 from audit.pack_choice import Packed, PackRefused, Wanted
 from audit.question import Question
+from audit.sealed import BROKEN, GONE
 from audit.store import Filters
 from audit.verify import LogTampered
 from gateway.access.page import read_form
@@ -37,13 +38,17 @@ WAIT_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A pack, or why there is none. refused: in the words of audit.pack; changed: the trail is not what was signed."""
+    """A pack, or why there is none. refused: in the words of audit.pack; changed: the trail is not what was signed;
+
+    away: the archive does not hand out what is sealed.
+    """
 
     packed: Packed | None = None
     content: bytes = b""
     too_many: bool = False
     nothing: bool = False
     changed: bool = False
+    away: bool = False
 
 
 class PackPages(TrailPages):
@@ -112,7 +117,7 @@ class PackPages(TrailPages):
         try:
             async with connection(self._deps.pool, tenant) as db:
                 await store.snapshot(db)
-                chosen = await answers.places(db, tenant, question, ENTRIES_LIMIT)
+                chosen = await answers.places(db, tenant, question, ENTRIES_LIMIT, self._deps.trail.archive)
             if len(chosen) > ENTRIES_LIMIT:
                 return Made(too_many=True)
             target = io.BytesIO()
@@ -130,6 +135,10 @@ class PackPages(TrailPages):
             return Made(nothing=True)
         except LogTampered:
             return Made(changed=True)
+        except EntryUnread as fault:
+            if fault.lost in (answers.CHANGED, GONE, BROKEN):
+                return Made(changed=True)
+            return Made(away=True)
         return Made(packed, await asyncio.to_thread(target.getvalue))
 
 

@@ -1,13 +1,15 @@
 """A page of the auditor's console: the lines that answer a question, and what they count up to."""
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from audit import answers, store
-from audit.answers import Answer, Answers, Place, Tally
+from audit.answers import CHANGED, Answer, Answers, Place, Tally
 from audit.question import Question, is_refused, seen
+from audit.sealed import AWAY, BROKEN, GONE, NOWHERE, OVER, SLOW
 from gateway.access.store import connection
 from gateway.console.permissions import AUDIT
 from gateway.console.trail import TrailReader
@@ -31,6 +33,16 @@ DEEDS: Mapping[str, tuple[str, str]] = {
     HIDDEN: ("quiet", N_("Was not shown it")),
 }
 """Tone and words of what somebody did."""
+LOST: Mapping[str, tuple[str, str]] = {
+    CHANGED: ("bad", N_("This entry is missing from the trail or was changed")),
+    GONE: ("bad", N_("The file that holds this entry is gone from the archive")),
+    BROKEN: ("bad", N_("The file that holds this entry has other bytes than those that were sealed")),
+    AWAY: ("warning", N_("The archive that holds this entry does not answer: ask again later")),
+    SLOW: ("warning", N_("The archive takes long to hand out this entry: ask again in a moment")),
+    NOWHERE: ("warning", N_("This entry is in the archive, which the settings do not name")),
+    OVER: ("quiet", N_("Its retention is over: the entry was removed from the archive as planned")),
+}
+"""Tone and words of why an entry cannot be shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +56,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One entry. content None: the index knows of it, and the trail does not have it as it was, or it is sealed.
+    """One entry. content None: the index knows of it, and `lost` says why it cannot be shown; sealed: from a segment.
 
     record: what it is about, in words; erased: somebody it is about was erased.
     """
@@ -58,6 +70,7 @@ class Line:
     seen: Sequence[Seen]
     sealed: bool = False
     erased: bool = False
+    lost: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +81,11 @@ class Timeline:
     found: Answers
     tally: Tally | None
     logins: Mapping[str, str]
+
+    @property
+    def unread(self) -> Mapping[str, int]:
+        """How many lines cannot be shown, by why."""
+        return Counter(one.lost for one in self.lines if one.lost)
 
 
 async def read(
@@ -82,38 +100,27 @@ async def read(
     """A page from one snapshot. Raises: NothingToLookUp, StoreUnavailable."""
     async with connection(pool, tenant) as db:
         await store.snapshot(db)
-        found = await answers.ask(db, tenant, question, PAGE_LINES, before=before)
+        found = await answers.ask(db, tenant, question, PAGE_LINES, before=before, archive=trail.archive)
         tally = await answers.tally(db, tenant, question) if counted else None
-        logins = {} if tally is None else await _logins(db, tenant, tally)
     named = {name for one in found.answers if one.content is not None for name in pseudonyms_in(one.content)}
     people = await trail.people_of(tenant, named)
     lines = [_line(one, question, people) for one in found.answers]
+    logins = {} if tally is None else dict(tally.logins)
     logins |= {one.content["actor"]: one.content["actor_login"] for one in lines if one.content is not None}
     return Timeline(lines, found, tally, logins)
-
-
-async def _logins(db: store.Connection, tenant: str, tally: Tally) -> dict[str, str]:
-    """The logins of those counted most, from an entry of each."""
-    found = {}
-    for actor, _ in tally.actors.most_common(10):
-        page = await answers.ask(db, tenant, Question(actor=actor), 1) if actor else None
-        for one in page.answers if page is not None else ():
-            if one.content is not None:
-                found[actor] = str(one.content["actor_login"])
-    return found
 
 
 def _line(one: Answer, question: Question, people: Mapping[str, str]) -> Line:
     content = one.content
     if content is None:
-        return Line(one.index, one.at, None, one.intact, ACTED, "", (), sealed=one.sealed)
+        return Line(one.index, one.at, None, one.intact, ACTED, "", (), sealed=one.sealed, lost=one.lost)
     told = [Seen(field, form, count) for _, field, form, count in seen(question, content)]
     about = [(content["entity"], content["record"])] if content["record"] else _named(content)
     living = [people.get(key, f"{entity}/{key}") for entity, key in about]
     record = ", ".join(one for one in living if one != ERASED)
     deed = deed_of(content, {one.form for one in told})
     erased = ERASED in living
-    return Line(one.index, one.at, content, one.intact, deed, record, told, erased=erased)
+    return Line(one.index, one.at, content, one.intact, deed, record, told, sealed=one.sealed, erased=erased)
 
 
 def _named(content: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -26,7 +26,7 @@ from gateway.console.inquiry import (
 from gateway.console.pages import ConsolePages
 from gateway.console.permissions import AUDIT, EXPORT_AUDIT, LIVE, USERS
 from gateway.console.saved_store import SavedStore
-from gateway.console.timeline import DEEDS, Timeline
+from gateway.console.timeline import DEEDS, LOST, Timeline
 from gateway.console.words import KINDS, REASONS
 from gateway.exchange import Principal
 
@@ -136,6 +136,7 @@ class TimelinePages(TrailPages):
             "kinds": KINDS,
             "reasons": list(REASONS),
             "deeds": DEEDS,
+            "lost": LOST,
         }
 
 

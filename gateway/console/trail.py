@@ -21,6 +21,7 @@ from audit.pack import write_pack
 from audit.pack_choice import Packed, PackRefused, Wanted
 from audit.proof import EntryDropped, StoredLogBroken, prove_entry
 from audit.question import is_refused
+from audit.sealed import sealed_entry
 from audit.store import Filters, StoredEntry
 from audit.tree import ProofInvalid, leaf_hash
 from audit.verify import LogTampered, Verified, verify
@@ -110,7 +111,7 @@ class TrailReader:
         archive: Archive = _NONE,
     ) -> None:
         self._people = people
-        self._archive = archive
+        self.archive = archive
         self._pool = pool
         self._conninfo = conninfo
         self._verifier = verifier
@@ -164,7 +165,7 @@ class TrailReader:
             if latest is None or index >= latest.size:
                 return None
             try:
-                proof = await prove_entry(db, tenant, index, self._verifier, self._archive)
+                proof = await prove_entry(db, tenant, index, self._verifier, self.archive)
                 checkpoint = proof.check(self._verifier, origin_of(tenant))
             except (StoredLogBroken, SegmentBroken, NoteInvalid, ProofInvalid) as fault:
                 raise LogTampered(tenant, str(fault), index=index) from fault
@@ -197,7 +198,7 @@ class TrailReader:
         """Write an evidence pack. Raises: PackRefused; LogTampered when a proof does not hold; StoreUnavailable."""
         try:
             async with store.reading(self._conninfo, tenant) as db:
-                return await write_pack(db, tenant, self._verifier, wanted, target, self._archive)
+                return await write_pack(db, tenant, self._verifier, wanted, target, self.archive)
         except (StoredLogBroken, SegmentBroken) as fault:
             raise LogTampered(tenant, str(fault)) from fault
         except EntryDropped as fault:
@@ -214,24 +215,17 @@ class TrailReader:
         if found and found[0].index == index:
             return found[0]
         try:
-            sealed = await self._archive.bodies(tenant, index, index + 1)
+            sealed = await self.archive.bodies(tenant, index, index + 1)
+            if sealed:
+                return sealed_entry(index, sealed[0])
         except SegmentBroken as fault:
             raise LogTampered(tenant, str(fault), index=index) from fault
         except ArchiveUnavailable as fault:
             raise StoreUnavailable from fault
-        if not sealed:
-            raise EntryUnknown
-        return _sealed(index, sealed[0])
+        raise EntryUnknown
 
 
 _NAMES = tuple(name for name in AuditEntry.__slots__ if name != "fields")
-
-
-def _sealed(index: int, body: bytes) -> StoredEntry:
-    told = decode(body)
-    names = ("kind", "actor", "operation", "entity", "record", "reason", "status", "exchange")
-    own = {name: told[name] for name in names}
-    return StoredEntry(index=index, at=datetime.fromisoformat(told["at"]), **own, body=body, leaf=leaf_hash(body))
 
 
 def _row(entry: StoredEntry) -> Row:
