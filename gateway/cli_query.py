@@ -4,7 +4,7 @@ import asyncio
 import getpass
 import secrets
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -33,7 +33,10 @@ from gateway.cli_shell import (
 from gateway.composition_archive import archive_at_hand
 from gateway.console.language import read_languages
 from gateway.console.query_words import words
+from gateway.database import open_pool
+from gateway.person_keys import open_people
 from gateway.query_desk import OPERATION, QueryDesk, query_limits
+from gateway.query_people import pseudonyms_of_persons
 from gateway.query_result import cells, csv_lines, json_lines, parquet
 from gateway.settings import Settings
 
@@ -50,7 +53,10 @@ class Shape(StrEnum):
 def query(
     statement: Annotated[
         str,
-        typer.Argument(help="What to ask of the tables event and sight; - reads it from standard input, unseen."),
+        typer.Argument(
+            help="What to ask of the tables event and sight; person('contact/17') is a customer by kind and number in"
+            " the CRM; - reads it from standard input, unseen."
+        ),
     ],
     shape: Annotated[
         Shape, typer.Option("--format", help="table, csv, json (one object a line) or parquet.")
@@ -100,7 +106,16 @@ async def _answer(log: AuditLog, settings: Settings, dsn: str, tenant: str, stat
     limits, ids = query_limits(settings.audit), partial(new_id, "q", secrets.token_bytes)
     # An installation that has never run has no key yet, and nothing that is sealed.
     archive = archive_at_hand(settings, dsn)
-    desk = QueryDesk(dsn, archive, utc_now, ids, limits)
+
+    async def named(tenant: str, asked: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        pool = await open_pool(dsn, max_size=1)  # keys are opened for a statement that needs them only
+        try:
+            async with open_people(settings, tenant, pool) as people:
+                return await pseudonyms_of_persons(people, tenant, asked)
+        finally:
+            await pool.close()
+
+    desk = QueryDesk(dsn, archive, utc_now, ids, limits, named)
     try:
         with Progress(
             TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=err, transient=True

@@ -68,7 +68,7 @@ from gateway.installation import Installation
 from gateway.inward import Inward
 from gateway.kept import KeptFields
 from gateway.legs import upstream_tls
-from gateway.named_people import NamedPeople, People
+from gateway.named_people import NamedPeople
 from gateway.naming import PersonNaming
 from gateway.network import Allowlist, Network, Tenant
 from gateway.opening import open_keyring, sealing_of
@@ -80,6 +80,7 @@ from gateway.placed import Placed
 from gateway.protect.migrated import Migrated, parts_of
 from gateway.protect.store import ProtectStore
 from gateway.query_desk import QueryDesk, query_limits
+from gateway.query_people import pseudonyms_of_persons
 from gateway.records import Records
 from gateway.reveal import Reveal
 from gateway.row_records import RowRecords
@@ -208,7 +209,7 @@ async def _assemble(
     vault: SurrogateVault,
     keyring: Keyring,
     persons: Persons,
-    people: People,
+    people: NamedPeople,
     scanners: Mapping[str, Scanner],
     installations: Mapping[str, Installation],
     bundles: LiveBundles,
@@ -271,7 +272,14 @@ async def _assemble(
     for forwarder in forwarders:
         await forwarder.start()
         stack.push_async_callback(forwarder.close)
-    queries = QueryDesk(dsn, archive, utc_now, console.access.new_id, query_limits(settings.audit))
+    queries = QueryDesk(
+        dsn,
+        archive,
+        utc_now,
+        console.access.new_id,
+        query_limits(settings.audit),
+        partial(pseudonyms_of_persons, people),
+    )
     stack.push_async_callback(queries.close)
     console = replace(
         console,

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from audit.archive import Archive
@@ -16,6 +17,7 @@ from audit.sql.answer import Answer, Asked, Busy, Limits, QueryFailed
 from audit.sql.engine_store import Room
 from audit.sql.refused import StatementRefused
 from audit.sql.run import run_query
+from gateway.query_people import Named, nobody
 from gateway.settings import AuditSettings
 
 OPERATION = "audit.query"
@@ -60,13 +62,14 @@ class Asking:
 
 @dataclass
 class QueryDesk:
-    """The statements of one process. new_id: of a statement, not to be guessed."""
+    """The statements of one process. new_id: of a statement, not to be guessed; named: who `person()` means."""
 
     conninfo: str
     archive: Archive
     clock: Callable[[], datetime]
     new_id: Callable[[], str]
     limits: Limits = field(default_factory=Limits)
+    named: Named = nobody
     _running: Counter[Person | str] = field(default_factory=Counter)
     _asked: dict[str, Asking] = field(default_factory=dict)
 
@@ -80,13 +83,15 @@ class QueryDesk:
         tenant = person[0]
 
         async def record(asked: Asked) -> None:
-            await note("query-asked", 200, {"statement": list(asked.shape), "detail": list(asked.tables)})
+            meant = {"records": list(asked.persons)} if asked.persons else {}
+            await note("query-asked", 200, {"statement": list(asked.shape), "detail": list(asked.tables)} | meant)
 
         async with self._turn(person):
             try:
                 found = await run_query(
                     self.conninfo, tenant, statement,
                     archive=self.archive, record=record, now=self.clock(), limits=self.limits, tell=tell,
+                    persons=partial(self.named, tenant),
                 )  # fmt: skip
             except StatementRefused as refused:
                 await note("query-refused", 422, {"detail": [refused.reason]})

@@ -15,7 +15,7 @@ from typing import Any
 
 import duckdb
 
-from audit.cold.segment_file import Draft, check_tree, file_digest, read_entries
+from audit.cold.segment_file import Draft, check_segment, file_digest
 from audit.entry import AuditEntry, encode
 from audit.tree import Frontier
 
@@ -132,7 +132,7 @@ def measure(
             file_digest(path)
         made.seal_s += clock() - began
         began = clock()
-        check_tree(read_entries(paths[0], before.size, tree.size - 1), before, tree)
+        check_segment(*paths, before, tree)
         made.verify_s += clock() - began
         made.events, made.sights, made.segments = made.events + rows[0], made.sights + rows[1], made.segments + 1
         made.event_bytes += paths[0].stat().st_size

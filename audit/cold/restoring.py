@@ -8,7 +8,7 @@ from pathlib import Path
 from audit.cold import restored_store
 from audit.cold.manifest import EVENT_FILE, SIGHT_FILE, Manifest
 from audit.cold.sealing import fetched
-from audit.cold.segment_file import bodies_of, check_columns, check_tree, read_entries
+from audit.cold.segment_file import bodies_of, check_segment, read_entries
 from audit.cold.store import ArchiveStore
 from audit.event_row import event_row
 from audit.store import Connection
@@ -56,9 +56,7 @@ async def restore_table(stored: ArchiveStore, manifest: Manifest, scratch: Path,
 
 def _verify(manifest: Manifest, paths: dict[str, Path]) -> None:
     event, sight = (paths[manifest.files[kind].name] for kind in (EVENT_FILE, SIGHT_FILE))
-    table = read_entries(event, manifest.first, manifest.last)
-    check_tree(table, manifest.before, manifest.after)
-    check_columns(table, event, sight)
+    check_segment(event, sight, manifest.before, manifest.after)
 
 
 def _rows(manifest: Manifest, path: Path) -> Iterator[tuple[object, ...]]:

@@ -20,10 +20,14 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A statement that may run, as it is put on record. shape: its words without literals and given names."""
+    """A statement that may run, as it is put on record. shape: its words without literals and given names.
+
+    persons: whom it names, by kind and pseudonym ("contact.ds_…").
+    """
 
     shape: tuple[str, ...]
     tables: tuple[str, ...]
+    persons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,7 @@ class Busy(Exception):  # noqa: N818 - a state
         self.whose = whose
 
 
-TRANSIENT = frozenset({"database", "archive", "lost"})
+TRANSIENT = frozenset({"database", "archive", "keys", "lost"})
 FAILURES = TRANSIENT | {
     "engine",  # DuckDB says no: types that do not fit, a division by zero…
     "memory",

@@ -32,7 +32,9 @@ _TIMES = (
     " dayofyear epoch extract hour isodow last_day make_date minute month monthname now quarter second strftime"
     " strptime time_bucket to_timestamp today week year"
 )
-FUNCTIONS = _words(" ".join((_AGGREGATES, _WINDOWS, _TEXTS, _NUMBERS, _TIMES)))
+PERSON = "person"
+"""A customer by the CRM's number; replaced before anything runs (see `persons`)."""
+FUNCTIONS = _words(" ".join((_AGGREGATES, _WINDOWS, _TEXTS, _NUMBERS, _TIMES, PERSON)))
 """Names a statement may call. None of them reads a file, a setting, the environment or a catalogue, or can be made to
 return more than a few times what it is given."""
 
@@ -47,7 +49,7 @@ BEFORE_BRACKET = _words(
 RENDERED = frozenset({"typeof", "octet_length", "power", "array_agg", "make_timestamp", "epoch_ms"})
 """What the renderer puts in place of allowed functions, besides allowed ones."""
 
-ANONYMOUS = frozenset({"now", "date_part", "datepart", "age"})
+ANONYMOUS = frozenset({"now", "date_part", "datepart", "age", PERSON})
 """Allowed functions that the parser has no class for."""
 
 TYPES = _words(

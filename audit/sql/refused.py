@@ -48,5 +48,10 @@ REASONS = frozenset(
         "name-taken",
         "limit-no-number",
         "limit-too-large",
+        "person-unreadable",
+        "person-place",
+        "person-kind",
+        "unknown-person",
+        "too-many-persons",
     }
 )

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
@@ -21,12 +21,19 @@ Tell = Callable[[str, float], None]
 Record = Callable[[Asked], Awaitable[None]]
 """Puts on record that a statement is asked; when it raises, nothing is read."""
 
+Persons = Callable[[Sequence[str]], Awaitable[Mapping[str, Sequence[str]]]]
+"""Persons as the CRM numbers them ("contact/17") → their pseudonyms; raises StatementRefused, QueryFailed."""
+
 _MARGIN_S = 30.0  # beyond the time the process gives itself: starting, reading the archive
 _END_S = 3.0
 
 
 def _silent(_step: str, _part: float) -> None:
     pass
+
+
+async def _nobody(_asked: Sequence[str]) -> Mapping[str, Sequence[str]]:
+    return {}
 
 
 async def run_query(
@@ -39,6 +46,7 @@ async def run_query(
     now: datetime,
     limits: Limits = Limits(),  # noqa: B008 - frozen
     tell: Tell = _silent,
+    persons: Persons = _nobody,
 ) -> Answer:
     """The rows a statement asks for. Cancelling this task stops the statement.
 
@@ -55,7 +63,7 @@ async def run_query(
         env={"PATH": os.defpath, "LANG": "C.UTF-8", "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
         start_new_session=True,  # Ctrl-C is ours to answer
     )  # fmt: skip
-    dialogue = _Dialogue(process, tenant, archive, record, tell)
+    dialogue = _Dialogue(process, tenant, archive, record, tell, persons)
     try:
         async with asyncio.timeout(limits.seconds + _MARGIN_S):
             return await dialogue.hold(job, now)
@@ -71,7 +79,13 @@ class _Dialogue:
     """The messages of one statement."""
 
     def __init__(
-        self, process: asyncio.subprocess.Process, tenant: str, archive: Archive, record: Record, tell: Tell
+        self,
+        process: asyncio.subprocess.Process,
+        tenant: str,
+        archive: Archive,
+        record: Record,
+        tell: Tell,
+        persons: Persons,
     ) -> None:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -80,12 +94,19 @@ class _Dialogue:
         self._archive = archive
         self._record = record
         self._tell = tell
+        self._persons = persons
 
     async def hold(self, job: Mapping[str, Any], now: datetime) -> Answer:
         """From the job to the answer. Raises: see `run_query`."""
         await self._send(job)
         told = await self._message()
-        asked = Asked(tuple(told["shape"]), tuple(told["tables"]))
+        meant: list[str] = []
+        if "persons" in told:
+            names = await self._persons(told["persons"])
+            meant = [f"{one.partition('/')[0]}.{name}" for one in told["persons"] for name in names.get(one, ())]
+            await self._send({"names": names})
+            told = await self._message()
+        asked = Asked(tuple(told["shape"]), tuple(told["tables"]), tuple(meant))
         await self._record(asked)
         await self._send({"segments": await self._segments(asked, told)})
         table = None

@@ -19,6 +19,7 @@ from sqlglot.tokenizer_core import Token
 
 from audit.sql import grammar
 from audit.sql.narrowing import Narrowing, narrowings
+from audit.sql.persons import Persons, name_persons
 from audit.sql.refused import Place, StatementRefused
 from audit.sql.shape import shape_of
 from audit.sql.spelling import called, find, read_words
@@ -48,10 +49,15 @@ class Checked:
     narrowing: tuple[Narrowing, ...]
 
 
-def check(text: str, now: datetime, *, rows: int, most_rows: int) -> Checked:
-    """The statement in a text. Raises: StatementRefused.
+def _nobody(_asked: Sequence[str]) -> Mapping[str, Sequence[str]]:
+    return {}
 
-    now: what `now()` and `current_date` mean, aware; rows: limit for a statement without one; most_rows: largest one.
+
+def check(text: str, now: datetime, *, rows: int, most_rows: int, persons: Persons = _nobody) -> Checked:
+    """The statement in a text. Raises: StatementRefused, what `persons` raises.
+
+    now: what `now()` and `current_date` mean, aware; rows: limit for a statement without one; most_rows: largest one;
+    persons: names those that the statement means, asked once nothing else is wrong with it.
     """
     words = read_words(text)
     for word in called(words):
@@ -65,9 +71,10 @@ def check(text: str, now: datetime, *, rows: int, most_rows: int) -> Checked:
     _columns(tree, words, given)
     shape = shape_of(tree)
     columns = _read(tree)
+    limit, capped = _limit(tree, words, rows, most_rows)
+    name_persons(tree, words, persons)
     _freeze(tree, now)
     bounds = tuple(narrowings(tree, grammar.TABLES))
-    limit, capped = _limit(tree, words, rows, most_rows)
     _bind(tree, given)
     return Checked(_rendered(tree), shape, tables, columns, limit, capped, bounds)
 

@@ -9,7 +9,7 @@ import os
 import resource
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -83,6 +83,7 @@ class Worker:
             datetime.fromisoformat(job["now"]),
             rows=job["rows"],
             most_rows=job["most_rows"],
+            persons=self._persons,
         )
         engine = self._engine = Engine(Room(job["memory_mb"], job["threads"]))
         watch = asyncio.create_task(self._watch(job["seconds"]))
@@ -108,6 +109,12 @@ class Worker:
         finally:
             watch.cancel()
             engine.close()
+
+    def _persons(self, asked: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        """Ask the other end who they are; nothing else is under way yet."""
+        self._tell(persons=asked)
+        names: Mapping[str, Sequence[str]] = orjson.loads(self._read())["names"]
+        return names
 
     async def _agreed(self) -> list[dict[str, Any]]:
         """The segments, once the statement is on record."""

@@ -25,10 +25,20 @@ REFUSALS: Mapping[str, str] = {
     "name-taken": N_("A query in WITH cannot be called like a table. Give it another name."),
     "limit-no-number": N_("LIMIT needs a number, such as LIMIT 100."),
     "limit-too-large": N_("LIMIT is too large. Ask for fewer rows, or count them."),
+    "person-unreadable": N_(
+        "person() needs one customer, by kind and number in the CRM, in single quotes: person('contact/17')."
+    ),
+    "person-place": N_("person() stands beside a column only: record = person('contact/17'), or in the list of IN."),
+    "person-kind": N_("Records of this kind are no people, and stand in the trail under their own number."),
+    "unknown-person": N_(
+        "The trail knows nobody by this number any more: nobody was ever named so, or the person was erased."
+    ),
+    "too-many-persons": N_("Too many people at once. Ask for fewer."),
 }
 FAILURES: Mapping[str, str] = {
     "database": N_("The database does not answer. Try again in a moment."),
     "archive": N_("The archive of the trail does not answer. Try again in a moment."),
+    "keys": N_("The keys under which people are named do not answer. Try again in a moment."),
     "lost": N_("The statement stopped without an answer. Try again; when it happens again, ask for less at a time."),
     "engine": N_("The statement cannot be computed."),
     "memory": N_("The statement needs more memory than it may have. Narrow it down by at, record or actor."),
@@ -67,7 +77,7 @@ def _refused(refused: StatementRefused, translate: Translate) -> str:
         said.append(translate(AT) % {"word": refused.word, "line": place.line, "column": place.column})
     elif refused.word:
         said.append(translate(WORD) % {"word": refused.word})
-    if refused.hint and refused.reason in ("limit-too-large", "too-long"):
+    if refused.hint and refused.reason in ("limit-too-large", "too-long", "too-many-persons"):
         said.append(translate(AT_MOST) % {"number": refused.hint[0]})
     elif refused.hint and refused.reason != "unknown-table":
         said.append(translate(PERHAPS) % {"names": ", ".join(refused.hint)})

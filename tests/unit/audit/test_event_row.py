@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from audit.entry import AuditEntry, EntryRefused, encode
-from audit.event_row import EVENT, SIGHT, event_row, rows_of
+from audit.event_row import EVENT, SIGHT, Rows, event_row, rows_of
 from audit.tree import leaf_hash
 
 AT = datetime(2026, 11, 27, 9, 30, tzinfo=UTC)
@@ -50,6 +50,25 @@ def test_rows_fit_the_declared_columns() -> None:
     event, sights = rows_of(3, AT, leaf_hash(body), body)
     assert pa.Table.from_pylist([event], schema=EVENT).to_pylist() == [event]
     assert pa.Table.from_pylist(sights, schema=SIGHT).to_pylist() == sights
+
+
+def test_many_at_once_are_the_rows_that_each_has_alone() -> None:
+    bodies = [
+        body_of(shown={"contact.phone": {"7": {"masked": 1, "clear": 2}, "8": {"clear": 1}}}, device="d1"),
+        body_of(),
+        body_of(shown={"contact.phone": {"7": {"clear": 1}}}, written=["address.city", "contact.email"], session=["x"]),
+        body_of(shown={"contact.phone": 3}, written="contact.phone"),
+    ]
+    rows, alone = Rows(), [rows_of(place, AT, leaf_hash(body), body) for place, body in enumerate(bodies)]
+    for place, body in enumerate(bodies):
+        assert rows.add(place, AT, leaf_hash(body), body)["id"] == "e1"
+    events, sights = rows.batches()
+    assert events.to_pylist() == [event for event, _ in alone]
+    order = ("entity", "record", "field", "form")
+    assert sights.to_pylist() == [
+        one for _, seen in alone for one in sorted(seen, key=lambda row: [row[name] for name in order])
+    ]
+    assert [batch.num_rows for batch in Rows().batches()] == [0, 0]
 
 
 def test_a_group_that_was_cut_names_nothing() -> None:

@@ -1,5 +1,6 @@
 """`crmgate audit query` on an embedded database: forms of rows, refusals in both languages, what is on record."""
 
+import asyncio
 import json
 import os
 from collections.abc import Iterator
@@ -13,10 +14,12 @@ import pytest
 from typer.testing import CliRunner
 
 from gateway.cli import command_line
-from gateway.database import EmbeddedPostgres
+from gateway.database import EmbeddedPostgres, open_pool
 from gateway.opening import embedded_folder
+from gateway.person_keys import open_people
 from gateway.query_result import cells, csv_lines
 from gateway.settings_file import read_settings
+from gateway.trail_reading import note_reading
 from tests.conftest import unwalled
 
 RUNNER = CliRunner()
@@ -78,6 +81,47 @@ def test_a_statement_from_standard_input_leaves_no_trace_of_its_values(installat
     assert (answered["reason"], answered["fields"]["rows"]) == ("query-answered", 0)
     assert b"13912345678" not in b"".join(bodies)
     assert "李四".encode() not in b"".join(bodies)
+
+
+def test_a_customer_is_asked_for_by_the_number_the_crm_has(installation: tuple[Path, str]) -> None:
+    file, dsn = installation
+    settings = read_settings(file)
+    (tenant,) = settings.tenants
+
+    async def looked_at() -> str:
+        pool = await open_pool(dsn, max_size=1)
+        try:
+            async with open_people(settings, tenant, pool) as people:
+                name = await people.name_of(tenant, "contact", "918273")
+        finally:
+            await pool.close()
+        await note_reading(dsn, tenant, "audit.list", records=[f"contact.{name}"])
+        return name
+
+    name = asyncio.run(looked_at())
+    statement = "SELECT count(*) AS n FROM event WHERE data_subject = person('contact/918273')"
+    code, said, told = run(file, statement, "--format", "csv")
+    assert (code, said.splitlines()) == (0, ["n", "0"]), told
+    with psycopg.connect(unwalled(dsn)) as connection:
+        bodies = [bytes(row[0]) for row in connection.execute("SELECT body FROM audit_entry ORDER BY index").fetchall()]
+    assert orjson.loads(bodies[-2])["fields"]["records"] == [f"contact.{name}"]
+    assert b"918273" not in b"".join(bodies)
+
+
+@pytest.mark.parametrize(
+    ("person", "english", "chinese"),
+    [
+        ("contact/404", "The trail knows nobody by this number any more", "审计日志中已无人对应此编号"),
+        ("deal/1", "Records of this kind are no people", "此类记录不是人员"),
+    ],
+)
+def test_who_is_nobody_is_said_in_both_languages(
+    installation: tuple[Path, str], person: str, english: str, chinese: str
+) -> None:
+    code, said, told = run(installation[0], f"SELECT index FROM event WHERE record = person('{person}')")
+    assert (code, said) == (2, "")
+    assert english in told
+    assert chinese in told
 
 
 def test_a_refusal_is_said_in_both_languages_with_the_word_and_its_place(installation: tuple[Path, str]) -> None:

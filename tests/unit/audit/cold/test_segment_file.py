@@ -103,6 +103,26 @@ def test_a_column_that_differs_from_the_bytes_is_refused(draft: Draft, files: Fi
         check_columns(read_entries(files[0], 100, 129), *files)
 
 
+@pytest.mark.parametrize("kind", [0, 1])
+def test_rows_out_of_order_missing_or_doubled_are_refused(files: Files, kind: int) -> None:
+    whole = pq.read_table(files[kind])
+    table, rows = read_entries(files[0], 100, 129), range(whole.num_rows)
+    for order in ([1, 0, *rows[2:]], rows[:-1], [0, *rows]):
+        pq.write_table(whole.take(pa.array(order)), files[kind])
+        with pytest.raises(SegmentBroken, match="out of order"):
+            check_columns(table, *files)
+    pq.write_table(whole, files[kind])
+    check_columns(table, *files)
+
+
+def test_a_segment_that_shows_nothing_is_whole(make: Any, tmp_path: Path) -> None:
+    draft, paths = Draft(lambda _: ""), (tmp_path / "e.parquet", tmp_path / "s.parquet")
+    entry = make(fields={})
+    draft.add([(0, entry.at, encode(entry))])
+    assert draft.write(*paths) == (1, 0)
+    check_columns(read_entries(paths[0], 0, 0), *paths)
+
+
 def test_what_is_no_parquet_is_refused(files: Files) -> None:
     files[0].write_bytes(b"PAR1 nothing")
     with pytest.raises(SegmentBroken, match="cannot be read"):

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -227,3 +228,27 @@ async def test_entries_written_while_nobody_asks_are_there_the_next_time(trails:
     await log.append(entry("a", 30))  # type: ignore[attr-defined]
     assert await trails.rows("SELECT max(index) FROM event WHERE at <= now()") == [(30,)]
     assert NOW > AT
+
+
+async def test_a_person_is_asked_for_by_number_and_on_record_by_pseudonym(trails: Trails) -> None:
+    async def persons(asked: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        return {one: [f"a-r{one[-1]}", "ds_" + "x" * 22] for one in asked}
+
+    found = await trails.rows("SELECT index FROM event WHERE record = person('contact/3') ORDER BY 1", persons=persons)
+    assert found == [(number,) for number in range(30) if number % 7 == 3]
+    assert trails.recorded[-1].persons == ("contact.a-r3", "contact.ds_" + "x" * 22)
+    assert "contact/3" not in " ".join(trails.recorded[-1].shape)
+
+
+async def test_nothing_is_read_for_a_person_nobody_can_name(trails: Trails) -> None:
+    async def away(_asked: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        raise QueryFailed("keys")
+
+    statement = "SELECT index FROM event WHERE record = person('contact/3')"
+    with pytest.raises(QueryFailed, match="keys"):
+        await trails.ask(statement, persons=away)
+    with pytest.raises(StatementRefused) as refused:
+        await trails.ask(statement)
+    assert (refused.value.reason, refused.value.word) == ("unknown-person", "contact/3")
+    assert trails.recorded == []
+    assert trails.archive.asked == []

@@ -1,6 +1,6 @@
 """Which statements may run, and what is said about the others."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -232,8 +232,8 @@ def test_statements_made_to_exhaust_the_parser_are_refused(text: str) -> None:
 
 
 def test_every_reason_is_one_that_is_used() -> None:
-    used = {reason for reason, _ in HOSTILE.values()} | set(BOMBS.values())
-    assert used == REASONS
+    used = {reason for reason, _ in HOSTILE.values()} | set(BOMBS.values()) | {reason for _, reason, _ in STRANGERS}
+    assert used | {"person-kind"} == REASONS  # that one is said by who knows the kinds
 
 
 def test_the_place_is_where_the_word_begins() -> None:
@@ -263,6 +263,61 @@ def test_names_of_with_cannot_reach_the_catalogue_of_the_engine() -> None:
     assert names == {"given_sqlite_master"}
 
 
+# condition → why it is refused, and what word of it is named
+STRANGERS = (
+    ("record = person('contact/18')", "unknown-person", "contact/18"),
+    ("record = person('17')", "person-unreadable", "17"),
+    ("record = person('contact/')", "person-unreadable", "contact/"),
+    ("record = person('contact', '17')", "person-unreadable", "person"),
+    ("record = person(actor)", "person-unreadable", "person"),
+    ("lower(record) = person('contact/17')", "person-place", "person"),
+    ("record > person('contact/17')", "person-place", "person"),
+    ("record LIKE person('contact/17')", "person-place", "person"),
+    ("record IN (SELECT person('contact/17'))", "person-place", "person"),
+    ("contains(person('contact/17'), actor)", "person-place", "person"),
+    ("record IN (" + ", ".join(f"person('a/{one}')" for one in range(51)) + ")", "too-many-persons", "person"),
+)
+NAMES = {"contact/17": ["ds_a", "ds_b"], "lead/2": ["ds_c"]}
+
+
+def named(condition: str) -> Checked:
+    return check(f"SELECT actor FROM event WHERE {condition}", NOW, rows=100, most_rows=1_000, persons=lambda _: NAMES)
+
+
+@pytest.mark.parametrize(
+    ("condition", "same"),
+    [
+        ("record = person('contact/17')", "(record IN ('ds_a', 'ds_b'))"),
+        ("PERSON('lead/2') = event.record", "(event.record IN ('ds_c'))"),
+        ("record <> person('contact/17') AND status = 200", "(NOT record IN ('ds_a', 'ds_b')) AND status = 200"),
+        ("record IN (person('lead/2'), 'x', person('contact/17'))", "record IN ('ds_c', 'x', 'ds_a', 'ds_b')"),
+        ("NOT record IN (person('lead/2'))", "NOT record IN ('ds_c')"),
+    ],
+)
+def test_a_person_is_a_list_of_all_names_and_the_number_runs_nowhere(condition: str, same: str) -> None:
+    made, plain = named(condition), named(same)
+    assert (made.sql, made.narrowing) == (plain.sql, plain.narrowing)
+    assert "contact/17" not in made.sql + " ".join(made.shape)
+    assert "person ( ? )" in " ".join(made.shape)
+
+
+@pytest.mark.parametrize(("condition", "reason", "word"), STRANGERS)
+def test_what_is_no_person_beside_a_column_is_refused_at_its_place(condition: str, reason: str, word: str) -> None:
+    with pytest.raises(StatementRefused) as fault:
+        named(condition)
+    assert (fault.value.reason, fault.value.word) == (reason, word)
+    assert fault.value.place.line == 1
+
+
+def test_nobody_is_asked_for_while_something_else_is_wrong() -> None:
+    def asked(_persons: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        pytest.fail("asked")
+
+    with pytest.raises(StatementRefused, match="unknown-column"):
+        check("SELECT x FROM event WHERE record = person('lead/2')", NOW, rows=1, most_rows=1, persons=asked)
+    check("SELECT actor FROM event", NOW, rows=1, most_rows=1, persons=asked)
+
+
 def test_now_is_one_instant_for_the_whole_statement() -> None:
     made = checked("SELECT now(), current_timestamp, current_date FROM event")
     assert made.sql.count(NOW.isoformat()) == 2
@@ -276,7 +331,7 @@ def test_only_columns_that_are_read_are_loaded() -> None:
     assert checked("SELECT * FROM event NATURAL JOIN sight").columns == grammar.COLUMNS
 
 
-@pytest.mark.parametrize("name", sorted(grammar.FUNCTIONS - {"current_date", "current_timestamp"}))
+@pytest.mark.parametrize("name", sorted(grammar.FUNCTIONS - {"current_date", "current_timestamp", grammar.PERSON}))
 def test_every_listed_function_can_be_called(name: str) -> None:
     tried = CALLS.get(name, ("actor", "", "actor, 'x'", "actor, 1", "'day', at", "actor, 1, 1"))
     made = [one for arguments in tried if (one := _made(f"SELECT {name}({arguments}) FROM event"))]
