@@ -5,7 +5,7 @@ that "who saw this customer's phone" is a look-up and no reading of JSON. Both c
 proof is found; the bytes that were hashed stay in `event.body`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -48,6 +48,9 @@ SIGHT: pa.Schema = pa.schema(
 """Columns of `sight`. form: how it went out ("clear", "masked"…), or "written". record: "" where not known."""
 
 WRITTEN = "written"
+Seen = tuple[str, str, str, str, int]
+"""A field of a record that was shown or written, in the order of `_SEEN`; record: "" where not known."""
+_SEEN = ("entity", "field", "record", "form", "count")
 _NAMES = tuple(field.name for field in EVENT)
 _IN_FIELDS = ("device", "session")
 
@@ -62,7 +65,7 @@ def rows_of(index: int, at: datetime, leaf: bytes, body: bytes) -> tuple[dict[st
     content = decode(body)
     event = _event(index, at, leaf, body, content)
     common = {name: event[name] for name in ("index", "at", "actor", "actor_login", "operation", "data_subject")}
-    return event, [{**common, **sight} for sight in sights(content)]
+    return event, [{**common, **dict(zip(_SEEN, sight, strict=True))} for sight in sights(content)]
 
 
 def _event(index: int, at: datetime, leaf: bytes, body: bytes, content: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,24 +76,23 @@ def _event(index: int, at: datetime, leaf: bytes, body: bytes, content: Mapping[
     return {name: own[name] if name in own else content[name] for name in _NAMES}
 
 
-def sights(content: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """What a decoded entry says was shown or written: entity, field, record, form, count."""
+def sights(content: Mapping[str, Any]) -> Iterator[Seen]:
+    """What a decoded entry says was shown or written."""
     fields = content["fields"]
     for name, records in _pairs(fields.get("shown")):
         entity, _, field = name.rpartition(".")
         for record, forms in _pairs(records):
             for form, count in _pairs(forms):
                 if isinstance(count, int):
-                    yield {"entity": entity, "field": field, "record": record, "form": form, "count": count}
+                    yield entity, field, record, form, count
     written = fields.get("written")
     for name in written if isinstance(written, list) else ():
         if isinstance(name, str):
             entity, _, field = name.rpartition(".")
             record = content["record"] if entity == content["entity"] else ""
-            yield {"entity": entity, "field": field, "record": record, "form": WRITTEN, "count": 1}
+            yield entity, field, record, WRITTEN, 1
 
 
-def _pairs(told: object) -> Iterator[tuple[str, Any]]:
+def _pairs(told: object) -> Collection[tuple[str, Any]]:
     """What a group of `fields` holds; nothing where it was cut to something else."""
-    if isinstance(told, Mapping):
-        yield from told.items()
+    return told.items() if isinstance(told, dict) else ()
