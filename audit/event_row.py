@@ -49,6 +49,9 @@ SIGHT: pa.Schema = pa.schema(
 """Columns of `sight`. form: how it went out ("clear", "masked"…), or "written". record: "" where not known."""
 
 WRITTEN = "written"
+Seen = tuple[str, str, str, str, int]
+"""A field of a record that was shown or written, in the order of `_SEEN`; record: "" where not known."""
+_SEEN = ("entity", "record", "field", "form", "count")
 _NAMES = tuple(field.name for field in EVENT)
 _IN_FIELDS = ("device", "session")
 
@@ -63,7 +66,7 @@ def rows_of(index: int, at: datetime, leaf: bytes, body: bytes) -> tuple[dict[st
     content = decode(body)
     event = _event(index, at, leaf, body, content)
     common = {name: event[name] for name in ("index", "at", "actor", "actor_login", "operation", "data_subject")}
-    return event, [{**common, **sight} for sight in sights(content)]
+    return event, [{**common, **dict(zip(_SEEN, sight, strict=True))} for sight in sights(content)]
 
 
 def _event(index: int, at: datetime, leaf: bytes, body: bytes, content: Mapping[str, Any]) -> dict[str, Any]:
@@ -72,11 +75,6 @@ def _event(index: int, at: datetime, leaf: bytes, body: bytes, content: Mapping[
         told = content["fields"].get(name)
         own[name] = told if isinstance(told, str) else ""
     return {name: own[name] if name in own else content[name] for name in _NAMES}
-
-
-def sights(content: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """What a decoded entry says was shown or written: entity, record, field, form, count."""
-    return (dict(zip(_SEEN, one, strict=True)) for one in _sights(content))
 
 
 class Rows:
@@ -96,7 +94,7 @@ class Rows:
         content = decode(body)
         fields = content["fields"]
         own = (told if isinstance(told := fields.get(name), str) else "" for name in _IN_FIELDS)
-        if seen := sorted(_sights(content)):
+        if seen := sorted(sights(content)):
             for column, values in zip(self._seen, zip(*seen, strict=True), strict=True):
                 column += values
             self._parents += [len(self._events)] * len(seen)
@@ -117,14 +115,14 @@ class Rows:
         return events, pa.RecordBatch.from_arrays(sights, schema=SIGHT)
 
 
-_SEEN = ("entity", "record", "field", "form", "count")
 _OWN = ("index", "at", "leaf", "body", "data_subject", *_IN_FIELDS)
 _TOLD = tuple(name for name in _NAMES if name not in _OWN)
 _GIVEN = (*_OWN, *_TOLD)
 _told = itemgetter(*_TOLD)
 
 
-def _sights(content: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str, int]]:
+def sights(content: Mapping[str, Any]) -> Iterator[Seen]:
+    """What a decoded entry says was shown or written."""
     fields = content["fields"]
     for name, records in _pairs(fields.get("shown")):
         entity, _, field = name.rpartition(".")
@@ -136,7 +134,8 @@ def _sights(content: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str, in
     for name in written if isinstance(written, list) else ():
         if isinstance(name, str):
             entity, _, field = name.rpartition(".")
-            yield entity, content["record"] if entity == content["entity"] else "", field, WRITTEN, 1
+            record = content["record"] if entity == content["entity"] else ""
+            yield entity, record, field, WRITTEN, 1
 
 
 def _pairs(told: object) -> Iterable[tuple[str, Any]]:

@@ -7,6 +7,7 @@ tenants to an index; an array or a text search would read every row.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from psycopg import sql
 
@@ -15,13 +16,12 @@ from audit.store import Connection
 from audit.terms import COMMON_KINDS, COMMON_REASONS, ENTRY_TERM, SEAM, TERMS_FORMAT
 
 
-@dataclass(frozen=True, slots=True)
-class Posting:
-    """That an entry has a term. shown: ` field/form … ` where the term is a record or a field."""
+class Posting(NamedTuple):
+    """That an entry, by its index, has a term. shown: ` field/form … ` where the term is a record or a field."""
 
     term: str
     at: datetime
-    index: int
+    entry: int
     shown: str
 
 
@@ -76,15 +76,8 @@ async def add(connection: Connection, tenant: str, postings: Sequence[Posting], 
     # No COPY: PostgreSQL has none into tables with row-level security.
     await connection.execute(
         "INSERT INTO audit_posting (tenant, term, at, index, shown)"
-        " SELECT %s, * FROM unnest(%s::text[], %s::timestamptz[], %s::bigint[], %s::text[])",
-        (
-            tenant,
-            [one.term for one in postings],
-            [one.at for one in postings],
-            [one.index for one in postings],
-            [one.shown for one in postings],
-        ),
-        binary=True,
+        " SELECT %s, * FROM unnest(%b::text[], %b::timestamptz[], %b::bigint[], %b::text[])",
+        (tenant, *_columns(postings)),
     )
     await connection.execute(
         "INSERT INTO audit_indexed (tenant, next_index, format) VALUES (%s, %s, %s)"
@@ -106,19 +99,18 @@ async def remove(connection: Connection, tenant: str, postings: Sequence[Posting
 async def missing(connection: Connection, tenant: str, postings: Sequence[Posting]) -> list[int]:
     """Indexes of entries some of whose terms are not in the index as they should be."""
     found = await connection.execute(
-        "SELECT DISTINCT w.index FROM unnest(%s::text[], %s::timestamptz[], %s::bigint[], %s::text[])"
+        "SELECT DISTINCT w.index FROM unnest(%b::text[], %b::timestamptz[], %b::bigint[], %b::text[])"
         " AS w(term, at, index, shown) LEFT JOIN audit_posting p"
         " ON (p.tenant, p.term, p.at, p.index, p.shown) = (%s, w.term, w.at, w.index, w.shown)"
         " WHERE p.term IS NULL ORDER BY 1",
-        (
-            [one.term for one in postings],
-            [one.at for one in postings],
-            [one.index for one in postings],
-            [one.shown for one in postings],
-            tenant,
-        ),
+        (*_columns(postings), tenant),
     )
     return [row[0] for row in await found.fetchall()]
+
+
+def _columns(postings: Sequence[Posting]) -> Iterable[list[object]]:
+    """Term, time, index and shown of all, for `%b`: as text psycopg takes two to twenty times as long over them."""
+    return map(list, zip(*postings, strict=True)) if postings else ([], [], [], [])
 
 
 async def hits(

@@ -120,14 +120,14 @@ def said_of(question: Question, terms: Mapping[str, str]) -> str | None:
 def seen(question: Question, content: Mapping[str, Any]) -> list[tuple[str, str, str, int]]:
     """What an entry says of the record or field in question: record, field, form, how often; by field."""
     found: dict[tuple[str, str, str], int] = {}
-    for sight in sights(content):
-        if question.entity and sight["entity"] != question.entity:
+    for entity, record, field, form, count in sights(content):
+        if question.entity and entity != question.entity:
             continue
-        if (question.record and sight["record"] not in (question.record, *question.others)) or (
-            question.fields and sight["field"] not in question.fields
+        if (question.record and record not in (question.record, *question.others)) or (
+            question.fields and field not in question.fields
         ):
             continue
-        name = sight["field"] if question.entity else f"{sight['entity']}.{sight['field']}"
-        key = (sight["record"] if question.record else "", name, sight["form"])
-        found[key] = found.get(key, 0) + sight["count"]
+        name = field if question.entity else f"{entity}.{field}"
+        key = (record if question.record else "", name, form)
+        found[key] = found.get(key, 0) + count
     return [(*key, count) for key, count in sorted(found.items(), key=lambda one: (one[0][1], one[0][2]))]

@@ -8,7 +8,7 @@ from struct import iter_unpack
 from typing import LiteralString, Protocol
 
 from psycopg import AsyncConnection, AsyncCursor, AsyncServerCursor, sql
-from psycopg.rows import Row, TupleRow, class_row
+from psycopg.rows import Row, TupleRow, args_row, class_row
 
 from audit.tree import HASH_BYTES
 
@@ -57,6 +57,7 @@ class Pool(Protocol):
 
 FETCH_ROWS = 1_000
 LAST = 2**63 - 1  # of a bigint
+# In the order of StoredEntry, so that a row needs no names.
 _COLUMNS: LiteralString = "index, at, kind, actor, operation, entity, record, reason, status, exchange, body, leaf"
 
 
@@ -147,7 +148,7 @@ async def entries(
     connection: Connection, tenant: str, start: int = 0, end: int | None = None, rows_at_once: int = FETCH_ROWS
 ) -> AsyncGenerator[list[StoredEntry], None]:
     """Entries from `start` up to `end` by index, through a server-side cursor; needs a transaction."""
-    async with _held(connection.cursor("audit_entries", row_factory=class_row(StoredEntry))) as cursor:
+    async with _held(connection.cursor("audit_entries", row_factory=args_row(StoredEntry))) as cursor:
         await cursor.execute(
             sql.SQL(
                 "SELECT {} FROM audit_entry WHERE tenant = %s AND index >= %s AND index < %s ORDER BY index"
@@ -419,14 +420,14 @@ async def select(
     query = sql.SQL("SELECT {} FROM audit_entry WHERE {} ORDER BY index {} LIMIT %(limit)s").format(
         sql.SQL(_COLUMNS), sql.SQL(" AND ").join(conditions), sql.SQL("ASC" if after is not None else "DESC")
     )
-    async with connection.cursor(row_factory=class_row(StoredEntry)) as cursor:
+    async with connection.cursor(row_factory=args_row(StoredEntry)) as cursor:
         await cursor.execute(query, values, binary=True)
         return await cursor.fetchall()
 
 
 async def by_index(connection: Connection, tenant: str, indexes: Sequence[int]) -> list[StoredEntry]:
     """The entries with these indexes, those of them that there are."""
-    async with connection.cursor(row_factory=class_row(StoredEntry)) as cursor:
+    async with connection.cursor(row_factory=args_row(StoredEntry)) as cursor:
         await cursor.execute(
             sql.SQL("SELECT {} FROM audit_entry WHERE tenant = %s AND index = ANY(%s::bigint[]) ORDER BY index").format(
                 sql.SQL(_COLUMNS)

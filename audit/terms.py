@@ -6,6 +6,7 @@ stands what most questions narrow or count by, so that neither needs entries tha
 """
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from audit.event_row import sights
@@ -30,18 +31,32 @@ def field_term(entity: str, field: str) -> str:
 
 def terms_of(content: Mapping[str, Any]) -> dict[str, str]:
     """Term → what was shown, "" for none, of a decoded entry."""
-    shown: dict[str, set[str]] = {}
+    shown: dict[str, list[str]] = {}
+    # A list shows the same few fields of each record: each name is put together once.
+    pairs: dict[tuple[str, str, str], str] = {}
+    records: dict[tuple[str, str], list[str]] = {}
     # Records are also named without a field: by an action, by the parts of a batch, by a look into the trail.
-    for sight in sights(content):
-        pair = f"{sight['field']}/{sight['form']}"
-        shown.setdefault(field_term(sight["entity"], sight["field"]), set()).add(pair)
-        if sight["record"]:
-            shown.setdefault(record_term(sight["entity"], sight["record"]), set()).add(pair)
-        shown.setdefault(f"m:{sight['form']}", set())
+    for entity, record, field, form, _ in sights(content):
+        seen = entity, field, form
+        pair = pairs.get(seen)
+        if pair is None:
+            pair = pairs[seen] = f"{field}/{form}"
+            shown.setdefault(field_term(entity, field), []).append(pair)
+            shown.setdefault(f"m:{form}", [])
+        if record:
+            told = records.get((entity, record))
+            if told is None:
+                records[(entity, record)] = told = shown.setdefault(record_term(entity, record), [])
+            told.append(pair)
     for term in _named(content):
-        shown.setdefault(term, set())
-    told = {term: f" {' '.join(sorted(pairs))} " if pairs else "" for term, pairs in shown.items()}
-    return told | {ENTRY_TERM: _facts(content)}
+        shown.setdefault(term, [])
+    said = {term: _said(tuple(found)) for term, found in shown.items()}
+    return said | {ENTRY_TERM: _facts(content)}
+
+
+@lru_cache(maxsize=1024)  # of names of fields and forms only, which nothing changes
+def _said(pairs: tuple[str, ...]) -> str:
+    return f" {' '.join(sorted(set(pairs)))} " if pairs else ""
 
 
 def _named(content: Mapping[str, Any]) -> Iterator[str]:
