@@ -257,7 +257,7 @@ class Tripwire:
 
     @property
     def unexplained(self) -> int:
-        """Rows that were touched and not pruned; statistics come late, so it may be too small for seconds."""
+        """Rows that were touched and not pruned; too small for a moment while rows are pruned."""
         return self.touched - self.pruned
 
 
@@ -272,11 +272,14 @@ async def tripwire(connection: Connection) -> Tripwire:
                 AND tgname IN ('audit_entry_append_only', 'audit_checkpoint_append_only') AND tgenabled IN ('O', 'A')),
         pg_stat_get_tuples_updated('audit_entry'::regclass) + pg_stat_get_tuples_deleted('audit_entry'::regclass)
         + pg_stat_get_tuples_updated('audit_checkpoint'::regclass)
-        + pg_stat_get_tuples_deleted('audit_checkpoint'::regclass),
-        (SELECT coalesce(sum(start), 0) FROM audit_hot)
+        + pg_stat_get_tuples_deleted('audit_checkpoint'::regclass)
     """)
     row = await found.fetchone()
-    return Tripwire(int(row[0]), int(row[1]), int(row[2])) if row else Tripwire(0, 0)
+    guards, touched = (int(row[0]), int(row[1])) if row else (0, 0)
+    # Afterwards, so that rows which leave at this moment are never counted as touched and not as pruned.
+    found = await connection.execute("SELECT coalesce(sum(start), 0) FROM audit_hot")
+    row = await found.fetchone()
+    return Tripwire(guards, touched, int(row[0]) if row else 0)
 
 
 async def latest_checkpoint(connection: Connection, tenant: str) -> StoredCheckpoint | None:

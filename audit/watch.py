@@ -218,7 +218,7 @@ class Watch:
         """An alarm makes the whole log be read now; the first look of all takes what it sees as given."""
         if wire.guards < GUARDS:
             await self._find(tenant, "the triggers that keep the trail append-only are off", since=sight.whole_at)
-        # Pruning counts at once, statistics of deleted rows come seconds later: only more than ever is an alarm.
+        # Statistics of deleted rows come a moment after what is pruned: only more than ever is an alarm.
         moved = sight.touched != -1 and (wire.unexplained > sight.unexplained or wire.touched < sight.touched)
         if moved:
             await self._find(

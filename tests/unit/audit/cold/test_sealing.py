@@ -292,6 +292,21 @@ async def test_the_watch_tells_pruning_from_tampering(
     assert watch.sight("demo").whole_at == NOW
 
 
+async def test_what_was_pruned_is_counted_at_once_so_that_a_watch_which_begins_then_has_all_of_it(
+    filled: Any, sealer: Sealer, keeper: Keeper, pool: Any, dsn: str
+) -> None:
+    """PostgreSQL would keep a count to itself for seconds, and it would look like rows deleted since."""
+    await keeper.seal("demo")
+    pruned = 0
+    while one := await sealer.seal("demo"):
+        async with pool.of("demo") as connection:
+            pruned += await segment_store.prune(connection, "demo", one.first)
+        async with await psycopg.AsyncConnection.connect(unwalled(dsn)) as connection:
+            wire = await store.tripwire(connection)
+        assert (wire.pruned, wire.unexplained) == (pruned, 0)
+    assert pruned == 20
+
+
 async def test_the_watch_finds_what_is_deleted_after_pruning(
     pruned: None, tamper: Any, pool: Any, dsn: str, tmp_path: Path
 ) -> None:
