@@ -13,7 +13,7 @@ from audit import index_store, store
 from audit.archive import Archive, NoArchive
 from audit.entry import EntryRefused, decode
 from audit.question import Question, fits, said_of
-from audit.sealed import OVER, Budget, Taken, take
+from audit.sealed import OVER, PATIENT, Budget, Taken, take
 from audit.store import Connection, StoredEntry
 from audit.terms import terms_of
 from audit.tree import leaf_hash
@@ -23,8 +23,6 @@ COUNTED_ENTRIES = 20_000
 CHANGED = "changed"
 """Why an entry cannot be shown: it should be in the database, and is not there or not as it was written."""
 Place = tuple[datetime, int]
-PATIENT = Budget(segments=100, seconds=60.0)
-"""For packs and the command line, where nobody waits at a page."""
 _NONE, _BUDGET = NoArchive(), Budget()
 
 

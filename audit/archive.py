@@ -6,6 +6,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from audit.store import Filters, StoredEntry
+
 
 class ArchiveUnavailable(Exception):  # noqa: N818 - a state
     """The archive does not answer, is full, or has no room for what is asked; nothing is lost, trying again helps."""
@@ -31,11 +33,20 @@ class SegmentGone(SegmentBroken):
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Entries `first` to `last` were sealed as one segment. dropped: their retention is over and they are gone."""
+    """Entries `first` to `last` were sealed as one segment. dropped: their retention is over and they are gone.
+
+    at_first, at_last: smallest and greatest time in it.
+    """
 
     first: int
     last: int
+    at_first: datetime
+    at_last: datetime
     dropped: bool
+
+    def within(self, since: datetime | None, until: datetime | None) -> bool:
+        """Whether entries of it may be from `since` on and before `until`."""
+        return (since is None or self.at_last >= since) and (until is None or self.at_first < until)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +79,10 @@ class Archive(Protocol):
 
         Raises: SegmentBroken, SegmentGone, ArchiveUnavailable.
         """
+        ...
+
+    async def matched(self, tenant: str, span: Span, filters: Filters, before: int) -> list[StoredEntry]:
+        """Entries of one segment that match and stand before an index, oldest first. Raises: as `picked`."""
         ...
 
     async def segments(
@@ -105,6 +120,10 @@ class NoArchive:
     async def picked(self, tenant: str, span: Span, indexes: Collection[int]) -> dict[int, bytes]:
         """None."""
         return {}
+
+    async def matched(self, tenant: str, span: Span, filters: Filters, before: int) -> list[StoredEntry]:
+        """None."""
+        return []
 
     async def segments(
         self, tenant: str, since: datetime | None = None, until: datetime | None = None

@@ -5,29 +5,35 @@ again every half second: a notification would put the commits of all workers in 
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from audit import store
+from audit.archive import Archive, NoArchive, Span
 from audit.catalogue import fits, kinds_of, tag_of
 from audit.entry import EntryRefused, decode
+from audit.sealed import PATIENT, newest
 from audit.store import Filters, Pool, StoredEntry
 
 LIMIT_ENTRIES = 10_000
 POLL_S = 0.5
 LOOK_BACK_ENTRIES = 100_000
 """How many entries one search by tag reads: tags are computed, the database does not have them."""
-_EVERYTHING = Filters()
+_EVERYTHING, _NONE = Filters(), NoArchive()
 
 __all__ = ["Filters", "StoredEntry", "Tagged", "entry_tag", "recent", "tagged", "tail"]
 
 
 @dataclass(frozen=True, slots=True)
 class Tagged:
-    """What a search by tag found, newest first. further: the index to look on from; None where nothing is older."""
+    """What a search found, newest first. further: the index to look on from; None where nothing is older.
+
+    lost: sealed segments that could not be read → why, as in audit.sealed.
+    """
 
     entries: list[StoredEntry]
     further: int | None
+    lost: Mapping[Span, str] = field(default_factory=dict)
 
 
 async def recent(
@@ -47,25 +53,41 @@ async def tagged(
     *,
     before: int | None = None,
     most: int = LOOK_BACK_ENTRIES,
+    archive: Archive = _NONE,
 ) -> Tagged:
-    """The newest entries that match and whose tag fits (audit.catalogue.fits), among the newest `most` that match."""
-    kinds = kinds_of(pattern)
+    """The newest entries that match and whose tag fits (audit.catalogue.fits; "" for any).
+
+    Among the newest `most` that match, in the database and then in the archive. Raises: SegmentBroken, psycopg errors.
+    """
+    kinds = kinds_of(pattern) if pattern else frozenset()
     if len(kinds) == 1 and not filters.kind:
         filters = replace(filters, kind=next(iter(kinds)))
+
+    def wanted(entry: StoredEntry) -> bool:
+        return not pattern or fits(entry_tag(entry), pattern)
+
     found: list[StoredEntry] = []
     looked = 0
     async with pool.of(tenant) as connection:
+        await store.snapshot(connection)
+        hot = (await store.hot(connection, tenant)).start
         while looked < most:
             rows = await store.select(connection, tenant, filters, min(store.FETCH_ROWS, most - looked), before=before)
             for entry in rows:
                 looked, before = looked + 1, entry.index
-                if fits(entry_tag(entry), pattern):
+                if wanted(entry):
                     found.append(entry)
                     if len(found) == limit:
                         return Tagged(found, before)
             if len(rows) < store.FETCH_ROWS:
                 break
-    return Tagged(found, before if looked >= most else None)
+    if looked >= most or not hot:
+        return Tagged(found, before if looked >= most else None)
+    if isinstance(archive, NoArchive):
+        return Tagged(found, hot)
+    end = hot if before is None else min(hot, before)
+    old = await newest(archive, tenant, filters, limit - len(found), end, PATIENT, wanted)
+    return Tagged(found + old.entries, old.further, old.lost)
 
 
 def entry_tag(entry: StoredEntry) -> str:

@@ -4,26 +4,33 @@ A page reads so many segments and so long, and is cut where that is used up, so 
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any, TypeVar
 
 from audit.archive import Archive, ArchiveRefused, ArchiveUnavailable, NoArchive, SegmentBroken, SegmentGone, Span
 from audit.entry import EntryRefused, decode
-from audit.store import StoredEntry
+from audit.store import Filters, StoredEntry
 from audit.tree import leaf_hash
 
 GONE, BROKEN, AWAY, SLOW, OVER, NOWHERE = "gone", "broken", "away", "slow", "over", "nowhere"
 """Why an entry was not read: its file is gone; has other bytes; the archive does not answer; took too long; the entry's
 retention is over; the settings name no archive."""
 
+Read = TypeVar("Read")
+
 
 @dataclass(frozen=True, slots=True)
 class Budget:
     """What reading for one page may take: so many segments, so many seconds."""
 
-    segments: int = 24
+    segments: int = 50
     seconds: float = 4.0
+
+
+PATIENT = Budget(segments=100, seconds=60.0)
+"""For packs and the command line, where nobody waits at a page."""
 
 
 @dataclass(slots=True)
@@ -68,7 +75,7 @@ async def take(archive: Archive, tenant: str, indexes: Sequence[int], budget: Bu
         elif fault or (read and (read >= budget.segments or now() >= end)):
             taken.later.update(part)
         else:
-            bodies, fault = await _picked(archive, tenant, span, part, end - now())
+            bodies, fault = await _within(archive.picked(tenant, span, part), {}, end - now())
             if fault == SLOW and read:
                 taken.later.update(part)
                 continue
@@ -91,20 +98,69 @@ def _by_span(spans: Sequence[Span], indexes: Sequence[int]) -> Mapping[Span | No
     return found
 
 
-async def _picked(
-    archive: Archive, tenant: str, span: Span, indexes: Sequence[int], seconds: float
-) -> tuple[dict[int, bytes], str]:
-    """Bytes of entries of one segment, or why there are none."""
+@dataclass(slots=True)
+class Listed:
+    """Sealed entries that match, newest first. further: the index to look on before; lost: segment → why."""
+
+    entries: list[StoredEntry] = field(default_factory=list)
+    further: int | None = None
+    lost: dict[Span, str] = field(default_factory=dict)
+
+
+async def newest(
+    archive: Archive,
+    tenant: str,
+    filters: Filters,
+    limit: int,
+    before: int,
+    budget: Budget,
+    wanted: Callable[[StoredEntry], bool] = lambda _entry: True,
+) -> Listed:
+    """The newest sealed entries before an index that match, segment after segment; nothing is raised for one of them.
+
+    Raises: SegmentBroken where the list of segments itself does not hold.
+    """
+    listed, read = Listed(), 0
+    now = asyncio.get_running_loop().time
+    end = now() + budget.seconds
+    for span in reversed(await archive.spans(tenant)):
+        if span.first >= before or not span.within(filters.since, filters.until):
+            continue
+        if span.dropped:
+            listed.lost[span] = OVER
+        elif read and (read >= budget.segments or now() >= end):
+            listed.further = span.last + 1
+            break
+        else:
+            work = archive.matched(tenant, span, filters, before)
+            rows, fault = await _within(work, [], end - now())
+            read += 1
+            if fault:
+                listed.lost[span] = fault
+            for entry in reversed(rows):
+                if wanted(entry):
+                    listed.entries.append(entry)
+                    if len(listed.entries) == limit:
+                        listed.further = entry.index
+                        return listed
+            if fault in (AWAY, SLOW):
+                listed.further = span.last + 1
+                break
+    return listed
+
+
+async def _within(work: Coroutine[Any, Any, Read], none: Read, seconds: float) -> tuple[Read, str]:
+    """What was read, or `none` and why."""
     # A thread cannot be stopped: it goes on by itself, and what it fetched is there for the next try.
-    work = asyncio.ensure_future(archive.picked(tenant, span, indexes))
-    work.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+    task = asyncio.ensure_future(work)
+    task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
     try:
-        return await asyncio.wait_for(asyncio.shield(work), max(seconds, 0.0)), ""
+        return await asyncio.wait_for(asyncio.shield(task), max(seconds, 0.0)), ""
     except TimeoutError:  # an OSError, too
-        return {}, SLOW
+        return none, SLOW
     except SegmentGone:
-        return {}, GONE
+        return none, GONE
     except (SegmentBroken, ArchiveRefused):
-        return {}, BROKEN
+        return none, BROKEN
     except (ArchiveUnavailable, OSError):
-        return {}, AWAY
+        return none, AWAY

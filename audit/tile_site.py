@@ -1,7 +1,8 @@
 """Keeps the tiles of every log fresh in a folder, for a listener that serves them (audit.tiles writes and checks them).
 
 What is served is what was checked against a signed root: where the stored log does not lead to it, the older tiles and
-the older checkpoint stay.
+the older checkpoint stay. Tiles that are not there any more are made again, from the archive where entries left the
+database.
 """
 
 import asyncio
@@ -13,14 +14,16 @@ from urllib.parse import quote
 import structlog
 
 from audit import store
+from audit.archive import Archive, ArchiveUnavailable, NoArchive, SegmentBroken
 from audit.beside import Rounds
 from audit.note import Verifier
-from audit.tiles import LEVELS, WIDTH, TilesRefused, tile_path, write_tiles
+from audit.tiles import LEVELS, WIDTH, TilesRefused, drop_entries, tile_missing, tile_path, write_tiles
 
 INTERVAL_S = 10.0
 CHECKPOINT = "checkpoint"
 _TILE = re.compile(r"tile/(?:entries|[0-7])(?:/x[0-9]{3}){0,6}/[0-9]{3}(?:\.p/[1-9][0-9]{0,2})?")
 _BODIES = "tile/entries/"
+_NONE = NoArchive()
 
 
 class TileSite(Rounds):
@@ -34,11 +37,14 @@ class TileSite(Rounds):
         *,
         interval_s: float = INTERVAL_S,
         entries: bool = False,
+        archive: Archive = _NONE,
     ) -> None:
         super().__init__(interval_s, "audit.tiles-failed")
         self._pool = pool
         self._verifier = verifier
         self._folder = folder
+        self._archive = archive
+        self._dropped: dict[str, int] = {}
         self._sizes: dict[str, int] = {}
         self.entries = entries
         self.faults: dict[str, str] = {}
@@ -50,8 +56,8 @@ class TileSite(Rounds):
         for tenant in names:
             try:
                 await self._refresh(tenant)
-            except (TilesRefused, OSError) as fault:
-                told = str(fault) if isinstance(fault, TilesRefused) else type(fault).__name__
+            except (TilesRefused, SegmentBroken, ArchiveUnavailable, OSError) as fault:
+                told = type(fault).__name__ if isinstance(fault, OSError) else str(fault)
                 if self.faults.get(tenant) != told:
                     structlog.get_logger().error("audit.tiles-refused", tenant=tenant, fault=told)
                 self.faults[tenant] = told
@@ -71,9 +77,26 @@ class TileSite(Rounds):
             latest = await store.latest_checkpoint(connection, tenant)
             if latest is None or latest.size == self._sizes.get(tenant):
                 return
-            done = await write_tiles(connection, tenant, self._verifier, folder)
+            # Once a process: somebody may have lost the folder, or part of it.
+            lost = tenant not in self._sizes and await asyncio.to_thread(tile_missing, folder, latest.size)
+            done = await write_tiles(connection, tenant, self._verifier, folder, self._archive, whole=lost)
         before, self._sizes[tenant] = self._sizes.get(tenant, 0), done.checkpoint.size
         await asyncio.to_thread(drop_partial, folder, before, done.checkpoint.size)
+        await self._forget(tenant, folder)
+
+    async def _forget(self, tenant: str, folder: Path) -> None:
+        """Entries whose retention is over leave the folder, too; their hashes stay."""
+        spans = [one for one in await self._archive.spans(tenant) if one.dropped]
+        if len(spans) == self._dropped.get(tenant, 0):
+            return
+        joined: list[tuple[int, int]] = []
+        for one in spans:
+            joins = bool(joined) and joined[-1][1] + 1 == one.first
+            first = joined.pop()[0] if joins else one.first
+            joined.append((first, one.last))
+        for first, last in joined:
+            await asyncio.to_thread(drop_entries, folder, first, last)
+        self._dropped[tenant] = len(spans)
 
 
 def drop_partial(folder: Path, before: int, size: int) -> None:

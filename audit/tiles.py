@@ -5,9 +5,11 @@ ones at the right edge as `….p/WIDTH`. Files are made from the stored log, che
 checkpoint that needs them is put in place, and never changed once they are full; a later run only adds.
 """
 
+import asyncio
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from audit import store
@@ -19,6 +21,7 @@ from audit.tree import HASH_BYTES, Frontier, leaf_hash, root
 WIDTH = 256
 TILE_BYTES = WIDTH * HASH_BYTES
 _NONE = NoArchive()
+AHEAD_TILES = 256
 LEVELS = 8  # 256^8 entries: more than a size can say
 
 
@@ -54,12 +57,20 @@ def widths(size: int, level: int) -> Iterator[tuple[int, int]]:
 
 
 async def write_tiles(
-    connection: store.Connection, tenant: str, verifier: Verifier, folder: Path, archive: Archive = _NONE
+    connection: store.Connection,
+    tenant: str,
+    verifier: Verifier,
+    folder: Path,
+    archive: Archive = _NONE,
+    *,
+    whole: bool = False,
 ) -> TilesWritten:
     """Write what is missing for the newest checkpoint; `checkpoint` is replaced last. Best inside one snapshot.
 
+    whole: look for every tile, not only those behind what the folder shows: somebody may have lost some. Entries that
+    left the database come from the archive; of those whose retention is over the hashes alone.
     Raises: TilesRefused when nothing is signed, the stored log does not lead to the signed root, or the folder shows
-    another log; psycopg errors; OSError.
+    another log; SegmentBroken, ArchiveUnavailable; psycopg errors; OSError.
     """
     latest = await store.latest_checkpoint(connection, tenant)
     if latest is None:
@@ -69,18 +80,15 @@ async def write_tiles(
     except NoteInvalid as fault:
         raise TilesRefused(f"the newest stored checkpoint is not ours: {fault}") from None
     shown = _shown(folder, verifier, checkpoint)
+    begin = 0 if whole else shown
     writer = _Folder(folder)
     try:
-        for index, width in widths(checkpoint.size, 0):
-            if index < shown // WIDTH:
-                continue
-            bodies = await _bodies(connection, tenant, index * WIDTH, width, archive)
-            writer.add(tile_path("entries", index, width), b"".join(map(_framed, bodies)))
-            writer.add(tile_path("0", index, width), b"".join(map(leaf_hash, bodies)))
-        _write_upper(writer, checkpoint.size, shown)
+        await _write_lowest(writer, connection, tenant, (begin // WIDTH, checkpoint.size), archive)
+        await asyncio.to_thread(_write_upper, writer, checkpoint.size, begin)
         if root_of_tiles(writer.read, checkpoint.size) != checkpoint.root:
             raise TilesRefused(f"the stored entries do not lead to the root that was signed at {checkpoint.size}")
-    except TilesRefused:
+    except BaseException:
+        # Whatever ended it: what was not held against a signed root is served to nobody.
         writer.take_back()
         raise
     writer.put("checkpoint", latest.note.encode())
@@ -126,13 +134,63 @@ def _write_upper(writer: "_Folder", size: int, shown: int) -> None:
         level += 1
 
 
-async def _bodies(connection: store.Connection, tenant: str, start: int, count: int, archive: Archive) -> list[bytes]:
-    hot = min((await store.hot(connection, tenant)).start, start + count)
-    sealed = await archive.bodies(tenant, start, hot) if start < hot else []
-    bodies = sealed + await store.bodies(connection, tenant, max(start, hot), start + count)
-    if len(bodies) != count:
-        raise TilesRefused(f"an entry from {start} to {start + count - 1} is missing")
-    return bodies
+async def _write_lowest(
+    writer: "_Folder", connection: store.Connection, tenant: str, part: tuple[int, int], archive: Archive
+) -> None:
+    """Tiles of leaf hashes from a tile on up to a size, with the entries as far as their retention is not over."""
+    first, size = part
+    missing = [
+        (index, width)
+        for index, width in widths(size, 0)
+        if index >= first and not (width == WIDTH and writer.has(tile_path("0", index)))
+    ]
+    hot = (await store.hot(connection, tenant)).start
+    sealed, kept = _Ahead(partial(archive.bodies, tenant), hot), _Ahead(partial(archive.leaves, tenant), hot)
+    for index, width in missing:
+        start, end = index * WIDTH, index * WIDTH + width
+        fresh = await store.bodies(connection, tenant, max(start, hot), end) if end > hot else []
+        old = await sealed.part(start, end)
+        leaves = list(map(leaf_hash, old + fresh))
+        if len(leaves) != width:
+            leaves = [*await kept.part(start, end), *map(leaf_hash, fresh)]
+        elif leaves:
+            writer.add(tile_path("entries", index, width), b"".join(map(_framed, old + fresh)))
+        if len(leaves) != width:
+            raise TilesRefused(f"an entry from {start} to {end - 1} is missing")
+        writer.add(tile_path("0", index, width), b"".join(leaves))
+
+
+class _Ahead:
+    """Reads of the sealed part many tiles at once: each look into the archive opens a whole segment."""
+
+    def __init__(self, read: Callable[[int, int], Awaitable[list[bytes]]], hot: int) -> None:
+        self._read, self._hot = read, hot
+        self._start, self._found = 0, list[bytes]()
+
+    async def part(self, start: int, end: int) -> list[bytes]:
+        """What there is from `start` on without a gap, up to `end` and to the hot part."""
+        end = min(end, self._hot)
+        if start >= end:
+            return []
+        if not self._start <= start < end <= self._start + len(self._found):
+            upto = min(self._hot, start + AHEAD_TILES * WIDTH)
+            self._start, self._found = start, await self._read(start, upto)
+        return self._found[start - self._start : end - self._start]
+
+
+def tile_missing(folder: Path, size: int) -> bool:
+    """Whether a full tile of hashes of a log of this size is not in the folder."""
+    return any(
+        width == WIDTH and not (folder / tile_path(str(level), index)).is_file()
+        for level in range(LEVELS)
+        for index, width in widths(size, level)
+    )
+
+
+def drop_entries(folder: Path, first: int, last: int) -> None:
+    """Remove the entries, not the hashes, of full tiles of which nothing else is left: their retention is over."""
+    for index in range(-(-first // WIDTH), (last + 1) // WIDTH):
+        (folder / tile_path("entries", index)).unlink(missing_ok=True)
 
 
 def _framed(body: bytes) -> bytes:
@@ -159,6 +217,10 @@ class _Folder:
     def read(self, path: str) -> bytes:
         """The bytes of a file."""
         return (self._folder / path).read_bytes()
+
+    def has(self, path: str) -> bool:
+        """Whether there is such a file."""
+        return (self._folder / path).is_file()
 
     def add(self, path: str, data: bytes) -> None:
         """Write a file that is immutable: the same bytes again are nothing, others are refused."""

@@ -9,10 +9,13 @@ from typing import Annotated
 import orjson
 import typer
 
+from audit.archive import Archive, NoArchive
 from audit.catalogue import catalogue, families, fits, is_pattern
-from audit.query import Filters, StoredEntry, Tagged, entry_tag, recent, tagged
+from audit.query import Filters, StoredEntry, Tagged, entry_tag, tagged
+from audit.sealed import AWAY, BROKEN, GONE, NOWHERE, OVER, SLOW
 from gateway.cli_installed import installed
 from gateway.cli_shell import UNUSABLE, FileOption, TenantOption, out, quit_with
+from gateway.composition_archive import archive_at_hand
 from gateway.database import Pool, open_pool
 from gateway.named_people import ERASED, People
 from gateway.person_keys import open_people
@@ -22,6 +25,16 @@ from policies.window import moment
 
 _COLOURS: Mapping[str, str] = {"2": "green", "3": "cyan", "4": "yellow", "5": "red"}
 _MOST = 10_000
+_NONE = NoArchive()
+LOST: Mapping[str, str] = {
+    GONE: "the file is gone from the archive / 归档文件已不存在",
+    BROKEN: "the file in the archive was changed / 归档文件内容与封存时不一致",
+    AWAY: "the archive does not answer / 归档没有响应",
+    SLOW: "the archive takes too long / 从归档读取耗时过长",
+    NOWHERE: "sealed, and the settings name no archive / 已归档，但设置中没有指定归档位置",
+    OVER: "the retention is over / 保留期已过",
+}
+"""Why a sealed entry cannot be shown."""
 
 TagOption = Annotated[
     str, typer.Option("--tag", help="Only this event, or a family of events: access:*, crm:record:* (see: audit tags).")
@@ -79,6 +92,9 @@ def list_trail(
             out.print(line_of(entry, known), style=style_of(entry), markup=False)
     if not found.entries:
         out.print("Nothing fits. / 没有符合条件的条目。", style="dim", markup=False)
+    for span, why in found.lost.items():
+        told = f"Entries {span.first} to {span.last} / {span.first} 至 {span.last} 号记录: {LOST[why]}"
+        out.print(told, style="yellow", markup=False)
     if found.further is not None and len(found.entries) < most:
         out.print(
             f"Older than entry {found.further} was not looked at: narrow it with --until."
@@ -94,21 +110,25 @@ async def _find(
         pool = await open_pool(dsn, max_size=2)
         stack.push_async_callback(pool.close)
         people = await stack.enter_async_context(open_people(settings, tenant, pool))
-        return await find(pool, people, dsn, tenant, filters, pattern, most)
+        return await find(pool, people, dsn, tenant, filters, pattern, most, archive_at_hand(settings, dsn))
 
 
 async def find(
-    pool: Pool, people: People, dsn: str, tenant: str, filters: Filters, pattern: str, most: int
+    pool: Pool,
+    people: People,
+    dsn: str,
+    tenant: str,
+    filters: Filters,
+    pattern: str,
+    most: int,
+    archive: Archive = _NONE,
 ) -> tuple[Tagged, Mapping[str, str]]:
     """What fits, and whom the pseudonyms in it mean; that somebody asked is on record.
 
     Raises KeysUnavailable, StoreUnavailable, AuditUnavailable.
     """
     filters = await named_filters(people, tenant, filters)
-    if pattern:
-        found = await tagged(pool, tenant, most, filters, pattern)
-    else:
-        found = Tagged(await recent(pool, tenant, most, filters), None)
+    found = await tagged(pool, tenant, most, filters, pattern, archive=archive)
     given = given_in(filters) | {"tag": pattern}
     await note_reading(dsn, tenant, LIST, told_filters(given, found=bool(found.entries)), count=len(found.entries))
     return found, await people.told(tenant, {entry.record for entry in found.entries})

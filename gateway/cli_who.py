@@ -1,7 +1,7 @@
 """`crmgate audit who`: who saw, wrote, exported or had revealed what of a record; `crmgate audit index`."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated
 
@@ -11,11 +11,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from audit import answers, store
-from audit.answers import CHANGED, PATIENT, Answer, NothingToLookUp
+from audit.answers import CHANGED, Answer, NothingToLookUp
 from audit.entry import NOT_RECORDED
 from audit.index_follower import differing, rebuild
 from audit.question import FORMS, Question, seen
-from audit.sealed import AWAY, BROKEN, GONE, NOWHERE, OVER, SLOW
+from audit.sealed import PATIENT
 from gateway.access.store import UserStore
 from gateway.access.user import login_key
 from gateway.accounts import utc_now
@@ -28,6 +28,7 @@ from gateway.cli_shell import (
     out,
     quit_with,
 )
+from gateway.cli_trail_list import LOST
 from gateway.composition_archive import archive_at_hand
 from gateway.console.timeline import AT_THE_TERMINAL, deed_of
 from gateway.database import Pool, open_pool
@@ -39,16 +40,6 @@ from gateway.trail_reading import note_reading
 from kms.pseudonym import is_pseudonym
 
 LIMIT = 1_000
-LOST: Mapping[str, str] = {
-    CHANGED: "missing or changed",
-    GONE: "its file is gone from the archive",
-    BROKEN: "its file in the archive was changed",
-    AWAY: "the archive does not answer",
-    SLOW: "the archive takes too long",
-    NOWHERE: "sealed, and the settings name no archive",
-    OVER: "its retention is over",
-}
-"""Why an entry cannot be shown."""
 
 
 def who(
@@ -175,7 +166,8 @@ def _print(found: Sequence[Answer], question: Question, *, as_json: bool) -> Non
     for one in found:
         e = one.content
         if e is None:
-            table.add_row(f"{one.at:%Y-%m-%d %H:%M:%S}", "", LOST[one.lost], "", "", "", str(one.index))
+            lost = "missing or changed" if one.lost == CHANGED else LOST[one.lost]
+            table.add_row(f"{one.at:%Y-%m-%d %H:%M:%S}", "", lost, "", "", "", str(one.index))
             continue
         sights = seen(question, e)
         fields = ", ".join(f"{field} {form}" + (f" ×{count}" if count > 1 else "") for _, field, form, count in sights)
@@ -187,6 +179,6 @@ def _print(found: Sequence[Answer], question: Question, *, as_json: bool) -> Non
         )  # fmt: skip
     if found:
         out.print(table, markup=False)
-    if lost := sum(1 for one in found if one.content is None):
-        out.print(f"{lost} of them cannot be read; their lines say why.", style="yellow", markup=False)
+    if unread := sum(1 for one in found if one.content is None):
+        out.print(f"{unread} of them cannot be read; their lines say why.", style="yellow", markup=False)
     out.print(f"{len(found)} answers. Prove one: crmgate audit prove ENTRY", style="dim", markup=False)

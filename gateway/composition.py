@@ -343,6 +343,7 @@ async def _assemble(
             database,
             audit,
             signer.verifier,
+            archive,
             with_frame(
                 make_console_app(console, federation_routes(federation.deps(console.access, Host.CONSOLE))),
                 make_frame_app(reveals.frame),

@@ -2,6 +2,7 @@
 
 from contextlib import AsyncExitStack
 
+from audit.archive import Archive
 from audit.log import AuditLog
 from audit.note import Verifier
 from audit.tile_site import TileSite
@@ -14,14 +15,25 @@ from gateway.trail_site import TrailSite
 
 
 async def with_trail(
-    stack: AsyncExitStack, settings: Settings, database: Pool, audit: AuditLog, verifier: Verifier, console: Application
+    stack: AsyncExitStack,
+    settings: Settings,
+    database: Pool,
+    audit: AuditLog,
+    verifier: Verifier,
+    archive: Archive,
+    console: Application,
 ) -> Application:
     """The console, with the log in front of it where somebody may read it; the stack ends what keeps it fresh."""
     wanted = settings.audit
     if not wanted.tiles_networks:
         return console  # an empty list of networks would let in everybody
     site = TileSite(
-        database, verifier, settings.state / "tiles", interval_s=wanted.tiles_seconds, entries=wanted.tiles_entries
+        database,
+        verifier,
+        settings.state / "tiles",
+        interval_s=wanted.tiles_seconds,
+        entries=wanted.tiles_entries,
+        archive=archive,
     )
     await site.start()
     stack.push_async_callback(site.close)

@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime
-from typing import Any
+from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from audit.archive import Archive, Segment
+from audit.archive import Archive, SegmentBroken
 from audit.store import Filters, StoredEntry
 from audit.tree import leaf_hash
 
@@ -20,11 +21,12 @@ async def matching(archive: Archive, tenant: str, filters: Filters, end: int) ->
     """Sealed entries before `end` that match, oldest first. Raises: SegmentBroken, ArchiveUnavailable."""
     for segment in await archive.segments(tenant, filters.since, filters.until):
         if segment.first < end:
-            for row in await asyncio.to_thread(_rows, segment, filters, end):
-                yield StoredEntry(**row, leaf=leaf_hash(row["body"]))
+            for entry in await asyncio.to_thread(matching_rows, segment.event_file, filters, end):
+                yield entry
 
 
-def _rows(segment: Segment, filters: Filters, end: int) -> list[dict[str, Any]]:
+def matching_rows(event_file: Path, filters: Filters, end: int) -> list[StoredEntry]:
+    """Entries of one segment before `end` that match, oldest first. Raises: SegmentBroken."""
     condition = pc.field("index") < end
     for name in _NAMES:
         if name == "record" and filters.records:
@@ -35,9 +37,11 @@ def _rows(segment: Segment, filters: Filters, end: int) -> list[dict[str, Any]]:
         condition &= pc.field("at") >= _instant(filters.since)
     if filters.until is not None:
         condition &= pc.field("at") < _instant(filters.until)
-    found = pq.read_table(segment.event_file, columns=_COLUMNS, filters=condition).sort_by("index")
-    rows: list[dict[str, Any]] = found.to_pylist()
-    return rows
+    try:
+        found = pq.read_table(event_file, columns=_COLUMNS, filters=condition).sort_by("index")
+    except (OSError, pa.ArrowException) as fault:
+        raise SegmentBroken(f"{event_file.name} cannot be read: {type(fault).__name__}") from None
+    return [StoredEntry(**row, leaf=leaf_hash(row["body"])) for row in found.to_pylist()]
 
 
 def _instant(at: datetime) -> pc.Expression:

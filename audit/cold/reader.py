@@ -5,9 +5,10 @@ the cache folder. Files of a store elsewhere are fetched into that folder, the l
 """
 
 import asyncio
+import contextlib
 import json
 import os
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -15,10 +16,12 @@ import pyarrow as pa
 
 from audit.archive import ArchiveUnavailable, Segment, SegmentBroken, SegmentGone, Span
 from audit.cold.manifest import EVENT_FILE, SIGHT_FILE, Manifest, SealedFile, check_chain
+from audit.cold.matching import matching_rows
 from audit.cold.segment_file import bodies_of, check_leaves, file_digest, pick_bodies, read_entries
 from audit.cold.segment_store import StoredSegment
 from audit.cold.store import ArchiveStore
 from audit.note import Verifier
+from audit.store import Filters, StoredEntry
 from audit.tree import HASH_BYTES, leaf_hash
 
 CACHE_BYTES = 20 * 1024**3
@@ -58,17 +61,29 @@ class ArchiveReader:
 
     async def spans(self, tenant: str) -> list[Span]:
         """See `Archive`."""
-        return [Span(one.first, one.last, row.dropped_at is not None) for one, row in await self._chain(tenant)]
+        return [
+            Span(one.first, one.last, one.at_first, one.at_last, row.dropped_at is not None)
+            for one, row in await self._chain(tenant)
+        ]
 
     async def picked(self, tenant: str, span: Span, indexes: Collection[int]) -> dict[int, bytes]:
         """See `Archive`."""
+        path = await self._event_of(tenant, span)
+        return await asyncio.to_thread(pick_bodies, path, indexes)
+
+    async def matched(self, tenant: str, span: Span, filters: Filters, before: int) -> list[StoredEntry]:
+        """See `Archive`."""
+        path = await self._event_of(tenant, span)
+        return await asyncio.to_thread(matching_rows, path, filters, before)
+
+    async def _event_of(self, tenant: str, span: Span) -> Path:
         # The chain was checked when the span was told: once for all segments of a page.
         known = self._opened.get(tenant, {}).values()
         one = next((one for one in known if (one.first, one.last) == (span.first, span.last)), None)
         if one is None:
             raise SegmentBroken(f"entries {span.first} to {span.last} are no segment of this archive")
         async with self._turn:
-            return await asyncio.to_thread(self._picked, one, indexes)
+            return await asyncio.to_thread(self._event_file, one.files[EVENT_FILE])
 
     async def bodies(self, tenant: str, start: int, end: int) -> list[bytes]:
         """See `Archive`."""
@@ -94,15 +109,12 @@ class ArchiveReader:
                     found += await asyncio.to_thread(self._kept_leaves, one, row, at, end)
         return found
 
-    def _picked(self, one: Manifest, indexes: Collection[int]) -> dict[int, bytes]:
-        path = self._event_file(one.files[EVENT_FILE])
-        self._save()
-        return pick_bodies(path, indexes)
-
     def _event_file(self, file: SealedFile) -> Path:
         self._make_folder()
         self._make_room([file] if self._store.local(file.name) is None else [])
-        return self._file(file)
+        path = self._file(file)
+        self._save()
+        return path
 
     def _bodies(self, one: Manifest, start: int, end: int) -> list[bytes]:
         file = one.files[EVENT_FILE]
@@ -111,7 +123,6 @@ class ArchiveReader:
         if self._last is None or self._last[0] != file.sha256:
             self._last = file.sha256, read_entries(path, one.first, one.last)
         table = self._last[1]
-        self._save()
         return list(bodies_of(table.slice(start - one.first, min(end, one.last + 1) - start)))
 
     def _kept_leaves(self, one: Manifest, row: StoredSegment, start: int, end: int) -> list[bytes]:
@@ -128,7 +139,8 @@ class ArchiveReader:
         return [packed[at * HASH_BYTES : (at + 1) * HASH_BYTES] for at in range(first, last)]
 
     def _make_folder(self) -> None:
-        self._cache.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with _usable():
+            self._cache.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     async def manifests(self, tenant: str) -> list[Manifest]:
         """Manifests of the segments that are still there, the chain checked. Raises: SegmentBroken."""
@@ -222,5 +234,15 @@ class ArchiveReader:
     def _save(self) -> None:
         if self._checked:
             draft = self._cache / f".{_CHECKED}.{os.getpid()}"
-            draft.write_text(json.dumps(self._checked), encoding="utf-8")
-            draft.replace(self._cache / _CHECKED)
+            with _usable():
+                draft.write_text(json.dumps(self._checked), encoding="utf-8")
+                draft.replace(self._cache / _CHECKED)
+
+
+@contextlib.contextmanager
+def _usable() -> Iterator[None]:
+    """A folder that is in the way or full is no verdict about what is sealed."""
+    try:
+        yield
+    except OSError as fault:
+        raise ArchiveUnavailable(f"the cache of the archive cannot be used: {fault.strerror}") from None

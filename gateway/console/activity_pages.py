@@ -123,7 +123,7 @@ class ActivityPages(ConsolePages):
         principal = await self._person(request, LIVE, noted=True)
         index = _index(request.path_params["index"])
         deps = self._deps
-        proof, tampered = None, ""
+        row, proof, tampered = None, None, ""
         try:
             if index is None:
                 raise EntryUnknown
@@ -134,8 +134,11 @@ class ActivityPages(ConsolePages):
             return message_page(deps.access, request, "not-found", 404)
         except LogTampered as found:
             tampered = found.finding
+            if row is None:  # its segment is gone or was changed
+                await self._note(request, principal, LIVE, "entry-viewed", 200, target=str(index))
         values = {
             "page": "activity",
+            "number": index,
             "row": row,
             "proof": proof,
             "tampered": tampered,

@@ -4,6 +4,7 @@ Asking is on record with what was asked, in the trail that was asked; a record t
 its own timeline.
 """
 
+from collections import Counter
 from typing import Any
 
 from starlette.requests import Request
@@ -152,10 +153,12 @@ def _field_of(problem: str, inquiry: Inquiry) -> str:
 def _drawn(found: Timeline | None) -> dict[str, Any]:
     if found is None or found.tally is None:
         return {"days": None, "actors": ((), 0), "forms_counted": ((), 0), "older": _older(found)}
-    tally = found.tally
+    tally, by_login = found.tally, Counter[str]()
+    for actor, amount in tally.actors.items():
+        by_login[found.logins.get(actor) or actor] += amount  # an account may follow another of the same login
     return {
         "days": chart.draw_days(tally.days),
-        "actors": chart.amounts_of({found.logins.get(one, one): amount for one, amount in tally.actors.items()}),
+        "actors": chart.amounts_of(by_login),
         "forms_counted": chart.amounts_of(tally.forms),
         "older": _older(found),
     }

@@ -16,6 +16,7 @@ from audit.cold.pruning import Pruner
 from audit.cold.reader import ArchiveReader
 from audit.cold.sealing import Sealer
 from audit.index_follower import IndexFollower, differing, rebuild
+from audit.query import Filters, Tagged, entry_tag, tagged
 from audit.question import Question
 from audit.sealed import AWAY, BROKEN, GONE, NOWHERE, OVER, SLOW, Budget
 from tests.unit.audit.cold.test_pruning import YEARS, Clock, drop_all, prune_all
@@ -299,3 +300,35 @@ async def test_an_index_of_older_terms_is_made_anew_from_the_archive_and_says_th
     await indexed(pool, archive)
     assert await terms(pool) == before
     assert (await answered(pool, SEVEN, archive)).unread == 0
+
+
+async def listed(pool: Any, archive: Archive, limit: int = 50, pattern: str = "", **filters: Any) -> Tagged:
+    return await tagged(pool, "demo", limit, Filters(**filters), pattern, archive=archive)
+
+
+async def test_a_list_goes_on_in_the_archive(
+    gone: None, pool: Any, archive: ArchiveReader, log: Any, make: Any, stored: FolderArchive
+) -> None:
+    await log.append(make(**PLAIN, fields=shown("7")))
+    found = await listed(pool, archive)
+    assert [one.index for one in found.entries] == list(range(20, -1, -1))
+    assert (found.further, found.lost) == (None, {})
+    assert [one.index for one in (await listed(pool, archive, actor="u2")).entries] == [19, 15, 11, 7, 3]
+    reveals = entry_tag(found.entries[1])
+    assert [one.index for one in (await listed(pool, archive, pattern=reveals)).entries] == [19, 15, 11, 7, 3]
+    assert [one.index for one in (await listed(pool, archive, 3, actor="u2")).entries] == [19, 15, 11]
+    since, until = AT + timedelta(seconds=3), AT + timedelta(seconds=12)
+    assert [one.index for one in (await listed(pool, archive, actor="u2", since=since, until=until)).entries] == [
+        11,
+        7,
+        3,
+    ]
+    page = await tagged(pool, "demo", 2, Filters(actor="u2"), "", before=15, archive=archive)
+    assert [one.index for one in page.entries] == [11, 7]
+    spoil(file_of(stored, 0))
+    file_of(stored, 1).unlink()
+    found = await listed(pool, archive, actor="u2")
+    assert [one.index for one in found.entries] == [19]
+    assert {span.first: why for span, why in found.lost.items()} == {8: GONE, 0: BROKEN}
+    found = await listed(pool, NoArchive())
+    assert ([one.index for one in found.entries], found.further) == ([20], 20)

@@ -114,6 +114,9 @@ async def test_what_cannot_be_read_is_said_and_no_pack_is_made_without_it(
     assert page.count(said) == lost + 1  # the lines, and the sum of them
     assert len(answers(page)) == 3
     assert '<a href="/activity/0"' in page
+    entry = await auditor.get("/activity/0")
+    assert entry.status == (503 if harm == "away" else 200)
+    assert ("This entry cannot be read" in entry.text) == (harm != "away")
     address = (await auditor.post("/trail/pack", FORM)).header("location")
     while 'id="working"' in (page := (await auditor.get(address)).text):
         pass
