@@ -5,7 +5,7 @@ that dies with the person (kms.pseudonyms); everything else stays as it is. Wher
 written and the exchange is refused; only the entry about a refusal itself goes in without the name.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Protocol
 
 from audit.entry import NOT_RECORDED, AuditEntry, is_name
@@ -23,7 +23,7 @@ _PART = ":"
 class Names(Protocol):
     """Where pseudonyms come from (kms.pseudonyms.Pseudonyms)."""
 
-    def held(self, tenant: str, record: Record) -> str | None: ...
+    def held(self, tenant: str, records: Iterable[Record]) -> dict[Record, str]: ...
 
     async def names(self, tenant: str, records: Collection[Record], *, make: bool = True) -> dict[Record, str]: ...
 
@@ -41,13 +41,13 @@ class PersonNaming:
         if not _may_name(entry):
             return entry
         people = self.people(entry.tenant)
-        names: dict[Record, str] = {}
-        for record in touched(entry, people):
-            if record not in names:
-                name = self._names.held(entry.tenant, record)
-                if name is None and is_name(record[1]):
+        records = touched(entry, people)
+        names = self._names.held(entry.tenant, records)
+        if len(names) < len(records):
+            for record in records.difference(names):
+                if is_name(record[1]):
                     return None
-                names[record] = name or NOT_RECORDED
+                names[record] = NOT_RECORDED
         return renamed(entry, people, names)
 
     async def named(self, entry: AuditEntry) -> AuditEntry:
@@ -56,7 +56,7 @@ class PersonNaming:
         Nobody known makes nobody known: what only a refused stranger named, and nothing else ever, stays without one.
         """
         people = self.people(entry.tenant)
-        records = set(touched(entry, people))
+        records = touched(entry, people)
         names: Mapping[Record, str] = {}
         try:
             known = {one for one in records if is_name(one[1])}
@@ -75,20 +75,19 @@ class PersonNaming:
         return known[1]
 
 
-def touched(entry: AuditEntry, people: frozenset[str]) -> Iterator[Record]:
-    """Records of persons that an entry names; one may come several times."""
-    if _is_key(entry.record) and entry.entity in people:
-        yield entry.entity, entry.record
-    fields = entry.fields
-    for label, records in (fields.get("shown") or {}).items():
+def touched(entry: AuditEntry, people: frozenset[str]) -> set[Record]:
+    """Records of persons that an entry names."""
+    found = {record for text in _listed(entry.fields) if (record := _record(text, people)) is not None}
+    if entry.entity in people and _is_key(entry.record):
+        found.add((entry.entity, entry.record))
+    shown: dict[str, set[str]] = {}  # a list names the same records in each of its columns
+    for label, records in (entry.fields.get("shown") or {}).items():
         entity = label.rpartition(".")[0]
         if entity in people:
-            for record in records:
-                if _is_key(record):
-                    yield entity, record
-    for text in _listed(fields):
-        if (record := _record(text, people)) is not None:
-            yield record
+            shown.setdefault(entity, set()).update(records)
+    for entity, keys in shown.items():
+        found.update((entity, key) for key in keys if _is_key(key))
+    return found
 
 
 def renamed(entry: AuditEntry, people: frozenset[str], names: Mapping[Record, str]) -> AuditEntry:
@@ -98,7 +97,10 @@ def renamed(entry: AuditEntry, people: frozenset[str], names: Mapping[Record, st
     record = names.get((entry.entity, entry.record), entry.record)
     changes: dict[str, Any] = {}
     if shown := entry.fields.get("shown"):
-        changes["shown"] = {label: _shown(label.rpartition(".")[0], told, names) for label, told in shown.items()}
+        of: dict[str, dict[str, str]] = {}
+        for (entity, key), name in names.items():
+            of.setdefault(entity, {})[key] = name
+        changes["shown"] = {label: _shown(told, of.get(label.rpartition(".")[0])) for label, told in shown.items()}
     if "records" in entry.fields:
         changes["records"] = [_text(one, people, names) for one in entry.fields["records"]]
     if "parts" in entry.fields:
@@ -121,10 +123,11 @@ def _may_name(entry: AuditEntry) -> bool:
     return bool(entry.record) or "shown" in fields or "parts" in fields or "records" in fields
 
 
-def _listed(fields: Mapping[str, Any]) -> Iterator[str]:
-    yield from fields.get("records", ())
-    for part in fields.get("parts", ()):
-        yield from part.split(_PART)[1:]
+def _listed(fields: Mapping[str, Any]) -> Iterable[str]:
+    listed: Iterable[str] = fields.get("records", ())
+    if "parts" not in fields:
+        return listed
+    return (*listed, *(one for part in fields["parts"] for one in part.split(_PART)[1:]))
 
 
 def _record(text: str, people: frozenset[str]) -> Record | None:
@@ -142,11 +145,16 @@ def _text(text: str, people: frozenset[str], names: Mapping[Record, str]) -> str
     return text if record is None else f"{record[0]}.{names[record]}"
 
 
-def _shown(entity: str, told: Mapping[str, Any], names: Mapping[Record, str]) -> dict[str, Any]:
-    """Forms by record; those of several that have no name are added up."""
-    found: dict[str, Any] = {}
+def _shown(told: Mapping[str, Any], names: Mapping[str, str] | None) -> Mapping[str, Any]:
+    """Forms by record, of one entity; those of several that have no name are added up."""
+    if names is None:
+        return told
+    found = {names.get(record, record): forms for record, forms in told.items()}
+    if len(found) == len(told):
+        return found
+    found.clear()
     for record, forms in told.items():
-        name = names.get((entity, record), record)
+        name = names.get(record, record)
         if name in found:
             forms = {form: found[name].get(form, 0) + forms.get(form, 0) for form in {**found[name], **forms}}
         found[name] = forms

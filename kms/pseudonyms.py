@@ -46,20 +46,25 @@ class Pseudonyms:
         self._held: dict[tuple[str, str, str], tuple[str, float]] = {}
         self._generation = persons.generation
 
-    def held(self, tenant: str, record: Record) -> str | None:
-        """A pseudonym in memory."""
+    def held(self, tenant: str, records: Iterable[Record]) -> dict[Record, str]:
+        """The pseudonyms in memory."""
         if self._generation != self._persons.generation:
             self._held.clear()
             self._generation = self._persons.generation
-        found = self._held.get((tenant, *record))
-        return found[0] if found is not None and found[1] > self._clock() else None
+        known, now = self._held, self._clock()
+        found: dict[Record, str] = {}
+        for record in records:
+            kept = known.get((tenant, *record))
+            if kept is not None and kept[1] > now:
+                found[record] = kept[0]
+        return found
 
     async def names(self, tenant: str, records: Collection[Record], *, make: bool = True) -> dict[Record, str]:
         """The pseudonym of each record; make: those without a holder get one, durable when this returns, else absent.
 
         Raises KeysUnavailable, StoreUnavailable.
         """
-        found = {one: name for one in records if (name := self.held(tenant, one)) is not None}
+        found = self.held(tenant, records)
         left = {Place(*one, ""): one for one in records if one not in found}
         if not left:
             return found

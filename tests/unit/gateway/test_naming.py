@@ -1,6 +1,6 @@
 """No entry names a person by the CRM's key: pseudonyms in every place, or nothing is written."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -29,8 +29,8 @@ class Book:
         self.known: set[Record] = set()
         self.fault: Exception | None = None
 
-    def held(self, tenant: str, record: Record) -> str | None:
-        return self.memory.get(record)
+    def held(self, tenant: str, records: Iterable[Record]) -> dict[Record, str]:
+        return {one: self.memory[one] for one in records if one in self.memory}
 
     async def names(self, tenant: str, records: Collection[Record], *, make: bool = True) -> dict[Record, str]:
         if self.fault:

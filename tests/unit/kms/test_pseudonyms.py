@@ -79,7 +79,7 @@ async def test_what_is_in_memory_asks_nobody(process: Process, monkeypatch: pyte
     made = await process.names.names(T, [ADA])
     monkeypatch.setattr(PersonTables, "read", _fails)
     monkeypatch.setattr(Store, "connection", _fails)
-    assert process.names.held(T, ADA) == made[ADA]
+    assert process.names.held(T, [ADA]) == made
     assert await process.names.names(T, [ADA]) == made
 
 
@@ -125,7 +125,7 @@ async def test_an_erased_person_is_named_by_nothing_and_others_stay(
 ) -> None:
     made = await process.names.names(T, [ADA, BOB])
     await process.erase(ADA)
-    assert process.names.held(T, ADA) is None
+    assert process.names.held(T, [ADA]) == {}
     for one in (process, another()):
         assert await one.names.records(T, made.values()) == {made[BOB]: BOB}
         assert await one.names.every(T, [ADA]) == []
@@ -145,9 +145,9 @@ async def test_erasing_empties_the_memory_of_every_node(
             while process.persons.generation == 0:  # the line for notices stands
                 await asyncio.sleep(0.01)
             made = await process.names.names(T, [ADA])
-            assert process.names.held(T, ADA) == made[ADA]
+            assert process.names.held(T, [ADA]) == made
             await another().erase(ADA)
-            while process.names.held(T, ADA) is not None:
+            while process.names.held(T, [ADA]):
                 await asyncio.sleep(0.01)
     finally:
         await vault.close()
