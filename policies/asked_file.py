@@ -12,7 +12,7 @@ from policies.column import ClauseShape, ColumnRule, name_pattern
 from policies.condition import ALWAYS, compile_condition, pointer_of
 from policies.field_file import selector_of
 from policies.operation import FieldSpec, Operation, Where
-from policies.profile import Template
+from policies.template import Template
 from policies.xml_document import element_selector
 
 

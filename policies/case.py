@@ -21,7 +21,7 @@ from policies.graphql.explain import places_of
 from policies.operation import FieldSpec, Operation, Where
 from policies.part import part_operations
 from policies.profile import Profile, ProfileInvalid
-from policies.profile_file import PROFILES
+from policies.profile_source import PROFILES
 from policies.query.explain import columns_of, path_operands
 from policies.query.table import Tables
 from policies.requests import leaves_of

@@ -10,6 +10,10 @@ from urllib.parse import parse_qsl
 
 import orjson
 
+from policies import element
+from policies.condition import Asked, Unreadable, compile_places, fits, joined_at, pointer_of
+from policies.soap import declares_xml, document_of
+
 _UTF8 = frozenset({"", "utf-8", "utf8"})
 _MOST_FIELDS = 100
 
@@ -64,3 +68,24 @@ def in_body(names: Sequence[str], content_type: str, body: bytes) -> tuple[str, 
         case _:
             raise CredentialUnreadable("media")
     return tuple(value for name, value in pairs if name in names and value)
+
+
+def in_document(rules: Sequence[Mapping[str, Any]], content_type: str, body: bytes) -> tuple[str, ...]:
+    """CRM credentials in a body that is a JSON or XML document; none where it is neither."""
+    elements = [rule["element"] for rule in rules if "element" in rule]
+    if elements and body and declares_xml(content_type):
+        document = document_of(body)
+        return tuple(element.texts_of(document, elements)) if document is not None else ()
+    places = [rule for rule in rules if "json" in rule]
+    if not places or not body:
+        return ()
+    try:
+        given = Asked({}, "", body, content_type).document
+    except Unreadable:
+        return ()
+    found = (
+        joined_at(given, tuple(map(pointer_of, rule["json"])))
+        for rule in places
+        if "at" not in rule or fits(compile_places(rule["at"]), given)
+    )
+    return tuple(one for one in found if one is not None)

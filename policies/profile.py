@@ -12,19 +12,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from policies import answers, element
+from policies import answers, credential, element
 from policies.attribute import Attributes
 from policies.carried import Carried
 from policies.comparison import ComparisonRule
 from policies.condition import (
     Asked,
-    Condition,
     Unreadable,
     chosen,
-    compile_places,
-    fits,
-    joined_at,
-    pointer_of,
     values_at,
 )
 from policies.dialect import DialectRules
@@ -51,11 +46,12 @@ from policies.owner import POSTED, OwnedThrough
 from policies.places import Places
 from policies.polling import Polling
 from policies.query.table import Tables
+from policies.read_back import ReadBack, Whoami
 from policies.record_id import RecordIds
 from policies.requests import BULK_LIMIT, names_field, record_ids, type_id
 from policies.rpc import RpcRules
 from policies.selector import rule_for
-from policies.soap import declares_xml, document_of
+from policies.template import Template
 from policies.walk import Walk
 
 __all__ = [
@@ -68,61 +64,11 @@ __all__ = [
     "Operation",
     "Profile",
     "ProfileInvalid",
-    "ReadBack",
     "SearchRule",
-    "Template",
     "UploadRule",
     "Where",
-    "Whoami",
     "load_profile",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Whoami:
-    """A request the gateway may send with the user's own cookies to learn the CRM's key of that user."""
-
-    method: str
-    path: str
-    selector: str
-    attribute: str
-
-
-@dataclass(frozen=True, slots=True)
-class ReadBack:
-    """A request of the gateway's own that shows which record holds which values, and its owner.
-
-    path: template with `{record}`; body: JSON template for RPC, else ""; owner_css: selector and attribute;
-    owner_path: JSON path to the owner; parent: (entity, JSON path to its id) for records that belong to another one;
-    siblings: JSON paths to stored values that decide what another value is.
-    """
-
-    entity: str
-    method: str
-    path: str
-    body: str = ""
-    owner_css: tuple[str, str] | None = None
-    owner_path: tuple[str, ...] = ()
-    parent: tuple[str, tuple[str, ...]] | None = None
-    siblings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    record_ids: RecordIds = RecordIds.NUMBER
-
-    def request(self, record: str, path: str) -> tuple[str, str, bytes]:
-        """(method, path, body) for one record; the path of the exchange at hand serves where the database is in it."""
-        number = self.record_ids.canonical(record)
-        if number is None:
-            raise ValueError(f"a record id of this profile has the shape {self.record_ids}")
-        target = path if "{db}" in self.path else self.path.replace("{record}", number)
-        return self.method, target, self.body.replace("{record}", number).encode()
-
-    def read(self, status: int, body: bytes) -> tuple[str | None, str | None, dict[str, str]]:
-        """(owner, parent's id, stored siblings) in the answer; None for what it does not tell."""
-        owner = answers.css_value(status, body, *self.owner_css) if self.owner_css else None
-        if self.owner_path:
-            owner = answers.json_value(status, body, self.owner_path)
-        parent = answers.json_value(status, body, self.parent[1]) if self.parent else None
-        stored = {key: answers.json_value(status, body, path) for key, path in self.siblings.items()}
-        return owner, parent, {key: value for key, value in stored.items() if value is not None}
 
 
 class LoginOutcome(NamedTuple):
@@ -135,30 +81,6 @@ class LoginOutcome(NamedTuple):
     crm_login: str | None
     crm_user: str | None
     others: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Template:
-    """One operation of a profile, compiled; `plain` is the ready answer for requests that name no record."""
-
-    plain: Operation
-    by_type: Mapping[str, "Template"] | None = None
-    rpc: bool = False
-    needs_body: bool = False
-    record_fields: tuple[str, ...] = ()
-    redirect_field: str = ""
-    search_signs: tuple[str, ...] = ()
-    searching: Operation | None = None
-    choices: tuple[tuple[Condition, "Template"], ...] = ()
-    """What query and body choose between, the first that holds; the rest of this template is that of the first."""
-    ids_at: tuple[tuple[str, ...], ...] = ()
-    """Places of record ids in a JSON body."""
-    ids_at_elements: tuple[tuple[str, ...], ...] = ()
-    """The same in an XML body."""
-    placed: tuple[str, ...] = ()
-    """Parameters of the path that are searched for."""
-    dialect: str = ""
-    graphql: bool = False
 
 
 class ProfileInvalid(ValueError):  # noqa: N818 - says what is wrong
@@ -426,23 +348,7 @@ class Profile:
 
     def body_credentials(self, content_type: str, body: bytes) -> tuple[str, ...]:
         """CRM credentials that a JSON body carries, for the deny list; none where it is no JSON document."""
-        elements = [rule["element"] for rule in self.credential_rules if "element" in rule]
-        if elements and body and declares_xml(content_type):
-            document = document_of(body)
-            return tuple(element.texts_of(document, elements)) if document is not None else ()
-        rules = [rule for rule in self.credential_rules if "json" in rule]
-        if not rules or not body:
-            return ()
-        try:
-            given = Asked({}, "", body, content_type).document
-        except Unreadable:
-            return ()
-        found = (
-            joined_at(given, tuple(map(pointer_of, rule["json"])))
-            for rule in rules
-            if "at" not in rule or fits(compile_places(rule["at"]), given)
-        )
-        return tuple(one for one in found if one is not None)
+        return credential.in_document(self.credential_rules, content_type, body)
 
     def accepted(self, operation: Operation, status: int, headers: Sequence[tuple[str, str]], body: bytes) -> bool:
         """Whether the CRM says that a write took effect: only then are owners noted and origins kept."""
@@ -513,6 +419,7 @@ def load_profile(name_or_path: str | Path) -> Profile:
 
     Raises: ProfileInvalid with every problem found; OSError when the file cannot be read.
     """
-    from policies.profile_file import compile_profile, read_source  # it builds the classes of this module
+    from policies.profile_file import compile_profile  # they build the classes of this module
+    from policies.profile_source import read_source
 
     return compile_profile(read_source(name_or_path))

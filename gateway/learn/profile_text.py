@@ -6,7 +6,8 @@ from typing import Any
 import yaml
 
 from policies.profile import ProfileInvalid
-from policies.profile_file import compile_profile, validated
+from policies.profile_file import compile_profile
+from policies.profile_source import validated
 
 
 def write_profile(source: Mapping[str, Any], learnt_on: str) -> str:

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from gateway.cli import command_line
 from policies.profile import load_profile
-from policies.profile_file import PROFILES, read_source
+from policies.profile_source import PROFILES, read_source
 
 RUNNER = CliRunner()
 NAMES = ("creme", "djangocrm", "tryton", "generic")

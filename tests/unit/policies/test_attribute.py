@@ -10,7 +10,7 @@ from policies.attribute import compile_attributes, in_json, in_page, in_table, p
 from policies.check import check_policy, check_profile
 from policies.operation import Action, Operation
 from policies.profile import ProfileInvalid, load_profile
-from policies.profile_file import read_source
+from policies.profile_source import read_source
 from policies.record_id import RecordIds
 
 ATTRIBUTES = compile_attributes(

@@ -11,7 +11,8 @@ from policies.check import check_profile, explain
 from policies.field_file import read_field
 from policies.operation import StorageForm
 from policies.profile import ProfileInvalid, load_profile
-from policies.profile_file import compile_profile, read_source
+from policies.profile_file import compile_profile
+from policies.profile_source import read_source
 from policies.taxonomy import Kind
 from tests.real.numbered import numbered_profile
 

@@ -7,7 +7,8 @@ import yaml
 
 from policies.merge import SortKey, compile_merges
 from policies.profile import ProfileInvalid, load_profile
-from policies.profile_file import PROFILES, compile_profile, validated
+from policies.profile_file import compile_profile
+from policies.profile_source import PROFILES, validated
 
 RULE = {
     "paging": {"offset": "offset", "size": "limit", "default": 10},

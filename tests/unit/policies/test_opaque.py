@@ -8,7 +8,8 @@ from policies.check import explain
 from policies.opaque import STANDARD, Opaque, OpaqueRule, compile_opaque
 from policies.operation import with_record
 from policies.profile import ProfileInvalid, load_profile
-from policies.profile_file import compile_profile, read_source, validated
+from policies.profile_file import compile_profile
+from policies.profile_source import read_source, validated
 
 FORM = "application/x-www-form-urlencoded"
 

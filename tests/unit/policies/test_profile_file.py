@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from policies.profile import ProfileInvalid, load_profile
-from policies.profile_file import compile_profile, read_source
+from policies.profile_file import compile_profile
+from policies.profile_source import read_source
 
 MINIMAL: dict[str, Any] = {
     "profile": "own",

@@ -5,7 +5,8 @@ import copy
 import pytest
 
 from policies.profile import ProfileInvalid, load_profile
-from policies.profile_file import PROFILES, compile_profile, read_source
+from policies.profile_file import compile_profile
+from policies.profile_source import PROFILES, read_source
 from policies.walk import Walk
 
 

@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from gateway.learn.store import LearnStore
-from policies.profile_file import compile_profile, validated
+from policies.profile_file import compile_profile
+from policies.profile_source import validated
 from tests.unit.gateway.console.stage import Browser, Stage
 from tests.unit.gateway.learn.imagined import CLEAR, FORM, form_crm, seen
 

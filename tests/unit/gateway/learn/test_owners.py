@@ -9,7 +9,8 @@ from gateway.learn.evidence import Evidence
 from gateway.learn.proposal import Proposal
 from gateway.learn.propose import propose
 from gateway.learn.watcher import Seen, Watcher
-from policies.profile_file import compile_profile, validated
+from policies.profile_file import compile_profile
+from policies.profile_source import validated
 from tests.unit.gateway.learn.imagined import FORM, HTML, JSON, PEOPLE, watcher
 
 ME, SOMEBODY = "7f0c1d2e-1111-4222-8333-944445555666", "0a0b0c0d-1111-4222-8333-944445555666"

@@ -12,7 +12,8 @@ from gateway.learn.proposal import MOST_DECISIONS, Proposal
 from gateway.learn.propose import propose
 from policies.operation import UNMATCHED_READ, UNMATCHED_WRITE, Action
 from policies.profile import Profile, load_profile
-from policies.profile_file import compile_profile, validated
+from policies.profile_file import compile_profile
+from policies.profile_source import validated
 from policies.selector import Treatment, treatment
 from tests.unit.gateway.learn.imagined import FORM, call, form_crm, rpc_crm, seen, watcher
 

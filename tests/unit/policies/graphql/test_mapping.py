@@ -9,7 +9,8 @@ import yaml
 from policies.graphql.mapping import Compare, Introspection, Means
 from policies.operation import Action
 from policies.profile import Profile, ProfileInvalid
-from policies.profile_file import compile_profile, validated
+from policies.profile_file import compile_profile
+from policies.profile_source import validated
 from tests.hosted.twenty import PROFILE
 
 
