@@ -89,10 +89,9 @@ async def add(connection: Connection, tenant: str, postings: Sequence[Posting], 
 async def remove(connection: Connection, tenant: str, postings: Sequence[Posting]) -> None:
     """Forget these terms: their entries are gone for good."""
     await connection.execute(
-        "DELETE FROM audit_posting p USING unnest(%s::text[], %s::timestamptz[], %s::bigint[]) AS w(term, at, index)"
-        " WHERE p.tenant = %s AND p.term = w.term AND p.at = w.at AND p.index = w.index",
-        ([one.term for one in postings], [one.at for one in postings], [one.index for one in postings], tenant),
-        binary=True,
+        "DELETE FROM audit_posting p USING unnest(%b::text[], %b::timestamptz[], %b::bigint[], %b::text[])"
+        " AS w(term, at, index, shown) WHERE p.tenant = %s AND p.term = w.term AND p.at = w.at AND p.index = w.index",
+        (*_columns(postings), tenant),
     )
 
 
