@@ -20,6 +20,7 @@ from gateway.access.throttle import Locked
 from gateway.accounts import utc_now
 from gateway.cli_installed import installed
 from gateway.cli_shell import PROBLEM, FileOption, TenantOption, out, quit_with
+from gateway.cli_words import say
 from gateway.destroying import Destroying
 from gateway.key_custody import open_destroying
 from gateway.key_step import Credentials, NotAllowed, record_name
@@ -160,8 +161,8 @@ def print_signed(settings: Settings, tenant: str, what: str, text: str) -> None:
 
 def credentials(login: str) -> Credentials:
     """Ask for password and code at the terminal."""
-    password = typer.prompt("Password", hide_input=True)
-    return Credentials(login, password, typer.prompt("Code of the authenticator app"))
+    password = typer.prompt(say("Password"), hide_input=True)
+    return Credentials(login, password, typer.prompt(say("Code of the authenticator app")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,12 +191,12 @@ def _run(config: Path | None, tenant: str, token_file: Path | None, work: Work) 
 def said(attempt: Attempt) -> str:
     """Why somebody was not admitted, in words."""
     if isinstance(attempt.outcome, Locked):
-        return f"Too many attempts; wait {attempt.outcome.wait_s} s."
+        return say("Too many attempts; wait {wait} s.", wait=attempt.outcome.wait_s)
     if isinstance(attempt.outcome, PasswordExpired):
-        return "This password has expired. Sign in with a browser and choose a new one."
+        return say("This password has expired. Sign in with a browser and choose a new one.")
     if isinstance(attempt.outcome, PasswordCheckUnavailable):
-        return "The company directory, which checks this password, cannot be asked: crmgate check says why."
-    return "Login, password or code is not right, or no authenticator app is set up."
+        return say("The company directory, which checks this password, cannot be asked: crmgate check says why.")
+    return say("Login, password or code is not right, or no authenticator app is set up.")
 
 
 async def _with_destroying(settings: Settings, tenant: str, dsn: str, token_file: Path | None, work: Work) -> None:

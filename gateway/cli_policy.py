@@ -31,6 +31,7 @@ from gateway.cli_shell import (
     out,
     quit_with,
 )
+from gateway.cli_words import say, speak, why
 from gateway.database import Pool, open_pool
 from gateway.key_custody import sign_in_of
 from gateway.key_step import NotAllowed
@@ -43,6 +44,7 @@ from policies.profile import load_profile
 from policies.window import moment
 
 app = typer.Typer(help="Policy bundles: draft, check, simulate, publish, roll back, explain.", no_args_is_help=True)
+app.callback()(speak)
 
 Number = Annotated[int, typer.Argument(help="Number of the bundle; `list` shows them.")]
 Note = Annotated[str, typer.Option("--note", help="Why; no personal data.")]
@@ -67,12 +69,16 @@ def list_all(tenant: TenantOption = "", config: FileOption = None) -> None:
 
     async def work(at: At) -> None:
         for one in await at.desk.store.every(at.tenant):
-            out.print(f"{one.number}  {one.state}  {one.version or 'malformed'}", markup=False)
-            for what, act in (("drafted", one.drafted), ("proposed", one.proposed), ("published", one.published)):
+            out.print(f"{one.number}  {say(one.state)}  {one.version or say('malformed')}", markup=False)
+            for sentence, act in (
+                ("drafted by {login} {at}", one.drafted),
+                ("proposed by {login} {at}", one.proposed),
+                ("published by {login} {at}", one.published),
+            ):
                 if act is not None:
-                    out.print(f"   {what} by {act.login} {act.at:%Y-%m-%d %H:%M}", markup=False)
+                    out.print(f"   {say(sentence, login=act.login, at=f'{act.at:%Y-%m-%d %H:%M}')}", markup=False)
             if one.restores is not None:
-                out.print(f"   says what bundle {one.restores} said", markup=False)
+                out.print(f"   {say('says what bundle {number} said', number=one.restores)}", markup=False)
             if one.note:
                 out.print(f"   {one.note}", markup=False)
 
@@ -106,7 +112,7 @@ def diff(
             for row in rows:
                 out.print(f"{sign} {row}", markup=False)
         if not found.added and not found.removed:
-            out.print("No row differs.")
+            out.print(say("No row differs."))
 
     _run(config, tenant, work)
 
@@ -126,8 +132,10 @@ def draft(
 
     async def work(at: At) -> None:
         number = await at.desk.draft(given, rows, expected, note)
-        out.print(f"Bundle {number} is a draft. Look at it with: crmgate policy diff {number}", markup=False)
-        out.print(f"Then: crmgate policy check {number}; crmgate policy propose {number}", markup=False)
+        told = say("Bundle {number} is a draft. Look at it with: crmgate policy diff {number}", number=number)
+        out.print(told, markup=False)
+        told = say("Then: crmgate policy check {number}; crmgate policy propose {number}", number=number)
+        out.print(told, markup=False)
 
     _run(config, tenant, work)
 
@@ -139,7 +147,8 @@ def check(number: Number, tenant: TenantOption = "", config: FileOption = None) 
     async def work(at: At) -> None:
         found = await _find(at, number)
         version = await at.desk.judge(found.rows, found.checks)
-        out.print(f"Bundle {number} may come into force; its version is {version}.", markup=False)
+        told = say("Bundle {number} may come into force; its version is {version}.", number=number, version=version)
+        out.print(told, markup=False)
 
     _run(config, tenant, work)
 
@@ -151,7 +160,8 @@ def propose(number: Number, login: Login, tenant: TenantOption = "", config: Fil
 
     async def work(at: At) -> None:
         found = await at.desk.propose(given, number)
-        out.print(f"Bundle {number} is proposed. Somebody other than {found.drafted.login} publishes it:", markup=False)
+        told = "Bundle {number} is proposed. Somebody other than {login} publishes it:"
+        out.print(say(told, number=number, login=found.drafted.login), markup=False)
         out.print(f"  crmgate policy publish {number}", markup=False)
 
     _run(config, tenant, work)
@@ -164,7 +174,8 @@ def publish(number: Number, login: Login, tenant: TenantOption = "", config: Fil
 
     async def work(at: At) -> None:
         found = await at.desk.publish(given, number)
-        out.print(f"Bundle {number} (version {found.version}) is published.", markup=False)
+        told = say("Bundle {number} (version {version}) is published.", number=number, version=found.version)
+        out.print(told, markup=False)
 
     _run(config, tenant, work)
 
@@ -178,7 +189,8 @@ def rollback(
 
     async def work(at: At) -> None:
         made = await at.desk.restore(given, number, note)
-        out.print(f"Bundle {made} says what bundle {number} said and is proposed. Somebody else:", markup=False)
+        told = "Bundle {made} says what bundle {number} said and is proposed. Somebody else:"
+        out.print(say(told, made=made, number=number), markup=False)
         out.print(f"  crmgate policy publish {made}", markup=False)
 
     _run(config, tenant, work)
@@ -201,24 +213,25 @@ def explain(
     """Show a decision and the rows, with their lines and inheritances, that made it."""
     known, when = _facts(given), moment(at) if at else None
     if at and when is None:
-        raise quit_with(UNUSABLE, f"{at} is no day (2026-12-31) and no time with its zone (2026-12-31T18:00+08:00).")
+        told = "{moment} is no day (2026-12-31) and no time with its zone (2026-12-31T18:00+08:00)."
+        raise quit_with(UNUSABLE, say(told, moment=at))
 
     async def work(desk: At) -> None:
         try:
             under = Circumstances(known, team, when)
             found = await explained(desk.desk, desk.pool, who, what, action, number, under)
         except NothingToExplain as nothing:
-            raise quit_with(PROBLEM if nothing.what == "bundle" else UNUSABLE, str(nothing)) from None
-        out.print(f"{who}: {', '.join(found.roles) or 'no role'}", markup=False)
+            raise quit_with(PROBLEM if nothing.what == "bundle" else UNUSABLE, _nothing(nothing)) from None
+        out.print(f"{who}: {', '.join(found.roles) or say('no role')}", markup=False)
         for one, told in found.answers:
-            out.print(f"{one}: {'yes' if told.allowed else 'no'}", markup=False)
+            out.print(f"{one}: {say('yes' if told.allowed else 'no')}", markup=False)
             if not told.reasons:
-                out.print("  no row allows it", markup=False)
+                out.print(f"  {say('no row allows it')}", markup=False)
             for reason in told.reasons:
-                out.print(f"  line {reason.line}: {reason.text}", markup=False)
+                out.print(f"  {say('line {line}: {text}', line=reason.line, text=reason.text)}", markup=False)
                 if reason.links:
-                    lines = ", ".join(map(str, reason.links))
-                    out.print(f"    by {' > '.join(reason.through)} (line {lines})", markup=False)
+                    lines, through = ", ".join(map(str, reason.links)), " > ".join(reason.through)
+                    out.print(f"    {say('by {through} (line {lines})', through=through, lines=lines)}", markup=False)
 
     _run(config, tenant, work)
 
@@ -235,12 +248,17 @@ def simulate(
 
     async def work(at: At) -> None:
         bundle = await _find(at, number)
-        with part_of(f"replaying the last {days} days") as tell:
+        with part_of(say("replaying the last {days} days", days=days)) as tell:
             told = await replay(at.desk, at.pool, bundle, days, limit=limit, tell=tell)
         for line in lines_of(told):
             out.print(line, markup=False)
 
     _run(config, tenant, work)
+
+
+def _nothing(fault: NothingToExplain) -> str:
+    """What was named is not there, in words."""
+    return say(fault.sentence, **fault.values)
 
 
 def _facts(given: list[str]) -> dict[str, tuple[str, ...]]:
@@ -253,7 +271,7 @@ def _facts(given: list[str]) -> dict[str, tuple[str, ...]]:
 async def _find(at: At, number: int) -> StoredBundle:
     found = await at.desk.store.find(at.tenant, number)
     if found is None:
-        raise quit_with(PROBLEM, f"There is no bundle {number}.")
+        raise quit_with(PROBLEM, say("There is no bundle {number}.", number=number))
     return found
 
 
@@ -261,9 +279,9 @@ def _text(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except UnicodeDecodeError:
-        raise quit_with(UNUSABLE, f"{file} is not UTF-8.") from None
+        raise quit_with(UNUSABLE, say("{file} is not UTF-8.", file=file)) from None
     except OSError as fault:
-        raise quit_with(UNUSABLE, f"{file} cannot be read: {fault.strerror}.") from None
+        raise quit_with(UNUSABLE, say("{file} cannot be read: {fault}.", file=file, fault=fault.strerror)) from None
 
 
 def _run(config: Path | None, tenant: str, work: Work) -> None:
@@ -273,7 +291,7 @@ def _run(config: Path | None, tenant: str, work: Work) -> None:
         except Attempt as attempt:
             raise quit_with(PROBLEM, said(attempt)) from None
         except (BundleRefused, NotAllowed) as refused:
-            raise quit_with(PROBLEM, f"Not done: {refused}.") from None
+            raise quit_with(PROBLEM, say("Not done: {why}.", why=why(refused))) from None
 
 
 async def _with_desk(settings: Settings, tenant: str, dsn: str, work: Work) -> None:

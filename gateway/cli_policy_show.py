@@ -7,6 +7,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from gateway.bundles.replaying import Replay
 from gateway.cli_shell import err
+from gateway.cli_words import say
 from policies.simulation import Line
 
 PEOPLE_SHOWN = 20
@@ -23,29 +24,31 @@ def part_of(what: str) -> Iterator[Callable[[float], None]]:
 
 def lines_of(told: Replay) -> Iterator[str]:
     """The result, losses first; people by login."""
-    yield f"{told.entries} entries since {told.reached:%Y-%m-%d %H:%M}"
+    yield say("{count} entries since {at}", count=told.entries, at=f"{told.reached:%Y-%m-%d %H:%M}")
     if not told.whole:
-        yield "Not all of the period: more stands in the trail than was read or kept. Try --limit or fewer --days."
+        yield say("Not all of the period: more stands in the trail than was read or kept. Try --limit or fewer --days.")
     if told.damaged:
-        yield f"{told.damaged} entries could not be read. Look at the trail with: crmgate audit verify"
+        yield say("{count} entries could not be read. Look at the trail with: crmgate audit verify", count=told.damaged)
     found = told.found
     if found.gone or found.unknown:
-        yield (
-            f"left out: {found.gone} kinds of work by accounts that are closed, "
-            f"{found.unknown} about what the profile does not describe"
+        yield say(
+            "left out: {gone} kinds of work by closed accounts, {unknown} about what the profile does not describe",
+            gone=found.gone,
+            unknown=found.unknown,
         )
-    for name, lines in (("would lose", found.losses), ("would gain", found.gains)):
+    for name, lines in ((say("would lose"), found.losses), (say("would gain"), found.gains)):
         for line in lines:
-            yield f"{'+'.join(line.roles) or 'no role'} {name} {_what(line)}"
-            people = [f"{told.logins.get(one.person, one.person)} x{one.count}" for one in line.people[:PEOPLE_SHOWN]]
-            more = len(line.people) - len(people)
-            yield f"   {', '.join(people)}{f' and {more} more' if more else ''}; last {line.last:%Y-%m-%d %H:%M}"
+            yield f"{'+'.join(line.roles) or say('no role')} {name} {_what(line)}"
+            shown = [f"{told.logins.get(one.person, one.person)} x{one.count}" for one in line.people[:PEOPLE_SHOWN]]
+            people, more = ", ".join(shown), len(line.people) - len(shown)
+            people = say("{people} and {more} more", people=people, more=more) if more else people
+            yield f"   {say('{people}; last {at}', people=people, at=f'{line.last:%Y-%m-%d %H:%M}')}"
     if not found.lines:
-        yield "Nothing that was done would be different. What nobody did is not tried: look at `diff`, too."
+        yield say("Nothing that was done would be different. What nobody did is not tried: look at `diff`, too.")
 
 
 def _what(line: Line) -> str:
     change = line.change
-    where = "" if change.scope == "any" else f" of {change.scope} records"
-    inside = f" ({change.kind} in it)" if change.kind else ""
+    where = "" if change.scope == "any" else say(" of {scope} records", scope=change.scope)
+    inside = say(" ({kind} in it)", kind=change.kind) if change.kind else ""
     return f"{change.what} {change.right}{where}{inside}: {change.before} -> {change.after}"

@@ -26,6 +26,7 @@ from gateway.cli_shell import (
     out,
     quit_with,
 )
+from gateway.cli_words import say, speak, why
 from gateway.key_step import NotAllowed
 from gateway.policy_desks import desk_of
 from gateway.reviews.desk import DAYS, ReviewDesk, ReviewRefused, sums
@@ -36,6 +37,7 @@ from gateway.settings import Settings
 from policies.profile import load_profile
 
 app = typer.Typer(help="Reviews of access: who has what, what nobody used, rounds over it.", no_args_is_help=True)
+app.callback()(speak)
 
 Number = Annotated[int, typer.Argument(help="Number of the round; `rounds` shows them.")]
 DaysOption = Annotated[int, typer.Option("--days", min=1, max=3650, help="How far back use is looked for.")]
@@ -65,7 +67,7 @@ def list_all(
         for one in findings:
             out.print(_line(one, days), markup=False)
         if not found.whole:
-            out.print("Not all of the period was read: `unused` may be wrong. Try --limit.")
+            out.print(say("Not all of the period was read: `unused` may be wrong. Try --limit."))
 
     _run(config, tenant, work)
 
@@ -76,10 +78,12 @@ def rounds(tenant: TenantOption = "", config: FileOption = None) -> None:
 
     async def work(desk: ReviewDesk) -> None:
         for one in await desk.store.rounds(desk.tenant):
-            ended = f", closed by {one.closed.login} {one.closed.at:%Y-%m-%d %H:%M}" if one.closed else ", open"
-            out.print(
-                f"{one.number}  started by {one.started.login} {one.started.at:%Y-%m-%d %H:%M}{ended}", markup=False
-            )
+            begun = {"number": one.number, "login": one.started.login, "at": f"{one.started.at:%Y-%m-%d %H:%M}"}
+            told = say("{number}  started by {login} {at}, open", **begun)
+            if one.closed:
+                closed = {"closer": one.closed.login, "closed": f"{one.closed.at:%Y-%m-%d %H:%M}"}
+                told = say("{number}  started by {login} {at}, closed by {closer} {closed}", **begun, **closed)
+            out.print(told, markup=False)
 
     _run(config, tenant, work)
 
@@ -97,7 +101,8 @@ def start(
 
     async def work(desk: ReviewDesk) -> None:
         number = await desk.start(given, await _look(desk, days, limit))
-        out.print(f"Round {number} is open. Look at it with: crmgate review show {number}", markup=False)
+        told = say("Round {number} is open. Look at it with: crmgate review show {number}", number=number)
+        out.print(told, markup=False)
 
     _run(config, tenant, work)
 
@@ -109,7 +114,7 @@ def show(number: Number, file: CsvOption = None, tenant: TenantOption = "", conf
     async def work(desk: ReviewDesk) -> None:
         found = await desk.store.find(desk.tenant, number)
         if found is None:
-            raise quit_with(PROBLEM, f"There is no round {number}.")
+            raise quit_with(PROBLEM, say("There is no round {number}.", number=number))
         items = await desk.store.items(desk.tenant, number)
         if file is not None:
             _write(file, csv_of([one.finding for one in items], items))
@@ -117,12 +122,11 @@ def show(number: Number, file: CsvOption = None, tenant: TenantOption = "", conf
         for one in items:
             out.print(f"{one.number}  {_line(one.finding, found.days)}{_decided(one)}", markup=False)
         counts = sums(items)
-        out.print(
-            f"kept {counts['keep']}, to be removed {counts['remove']} ({counts['done']} done), "
-            f"not decided {counts['undecided']}"
-        )
+        told = "kept {keep}, to be removed {remove} ({done} done), not decided {undecided}"
+        out.print(say(told, **counts))
         if found.bundle:
-            out.print(f"Draft without the rows: crmgate policy diff {found.bundle}", markup=False)
+            told = say("Draft without the rows: crmgate policy diff {number}", number=found.bundle)
+            out.print(told, markup=False)
 
     _run(config, tenant, work)
 
@@ -139,12 +143,12 @@ def decide(
     """Confirm items of a round, or say that they are to be removed."""
     both = set(keep or ()) & set(remove or ())
     if both or not (keep or remove):
-        raise quit_with(UNUSABLE, "Say --keep or --remove with numbers of items, and no item twice.")
+        raise quit_with(UNUSABLE, say("Say --keep or --remove with numbers of items, and no item twice."))
     decisions = dict.fromkeys(keep or (), Decided.KEEP) | dict.fromkeys(remove or (), Decided.REMOVE)
     given = credentials(login)
 
     async def work(desk: ReviewDesk) -> None:
-        out.print(f"{await desk.decide(given, number, decisions)} decisions kept.")
+        out.print(say("{count} decisions kept.", count=await desk.decide(given, number, decisions)))
 
     _run(config, tenant, work)
 
@@ -156,10 +160,12 @@ def remove_all(number: Number, login: Login, tenant: TenantOption = "", config: 
 
     async def work(desk: ReviewDesk) -> None:
         done = await desk.remove(given, number)
-        out.print(f"{done.removed} roles taken; {done.left} removals are left.")
+        out.print(say("{count} roles taken; {left} removals are left.", count=done.removed, left=done.left))
         if done.bundle is not None:
-            out.print(f"Bundle {done.bundle} is a draft: crmgate policy diff {done.bundle}", markup=False)
-            out.print(f"Then: crmgate policy propose {done.bundle}; somebody else publishes it.", markup=False)
+            told = say("Bundle {number} is a draft: crmgate policy diff {number}", number=done.bundle)
+            out.print(told, markup=False)
+            told = say("Then: crmgate policy propose {number}; somebody else publishes it.", number=done.bundle)
+            out.print(told, markup=False)
 
     _run(config, tenant, work)
 
@@ -171,29 +177,36 @@ def close(number: Number, login: Login, tenant: TenantOption = "", config: FileO
 
     async def work(desk: ReviewDesk) -> None:
         await desk.close(given, number)
-        out.print(f"Round {number} is closed. Its report: crmgate review show {number} --csv FILE", markup=False)
+        told = say("Round {number} is closed. Its report: crmgate review show {number} --csv FILE", number=number)
+        out.print(told, markup=False)
 
     _run(config, tenant, work)
 
 
 async def _look(desk: ReviewDesk, days: int, limit: int) -> Found:
-    with part_of(f"reading the last {days} days") as tell:
+    with part_of(say("reading the last {days} days", days=days)) as tell:
         return await desk.look(days, limit=limit, tell=tell)
 
 
 def _line(one: Finding, days: int) -> str:
     if one.sort is Sort.ROW:
-        return f"{one.wording}: not used in {days} days by any of the {one.holders} who have it"
-    since = "?" if one.since is None else f"{one.since:%Y-%m-%d}{'' if one.exact else ' or later'}"
-    last = f"last used {one.last_used:%Y-%m-%d %H:%M}" if one.last_used else f"not used in {days} days"
-    return f"{one.login} {one.role}: since {since}, {last}{', UNUSED' if one.unused else ''}"
+        told = "{row}: not used in {days} days by any of the {holders} who have it"
+        return say(told, row=one.wording, days=days, holders=one.holders)
+    since = "?" if one.since is None else f"{one.since:%Y-%m-%d}"
+    since = since if one.exact or one.since is None else say("{at} or later", at=since)
+    last = say("not used in {days} days", days=days)
+    if one.last_used:
+        last = say("last used {at}", at=f"{one.last_used:%Y-%m-%d %H:%M}")
+    told = say("{login} {role}: since {since}, {last}", login=one.login, role=one.role, since=since, last=last)
+    return told + (say(", UNUSED") if one.unused else "")
 
 
 def _decided(item: Item) -> str:
     if item.decision is None or item.decided is None:
         return ""
-    done = ", done" if item.done_at else ""
-    return f" [{item.decision} by {item.decided.login} {item.decided.at:%Y-%m-%d %H:%M}{done}]"
+    sentence = "keep by {login} {at}" if item.decision is Decided.KEEP else "remove by {login} {at}"
+    told = say(sentence, login=item.decided.login, at=f"{item.decided.at:%Y-%m-%d %H:%M}")
+    return f" [{told}{say(', done') if item.done_at else ''}]"
 
 
 def _write(file: Path, text: str) -> None:
@@ -201,10 +214,10 @@ def _write(file: Path, text: str) -> None:
         with file.open("x", encoding="utf-8-sig", newline="") as made:
             made.write(text)
     except FileExistsError:
-        raise quit_with(UNUSABLE, f"{file} is there already.") from None
+        raise quit_with(UNUSABLE, say("{file} is there already.", file=file)) from None
     except OSError as fault:
-        raise quit_with(UNUSABLE, f"{file} cannot be written: {fault.strerror}.") from None
-    out.print(f"Written to {file}", markup=False)
+        raise quit_with(UNUSABLE, say("{file} cannot be written: {fault}.", file=file, fault=fault.strerror)) from None
+    out.print(say("Written to {file}", file=file), markup=False)
 
 
 def _run(config: Path | None, tenant: str, work: Work) -> None:
@@ -214,7 +227,7 @@ def _run(config: Path | None, tenant: str, work: Work) -> None:
         except Attempt as attempt:
             raise quit_with(PROBLEM, said(attempt)) from None
         except (ReviewRefused, BundleRefused, NotAllowed) as refused:
-            raise quit_with(PROBLEM, f"Not done: {refused}.") from None
+            raise quit_with(PROBLEM, say("Not done: {why}.", why=why(refused))) from None
 
 
 async def _with_desk(settings: Settings, tenant: str, dsn: str, work: Work) -> None:

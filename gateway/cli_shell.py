@@ -12,6 +12,7 @@ from rich.console import Console
 
 from audit.log import AuditUnavailable
 from audit.note import KeyFileInvalid
+from gateway.cli_words import say
 from gateway.database import DatabaseUnavailable, EmbeddedServerFault
 from gateway.job import JobUnknown, WorkflowsUnavailable
 from gateway.settings import Settings, find_file
@@ -54,7 +55,9 @@ def told_plainly() -> Iterator[None]:
     except (DatabaseUnavailable, StoreUnavailable, AuditUnavailable, psycopg.OperationalError):
         raise quit_with(PROBLEM, "The database does not answer. Look at it with: crmgate check") from None
     except PolicyInvalid as fault:
-        raise quit_with(PROBLEM, f"The policy cannot be used: {'; '.join(fault.problems)}") from None
+        raise quit_with(
+            PROBLEM, say("The policy cannot be used: {problems}", problems="; ".join(fault.problems))
+        ) from None
     except JobUnknown as fault:
         raise quit_with(PROBLEM, f"There is no job {fault}, or it has ended.") from None
     except KeyboardInterrupt:

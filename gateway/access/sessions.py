@@ -339,16 +339,18 @@ class Sessions:
         """Live sessions of a tenant or of one user, latest activity first (at most 500)."""
         return await self._store.live(tenant, now, now - self.timeouts.idle, user_id)
 
-    async def live_principal(self, tenant: str, session_id: str, user_id: str, now: datetime) -> Principal | None:
+    async def live_principal(
+        self, tenant: str, session_id: str, user_id: str, now: datetime, proven: datetime | None = None
+    ) -> Principal | None:
         """Who a session of the CRM's host belongs to, read anew; None once it has ended or is locked.
 
-        For what is done outside that host on behalf of the session; it does not keep the session alive. Raises
-        StoreUnavailable.
+        For what is done outside that host on behalf of the session; it does not keep the session alive. proven: when
+        the device had to have proved itself, None for now. Raises StoreUnavailable.
         """
         for row in await self.list(tenant, now, user_id):
             if row.id == session_id and row.audience == AUDIENCE_CRM:
                 state = self.timeouts.state(now, row.seen_at, row.expires_at, row.locked_at)
-                return principal_of(row) if state is State.ACTIVE and self._lack(row, now) is None else None
+                return principal_of(row) if state is State.ACTIVE and self._lack(row, proven or now) is None else None
         return None
 
     async def changed(self, user_id: str) -> None:

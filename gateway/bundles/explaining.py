@@ -84,14 +84,19 @@ USUAL = Circumstances()
 
 
 class NothingToExplain(Exception):  # noqa: N818 - an outcome the person reads
-    """What was named is not there. what: "bundle", "who" or "what"; known: the names there are instead, of roles."""
+    """What was named is not there. what: "bundle", "who" or "what"; known: the names there are instead, of roles.
+
+    sentence: with the names of `values` in braces, as other languages have it, too.
+    """
 
     permanent = True
 
-    def __init__(self, what: str, sentence: str, known: Collection[str] = ()) -> None:
-        super().__init__(sentence)
+    def __init__(self, what: str, sentence: str, known: Collection[str] = (), **values: object) -> None:
+        super().__init__(sentence.format(**values))
         self.what = what
         self.known = tuple(sorted(known))
+        self.sentence = sentence
+        self.values = values
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +123,7 @@ async def explain(
     if number:
         found = await desk.store.find(desk.tenant, number)
         if found is None:
-            raise NothingToExplain("bundle", f"There is no bundle {number}.")
+            raise NothingToExplain("bundle", "There is no bundle {number}.", number=number)
         rows = found.rows
     else:
         rows = await desk.in_force()
@@ -131,7 +136,8 @@ async def explain(
     facts = {**circumstances.facts, **({TEAM: tuple(sorted(departments(roles)))} if circumstances.team else {})}
     asked = questions(what, action, profile.field_specs, profile.operation_ids, facts)
     if not asked:
-        raise NothingToExplain("what", f"There is no {what} in the profile {profile.name} or the console.")
+        told = "There is no {asked} in the profile {profile} or the console."
+        raise NothingToExplain("what", told, asked=what, profile=profile.name)
     return Explained(roles, await asyncio.to_thread(_answered, bundle, rows, desk.tenant, roles, asked))
 
 
@@ -147,6 +153,6 @@ async def _roles(pool: Pool, tenant: str, who: str, known: frozenset[str]) -> tu
         return factors.user.roles
     roles = tuple(name.strip() for name in who.split(","))
     if not set(roles) <= known:
-        told = f"There is no login and no role {who}; roles: {', '.join(sorted(known))}"
-        raise NothingToExplain("who", told, known)
+        told = "There is no login and no role {who}; roles: {names}"
+        raise NothingToExplain("who", told, known, who=who, names=", ".join(sorted(known)))
     return roles

@@ -109,8 +109,8 @@ class RevealPages:
         except HandleInvalid as fault:
             raise Refusal(REVEAL_EXPIRED) from fault
         token = new_token(secrets.token_bytes)
-        sitting = Sitting(tenant, session_id, user_id, handle)
-        await self._deps.sittings.insert(digest(token), sitting, now + HAND_OVER_LIFETIME, entered=False)
+        sitting = Sitting(tenant, session_id, user_id, handle, now + HAND_OVER_LIFETIME)
+        await self._deps.sittings.insert(digest(token), sitting, entered=False)
         return token
 
     async def by_program(self, request: Request) -> Response:

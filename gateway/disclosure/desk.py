@@ -146,13 +146,16 @@ class Desk:
             raise Refusal(REVEAL_OFF)
         return found
 
-    async def present(self, tenant: str, session_id: str, user_id: str, client: str) -> Principal:
+    async def present(
+        self, tenant: str, session_id: str, user_id: str, client: str, proven: datetime | None = None
+    ) -> Principal:
         """Whose CRM session this is, while it lives and may be used from this address at this hour.
 
+        proven: when its device had to have proved itself, None for now.
         Raises Refusal SESSION_ENDED (locked sessions, too), PLACE_NOT_ALLOWED or HOUR_NOT_ALLOWED; StoreUnavailable.
         """
         now = self.clock()
-        found = await self.sessions.live_principal(tenant, session_id, user_id, now)
+        found = await self.sessions.live_principal(tenant, session_id, user_id, now, proven)
         if found is None:
             raise Refusal(SESSION_ENDED)
         try:

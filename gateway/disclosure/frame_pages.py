@@ -7,7 +7,7 @@ tenant may frame them. Nothing here is cached, and no address holds a value.
 
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -93,9 +93,7 @@ class FramePages:
         """Reveal one value."""
         deps, form = self._deps, await read_form(request)
         sitting = await self._sitting(request, form)
-        principal = await deps.desk.present(
-            sitting.tenant, sitting.session_id, sitting.user_id, client_of(request.scope)
-        )
+        principal = await self._person(request, sitting)
         settings = deps.desk.settings_of(sitting.tenant)
         number = form.get("mask", "")
         given = Given(
@@ -121,8 +119,7 @@ class FramePages:
         if not await deps.sittings.take(sitting.tenant, digest(form["token"])):
             raise Refusal(REVEAL_EXPIRED)
         following = new_token(secrets.token_bytes)
-        until = deps.desk.clock() + SITTING_LIFETIME
-        await deps.sittings.insert(digest(following), sitting, until, entered=True)
+        await deps.sittings.insert(digest(following), await self._following(sitting), entered=True)
         values = {
             "what": "value",
             "value": revealed.value,
@@ -152,6 +149,24 @@ class FramePages:
             raise Refusal(REVEAL_EXPIRED)
         return sitting
 
+    async def _person(self, request: Request, sitting: Sitting) -> Principal:
+        # A frame renews no proof of the device, and no other origin gets at a sitting: the proof that it was opened
+        # with lasts as long as the sitting, so that a reason may be thought over.
+        return await self._deps.desk.present(
+            sitting.tenant,
+            sitting.session_id,
+            sitting.user_id,
+            client_of(request.scope),
+            sitting.expires - SITTING_LIFETIME,
+        )
+
+    async def _following(self, sitting: Sitting) -> Sitting:
+        """The sitting after a value was shown: as long as a new one only where the device's proof still holds."""
+        desk = self._deps.desk
+        now = desk.clock()
+        held = await desk.sessions.live_principal(sitting.tenant, sitting.session_id, sitting.user_id, now)
+        return sitting if held is None else replace(sitting, expires=now + SITTING_LIFETIME)
+
     async def _masks(self, sitting: Sitting):  # type: ignore[no-untyped-def]
         desk = self._deps.desk
         try:
@@ -171,7 +186,7 @@ class FramePages:
     ) -> Response:
         desk = self._deps.desk
         settings = desk.settings_of(sitting.tenant)
-        principal = await desk.present(sitting.tenant, sitting.session_id, sitting.user_id, client_of(request.scope))
+        principal = await self._person(request, sitting)
         listed: list[Listed] = await desk.listed(principal, await self._masks(sitting))
         values = {
             "what": "list",

@@ -19,12 +19,13 @@ ASKED, SHOWN = "asked", "shown"
 
 @dataclass(frozen=True, slots=True)
 class Sitting:
-    """Whose sitting it is. handle: what the page has shown masked."""
+    """Whose sitting it is. handle: what the page has shown masked; expires: of the token it is reached with now."""
 
     tenant: str
     session_id: str
     user_id: str
     handle: str = dataclasses.field(repr=False)
+    expires: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +57,17 @@ class SittingStore:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def insert(self, token_hash: bytes, sitting: Sitting, expires: datetime, *, entered: bool) -> None:
+    async def insert(self, token_hash: bytes, sitting: Sitting, *, entered: bool) -> None:
         """A new sitting; entered: it was handed over already."""
         async with connection(self._pool, sitting.tenant) as db:
             await db.execute(
                 """INSERT INTO reveal_sitting (tenant, token_hash, session_id, user_id, handle, entered, expires_at)
                    VALUES (%s, %s, %s, %s, %s, %s, %s)""",
-                (sitting.tenant, token_hash, sitting.session_id, sitting.user_id, sitting.handle, entered, expires),
-            )
+                (
+                    sitting.tenant, token_hash, sitting.session_id, sitting.user_id, sitting.handle, entered,
+                    sitting.expires,
+                ),
+            )  # fmt: skip
 
     async def enter(
         self, tenant: str, token_hash: bytes, new_hash: bytes, now: datetime, expires: datetime
@@ -73,7 +77,7 @@ class SittingStore:
             cursor = await db.execute(
                 """UPDATE reveal_sitting SET token_hash = %s, entered = true, expires_at = %s
                    WHERE tenant = %s AND token_hash = %s AND NOT entered AND expires_at > %s
-                   RETURNING tenant, session_id, user_id, handle""",
+                   RETURNING tenant, session_id, user_id, handle, expires_at""",
                 (new_hash, expires, tenant, token_hash, now),
             )
             row = await cursor.fetchone()
@@ -85,7 +89,7 @@ class SittingStore:
             cursor = await db.execute(
                 """UPDATE reveal_sitting SET attempts = attempts + 1
                    WHERE tenant = %s AND token_hash = %s AND entered AND expires_at > %s AND attempts < %s
-                   RETURNING tenant, session_id, user_id, handle""",
+                   RETURNING tenant, session_id, user_id, handle, expires_at""",
                 (tenant, token_hash, now, most),
             )
             row = await cursor.fetchone()

@@ -137,7 +137,8 @@ class Person:
         asking = visitor(self.stack, console=self.console)
         asking.cookies = {self.name: self.cookie()}
         path = "/sessions/rows" if self.console else "/creme_core/nowhere"
-        return asking.get(path, follow=False, headers={"sec-fetch-dest": "empty"}).status == 401
+        answer = asking.get(path, follow=False, headers={"sec-fetch-dest": "empty"})
+        return answer.status == 401 or answer.header("location").startswith("/.crmgate/device")
 
 
 def until(told: object, *, limit_s: float = 20.0) -> None:

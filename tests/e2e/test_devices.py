@@ -72,9 +72,16 @@ def look(page: Page, name: str) -> None:
     assert findings(page) == [], name
 
 
-def at_creme(stack: Stack, browser: Browser, login: str = "lin.sales", **more: object) -> Person:
+def at_creme(
+    stack: Stack,
+    browser: Browser,
+    login: str = "lin.sales",
+    role: str = "manager",
+    language: str = "en",
+    **more: object,
+) -> Person:
     """Somebody signed in at both, in a browser of their own."""
-    person = Person(stack, joined(stack, "manager", login), opened(browser, **more))
+    person = Person(stack, joined(stack, role, login), opened(browser, language, **more))
     person.sign_in("/.crmgate/account")
     page = person.page
     page.goto(person.base + "/")

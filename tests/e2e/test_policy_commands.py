@@ -171,5 +171,22 @@ def test_a_bundle_from_draft_to_rollback(place: Place) -> None:
     assert ",remove,bo," in sheet.read_text(encoding="utf-8-sig")
     assert place.run("review", "show", "1", "--csv", str(sheet)).exit_code == 2
     assert "1  started by chen" in place.run("review", "rounds").output
+    zh = ("--language", "zh")
+    listed = place.run("policy", *zh, "list").output
+    for words in ("3  生效中", "2  已被取代", "由 eve 发布", "内容与策略包 1 相同"):
+        assert words in listed
+    told = place.run("policy", *zh, "explain", "nobody", "op:console.policy", "--action", "other")
+    assert (told.exit_code, "没有名为 nobody 的账号或角色" in told.output) == (2, True)
+    assert "已发生的操作都不会有变化" in place.run("policy", *zh, "simulate", "1", "--days", "1").output
+    assert place.run("policy", *zh, "show", "9").output == "没有策略包 9。\n"
+    refused = place.run("review", *zh, "start", by="dan")
+    assert (refused.exit_code, "未执行：已有一轮复核在进行，请先结束它。" in refused.output) == (1, True), (
+        refused.output
+    )
+    assert "验证器应用中的验证码" in refused.output
+    shown = place.run("review", *zh, "show", "1").output
+    assert "由 bo 决定移除" in shown
+    assert "待移除 1 项（已完成 0 项）" in shown
+    assert "1  " in place.run("review", *zh, "rounds").output
     done = place.run("audit", "verify")
     assert done.exit_code == 0, done.output

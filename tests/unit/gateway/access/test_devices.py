@@ -279,6 +279,24 @@ async def test_a_new_device_waits_for_its_owner_who_has_a_known_one(world_of) ->
     assert await fresh.passes()
 
 
+async def test_what_a_proof_began_goes_on_where_none_can_be_renewed_until_the_device_is_shut_out(
+    world_of, clock
+) -> None:
+    world = world_of(BOUND)
+    person = await enrol_in(world.here, "he.ping")
+    tab = await world.open(person)
+    proved = await tab.prove()
+    row = await world.here.sessions.bearer(tab.token, world.clock(), tenant="t1", audience=AUDIENCE_CRM)
+    began = world.clock()
+    clock.advance(minutes=6)
+    found = world.here.sessions.live_principal
+    assert await found("t1", row.id, person.user.id, world.clock()) is None
+    assert await found("t1", row.id, person.user.id, world.clock(), began) is not None
+    assert await found("t1", row.id, person.user.id, world.clock(), world.clock()) is None
+    assert await world.there.devices.revoke("t1", person.user.id, proved.device.id, person.user.id)
+    assert await found("t1", row.id, person.user.id, world.clock(), began) is None
+
+
 async def test_parallel_first_devices_are_not_all_the_first(world_of) -> None:
     world = world_of(replace(BOUND, approval=Approval.USER))
     person = await enrol_in(world.here, "feng.lan")

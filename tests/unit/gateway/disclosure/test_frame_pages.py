@@ -27,8 +27,8 @@ async def browser_at(room: Room, pool: Pool) -> Browser:
     (row,) = await room.access.sessions.list("t1", room.clock())
     await pool_crm_user(pool, row.id)
     handle = await seal_handle(room.desk.sealer, "t1", row.id, [room.mask], room.clock())
-    sitting = Sitting("t1", row.id, room.li.user.id, handle)
-    await deps.sittings.insert(digest(TOKEN), sitting, room.clock().replace(hour=23, minute=59), entered=False)
+    sitting = Sitting("t1", row.id, room.li.user.id, handle, room.clock().replace(hour=23, minute=59))
+    await deps.sittings.insert(digest(TOKEN), sitting, entered=False)
     return Browser(make_frame_app(deps), "console.example")  # type: ignore[arg-type]
 
 

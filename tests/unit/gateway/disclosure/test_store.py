@@ -8,12 +8,12 @@ from gateway.disclosure.store import Sitting, SittingStore
 
 NOW = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=1)
-SITTING = Sitting("t1", "s-1", "u-1", "handle")
+SITTING = Sitting("t1", "s-1", "u-1", "handle", LATER)
 
 
 async def test_a_hand_over_is_used_up_by_one_of_many(pool: Pool) -> None:
     store = SittingStore(pool)
-    await store.insert(b"a", SITTING, LATER, entered=False)
+    await store.insert(b"a", SITTING, entered=False)
     assert await store.enter("t2", b"a", b"b", NOW, LATER) is None
     assert await store.enter("t1", b"a", b"b", LATER, LATER) is None
     tries = [store.enter("t1", b"a", b"b%d" % number, NOW, LATER) for number in range(12)]
@@ -22,7 +22,7 @@ async def test_a_hand_over_is_used_up_by_one_of_many(pool: Pool) -> None:
 
 async def test_a_sitting_has_few_tries_and_opens_once(pool: Pool) -> None:
     store = SittingStore(pool)
-    await store.insert(b"a", SITTING, LATER, entered=False)
+    await store.insert(b"a", SITTING, entered=False)
     assert await store.attempt("t1", b"a", NOW, 5) is None
     await store.enter("t1", b"a", b"b", NOW, LATER)
     assert await store.attempt("t2", b"b", NOW, 5) is None
@@ -34,6 +34,6 @@ async def test_a_sitting_has_few_tries_and_opens_once(pool: Pool) -> None:
 
 async def test_what_expired_is_forgotten(pool: Pool) -> None:
     store = SittingStore(pool)
-    await store.insert(b"a", SITTING, LATER, entered=True)
+    await store.insert(b"a", SITTING, entered=True)
     await store.sweep(LATER + timedelta(seconds=1))
     assert not await store.take("t1", b"a")
