@@ -46,7 +46,7 @@ def test_filters_tell_their_names_for_the_entry_about_the_search() -> None:
 
 
 async def take(source: AsyncIterator[store.StoredEntry], number: int) -> list[int]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         return [(await anext(source)).index for _ in range(number)]
 
 
