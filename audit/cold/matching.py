@@ -18,10 +18,16 @@ _COLUMNS = ["index", "at", *_NAMES, "status", "body"]
 
 async def matching(archive: Archive, tenant: str, filters: Filters, end: int) -> AsyncIterator[StoredEntry]:
     """Sealed entries before `end` that match, oldest first. Raises: SegmentBroken, ArchiveUnavailable."""
-    for segment in await archive.segments(tenant, filters.since, filters.until):
-        if segment.first < end:
+    for segment in await archive.segments(tenant, filters.since, filters.until, [_wanted(filters)]):
+        if segment.first < end and not segment.passed_over:
             for row in await asyncio.to_thread(_rows, segment, filters, end):
                 yield StoredEntry(**row, leaf=leaf_hash(row["body"]))
+
+
+def _wanted(filters: Filters) -> dict[str, list[str]]:
+    found = {"actor": [filters.actor] if filters.actor else []}
+    found["record"] = [filters.record, *filters.records] if filters.record else []
+    return {column: values for column, values in found.items() if values}
 
 
 def _rows(segment: Segment, filters: Filters, end: int) -> list[dict[str, Any]]:

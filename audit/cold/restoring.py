@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from audit.cold import restored_store
-from audit.cold.manifest import EVENT_FILE, SIGHT_FILE, Manifest
+from audit.cold.manifest import EVENT_FILE, SIGHT_FILE, SOUGHT_FILE, Manifest
 from audit.cold.sealing import fetched
 from audit.cold.segment_file import bodies_of, check_segment, read_entries
 from audit.cold.store import ArchiveStore
@@ -56,7 +56,8 @@ async def restore_table(stored: ArchiveStore, manifest: Manifest, scratch: Path,
 
 def _verify(manifest: Manifest, paths: dict[str, Path]) -> None:
     event, sight = (paths[manifest.files[kind].name] for kind in (EVENT_FILE, SIGHT_FILE))
-    check_segment(event, sight, manifest.before, manifest.after)
+    sought = manifest.files.get(SOUGHT_FILE)
+    check_segment(event, sight, manifest.before, manifest.after, paths[sought.name] if sought else None)
 
 
 def _rows(manifest: Manifest, path: Path) -> Iterator[tuple[object, ...]]:

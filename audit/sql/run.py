@@ -126,7 +126,7 @@ class _Dialogue:
             return []
         since, until = (datetime.fromisoformat(told[name]) if told[name] else None for name in ("since", "until"))
         try:
-            found = await self._archive.segments(self._tenant, since, until)
+            found = await self._archive.segments(self._tenant, since, until, told["wanted"])
         except SegmentBroken as broken:
             raise QueryFailed("segment-altered", str(broken)) from broken
         except ArchiveUnavailable as fault:
@@ -138,7 +138,8 @@ class _Dialogue:
                 raise QueryFailed("segment-altered", first=one.first, last=one.last)
             last = one.last
         return [
-            {"first": one.first, "last": one.last, "event": str(one.event_file), "sight": str(one.sight_file)}
+            {"first": one.first, "last": one.last}
+            | ({} if one.passed_over else {"event": str(one.event_file), "sight": str(one.sight_file)})
             for one in ordered
         ]
 

@@ -178,7 +178,7 @@ async def test_a_drop_that_was_cut_off_is_done_again(
     with pytest.raises(ArchiveUnavailable, match="cut off"):
         await drop_all(replace(pruner, stored=cut))
     assert await drop_all(pruner) == [0, 8, 16]
-    assert stored.names("demo/event/") == stored.names("demo/sight/") == []
+    assert stored.names("demo/event/") == stored.names("demo/sight/") == stored.names("demo/sought/") == []
     assert len(await archive.leaves("demo", 0, 18)) == 18
 
 
