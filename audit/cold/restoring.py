@@ -17,15 +17,6 @@ from audit.tree import leaf_hash
 _ROWS_AT_ONCE = 1_000
 
 
-def verify_segment(stored: ArchiveStore, manifest: Manifest, scratch: Path) -> None:
-    """Read a segment in the archive whole: bytes, count, order, every leaf hash, every column.
-
-    Raises: SegmentBroken, ArchiveUnavailable.
-    """
-    with fetched(stored, list(manifest.files.values()), scratch) as paths:
-        _verify(manifest, paths)
-
-
 def restore_folder(stored: ArchiveStore, manifest: Manifest, note: str, scratch: Path, target: Path) -> None:
     """Write a verified segment into a folder that is not there yet: both files, the entries as lines, the manifest.
 
