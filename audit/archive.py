@@ -1,12 +1,17 @@
 """What reads the sealed part of a trail: segments as local Parquet files, checked before anybody is handed one."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
 from audit.store import Filters, StoredEntry
+
+SOUGHT = ("actor", "data_subject", "record")
+"""Columns by whose values segments can be passed over."""
+Wanted = Mapping[str, Collection[str]]
+"""Column of `SOUGHT` → values of which a row must have one; no columns: any row."""
 
 
 class ArchiveUnavailable(Exception):  # noqa: N818 - a state
@@ -55,7 +60,8 @@ class Segment:
 
     event_file: columns of `event_row.EVENT` but `leaf`, which is SHA-256(0x00, body), sorted by actor, at, index;
     sight_file: columns of `event_row.SIGHT`, sorted by entity, record, data_subject, at, index.
-    at_first, at_last: smallest and greatest time in it.
+    at_first, at_last: smallest and greatest time in it. passed_over: it cannot hold what is wanted, so its files were
+    neither brought nor looked at.
     """
 
     tenant: str
@@ -65,6 +71,7 @@ class Segment:
     at_last: datetime
     event_file: Path
     sight_file: Path
+    passed_over: bool = False
 
 
 class Archive(Protocol):
@@ -86,10 +93,15 @@ class Archive(Protocol):
         ...
 
     async def segments(
-        self, tenant: str, since: datetime | None = None, until: datetime | None = None
+        self,
+        tenant: str,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        wanted: Sequence[Wanted] = ({},),
     ) -> list[Segment]:
         """Segments with entries from `since` up to `until`, by index; files that were dropped are left out.
 
+        wanted: whoever reads needs rows that fit one of these; segments that surely have none are passed over.
         A segment may hold entries that are still in the database, too: what is read from there begins behind the last
         segment. Raises: SegmentBroken, ArchiveUnavailable.
         """
@@ -126,7 +138,11 @@ class NoArchive:
         return []
 
     async def segments(
-        self, tenant: str, since: datetime | None = None, until: datetime | None = None
+        self,
+        tenant: str,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        wanted: Sequence[Wanted] = ({},),
     ) -> list[Segment]:
         """None."""
         return []

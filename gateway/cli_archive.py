@@ -4,7 +4,7 @@ import asyncio
 import getpass
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,8 +16,9 @@ from audit.archive import ArchiveRefused, ArchiveUnavailable, SegmentBroken
 from audit.cold import segment_store
 from audit.cold.manifest import Manifest, check_chain
 from audit.cold.restored_store import forget_restored
-from audit.cold.restoring import restore_folder, restore_table, verify_segment
+from audit.cold.restoring import restore_folder, restore_table
 from audit.cold.sealing import SealingRefused, manifest_notes
+from audit.cold.verifying import verify_segments
 from audit.log import AuditLog
 from gateway.cli_installed import installed
 from gateway.cli_shell import (
@@ -86,6 +87,9 @@ def seal(
 
 def segments(
     check: Annotated[bool, typer.Option("--verify", help="Read every file in the archive whole.")] = False,
+    processes: Annotated[
+        int, typer.Option(min=1, max=64, help="For --verify: so many at a time; each takes about a gigabyte.")
+    ] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     tenant: TenantOption = "",
     config: FileOption = None,
@@ -93,9 +97,15 @@ def segments(
     """List the sealed segments, their manifests checked; --verify hashes every entry in them again."""
 
     async def work(bench: Bench) -> None:
-        for one, _, there in await bench.chain():
+        chain = await bench.chain()
+        wanted = [one for one, _, there in chain if check and there]
+        async with aclosing(verify_segments(bench.archiving.stored, wanted, bench.scratch, processes)) as verified:
+            await tell(chain, verified)
+
+    async def tell(chain: list[tuple[Manifest, str, bool]], verified: AsyncIterator[Manifest]) -> None:
+        for one, _, there in chain:
             if check and there:
-                await asyncio.to_thread(verify_segment, bench.archiving.stored, one, bench.scratch)
+                await anext(verified)
             if as_json:
                 told = {"first": one.first, "last": one.last, "at_first": one.at_first, "at_last": one.at_last,
                         "bytes": _bytes(one), "dropped": not there, "verified": check and there}  # fmt: skip

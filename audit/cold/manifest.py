@@ -20,6 +20,7 @@ from audit.tree import HASH_BYTES, Frontier, ProofInvalid, verify_consistency
 
 FORMAT = "crmgate-audit-segment/1"
 EVENT_FILE, SIGHT_FILE = "event", "sight"
+SOUGHT_FILE = "sought"  # since 2026-11-27; a segment without one may hold anything
 _OPTIONS = orjson.OPT_SORT_KEYS
 _HEX = re.compile(r"[0-9a-f]{64}")
 
@@ -119,7 +120,8 @@ def open_manifest(note: str, tenant: str, verifier: Verifier) -> Manifest:
         verify_consistency(found.after.size, found.after.root(), covered.size, covered.root, found.growth)
     except (NoteInvalid, ProofInvalid, ValueError, KeyError, TypeError, AttributeError) as fault:
         raise SegmentBroken(f"{tenant}: a manifest is not ours or damaged: {type(fault).__name__}") from None
-    files_fit = {EVENT_FILE, SIGHT_FILE} == found.files.keys() and found.files[EVENT_FILE].rows == found.count
+    kinds_fit = {EVENT_FILE, SIGHT_FILE} == found.files.keys() - {SOUGHT_FILE}
+    files_fit = kinds_fit and found.files[EVENT_FILE].rows == found.count
     shares = sum(share.count for share in found.classes.values())
     root_fits = told["root"] == found.after.root().hex() and told["count"] == found.count == shares
     if bound is not None and found.after.size > bound:

@@ -19,10 +19,16 @@ _COLUMNS = ["index", "at", *_NAMES, "status", "body"]
 
 async def matching(archive: Archive, tenant: str, filters: Filters, end: int) -> AsyncIterator[StoredEntry]:
     """Sealed entries before `end` that match, oldest first. Raises: SegmentBroken, ArchiveUnavailable."""
-    for segment in await archive.segments(tenant, filters.since, filters.until):
-        if segment.first < end:
+    for segment in await archive.segments(tenant, filters.since, filters.until, [_wanted(filters)]):
+        if segment.first < end and not segment.passed_over:
             for entry in await asyncio.to_thread(matching_rows, segment.event_file, filters, end):
                 yield entry
+
+
+def _wanted(filters: Filters) -> dict[str, list[str]]:
+    found = {"actor": [filters.actor] if filters.actor else []}
+    found["record"] = [filters.record, *filters.records] if filters.record else []
+    return {column: values for column, values in found.items() if values}
 
 
 def matching_rows(event_file: Path, filters: Filters, end: int) -> list[StoredEntry]:

@@ -16,6 +16,7 @@ from typing import Any
 import duckdb
 
 from audit.cold.segment_file import Draft, check_segment, file_digest
+from audit.cold.sought import may_hold
 from audit.entry import AuditEntry, encode
 from audit.tree import Frontier
 
@@ -48,7 +49,10 @@ class Wanted:
 
 @dataclass(slots=True)
 class Measured:
-    """Of the segments made. Seconds are of this machine, as it was busy then."""
+    """Of the segments made. Seconds are of this machine, as it was busy then.
+
+    pass_s: to see that one segment cannot hold a value; sought_bytes: of the files that say so.
+    """
 
     events: int = 0
     sights: int = 0
@@ -58,6 +62,8 @@ class Measured:
     sight_bytes: int = 0
     seal_s: float = 0.0
     verify_s: float = 0.0
+    sought_bytes: int = 0
+    pass_s: float = 0.0
     queries: dict[str, list[tuple[int, float, int]]] = field(default_factory=dict)
     """Name of a query → (segments looked into, median seconds, rows found)."""
 
@@ -112,12 +118,13 @@ def measure(
 ) -> Measured:
     """Make segments in a folder and look things up in them. Raises: OSError."""
     made = Measured()
-    files: list[tuple[Path, Path]] = []
+    files: list[tuple[Path, Path, Path]] = []
     entries = invented(wanted.events, 7, wanted.per_day)
     tree = Frontier()
     while made.events < wanted.events:
         before = Frontier.from_bytes(tree.size, tree.to_bytes())
         paths = folder / f"{made.segments:05d}.event.parquet", folder / f"{made.segments:05d}.sight.parquet"
+        hashes = folder / f"{made.segments:05d}.hashes"
         draft = Draft(lambda _: "")
         while len(draft.leaves) < min(wanted.segment_entries, wanted.events - tree.size):
             part = [one for _, one in zip(range(_BATCH), entries, strict=False)]
@@ -127,20 +134,31 @@ def measure(
             made.seal_s += clock() - began
         began = clock()
         tree.extend(draft.leaves)
-        rows = draft.write(*paths)
-        for path in paths:
+        rows = draft.write(*paths, hashes)
+        for path in (*paths, hashes):
             file_digest(path)
         made.seal_s += clock() - began
         began = clock()
-        check_segment(*paths, before, tree)
+        check_segment(*paths, before, tree, hashes)
         made.verify_s += clock() - began
         made.events, made.sights, made.segments = made.events + rows[0], made.sights + rows[1], made.segments + 1
         made.event_bytes += paths[0].stat().st_size
         made.sight_bytes += paths[1].stat().st_size
-        files.append(paths)
+        made.sought_bytes += hashes.stat().st_size
+        files.append((*paths, hashes))
         told(f"{made.events} of {wanted.events} entries sealed")
-    made.queries = look_up(files, clock)
+    made.queries = look_up([(event, sight) for event, sight, _ in files], clock)
+    made.pass_s = passed(files, clock)
     return made
+
+
+def passed(files: Sequence[tuple[Path, Path, Path]], clock: Callable[[], float]) -> float:
+    """Seconds it takes to see that a segment holds no row of a customer nobody knows."""
+    part = [hashes for _, _, hashes in files] * -(-_MANY // len(files))
+    began = clock()
+    found = sum(may_hold(one, [{"record": [f"nobody-{place}"]}]) for place, one in enumerate(part))
+    assert found < len(part)
+    return (clock() - began) / len(part)
 
 
 def look_up(files: Sequence[tuple[Path, Path]], clock: Callable[[], float]) -> dict[str, list[tuple[int, float, int]]]:
@@ -200,11 +218,24 @@ def lines(made: Measured, wanted: Wanted) -> list[str]:
     for name, times in made.queries.items():
         every, year = drawn_out(times, segments), drawn_out(times, segments // wanted.years)
         told.append(f"  {name}: {every:.1f} s over all, {year:.1f} s over a year")
+    told.append(
+        f"  SQL by customer, record or account opens only segments that can hold it: {made.pass_s * segments:.2f} s to"
+        f" pass over all {segments} ({made.pass_s * 1e6:.0f} µs each,"
+        f" {made.sought_bytes / made.events:.1f} bytes an entry)"
+    )
+    for name, times in made.queries.items():
+        if "customer" in name:
+            told.append(f"  {name}: {1000 * _slope(times):.1f} ms more for each segment that holds it")
     return told
 
 
 def drawn_out(times: Sequence[tuple[int, float, int]], segments: int) -> float:
     """Seconds of a query over so many segments: a straight line through what was measured, never below it."""
+    (_, less, _), (count, seconds, _) = times
+    return max(less, seconds + _slope(times) * (segments - count))
+
+
+def _slope(times: Sequence[tuple[int, float, int]]) -> float:
+    """Seconds for one segment more."""
     (fewer, less, _), (count, seconds, _) = times
-    slope = max((seconds - less) / (count - fewer), 0.0)
-    return max(less, seconds + slope * (segments - count))
+    return max((seconds - less) / (count - fewer), 0.0)

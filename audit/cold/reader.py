@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from audit.archive import ArchiveUnavailable, Segment, SegmentBroken, SegmentGone, Span
-from audit.cold.manifest import EVENT_FILE, SIGHT_FILE, Manifest, SealedFile, check_chain
+from audit.archive import ArchiveUnavailable, Segment, SegmentBroken, SegmentGone, Span, Wanted
+from audit.cold.manifest import EVENT_FILE, SIGHT_FILE, SOUGHT_FILE, Manifest, SealedFile, check_chain
 from audit.cold.matching import matching_rows
 from audit.cold.segment_file import bodies_of, check_leaves, file_digest, pick_bodies, read_entries
 from audit.cold.segment_store import StoredSegment
+from audit.cold.sought import may_hold
 from audit.cold.store import ArchiveStore
 from audit.note import Verifier
 from audit.store import Filters, StoredEntry
@@ -48,16 +49,20 @@ class ArchiveReader:
         self._turn = asyncio.Lock()
 
     async def segments(
-        self, tenant: str, since: datetime | None = None, until: datetime | None = None
+        self,
+        tenant: str,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        wanted: Sequence[Wanted] = ({},),
     ) -> list[Segment]:
         """See `Archive`."""
-        wanted = [
+        within = [
             one
             for one in await self.manifests(tenant)
             if (since is None or one.at_last >= since) and (until is None or one.at_first < until)
         ]
         async with self._turn:
-            return await asyncio.to_thread(self._bring, wanted)
+            return await asyncio.to_thread(self._bring, within, wanted)
 
     async def spans(self, tenant: str) -> list[Span]:
         """See `Archive`."""
@@ -111,7 +116,7 @@ class ArchiveReader:
 
     def _event_file(self, file: SealedFile) -> Path:
         self._make_folder()
-        self._make_room([file] if self._store.local(file.name) is None else [])
+        self._room_for([file])
         path = self._file(file)
         self._save()
         return path
@@ -152,24 +157,36 @@ class ArchiveReader:
         found = await asyncio.to_thread(check_chain, [row.note for row in rows], tenant, self._verifier, opened)
         return list(zip(found, rows, strict=True))
 
-    def _bring(self, wanted: Sequence[Manifest]) -> list[Segment]:
+    def _bring(self, within: Sequence[Manifest], wanted: Sequence[Wanted]) -> list[Segment]:
         self._make_folder()
-        files = [file for one in wanted for file in one.files.values()]
-        self._make_room([file for file in files if self._store.local(file.name) is None])
-        found = [
-            Segment(
-                one.tenant,
-                one.first,
-                one.last,
-                one.at_first,
-                one.at_last,
-                self._file(one.files[EVENT_FILE]),
-                self._file(one.files[SIGHT_FILE]),
-            )
-            for one in wanted
-        ]
+        needed = within
+        if all(wanted):  # else something fits every row
+            self._room_for([one.files[SOUGHT_FILE] for one in within if SOUGHT_FILE in one.files])
+            needed = [one for one in within if self._may_hold(one, wanted)]
+        self._room_for([one.files[kind] for one in needed for kind in (EVENT_FILE, SIGHT_FILE)])
+        bring = {one.first for one in needed}
+        found = [self._segment(one, bring=one.first in bring) for one in within]
         self._save()
         return found
+
+    def _may_hold(self, one: Manifest, wanted: Sequence[Wanted]) -> bool:
+        file = one.files.get(SOUGHT_FILE)
+        if file is None:
+            return True
+        try:
+            return may_hold(self._file(file), wanted)
+        except OSError as fault:
+            raise ArchiveUnavailable(f"{file.name} cannot be read: {fault.strerror}") from None
+
+    def _segment(self, one: Manifest, *, bring: bool) -> Segment:
+        files = [one.files[kind] for kind in (EVENT_FILE, SIGHT_FILE)]
+        event, sight = (
+            self._file(file) if bring else self._store.local(file.name) or self._cached(file) for file in files
+        )
+        return Segment(one.tenant, one.first, one.last, one.at_first, one.at_last, event, sight, passed_over=not bring)
+
+    def _room_for(self, files: Sequence[SealedFile]) -> None:
+        self._make_room([file for file in files if self._store.local(file.name) is None])
 
     def _file(self, file: SealedFile) -> Path:
         path = self._store.local(file.name)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from audit.cold import restored_store
-from audit.cold.manifest import EVENT_FILE, SIGHT_FILE, Manifest
+from audit.cold.manifest import EVENT_FILE, SIGHT_FILE, SOUGHT_FILE, Manifest
 from audit.cold.sealing import fetched
 from audit.cold.segment_file import bodies_of, check_segment, read_entries
 from audit.cold.store import ArchiveStore
@@ -15,15 +15,6 @@ from audit.store import Connection
 from audit.tree import leaf_hash
 
 _ROWS_AT_ONCE = 1_000
-
-
-def verify_segment(stored: ArchiveStore, manifest: Manifest, scratch: Path) -> None:
-    """Read a segment in the archive whole: bytes, count, order, every leaf hash, every column.
-
-    Raises: SegmentBroken, ArchiveUnavailable.
-    """
-    with fetched(stored, list(manifest.files.values()), scratch) as paths:
-        _verify(manifest, paths)
 
 
 def restore_folder(stored: ArchiveStore, manifest: Manifest, note: str, scratch: Path, target: Path) -> None:
@@ -56,7 +47,8 @@ async def restore_table(stored: ArchiveStore, manifest: Manifest, scratch: Path,
 
 def _verify(manifest: Manifest, paths: dict[str, Path]) -> None:
     event, sight = (paths[manifest.files[kind].name] for kind in (EVENT_FILE, SIGHT_FILE))
-    check_segment(event, sight, manifest.before, manifest.after)
+    sought = manifest.files.get(SOUGHT_FILE)
+    check_segment(event, sight, manifest.before, manifest.after, paths[sought.name] if sought else None)
 
 
 def _rows(manifest: Manifest, path: Path) -> Iterator[tuple[object, ...]]:

@@ -18,7 +18,7 @@ from urllib.parse import quote
 from audit import store
 from audit.archive import ArchiveUnavailable, SegmentBroken
 from audit.cold import segment_store
-from audit.cold.manifest import EVENT_FILE, SIGHT_FILE, Manifest, SealedFile, digest, open_manifest
+from audit.cold.manifest import EVENT_FILE, SIGHT_FILE, SOUGHT_FILE, Manifest, SealedFile, digest, open_manifest
 from audit.cold.retention import Retention
 from audit.cold.segment_file import Draft, check_tree, file_digest, read_entries
 from audit.cold.store import ArchiveStore
@@ -167,14 +167,16 @@ class Sealer:
         self.scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
         found = {}
         with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
-            paths = [Path(folder) / kind for kind in (EVENT_FILE, SIGHT_FILE)]
-            rows = draft.write(*paths)
-            for kind, path, count in zip((EVENT_FILE, SIGHT_FILE), paths, rows, strict=True):
+            paths = {kind: Path(folder) / kind for kind in (EVENT_FILE, SIGHT_FILE, SOUGHT_FILE)}
+            events, sights = draft.write(*paths.values())
+            counts = {EVENT_FILE: events, SIGHT_FILE: sights, SOUGHT_FILE: 0}
+            for kind, path in paths.items():
                 # The hash is part of the name: a second try that writes other bytes does not meet the first.
                 sha = file_digest(path)
-                name = f"{quote(tenant, safe='')}/{kind}/{_place(due.first, due.end)}-{sha[:16]}.parquet"
+                end = "hashes" if kind == SOUGHT_FILE else "parquet"
+                name = f"{quote(tenant, safe='')}/{kind}/{_place(due.first, due.end)}-{sha[:16]}.{end}"
                 version = self.stored.put(name, path, sha, keep_until)
-                found[kind] = SealedFile(name, path.stat().st_size, sha, count, version)
+                found[kind] = SealedFile(name, path.stat().st_size, sha, counts[kind], version)
         return found
 
     def _put_note(self, note: str, manifest: Manifest) -> None:

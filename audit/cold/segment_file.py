@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from audit.archive import SegmentBroken
 from audit.cold.manifest import ClassShare, Manifest
+from audit.cold.sought import check_sought, sought_bytes
 from audit.entry import EntryRefused
 from audit.event_row import EVENT, SIGHT, Rows
 from audit.tree import HASH_BYTES, Frontier, leaf_hash
@@ -79,12 +80,14 @@ class Draft:
         """What the manifest says of retention classes."""
         return {name: ClassShare(count, self._latest[name]) for name, count in self._counts.items()}
 
-    def write(self, event_file: Path, sight_file: Path) -> tuple[int, int]:
-        """Write both files; their numbers of rows. Raises: OSError."""
+    def write(self, event_file: Path, sight_file: Path, sought_file: Path | None = None) -> tuple[int, int]:
+        """Write the files; numbers of rows of the first two. Raises: OSError."""
         events = pa.Table.from_batches(self.events, EVENT_COLUMNS)
         sights = pa.Table.from_batches(self.sights, SIGHT)
         _write(events, event_file, EVENT_ORDER, EVENT_GROUP_ROWS, ("data_subject", "record", "exchange"))
         _write(sights, sight_file, SIGHT_ORDER, SIGHT_GROUP_ROWS, ("data_subject", "actor"))
+        if sought_file is not None:
+            sought_file.write_bytes(sought_bytes([events, sights]))
         return events.num_rows, sights.num_rows
 
 
@@ -167,11 +170,15 @@ def check_leaves(packed: bytes, manifest: Manifest) -> None:
         raise SegmentBroken(f"leaf hashes of entries {manifest.first} to {manifest.last} do not lead to the root")
 
 
-def check_segment(event_file: Path, sight_file: Path, before: Frontier, after: Frontier) -> None:
+def check_segment(
+    event_file: Path, sight_file: Path, before: Frontier, after: Frontier, sought_file: Path | None = None
+) -> None:
     """Everything of a segment: count, order, every leaf hash, every column. Raises: SegmentBroken."""
     table = read_entries(event_file, before.size, after.size - 1)
     check_tree(table, before, after)
     check_columns(table, event_file, sight_file)
+    if sought_file is not None:
+        check_sought(sought_file, event_file, sight_file)
 
 
 def check_columns(table: pa.Table, event_file: Path, sight_file: Path) -> None:

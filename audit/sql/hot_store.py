@@ -9,6 +9,7 @@ import pyarrow as pa
 from psycopg import sql
 
 from audit import store
+from audit.archive import SOUGHT
 from audit.entry import EntryRefused
 from audit.event_row import EVENT, SIGHT, event_row, rows_of
 from audit.sql.narrowing import Bound, Narrowing
@@ -78,6 +79,20 @@ def period(narrowing: Sequence[Narrowing], constant: Constant) -> tuple[datetime
         min(since) if since and len(since) == uses else None,
         max(until) + timedelta(microseconds=1) if until and len(until) == uses else None,
     )
+
+
+def wanted(narrowing: Sequence[Narrowing], constant: Constant) -> list[dict[str, list[str]]]:
+    """For each use of a table what values its rows must have in columns by which segments can be passed over."""
+    uses = []
+    for use in narrowing:
+        found: dict[str, list[str]] = {}
+        for bound in use.bounds:
+            if bound.column in SOUGHT and bound.sign in ("=", "in"):
+                values = [constant(one, bound.column) for one in bound.values]
+                if all(isinstance(value, str) for value in values):
+                    found[bound.column] = values
+        uses.append(found)
+    return uses
 
 
 def _moments(bound: Bound, constant: Constant) -> list[datetime]:

@@ -1,7 +1,6 @@
 """Runs a statement of an auditor in a process of its own, over the hot and the sealed part of one tenant's trail."""
 
 import asyncio
-import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -12,6 +11,7 @@ import orjson
 import pyarrow as pa
 
 from audit.archive import Archive, ArchiveUnavailable, SegmentBroken
+from audit.child import bare_environment
 from audit.sql.answer import Answer, Asked, Limits, QueryFailed
 from audit.sql.frame import HEAD, JSON, FrameInvalid, pack, read_head
 from audit.sql.refused import Place, StatementRefused
@@ -60,7 +60,7 @@ async def run_query(
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-P", "-m", "audit.sql.worker", str(limits.room.memory_mb),
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
-        env={"PATH": os.defpath, "LANG": "C.UTF-8", "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        env=bare_environment(),
         start_new_session=True,  # Ctrl-C is ours to answer
     )  # fmt: skip
     dialogue = _Dialogue(process, tenant, archive, record, tell, persons)
@@ -126,7 +126,7 @@ class _Dialogue:
             return []
         since, until = (datetime.fromisoformat(told[name]) if told[name] else None for name in ("since", "until"))
         try:
-            found = await self._archive.segments(self._tenant, since, until)
+            found = await self._archive.segments(self._tenant, since, until, told["wanted"])
         except SegmentBroken as broken:
             raise QueryFailed("segment-altered", str(broken)) from broken
         except ArchiveUnavailable as fault:
@@ -138,7 +138,8 @@ class _Dialogue:
                 raise QueryFailed("segment-altered", first=one.first, last=one.last)
             last = one.last
         return [
-            {"first": one.first, "last": one.last, "event": str(one.event_file), "sight": str(one.sight_file)}
+            {"first": one.first, "last": one.last}
+            | ({} if one.passed_over else {"event": str(one.event_file), "sight": str(one.sight_file)})
             for one in ordered
         ]
 

@@ -23,7 +23,7 @@ import pyarrow as pa
 from audit import store
 from audit.sql.engine_store import Engine, Room
 from audit.sql.frame import HEAD, JSON, LIMIT_BYTES, ROWS, pack, read_head
-from audit.sql.hot_store import EntryAltered, as_arrow, first_index, hot_rows, period
+from audit.sql.hot_store import EntryAltered, as_arrow, first_index, hot_rows, period, wanted
 from audit.sql.refused import StatementRefused
 from audit.sql.statement import Checked, check
 
@@ -99,6 +99,7 @@ class Worker:
                     tables=checked.tables,
                     since=since and since.isoformat(),
                     until=until and until.isoformat(),
+                    wanted=wanted(checked.narrowing, engine.constant),
                 )
                 cold = await self._agreed()
                 after = cold[-1]["last"] if cold else -1
@@ -139,7 +140,7 @@ class Worker:
 
     async def _run(self, checked: Checked, cold: list[dict[str, Any]]) -> None:
         assert self._engine is not None
-        files = {name: [Path(one[name]) for one in cold] for name in checked.tables}
+        files = {name: [Path(one[name]) for one in cold if name in one] for name in checked.tables}
         self._engine.close_off(files)
         self._tell(step="run", part=0.0)
         running = asyncio.create_task(asyncio.to_thread(self._engine.run, checked.sql))

@@ -2,21 +2,28 @@
 
 Writes Parquet files as the archive does (sorted by entity, record, data subject and time; zstd; Bloom filters), a month
 each, then asks `run_query` for one customer. The ratio is against the same question without any use of the sort order:
-every row read, by processor time of the engine. Seconds belong to the machine and to who else uses it.
+every row read, by processor time of the engine. Then four hundred days, of which few hold the customer: every segment
+opened, and only those that can hold an answer, in turn. Seconds belong to the machine and to who else uses it.
 """
 
 import argparse
 import asyncio
+import resource
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 from rich.console import Console
 
-from audit.archive import Segment
+from audit.archive import SOUGHT, Segment, Wanted
+from audit.cold.sought import may_hold, sought_bytes
 from audit.sql.answer import Asked, Limits
 from audit.sql.engine_store import Engine
 from audit.sql.run import run_query
@@ -26,6 +33,8 @@ from gateway.database import EmbeddedPostgres, migrate
 TENANT, MONTHS, CUSTOMERS = "bench", 24, 100_000
 BEGIN = datetime(2024, 11, 1, tzinfo=UTC)
 NOW = BEGIN + timedelta(days=30 * MONTHS)
+DAYS, DAY_ROWS = 400, 25_000
+LIMITS = Limits(rows=100_000, seconds=300)
 WANTED = "c-4711"
 ROWS = "SELECT at, actor_login, field, form FROM sight"
 QUESTIONS = {
@@ -38,33 +47,43 @@ QUESTIONS = {
 }
 
 
-class Months:
-    """An archive of segments as they are."""
+class Parts:
+    """An archive of segments as they are. hashes: what each may hold, beside its first index; none: all are opened."""
 
-    def __init__(self, segments: list[Segment]) -> None:
+    def __init__(self, segments: list[Segment], hashes: Mapping[int, Path] | None = None) -> None:
         self._segments = segments
+        self._hashes = hashes or {}
+        self.opened = 0
 
     async def segments(
-        self, tenant: str, since: datetime | None = None, until: datetime | None = None
+        self,
+        tenant: str,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        wanted: Sequence[Wanted] = ({},),
     ) -> list[Segment]:
         """Those with entries in a period."""
-        return [
-            one
+        found = [
+            replace(one, passed_over=one.first in self._hashes and not may_hold(self._hashes[one.first], wanted))
             for one in self._segments
             if one.tenant == tenant
             and (since is None or one.at_last >= since)
             and (until is None or one.at_first < until)
         ]
+        self.opened = sum(not one.passed_over for one in found)
+        return found
 
 
-def month_of(number: int, rows: int, folder: Path) -> Segment:
-    """A month of sights, in the order of the archive."""
-    step = 30 * 86_400_000_000 // rows
-    first, begin = number * rows, BEGIN + timedelta(days=30 * number)
-    file = folder / f"{number:03}.sight.parquet"
+def part_of(
+    number: int, rows: int, folder: Path, days: int = 30, customers: str = f"random() * {CUSTOMERS}"
+) -> Segment:
+    """So many days of sights, in the order of the archive. customers: an expression for the number of a customer."""
+    step = days * 86_400_000_000 // rows
+    first, begin = number * rows, BEGIN + timedelta(days=days * number)
+    file = folder / f"{number:03}.{days}.sight.parquet"
     with duckdb.connect(":memory:", config={"threads": 2, "memory_limit": "2GB"}) as engine:
         engine.execute("SET TimeZone = 'UTC'")
-        engine.execute("SELECT setseed(?)", [number / MONTHS]).fetchall()
+        engine.execute("SELECT setseed(?)", [number / 1_000]).fetchall()
         engine.execute(
             f"""
             COPY (
@@ -76,7 +95,7 @@ def month_of(number: int, rows: int, folder: Path) -> Segment:
                     'c-' || customer AS record, 'p-' || md5(customer::VARCHAR) AS data_subject,
                     list_extract(['clear', 'masked', 'hidden'], 1 + chance % 3) AS form, 1::INT AS "count"
                 FROM (
-                    SELECT range, (random() * 400)::INT AS person, (random() * {CUSTOMERS})::INT AS customer,
+                    SELECT range, (random() * 400)::INT AS person, ({customers})::INT AS customer,
                         (random() * 1000)::INT AS chance
                     FROM range({rows})
                 )
@@ -84,7 +103,7 @@ def month_of(number: int, rows: int, folder: Path) -> Segment:
             ) TO '{file}' (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 51200)
             """
         )
-    return Segment(TENANT, first, first + rows - 1, begin, begin + timedelta(days=30), file, file)
+    return Segment(TENANT, first, first + rows - 1, begin, begin + timedelta(days=days), file, file)
 
 
 async def asked(dsn: str, segments: list[Segment], rounds: int, out: Console) -> None:
@@ -93,17 +112,60 @@ async def asked(dsn: str, segments: list[Segment], rounds: int, out: Console) ->
     async def record(_asked: Asked) -> None:
         return None
 
-    limits = Limits(rows=100_000, seconds=300)
     for name, statement in {**QUESTIONS, "nothing, the process alone": "SELECT 1 AS one"}.items():
         times, rows = [], 0
         for _ in range(rounds):
             begun = time.perf_counter()
             answer = await run_query(
-                dsn, TENANT, statement, archive=Months(segments), record=record, now=NOW, limits=limits
+                dsn, TENANT, statement, archive=Parts(segments), record=record, now=NOW, limits=LIMITS
             )
             times.append(time.perf_counter() - begun)
             rows = answer.table.num_rows
         out.print(f"{name:40} {median(times):7.2f} s {rows:8} rows")
+
+
+async def passed_over(dsn: str, folder: Path, rounds: int, out: Console) -> None:
+    """One customer among hundreds of days, of which few hold somebody: every day opened, and only those that can."""
+    days, hashes = [], {}
+    for number in range(DAYS):
+        # Two thousand customers a day, others every day.
+        customers = f"({number * 331} + random() * 2000)::INT % {CUSTOMERS}"
+        one = part_of(number, DAY_ROWS, folder, 1, customers)
+        hashes[one.first] = folder / f"{number:03}.hashes"
+        hashes[one.first].write_bytes(sought_bytes([pq.read_table(one.sight_file, columns=list(SOUGHT))]))
+        days.append(one)
+
+    async def record(_asked: Asked) -> None:
+        return None
+
+    every, only = Parts(days), Parts(days, hashes)
+    statements = {"one customer, by record": f"{ROWS} WHERE record = '{WANTED}' ORDER BY ALL",
+                  "somebody nobody saw": f"{ROWS} WHERE record = 'c-none' ORDER BY ALL"}  # fmt: skip
+    for name, statement in statements.items():
+        times: tuple[list[float], list[float]] = ([], [])
+        answers: list[pa.Table] = []
+        for _ in range(rounds):
+            for archive, spent in zip((every, only), times, strict=True):
+                begun, before = time.perf_counter(), _children_s()
+                answers.append(
+                    (
+                        await run_query(dsn, TENANT, statement, archive=archive, record=record, now=NOW, limits=LIMITS)
+                    ).table
+                )
+                out.print(f"  {archive.opened} opened: {time.perf_counter() - begun:.2f} s", style="dim")
+                spent.append(_children_s() - before)
+        assert all(one.equals(answers[0]) for one in answers)
+        out.print(
+            f"{name}, {DAYS} days: {median(times[0]):.2f} s of processor time with {every.opened} segments opened,"
+            f" {median(times[1]):.2f} s with {only.opened}; {answers[0].num_rows} rows, the same"
+        )
+    size = sum(path.stat().st_size for path in hashes.values()) / sum(one.sight_file.stat().st_size for one in days)
+    out.print(f"what each may hold: {100 * size:.1f} % of the sights' files")
+
+
+def _children_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def compared(segments: list[Segment], rounds: int, out: Console) -> None:
@@ -137,7 +199,7 @@ def main(arguments: list[str] | None = None) -> None:
     with tempfile.TemporaryDirectory(prefix=prefix) as name, tempfile.TemporaryDirectory(prefix=prefix) as kept:
         folder = Path(name)
         begun = time.perf_counter()
-        segments = [month_of(number, chosen.rows // MONTHS, folder) for number in range(MONTHS)]
+        segments = [part_of(number, chosen.rows // MONTHS, folder) for number in range(MONTHS)]
         size = sum(file.stat().st_size for file in folder.glob("*.parquet"))
         out.print(
             f"{chosen.rows:,} sights in {MONTHS} files, {size / 1e6:.0f} MB, in {time.perf_counter() - begun:.0f} s"
@@ -148,6 +210,7 @@ def main(arguments: list[str] | None = None) -> None:
             migrate(server.dsn)
             asyncio.run(asked(server.dsn, segments, chosen.rounds, out))
             compared(segments, chosen.rounds, out)
+            asyncio.run(passed_over(server.dsn, folder, chosen.rounds, out))
         finally:
             server.stop()
 

@@ -78,7 +78,7 @@ async def test_sealing_and_pruning_survive_kill_9_at_many_points(
     assert kills >= 5
     assert await segments_and_start(pool) == (SEALED, 30)
     stored = FolderArchive(tmp_path / "archive", lambda: NOW)
-    assert len(stored.names("demo/")) == 3 * len(SEALED)
+    assert len(stored.names("demo/")) == 4 * len(SEALED)
     found = await verify(dsn, "demo", SIGNER.verifier)
     assert (found.entries, found.hot, found.sealed) == (30, 30, 30)
 

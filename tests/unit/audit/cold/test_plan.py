@@ -22,7 +22,10 @@ def test_what_is_measured_lies_on_the_disk(tmp_path: Path) -> None:
     sizes = sum(path.stat().st_size for path in tmp_path.glob("*.parquet"))
     assert (made.events, made.segments, made.event_bytes + made.sight_bytes) == (4_000, 4, sizes)
     assert {count for times in made.queries.values() for count, _, _ in times} == {4, 400}
+    assert made.sought_bytes == sum(path.stat().st_size for path in tmp_path.glob("*.hashes"))
+    assert made.pass_s > 0
     told = "\n".join(lines(made, wanted))
+    assert "opens only segments that can hold it" in told
     assert "1826000000 entries, 7304000 segments" not in told
     assert f"{wanted.total} entries" in told
 

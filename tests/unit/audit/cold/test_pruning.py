@@ -18,9 +18,10 @@ from audit.cold.hold_store import add_hold, holds, lift
 from audit.cold.pruning import Pruner
 from audit.cold.reader import ArchiveReader
 from audit.cold.restored_store import forget_restored
-from audit.cold.restoring import restore_folder, restore_table, verify_segment
+from audit.cold.restoring import restore_folder, restore_table
 from audit.cold.retention import Retention, RetentionClass
 from audit.cold.sealing import Sealer, manifest_notes
+from audit.cold.verifying import verify_segments
 from audit.note import origin_of
 from audit.proof import EntryDropped, prove_entry, prove_growth
 from audit.verify import verify
@@ -178,7 +179,7 @@ async def test_a_drop_that_was_cut_off_is_done_again(
     with pytest.raises(ArchiveUnavailable, match="cut off"):
         await drop_all(replace(pruner, stored=cut))
     assert await drop_all(pruner) == [0, 8, 16]
-    assert stored.names("demo/event/") == stored.names("demo/sight/") == []
+    assert stored.names("demo/event/") == stored.names("demo/sight/") == stored.names("demo/sought/") == []
     assert len(await archive.leaves("demo", 0, 18)) == 18
 
 
@@ -300,7 +301,7 @@ async def test_a_segment_with_a_changed_file_is_not_restored(
     sealed: None, stored: FolderArchive, archive: ArchiveReader, tmp_path: Path
 ) -> None:
     one = (await archive.manifests("demo"))[0]
-    verify_segment(stored, one, tmp_path / "scratch")
+    assert [found async for found in verify_segments(stored, [one], tmp_path / "scratch")] == [one]
     path = stored.local(one.files["sight"].name)
     assert path is not None
     path.chmod(0o600)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from audit.archive import ArchiveUnavailable, SegmentBroken
+from audit.archive import ArchiveUnavailable, SegmentBroken, Wanted
 from audit.cold.folder import FolderArchive
 from audit.cold.reader import ArchiveReader
 from audit.cold.segment_store import StoredSegment
@@ -106,3 +106,39 @@ async def test_files_from_elsewhere_are_fetched_once_and_the_oldest_go(
     assert {*(tmp_path / "cache").glob("*.parquet")} == {kept[0].event_file, kept[0].sight_file}
     with pytest.raises(ArchiveUnavailable, match="shorter time"):
         await small.segments("demo")
+
+
+async def test_segments_that_cannot_hold_what_is_wanted_are_passed_over_and_not_fetched(
+    folder: FolderArchive, seal: Any, tmp_path: Path
+) -> None:
+    notes = [seal(3, entry={"actor": "u7"}), seal(3, entry={"actor": "u8"}), seal(3, sought=False)]
+    stored = Elsewhere(tmp_path / "archive", lambda: NOW)
+    one = reader(stored, notes, tmp_path / "cache")
+
+    async def opened(*wanted: Wanted) -> list[int]:
+        return [found.first for found in await one.segments("demo", wanted=wanted) if not found.passed_over]
+
+    assert await opened({"actor": ["nobody"]}) == [6]
+    assert stored.fetched == 2 + 2  # what the first two hold, and the third itself
+    assert await opened({"actor": ["u7"]}) == [0, 6]
+    assert await opened({"actor": ["nobody", "u8"]}) == [3, 6]
+    assert await opened({"actor": ["u7"]}, {"actor": ["u8"]}) == [0, 3, 6]
+    assert await opened({"actor": ["u7"], "record": ["nothing"]}) == [6]
+    assert await opened({"actor": ["u7"]}, {}) == [0, 3, 6]
+    assert len(await one.segments("demo", wanted=[{"actor": ["nobody"]}])) == 3
+
+
+async def test_what_a_segment_holds_is_believed_as_sealed_only(
+    folder: FolderArchive, seal: Any, tmp_path: Path
+) -> None:
+    notes = [seal(3)]
+    path = folder.local("demo/0.sought.parquet")
+    assert path is not None
+    path.chmod(0o600)
+    for changed in (path.read_bytes()[4:], b""):
+        path.write_bytes(changed)
+        with pytest.raises(SegmentBroken, match="other bytes"):
+            await reader(folder, notes, tmp_path / "cache").segments("demo", wanted=[{"actor": ["u1"]}])
+    path.unlink()
+    with pytest.raises(SegmentBroken, match="is gone"):
+        await reader(folder, notes, tmp_path / "cache").segments("demo", wanted=[{"actor": ["u1"]}])

@@ -70,3 +70,19 @@ async def test_a_segment_that_is_gone_is_not_passed_over(dsn: str, archive: Arch
     with pytest.raises(QueryFailed) as failed:
         await ask(dsn, archive, "SELECT count(*) FROM event")
     assert failed.value.reason == "segment-altered"
+
+
+async def test_a_part_that_cannot_hold_the_answer_is_not_opened_and_nothing_is_there_twice(
+    dsn: str, archive: ArchiveReader, tmp_path: Path
+) -> None:
+    removed = [path for path in (tmp_path / "archive").rglob("*.parquet") if path.name.startswith("0" * 14 + "8-")]
+    assert len(removed) == 2
+    for path in removed:
+        path.parent.chmod(0o700)
+        path.unlink()
+    for number in (3, 17):
+        answer = await ask(dsn, archive, f"SELECT index FROM event WHERE record = '{number}'")
+        assert answer.table.column("index").to_pylist() == [number]
+    with pytest.raises(QueryFailed) as failed:
+        await ask(dsn, archive, "SELECT index FROM event WHERE record = '9'")
+    assert failed.value.reason == "segment-altered"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from audit.archive import Segment
+from audit.archive import Segment, Wanted
 from audit.cold.segment_file import Draft
 from audit.entry import AuditEntry, encode
 from audit.log import AuditLog
@@ -29,7 +29,11 @@ class Sealed:
     asked: list[tuple[datetime | None, datetime | None]] = field(default_factory=list)
 
     async def segments(
-        self, tenant: str, since: datetime | None = None, until: datetime | None = None
+        self,
+        tenant: str,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        wanted: Sequence[Wanted] = ({},),
     ) -> list[Segment]:
         self.asked.append((since, until))
         return [
