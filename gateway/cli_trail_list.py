@@ -13,6 +13,7 @@ from audit.archive import Archive, NoArchive
 from audit.catalogue import catalogue, families, fits, is_pattern
 from audit.query import Filters, StoredEntry, Tagged, entry_tag, tagged
 from audit.sealed import AWAY, BROKEN, GONE, NOWHERE, OVER, SLOW
+from gateway.cli_archive import archive_told_plainly
 from gateway.cli_shell import UNUSABLE, FileOption, TenantOption, out, quit_with, settings_of, tenant_of, told_plainly
 from gateway.composition_archive import archive_at_hand
 from gateway.database import Pool, open_pool
@@ -88,7 +89,8 @@ def list_trail(
         name = tenant_of(settings, tenant)
         database = open_database(settings)
         try:
-            found, known = asyncio.run(_find(settings, database.dsn, name, filters, pattern, most))
+            with archive_told_plainly():
+                found, known = asyncio.run(_find(settings, database.dsn, name, filters, pattern, most))
         finally:
             database.close()
     for entry in found.entries:
