@@ -12,7 +12,7 @@ from audit import store
 from audit.archive import Archive, NoArchive, Span
 from audit.catalogue import fits, kinds_of, tag_of
 from audit.entry import EntryRefused, decode
-from audit.sealed import PATIENT, newest
+from audit.sealed import PATIENT, Budget, newest
 from audit.store import Filters, Pool, StoredEntry
 
 LIMIT_ENTRIES = 10_000
@@ -54,6 +54,7 @@ async def tagged(
     before: int | None = None,
     most: int = LOOK_BACK_ENTRIES,
     archive: Archive = _NONE,
+    budget: Budget = PATIENT,
 ) -> Tagged:
     """The newest entries that match and whose tag fits (audit.catalogue.fits; "" for any).
 
@@ -72,21 +73,22 @@ async def tagged(
         await store.snapshot(connection)
         hot = (await store.hot(connection, tenant)).start
         while looked < most:
-            rows = await store.select(connection, tenant, filters, min(store.FETCH_ROWS, most - looked), before=before)
+            at_once = min(store.FETCH_ROWS, most - looked, store.FETCH_ROWS if pattern else limit - len(found))
+            rows = await store.select(connection, tenant, filters, at_once, before=before)
             for entry in rows:
                 looked, before = looked + 1, entry.index
                 if wanted(entry):
                     found.append(entry)
                     if len(found) == limit:
                         return Tagged(found, before)
-            if len(rows) < store.FETCH_ROWS:
+            if len(rows) < at_once:
                 break
     if looked >= most or not hot:
         return Tagged(found, before if looked >= most else None)
     if isinstance(archive, NoArchive):
         return Tagged(found, hot)
     end = hot if before is None else min(hot, before)
-    old = await newest(archive, tenant, filters, limit - len(found), end, PATIENT, wanted)
+    old = await newest(archive, tenant, filters, limit - len(found), end, budget, wanted)
     return Tagged(found + old.entries, old.further, old.lost)
 
 

@@ -1,9 +1,10 @@
 """`crmgate audit seal`, `segments`, `prune`, `restore`: the sealed part of the trail."""
 
 import asyncio
+import contextlib
 import getpass
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -208,13 +209,8 @@ def run_archive(config: Path | None, tenant: str, work: Work) -> None:
             raise quit_with(UNUSABLE, "Nothing is sealed: set [audit.archive] to in the settings.")
         dsn = at.dsn
         try:
-            asyncio.run(_worked(at.settings, at.tenant, dsn, work))
-        except ArchiveUnavailable as fault:
-            raise quit_with(PROBLEM, f"The archive does not answer; nothing is lost: {fault}") from None
-        except ArchiveRefused as fault:
-            raise quit_with(PROBLEM, f"The archive cannot be used: {fault}") from None
-        except SegmentBroken as fault:
-            raise quit_with(PROBLEM, f"The archive was changed: {fault}") from None
+            with archive_told_plainly():
+                asyncio.run(_worked(at.settings, at.tenant, dsn, work))
         except SealingRefused as fault:
             raise quit_with(PROBLEM, f"The audit trail was changed: {fault}") from None
         except OSError as fault:
@@ -252,3 +248,16 @@ def _told(one: Manifest) -> str:
         f"entries {one.first} to {one.last}  {one.at_first:%Y-%m-%d %H:%M} to {one.at_last:%Y-%m-%d %H:%M} UTC  "
         f"{size / 1_000_000:.1f} MB  {size / one.count:.1f} bytes an entry"
     )
+
+
+@contextlib.contextmanager
+def archive_told_plainly() -> Iterator[None]:
+    """What the archive says ends the command with a sentence."""
+    try:
+        yield
+    except ArchiveUnavailable as fault:
+        raise quit_with(PROBLEM, f"The archive does not answer; nothing is lost: {fault}") from None
+    except ArchiveRefused as fault:
+        raise quit_with(PROBLEM, f"The archive cannot be used: {fault}") from None
+    except SegmentBroken as fault:
+        raise quit_with(PROBLEM, f"The archive was changed: {fault}") from None

@@ -13,6 +13,7 @@ from audit.archive import Archive, NoArchive
 from audit.catalogue import catalogue, families, fits, is_pattern
 from audit.query import Filters, StoredEntry, Tagged, entry_tag, tagged
 from audit.sealed import AWAY, BROKEN, GONE, NOWHERE, OVER, SLOW
+from gateway.cli_archive import archive_told_plainly
 from gateway.cli_installed import installed
 from gateway.cli_shell import UNUSABLE, FileOption, TenantOption, out, quit_with
 from gateway.composition_archive import archive_at_hand
@@ -83,7 +84,7 @@ def list_trail(
         actor=actor, operation=operation, entity=entity, record=record,
         since=time_of(since, "--since"), until=time_of(until, "--until"),
     )  # fmt: skip
-    with installed(config, tenant) as at:
+    with installed(config, tenant) as at, archive_told_plainly():
         found, known = asyncio.run(_find(at.settings, at.dsn, at.tenant, filters, pattern, most))
     for entry in found.entries:
         if as_json:

@@ -1,7 +1,7 @@
 """`crmgate audit who`: who saw, wrote, exported or had revealed what of a record; `crmgate audit index`."""
 
 import asyncio
-from collections.abc import Sequence
+from collections import Counter
 from dataclasses import replace
 from typing import Annotated
 
@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from audit import answers, store
-from audit.answers import CHANGED, Answer, NothingToLookUp
+from audit.answers import CHANGED, Answers, NothingToLookUp
 from audit.entry import NOT_RECORDED
 from audit.index_follower import differing, rebuild
 from audit.question import FORMS, Question, seen
@@ -19,12 +19,14 @@ from audit.sealed import PATIENT
 from gateway.access.store import UserStore
 from gateway.access.user import login_key
 from gateway.accounts import utc_now
+from gateway.cli_archive import archive_told_plainly
 from gateway.cli_installed import installed
 from gateway.cli_shell import (
     PROBLEM,
     UNUSABLE,
     FileOption,
     TenantOption,
+    err,
     out,
     quit_with,
 )
@@ -40,6 +42,7 @@ from gateway.trail_reading import note_reading
 from kms.pseudonym import is_pseudonym
 
 LIMIT = 1_000
+_ANEW = "Make it anew: crmgate audit index --rebuild"
 
 
 def who(
@@ -89,14 +92,11 @@ def index(
     config: FileOption = None,
 ) -> None:
     """Compare the index of the trail with the trail; exit 1 when it lacks something."""
-    with installed(config, tenant) as at:
+    with installed(config, tenant) as at, archive_told_plainly():
         entries, wrong = asyncio.run(_index(at.settings, at.dsn, at.tenant, rebuild_it=rebuild_it))
     if wrong:
         shown = ", ".join(map(str, wrong[:10])) + (" …" if len(wrong) > 10 else "")
-        told = (
-            f"The index lacks {len(wrong)} of {entries} entries ({shown}). Make it anew: crmgate audit index --rebuild"
-        )
-        raise quit_with(PROBLEM, told)
+        raise quit_with(PROBLEM, f"The index lacks {len(wrong)} of {entries} entries ({shown}). {_ANEW}")
     out.print(f"The index of {at.tenant} holds {entries} entries as the trail says.", markup=False)
 
 
@@ -114,7 +114,7 @@ async def _index(settings: Settings, dsn: str, tenant: str, *, rebuild_it: bool)
         await pool.close()
 
 
-async def _ask(settings: Settings, dsn: str, tenant: str, question: Question, limit: int) -> Sequence[Answer]:
+async def _ask(settings: Settings, dsn: str, tenant: str, question: Question, limit: int) -> Answers:
     pool = await open_pool(dsn, max_size=1)
     try:
         async with open_people(settings, tenant, pool) as people:
@@ -123,18 +123,17 @@ async def _ask(settings: Settings, dsn: str, tenant: str, question: Question, li
         if not asked.terms:
             raise NothingToLookUp
         await _note(dsn, tenant, asked, asked.record if known else NOT_RECORDED)
-        archive, found, before = archive_at_hand(settings, dsn), list[Answer](), None
+        archive = archive_at_hand(settings, dsn)
         async with pool.of(tenant) as connection:
             await store.snapshot(connection)
-            while len(found) < limit:
+            page = await answers.ask(connection, tenant, asked, limit, archive=archive, budget=PATIENT)
+            found, misfits = list(page.answers), page.misfits
+            while page.older is not None and len(found) < limit:
                 page = await answers.ask(
-                    connection, tenant, asked, limit - len(found), before=before, archive=archive, budget=PATIENT
+                    connection, tenant, asked, limit - len(found), before=page.older, archive=archive, budget=PATIENT
                 )
-                found += page.answers
-                if page.older is None:
-                    break
-                before = page.older
-        return found
+                found, misfits = [*found, *page.answers], misfits + page.misfits
+            return replace(page, answers=found, misfits=misfits)
     finally:
         await pool.close()
 
@@ -155,7 +154,15 @@ async def _note(dsn: str, tenant: str, question: Question, record: str) -> None:
     await note_reading(dsn, tenant, AT_THE_TERMINAL, question.names, **more)
 
 
-def _print(found: Sequence[Answer], question: Question, *, as_json: bool) -> None:
+def _print(asked: Answers, question: Question, *, as_json: bool) -> None:
+    found = asked.answers
+    # Beside the answers, so that a program that reads JSON is told, too.
+    if asked.unread:
+        err.print(
+            f"Not complete: {asked.unread} entries were not looked through. {_ANEW}", style="yellow", markup=False
+        )
+    if asked.misfits:
+        err.print(f"The index named {asked.misfits} entries that say otherwise. {_ANEW}", style="yellow", markup=False)
     if as_json:
         for one in found:
             content = None if one.content is None else dict(one.content)
@@ -166,8 +173,7 @@ def _print(found: Sequence[Answer], question: Question, *, as_json: bool) -> Non
     for one in found:
         e = one.content
         if e is None:
-            lost = "missing or changed" if one.lost == CHANGED else LOST[one.lost]
-            table.add_row(f"{one.at:%Y-%m-%d %H:%M:%S}", "", lost, "", "", "", str(one.index))
+            table.add_row(f"{one.at:%Y-%m-%d %H:%M:%S}", "", "cannot be read", "", "", "", str(one.index))
             continue
         sights = seen(question, e)
         fields = ", ".join(f"{field} {form}" + (f" ×{count}" if count > 1 else "") for _, field, form, count in sights)
@@ -179,6 +185,7 @@ def _print(found: Sequence[Answer], question: Question, *, as_json: bool) -> Non
         )  # fmt: skip
     if found:
         out.print(table, markup=False)
-    if unread := sum(1 for one in found if one.content is None):
-        out.print(f"{unread} of them cannot be read; their lines say why.", style="yellow", markup=False)
+    for why, count in Counter(one.lost for one in found if one.content is None).items():
+        reason = "missing from the trail or changed" if why == CHANGED else LOST[why]
+        out.print(f"{count} of them cannot be read: {reason}", style="yellow", markup=False)
     out.print(f"{len(found)} answers. Prove one: crmgate audit prove ENTRY", style="dim", markup=False)

@@ -20,7 +20,8 @@ from gateway.console import health, plot
 from gateway.console.pages import ConsolePages
 from gateway.console.permissions import HEALTH, LIVE, SESSIONS, USERS, ConsoleRefused
 from gateway.console.store import per_minute
-from gateway.console.trail import EntryUnknown, Row
+from gateway.console.timeline import LOST
+from gateway.console.trail import EntryUnknown
 from gateway.console.words import FAMILIES, KINDS, REASONS
 from gateway.exchange import Principal
 from gateway.trail_reading import told_filters
@@ -146,12 +147,17 @@ class ActivityPages(ConsolePages):
         return self._page(request, principal, "entry.html", values)
 
     async def _activity(self, principal: Principal, wish: Wish, filters: Filters) -> dict[str, Any]:
-        rows = await self._find(principal, wish, filters)
+        trail, limit = self._deps.trail, LOOK_BACK_ROWS if wish.outcome else PAGE_ROWS
+        rows, found = await trail.listed(principal.tenant, limit, filters, wish.tag, before=wish.before)
+        if wish.outcome:
+            rows = [row for row in rows if row.refused == (wish.outcome == "refused")]
+        older = rows[PAGE_ROWS - 1].index if len(rows) >= PAGE_ROWS else found.further
         return {
             "page": "activity",
             "wish": wish,
-            "rows": rows,
-            "older": rows[-1].index if len(rows) == PAGE_ROWS else None,
+            "rows": await trail.told(principal.tenant, rows[:PAGE_ROWS]),
+            "unread": {(span.first, span.last): LOST[why] for span, why in found.lost.items()},
+            "older": older if older != wish.before else None,
         }
 
     async def _filters(self, principal: Principal, wish: Wish) -> Filters:
@@ -168,16 +174,6 @@ class ActivityPages(ConsolePages):
             record=names[-1] if names else "",
             records=tuple(names),
         )
-
-    async def _find(self, principal: Principal, wish: Wish, filters: Filters) -> list[Row]:
-        trail, limit = self._deps.trail, LOOK_BACK_ROWS if wish.outcome else PAGE_ROWS
-        if wish.tag:
-            rows = await trail.tagged(principal.tenant, limit, filters, wish.tag, before=wish.before)
-        else:
-            rows = await trail.recent(principal.tenant, limit, filters, before=wish.before)
-        if wish.outcome:
-            rows = [row for row in rows if row.refused == (wish.outcome == "refused")]
-        return await trail.told(principal.tenant, rows[:PAGE_ROWS])
 
     async def _plot(self, principal: Principal) -> plot.Plot:
         now = self._deps.access.clock()

@@ -20,8 +20,9 @@ from audit.note import Checkpoint, NoteInvalid, Verifier, origin_of
 from audit.pack import write_pack
 from audit.pack_choice import Packed, PackRefused, Wanted
 from audit.proof import EntryDropped, StoredLogBroken, prove_entry
+from audit.query import Tagged
 from audit.question import is_refused
-from audit.sealed import sealed_entry
+from audit.sealed import Budget, sealed_entry
 from audit.store import Filters, StoredEntry
 from audit.tree import ProofInvalid, leaf_hash
 from audit.verify import LogTampered, Verified, verify
@@ -142,12 +143,22 @@ class TrailReader:
             for row in rows
         ]
 
-    async def tagged(
+    async def listed(
         self, tenant: str, limit: int, filters: Filters, pattern: str, *, before: int | None = None
-    ) -> list[Row]:
-        """The newest entries whose tag fits among the newest ten thousand, newest first."""
-        found = await query.tagged(self._pool, tenant, limit, filters, pattern, before=before, most=query.LIMIT_ENTRIES)
-        return [_row(entry) for entry in found.entries]
+    ) -> tuple[list[Row], Tagged]:
+        """The newest entries whose tag fits, "" for any, among the newest ten thousand; and where to go on.
+
+        Sealed ones as well where `before` says that somebody pages back. Raises: LogTampered, psycopg errors.
+        """
+        archive = _NONE if before is None else self.archive
+        try:
+            found = await query.tagged(
+                self._pool, tenant, limit, filters, pattern, before=before, most=query.LIMIT_ENTRIES, archive=archive,
+                budget=Budget(),
+            )  # fmt: skip
+        except SegmentBroken as fault:
+            raise LogTampered(tenant, str(fault)) from fault
+        return [_row(entry) for entry in found.entries], found
 
     async def entry(self, tenant: str, index: int) -> Row:
         """One entry; raises EntryUnknown, LogTampered, StoreUnavailable."""

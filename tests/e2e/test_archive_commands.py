@@ -86,6 +86,14 @@ def test_from_sealing_to_dropping_as_an_operator_does_it(
     assert "court order 17  [entity activity, record 7]" in run("hold", "list")[1]
     assert f"held by {name}" in run("prune")[1]
 
+    assert f"Not complete: {COUNT} entries" in run("who", "activity.7", "--since", "5y")[1]
+    assert run("index", "--rebuild")[0] == 0
+    code, told = run("who", "activity.7", "--since", "5y", "--json")
+    answer = json.loads(told.splitlines()[-1])
+    assert (answer["index"], answer["sealed"], answer["lost"], answer["entry"]["record"]) == (7, True, "", "7")
+    listed = run("list", "--entity", "activity", "--json")[1].splitlines()
+    assert [json.loads(line)["record"] for line in listed] == [str(one) for one in reversed(range(COUNT))]
+
     proof = folder / "7.tlog-proof"
     assert run("prove", "7", "--out", str(proof))[0] == 0
     assert run("restore", "7", "--to", str(folder / "back"))[0] == 0
@@ -99,9 +107,13 @@ def test_from_sealing_to_dropping_as_an_operator_does_it(
         assert said in run("hold", "lift", name)[1]
     assert run("prune", "--yes") == (0, f"0 entries left the database, {COUNT} the archive; proofs stay.\n")
     assert "dropped" in run("segments")[1]
+    assert f"Entries 0 to {COUNT - 1} / 0 至 {COUNT - 1} 号记录: the retention is over" in run("list")[1]
+    assert '"sealed":true' not in run("who", "activity.7", "--since", "5y", "--json")[1]
+    assert run("index")[0] == 0
     assert operations(dsn) == [
-        "audit.seal", "audit.hold.set", "audit.prune", "audit.prove", "audit.restore", "audit.restore", "audit.restore",
-        "audit.hold.lift", "audit.hold.lift", "audit.drop",
+        "audit.seal", "audit.hold.set", "audit.prune", "audit.who", "audit.who", "audit.list", "audit.prove",
+        "audit.restore", "audit.restore", "audit.restore",
+        "audit.hold.lift", "audit.hold.lift", "audit.drop", "audit.list", "audit.who",
     ]  # fmt: skip
 
 
@@ -127,3 +139,24 @@ def test_a_changed_file_of_the_archive_is_told(run: Run, folder: Path) -> None:
     assert (code, "The archive was changed" in told) == (1, True)
     code, told = run("prune", "--yes")
     assert (code, "The archive was changed" in told) == (1, True)
+
+
+@pytest.mark.parametrize(("harm", "said"), [("change", "was changed"), ("remove", "is gone from the archive")])
+def test_entries_of_a_harmed_file_are_told_and_the_index_stays(run: Run, folder: Path, harm: str, said: str) -> None:
+    run("seal")
+    run("index", "--rebuild")
+    run("hold", "set", "court order 17")
+    run("prune", "--yes")
+    path = next((folder / "archive").rglob("event/*.parquet"))
+    if harm == "remove":
+        path.unlink()
+    else:
+        path.chmod(0o600)
+        path.write_bytes(path.read_bytes() + b"?")
+    told = run("who", "activity.7", "--since", "5y")[1]
+    assert "1 of them cannot be read: the file" in told
+    assert said in told
+    assert said in run("list", "--entity", "activity")[1]
+    code, told = run("index", "--rebuild")
+    assert (code, "The archive was changed" in told) == (1, True)
+    assert "1 of them cannot be read" in run("who", "activity.7", "--since", "5y")[1]

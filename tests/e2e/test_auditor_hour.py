@@ -4,6 +4,7 @@ A real Creme with the traffic of several people, a real Chromium, both languages
 Pictures of every stop are written to screenshots/ so that people can look at them.
 """
 
+import asyncio
 import csv
 import io
 import json
@@ -12,17 +13,22 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page
 
-from audit.note import origin_of, read_signer
+from audit.note import ensure_signer, origin_of, read_signer
+from gateway.composition_archive import archiving_of
 from gateway.console import vendor
+from gateway.database import open_pool
 from gateway.demo.driver import CremeDriver
 from gateway.demo.people import make_people
 from gateway.demo.stage import TENANT
+from gateway.opening import open_database
 from tests.drills.stack import Stack, installed
 from tests.e2e.devices import Person, chromium, until
 from tests.e2e.test_console_pages import AXE, PICTURES
@@ -47,11 +53,12 @@ class Floor:
 
 
 @pytest.fixture(scope="module")
-def floor() -> Iterator[Floor]:
+def floor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Floor]:
     if not AXE.exists():
         vendor.fetch(tests_too=True)
     PICTURES.mkdir(exist_ok=True)
-    with creme() as server, installed(server) as stack:
+    archive = tmp_path_factory.mktemp("archive")
+    with creme() as server, installed(server, f'[audit.archive]\nto = "file://{archive}"\n') as stack:
         yield working_day(stack)
         close_all()
 
@@ -173,6 +180,62 @@ def test_the_terminal_answers_the_same(floor) -> None:
         code, told = run(floor.stack, *words)
         assert code == 0, told
         assert "as the trail says" in told
+
+
+@pytest.mark.parametrize(("language", "width"), [("en", "desk"), ("zh", "phone")])
+def test_a_year_later_what_was_sealed_stands_in_the_same_list(floor, browser, tmp_path, language, width) -> None:
+    with ThreadPoolExecutor(1) as beside:  # the browser has this thread's loop
+        beside.submit(lambda: asyncio.run(a_year_later(floor.stack))).result()
+    auditor = Person(floor.stack, joined(floor.stack, "auditor"), opened(browser, language, width), console=True)
+    auditor.sign_in("/")
+    page = auditor.page
+    page.goto(floor_url(auditor, floor))
+    look(page, f"{language}_{width}_10_sealed")
+    people = set(page.locator("#answers tbody tr .who-cell strong").all_inner_texts())
+    assert floor.looked | {floor.made_by} <= people
+    last = page.locator("#answers tbody tr").last
+    assert {"en": "From the archive", "zh": "来自归档"}[language] in last.inner_text()
+    assert page.locator("main .problem").count() == 0
+    assert floor.phone not in page.content()
+    last.locator(".end a").click()
+    proved(page)
+    page.goto(floor_url(auditor, floor))
+    page.click("form[action='/trail/pack'] button[type=submit]")
+    page.wait_for_selector("a[href^='/trail/pack/file']", timeout=60_000)
+    with page.expect_download() as fetching:
+        page.click("a[href^='/trail/pack/file']")
+    pack = tmp_path / fetching.value.suggested_filename
+    fetching.value.save_as(pack)
+    verified_offline(pack, key_of(floor.stack), tmp_path)
+    assert floor.looked <= {row["actor_login"] for row in rows_of(pack)}
+    code, told = run(floor.stack, "who", f"contact.{floor.customer}", "--field", "mobile", "--since", "2y", "--json")
+    assert code == 0, told
+    lines = [json.loads(line) for line in told.splitlines()]
+    assert floor.looked <= {line["entry"]["actor_login"] for line in lines if line["sealed"]}
+    assert all(line["intact"] and not line["lost"] for line in lines)
+    assert auditor.troubles == []
+    auditor.context.close()
+
+
+async def a_year_later(stack: Stack) -> None:
+    """Seal all that is signed, and take it out of the database, as it happens when it is old enough."""
+    database = await asyncio.to_thread(open_database, stack.settings)
+    pool = await open_pool(database.dsn, max_size=2)
+    try:
+        made = archiving_of(stack.settings, pool, ensure_signer(stack.settings.checkpoint_key_path))
+        assert made is not None
+        sealer, pruner = replace(made.sealer, now=later), replace(made.pruner, now=later, hot_days=0)
+        while await sealer.seal(TENANT):
+            pass
+        while (one := await pruner.prunable(TENANT)) is not None:
+            await pruner.prune(TENANT, one)
+    finally:
+        await pool.close()
+        await asyncio.to_thread(database.close)
+
+
+def later() -> datetime:
+    return datetime.now(UTC) + timedelta(days=365)
 
 
 def run(stack: Stack, *words: str) -> tuple[int, str]:

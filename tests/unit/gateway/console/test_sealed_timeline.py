@@ -1,11 +1,13 @@
 """Questions on the console whose answers left the database: the same page, and what the archive lacks is said."""
 
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from audit.archive import NoArchive
 from audit.cold import segment_store
 from audit.cold.folder import FolderArchive
 from audit.cold.pruning import Pruner
@@ -143,3 +145,28 @@ async def test_a_sealed_entry_names_the_living_and_nobody_who_was_erased(
     assert lines.count("Erased person") == 1
     assert "contact/4711" in lines
     assert "ds_" not in lines
+
+
+async def test_live_activity_pages_back_into_the_archive(
+    stage: Stage, traffic: Any, admin: Browser, stored: FolderArchive, tmp_path: Path
+) -> None:
+    await seal(stage, stored, tmp_path)
+    page = (await admin.get("/activity?pause=1&kind=outcome&lang=en")).text
+    assert "/activity/0" not in page
+    older = re.search(r'<p class="more"><a href="([^"]*)"', page)
+    assert older is not None
+    page = (await admin.get(older[1].replace("&amp;", "&"))).text
+    assert [f'href="/activity/{place}"' in page for place in range(5)] == [True] * 5
+    assert 'class="more"' not in page
+    refused = (await admin.get("/activity?outcome=refused&kind=outcome&before=5&lang=en")).text
+    assert [f'href="/activity/{place}"' in refused for place in range(5)] == [False, False, True, False, False]
+    path = stored.local(stored.names("t1/event/")[0])
+    assert path is not None
+    path.unlink()
+    page = (await admin.get("/activity?kind=outcome&before=5&lang=en")).text
+    assert "Entries 0 to 2:" in page
+    assert "is gone from the archive" in page
+    assert ('href="/activity/2"' in page, 'href="/activity/3"' in page) == (False, True)
+    stage.trail.archive = NoArchive()
+    page = (await admin.get("/activity?kind=outcome&before=5&lang=en")).text
+    assert 'href="/activity/3"' not in page
