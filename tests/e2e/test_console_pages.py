@@ -350,6 +350,7 @@ async def test_the_trail_is_asked_in_sql_and_a_long_statement_is_stopped(served,
         "rows": "SELECT index, at, kind, actor_login, operation, record, reason, status FROM event ORDER BY index",
         "bars": "SELECT operation, count(*) AS entries FROM event GROUP BY 1 ORDER BY 2 DESC",
         "refused": "SELECT actor_login, secret FROM event",
+        "person": "SELECT index FROM event WHERE record = person('17')",
         "running": "SELECT count(*) FROM event a, event b, event c, event d, event e, event f, event g"
         " WHERE a.at > g.at",
     }
@@ -360,7 +361,13 @@ async def test_the_trail_is_asked_in_sql_and_a_long_statement_is_stopped(served,
         await page.keyboard.press("Enter")
         await page.wait_for_url("**/query/q*")
         # The page follows by itself; a table, bars, a sentence or a button to stop it come in.
-        ready = {"rows": "table.dense", "bars": ".row-bars", "refused": ".problem", "running": "progress[value]"}[name]
+        ready = {
+            "rows": "table.dense",
+            "bars": ".row-bars",
+            "refused": ".problem",
+            "person": ".problem",
+            "running": "progress[value]",
+        }[name]
         await page.wait_for_selector(f"#result {ready}", timeout=120_000)
         await page.screenshot(path=PICTURES / f"console_query_{name}_{language}_{width}.png", full_page=True)
         wrong += [f"{name}: {finding}" for finding in await findings(page)]
