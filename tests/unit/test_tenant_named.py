@@ -69,7 +69,7 @@ OWN = {
     "gateway/process_store.py",  # advisory locks
     "gateway/workflows.py",  # schema dbos
     "kms/notice_store.py",  # LISTEN
-    "kms/person_store.py",  # another database
+    "kms/person_calls.py",  # another database
 }
 
 
