@@ -34,6 +34,7 @@ EVERYBODY = {
     "gateway/access/session_store.py:touch": SESSION,
     "gateway/access/session_store.py:use_device_proof": SESSION,
     "gateway/access/store.py:sweep": SWEEP,
+    "gateway/access/throttle_store.py:sweep": SWEEP,
     "gateway/bundles/store.py:marks": ALL_AT_ONCE,
     "gateway/disclosure/store.py:sweep": SWEEP,
     "gateway/egress/store.py:sweep": SWEEP,
