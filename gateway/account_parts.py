@@ -21,6 +21,7 @@ from gateway.access.role_changes import RoleChanges
 from gateway.access.sessions import Sessions
 from gateway.access.sign_in import SignIn
 from gateway.access.store import UserStore
+from gateway.access.throttle_store import ThrottleStore
 from gateway.access.tokens import Randomness
 from gateway.access.users import Users
 from gateway.database import Pool
@@ -82,6 +83,7 @@ def proving_of(ground: Ground, sessions: Sessions) -> Proving:
     sign_in = SignIn(
         UserStore(pool),
         sessions,
+        ThrottleStore(pool),
         passwords=passwords,
         sealer=sealer,
         clock=ground.clock,

@@ -29,17 +29,10 @@ from gateway.check_sign_in import check_sign_in
 from gateway.check_trail import check_trail
 from gateway.database import WALL_BINDS
 from gateway.finding import Finding, Weight, finding, reason_of
+from gateway.key_config import KeyStore, PersonStoreKind, SealSuite
 from gateway.opening import embedded_folder, open_keys, own_dsn, public_hosts
 from gateway.person_keys import open_persons
-from gateway.settings import (
-    ConsoleSettings,
-    KeyStore,
-    ListenerSettings,
-    PersonStoreKind,
-    SealSuite,
-    Settings,
-    TenantSettings,
-)
+from gateway.settings import ConsoleSettings, ListenerSettings, Settings, TenantSettings
 from gateway.tls import URGENT_DAYS, WARN_DAYS, Expiry, client_context, end_of, weak_ciphers
 from gateway.toml_tree import SettingInvalid
 from kms.provider import KeysUnavailable

@@ -8,10 +8,11 @@ import psycopg
 from gateway.check_duties import check_accounts
 from gateway.database import DatabaseUnavailable, EmbeddedPostgres, EmbeddedServerFault, open_pool
 from gateway.finding import Finding, Weight, finding
+from gateway.key_config import PersonStoreKind
 from gateway.opening import embedded_folder, own_dsn
 from gateway.process_store import hosts
 from gateway.protect.store import ProtectStore
-from gateway.settings import PersonStoreKind, Settings
+from gateway.settings import Settings
 from gateway.toml_tree import SettingInvalid
 from kms.store import StoreUnavailable
 

@@ -21,8 +21,9 @@ from audit.note import (
     read_signer,
 )
 from audit.signing import CheckpointSigner, RemoteSigner, SigningUnavailable, read_handover
+from gateway.key_config import KeyStore
 from gateway.opening import open_transit
-from gateway.settings import KeySigner, KeyStore, Settings
+from gateway.settings import KeySigner, Settings
 from gateway.toml_tree import SettingInvalid
 from kms.provider import KeysUnavailable
 from kms.vault import TransitProvider

@@ -29,10 +29,11 @@ from gateway.cli_shell import (
     told_plainly,
 )
 from gateway.database import open_pool
+from gateway.key_config import KeySettings
 from gateway.key_custody import open_custody
 from gateway.opening import open_database, open_keyring
 from gateway.person_keys import open_persons
-from gateway.settings import KeySettings, Settings
+from gateway.settings import Settings
 from kms.custody import CustodyRefused, RootKey, RootState, read_key
 from kms.envelope import SUITES
 from kms.keyring import KeyringStatus

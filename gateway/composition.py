@@ -19,6 +19,7 @@ from gateway.access.app import make_sign_in_app
 from gateway.access.factor_store import FactorStore
 from gateway.access.session_store import SessionStore
 from gateway.access.store import UserStore
+from gateway.access.throttle_store import ThrottleStore
 from gateway.access.tokens import new_id
 from gateway.account_parts import emergencies_of
 from gateway.accounts import utc_now
@@ -351,6 +352,7 @@ async def _assemble(
         ),
         sweeps=(
             UserStore(database).sweep,
+            ThrottleStore(database).sweep,
             FactorStore(database).sweep,
             SessionStore(database).sweep,
             *identities.sweeps,

@@ -18,8 +18,9 @@ from gateway.account_parts import Ground, proving_of
 from gateway.accounts import utc_now
 from gateway.database import Pool, open_pool
 from gateway.destroying import Destroying
+from gateway.key_config import KeyStore
 from gateway.opening import open_keyring, open_keys, open_transit
-from gateway.settings import KeyStore, Settings
+from gateway.settings import Settings
 from kms.custody import KeyCustody
 from kms.destruction import Destructions
 from kms.destruction_store import DestructionStore

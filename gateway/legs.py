@@ -13,8 +13,9 @@ from gateway.evidence.mysql import MysqlProbe
 from gateway.evidence.probe import Probe
 from gateway.evidence.store import MysqlClient
 from gateway.evidence.tls import PostgresTlsProbe, TlsProbe
+from gateway.key_config import KeyStore
 from gateway.opening import Database, read_secret
-from gateway.settings import ConsoleSettings, CrmDatabase, KeyStore, ListenerSettings, Settings, TenantSettings
+from gateway.settings import ConsoleSettings, CrmDatabase, ListenerSettings, Settings, TenantSettings
 from gateway.tls import Expiry, client_context
 
 _KEY_SERVICE = "crmgate → key service"

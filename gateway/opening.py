@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 
 from gateway.certificate import TlsFiles, ensure_certificate
 from gateway.database import EmbeddedPostgres, Pool, migrate, suitable_folder
-from gateway.settings import ConsoleSettings, KeyLogin, KeySettings, KeyStore, ListenerSettings, Settings
+from gateway.key_config import KeyLogin, KeySettings, KeyStore
+from gateway.settings import ConsoleSettings, ListenerSettings, Settings
 from gateway.toml_tree import SettingInvalid
 from kms.envelope import SUITES, Sealing
 from kms.keyring import Keyring

@@ -9,15 +9,17 @@ from pathlib import Path
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
+from gateway.key_config import KeySettings, KeyStore, PersonStoreKind
 from gateway.named_people import NamedPeople
 from gateway.naming import PersonNaming
 from gateway.opening import open_transit, own_dsn, read_passphrase, read_secret
-from gateway.settings import KeySettings, KeyStore, PersonStoreKind, Settings
+from gateway.settings import Settings
 from gateway.toml_tree import SettingInvalid
 from kms.connections import Pool
 from kms.local_epochs import LocalEpochs
 from kms.person import EpochKeeper, PersonStore
-from kms.person_store import PersonTables, postgres_engine, sqlite_store
+from kms.person_calls import postgres_engine
+from kms.person_store import PersonTables, sqlite_store
 from kms.persons import Persons
 from kms.pseudonyms import Pseudonyms
 from kms.store import Store

@@ -18,17 +18,8 @@ from gateway.egress.config import read_egress
 from gateway.entry_config import read_entry
 from gateway.federation.config import read_sign_in
 from gateway.identity.config import read_identity
-from gateway.settings import (
-    SECTIONS,
-    CrmDatabase,
-    KeyLogin,
-    KeySettings,
-    KeyStore,
-    PersonStoreKind,
-    SealSuite,
-    Settings,
-    TenantSettings,
-)
+from gateway.key_config import KeyLogin, KeySettings, KeyStore, PersonStoreKind, SealSuite
+from gateway.settings import SECTIONS, CrmDatabase, Settings, TenantSettings
 from gateway.siem_config import read_siem
 from gateway.tls import require_ciphers
 from gateway.toml_tree import SettingInvalid, read_section, setting

@@ -14,12 +14,13 @@ from gateway.accounts import utc_now
 from gateway.bundles.installing import policy_in_force
 from gateway.database import open_pool
 from gateway.digits_left import DigitsLeft
+from gateway.key_config import KeyStore, PersonStoreKind
 from gateway.key_custody import sign_in_of
 from gateway.key_step import APPROVE, Credentials, Policy, Proving, Trail, entry, prove
 from gateway.opening import open_keyring
 from gateway.person_keys import open_persons
 from gateway.protect.store import ProtectStore
-from gateway.settings import KeyStore, PersonStoreKind, Settings
+from gateway.settings import Settings
 from gateway.shredding import Shredding
 from gateway.shredding_store import ShreddingStore
 from kms.destruction import Person

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from kms.erasure_store import ErasureStore
 from kms.holder_store import (
     WRAPS_AT_ONCE,
     Asked,
     EntriesErased,
-    HolderStore,
     Place,
     WrapRow,
 )
@@ -52,7 +52,7 @@ class Holding:
 
     def __init__(self, store: Store, persons: Persons, entropy: Callable[[int], bytes]) -> None:
         self._store = store
-        self.holders = HolderStore(store)
+        self.holders = ErasureStore(store)
         self.persons = persons
         self._entropy = entropy
 

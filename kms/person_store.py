@@ -5,27 +5,16 @@ Whoever keeps copies of the main database must not get this one with it. SQLite 
 for good. Calls block, so they run in threads of their own under a time limit.
 """
 
-import asyncio
-import contextlib
-import fcntl
-import os
-from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-import psycopg
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.pool import QueuePool
 
 from kms.person import Epoch, EpochChanged, EpochState, PersonCounts, PersonRow
-from kms.provider import KeysUnavailable
+from kms.person_calls import PersonCalls, sqlite_engine
 
-_THREADS = 4
-_BUSY_MS = 5000
 _AT_ONCE = 5000
 _T = TypeVar("_T")
 
@@ -73,55 +62,11 @@ _alias = sa.Table(
     sa.Column("holder", sa.LargeBinary(16), nullable=False),
 )
 sa.Index("person_alias_holder", _alias.c.tenant, _alias.c.holder)
-_READS = {"crmgate_reads": True}
-
-
-def sqlite_engine(path: Path) -> sa.Engine:
-    """An engine over a file for its owner only, made at first use."""
-    engine = sa.create_engine(
-        "sqlite+pysqlite://",
-        creator=lambda: _open_file(path),
-        poolclass=QueuePool,
-        pool_size=_THREADS,
-        hide_parameters=True,
-    )
-
-    # The driver would begin late and deferred: two writers could then lock each other out half way.
-    @sa.event.listens_for(engine, "begin")
-    def begin(connection: sa.Connection) -> None:
-        reads = connection.get_execution_options().get("crmgate_reads")
-        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
-
-    return engine
-
-
-def _open_file(path: Path) -> Any:
-    import sqlite3
-
-    # Never opened and closed beside SQLite: closing a file gives up every lock that this process has on it.
-    with contextlib.suppress(FileExistsError):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=_BUSY_MS / 1000)
-    for pragma in ("secure_delete = ON", "journal_mode = DELETE", "synchronous = EXTRA", "temp_store = MEMORY"):
-        connection.execute(f"PRAGMA {pragma}")
-    return connection
 
 
 def sqlite_store(path: Path) -> "PersonTables":
     """The store in a file; a lock file stands beside it."""
     return PersonTables(sqlite_engine(path), path.with_name(f"{path.name}.lock"))
-
-
-def postgres_engine(dsn: str) -> sa.Engine:
-    """An engine over a connection string as libpq reads it."""
-    return sa.create_engine(
-        "postgresql+psycopg://",
-        creator=lambda: psycopg.connect(dsn, connect_timeout=5),
-        poolclass=QueuePool,
-        pool_size=_THREADS,
-        pool_pre_ping=True,
-        hide_parameters=True,
-    )
 
 
 class PersonTables:
@@ -132,16 +77,12 @@ class PersonTables:
     """
 
     def __init__(self, engine: sa.Engine, queue: Path | None = None, *, timeout_s: float = 10.0) -> None:
-        self._engine = engine
-        self._queue = queue
-        self._timeout_s = timeout_s
-        self._threads = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="persons")
-        self._made = False
+        self._calls = PersonCalls(engine, _tables, queue, timeout_s)
 
     async def epochs(self, tenant: str) -> list[Epoch]:
         """Every epoch, the oldest first."""
         query = sa.select(_epoch).where(_epoch.c.tenant == tenant).order_by(_epoch.c.number)
-        rows = await self._call(lambda connection: connection.execute(query).fetchall(), reads=True)
+        rows = await self._calls.run(lambda connection: connection.execute(query).fetchall(), reads=True)
         return [
             Epoch(row.number, bytes(row.wrapped), EpochState(row.state), _aware(row.begun_at), _aware(row.closed_at))
             for row in rows
@@ -151,11 +92,11 @@ class PersonTables:
         """Keep the first epoch, unless there is one already."""
 
         def work(connection: sa.Connection) -> None:
-            self._alone(connection, tenant)
+            self._calls.alone(connection, tenant)
             if connection.execute(sa.select(_epoch.c.number).where(_epoch.c.tenant == tenant).limit(1)).first() is None:
                 connection.execute(_epoch.insert().values(**_new(tenant, first, at)))
 
-        await self._call(work)
+        await self._calls.run(work)
 
     async def read(self, tenant: str, holders: Collection[bytes]) -> tuple[dict[bytes, PersonRow], set[bytes]]:
         """Keys of these holders, and who of them was erased; one question."""
@@ -176,7 +117,7 @@ class PersonTables:
 
         rows: dict[bytes, PersonRow] = {}
         erased: set[bytes] = set()
-        for holder, epoch, wrapped in await self._call(work, reads=True):
+        for holder, epoch, wrapped in await self._calls.run(work, reads=True):
             if wrapped is None:
                 erased.add(bytes(holder))
             else:
@@ -208,10 +149,10 @@ class PersonTables:
                 return False
             for table, rows in values:
                 if rows:
-                    connection.execute(self._insert(table), rows)
+                    connection.execute(self._calls.insert(table), rows)
             return True
 
-        if not await self._call(work):
+        if not await self._calls.run(work):
             raise EpochChanged("the epoch of person keys is another one now")
 
     async def aliased(self, tenant: str, epoch: int, aliases: Collection[bytes]) -> dict[bytes, bytes]:
@@ -231,7 +172,7 @@ class PersonTables:
                 found |= {bytes(one): bytes(holder) for one, holder in connection.execute(query)}
             return found
 
-        return await self._call(work, reads=True) if wanted else {}
+        return await self._calls.run(work, reads=True) if wanted else {}
 
     async def destroy(self, tenant: str, holders: Collection[bytes], at: datetime) -> int:
         """Delete keys for good and note that these holders are erased; how many keys went. Again changes nothing."""
@@ -242,14 +183,14 @@ class PersonTables:
             for start in range(0, len(gone), _AT_ONCE):
                 some = gone[start : start + _AT_ONCE]
                 connection.execute(
-                    self._insert(_tombstone), [{"tenant": tenant, "holder": one, "at": at} for one in some]
+                    self._calls.insert(_tombstone), [{"tenant": tenant, "holder": one, "at": at} for one in some]
                 )
                 connection.execute(_alias.delete().where(_alias.c.tenant == tenant, _alias.c.holder.in_(some)))
                 done = connection.execute(_key.delete().where(_key.c.tenant == tenant, _key.c.holder.in_(some)))
                 count += done.rowcount
             return count
 
-        return await self._call(work) if gone else 0
+        return await self._calls.run(work) if gone else 0
 
     async def erased(self, tenant: str, after: bytes, most: int) -> list[bytes]:
         """Erased holders after one, in order."""
@@ -259,7 +200,7 @@ class PersonTables:
             .order_by(_tombstone.c.holder)
             .limit(most)
         )
-        rows = await self._call(lambda connection: connection.execute(query).fetchall(), reads=True)
+        rows = await self._calls.run(lambda connection: connection.execute(query).fetchall(), reads=True)
         return [bytes(row.holder) for row in rows]
 
     async def keys_made(
@@ -274,7 +215,7 @@ class PersonTables:
             .order_by(_key.c.holder)
             .limit(most)
         )
-        rows = await self._call(lambda connection: connection.execute(query).fetchall(), reads=True)
+        rows = await self._calls.run(lambda connection: connection.execute(query).fetchall(), reads=True)
         return [(bytes(row.holder), _aware(row.since)) for row in rows]
 
     async def note_unnamed(
@@ -285,14 +226,14 @@ class PersonTables:
 
         def work(connection: sa.Connection) -> None:
             if rows:
-                connection.execute(self._insert(_unnamed), rows)
+                connection.execute(self._calls.insert(_unnamed), rows)
             if named:
                 connection.execute(
                     _unnamed.delete().where(_unnamed.c.tenant == tenant, _unnamed.c.holder.in_(list(named)))
                 )
 
         if rows or named:
-            await self._call(work)
+            await self._calls.run(work)
 
     async def drop_unnamed(self, tenant: str, holders: Collection[bytes], before: datetime) -> int:
         """Delete keys of those that nothing named since before a time, without a tombstone; how many."""
@@ -311,7 +252,7 @@ class PersonTables:
             )
             return done.rowcount
 
-        return await self._call(work) if gone else 0
+        return await self._calls.run(work) if gone else 0
 
     async def switch(self, tenant: str, old: int, made: Epoch, at: datetime) -> bool:
         """Make another epoch current once whoever adds keys under the old one is done; False: it was not current."""
@@ -326,7 +267,7 @@ class PersonTables:
                 connection.execute(_epoch.insert().values(**_new(tenant, made, at)))
             return bool(ended.rowcount)
 
-        return await self._call(work)
+        return await self._calls.run(work)
 
     async def page(self, tenant: str, below: int, most: int) -> list[PersonRow]:
         """Some keys that are under epochs before this one."""
@@ -336,7 +277,7 @@ class PersonTables:
             .order_by(_key.c.holder)
             .limit(most)
         )
-        rows = await self._call(lambda connection: connection.execute(query).fetchall(), reads=True)
+        rows = await self._calls.run(lambda connection: connection.execute(query).fetchall(), reads=True)
         return [PersonRow(bytes(row.holder), row.epoch, bytes(row.wrapped)) for row in rows]
 
     async def rewrap(self, tenant: str, rows: Sequence[tuple[PersonRow, PersonRow]]) -> int:
@@ -358,15 +299,15 @@ class PersonTables:
                 ).rowcount
             ]
             if aliases := _aliases(tenant, moved):
-                connection.execute(self._insert(_alias), aliases)
+                connection.execute(self._calls.insert(_alias), aliases)
             return len(moved)
 
-        return await self._call(work) if rows else 0
+        return await self._calls.run(work) if rows else 0
 
     async def left(self, tenant: str, below: int) -> int:
         """How many keys are under epochs before this one."""
         query = sa.select(sa.func.count()).select_from(_key).where(_key.c.tenant == tenant, _key.c.epoch < below)
-        return await self._call(lambda connection: int(connection.execute(query).scalar_one()), reads=True)
+        return await self._calls.run(lambda connection: int(connection.execute(query).scalar_one()), reads=True)
 
     async def close_epochs(self, tenant: str, below: int, at: datetime) -> None:
         """Note that epochs before this one open nothing any more, and forget their keys. Again changes nothing."""
@@ -381,7 +322,7 @@ class PersonTables:
             connection.execute(ended)
             connection.execute(aliases)
 
-        await self._call(work)
+        await self._calls.run(work)
 
     async def counts(self, tenant: str) -> PersonCounts:
         """How many there are."""
@@ -397,57 +338,11 @@ class PersonTables:
             )
             return PersonCounts(keys, gone)
 
-        return await self._call(work, reads=True)
+        return await self._calls.run(work, reads=True)
 
     async def close(self) -> None:
         """Let go of connections and threads."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-        self._engine.dispose()
-
-    def _alone(self, connection: sa.Connection, what: str) -> None:
-        """Nobody else begins an epoch of this tenant, or makes the tables, meanwhile (SQLite: nobody writes at all)."""
-        if self._engine.dialect.name == "postgresql":
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(what, 0))))
-
-    def _insert(self, table: sa.Table) -> Any:
-        """An insert that leaves what is there as it is."""
-        make = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
-        return make(table).on_conflict_do_nothing()
-
-    def _run(self, work: Callable[[sa.Connection], _T], reads: bool) -> _T:
-        if not self._made:
-            with self._queued(reads=False), self._engine.begin() as connection:
-                self._alone(connection, "tables")
-                _tables.create_all(connection)
-            self._made = True
-        with (
-            self._queued(reads),
-            self._engine.connect().execution_options(**(_READS if reads else {})) as connection,
-            connection.begin(),
-        ):
-            return work(connection)
-
-    @contextlib.contextmanager
-    def _queued(self, reads: bool) -> Iterator[None]:
-        if self._queue is None:
-            yield
-            return
-        descriptor = os.open(self._queue, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH if reads else fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
-
-    async def _call(self, work: Callable[[sa.Connection], _T], *, reads: bool = False) -> _T:
-        """Run a piece of work in a thread; whatever goes wrong becomes KeysUnavailable without foreign text."""
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                return await loop.run_in_executor(self._threads, self._run, work, reads)
-        except (SQLAlchemyError, psycopg.Error, OSError, TimeoutError, RuntimeError) as fault:
-            kind = type(fault).__name__
-            raise KeysUnavailable("person-store", f"the store of person keys does not answer ({kind})") from None
+        self._calls.close()
 
 
 def _new(tenant: str, epoch: Epoch, at: datetime) -> dict[str, Any]:

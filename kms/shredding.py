@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
-from kms.holder_store import HolderStore, Removed
+from kms.erasure_store import ErasureStore, Removed
 from kms.person import PersonCounts
 from kms.persons import Persons
 from kms.store import Store, StoreUnavailable
@@ -61,7 +61,7 @@ class Shredder:
 
     def __init__(self, store: Store, persons: Persons, now: Callable[[], datetime]) -> None:
         self._store = store
-        self._holders = HolderStore(store)
+        self._holders = ErasureStore(store)
         self._persons = persons
         self._now = now
 

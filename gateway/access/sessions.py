@@ -14,7 +14,6 @@ seen: nobody else's session may use it, and after sign-out nobody's, even if the
 import asyncio
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
-from typing import Protocol
 
 import structlog
 from psycopg import AsyncConnection
@@ -22,7 +21,9 @@ from psycopg import Error as PostgresError
 
 from gateway.access.device import DeviceRules, Lack
 from gateway.access.elsewhere import Elsewhere
+from gateway.access.open_answers import NoAnswers, OpenAnswers
 from gateway.access.session_cache import Held, SessionCache
+from gateway.access.session_outcome import DeviceNeeded, NoSession, SessionExpired, SessionLocked
 from gateway.access.session_rules import Room, SessionsFull, State, Timeouts
 from gateway.access.session_store import CHANNEL, SessionRow, SessionStore
 from gateway.access.tokens import TOKEN_CHARS, Randomness, digest, new_id, new_token, well_formed
@@ -55,61 +56,6 @@ UNSURE_LIMIT_S = 5.0
 log = structlog.get_logger(__name__)
 
 
-class NoSession(Exception):  # noqa: N818 - an outcome, not a fault
-    """No cookie, an unknown token, or a session that was ended: sign in."""
-
-    permanent = True
-
-
-class SessionExpired(Exception):  # noqa: N818
-    """The session ran into its idle or absolute timeout: sign in again. `by` is `idle` or `absolute`."""
-
-    permanent = True
-
-    def __init__(self, by: str) -> None:
-        super().__init__(by)
-        self.by = by
-
-
-class SessionLocked(Exception):  # noqa: N818
-    """The session is locked: it opens nothing until its person proves a factor."""
-
-    permanent = True
-
-    def __init__(self, principal: Principal) -> None:
-        super().__init__("locked")
-        self.principal = principal
-
-
-class DeviceNeeded(Exception):  # noqa: N818
-    """The session opens nothing before its device has proved itself; `lack` says what is missing."""
-
-    permanent = True
-
-    def __init__(self, principal: Principal, lack: Lack) -> None:
-        super().__init__(lack.value)
-        self.principal = principal
-        self.lack = lack
-
-
-class OpenAnswers(Protocol):
-    """Answers on their way (gateway.watch.Watch)."""
-
-    def sessions(self) -> Collection[str]:
-        """Ids of the sessions they are for."""
-
-    def end_sessions(self, gone: Collection[str]) -> None:
-        """Break off those that are for these sessions."""
-
-
-class _NoAnswers:
-    def sessions(self) -> Collection[str]:
-        return ()
-
-    def end_sessions(self, gone: Collection[str]) -> None:
-        """Nothing is on its way."""
-
-
 class Sessions:
     """All sessions of this installation; one object per process, shared by data plane and console."""
 
@@ -135,7 +81,7 @@ class Sessions:
         self._held = self._cache.held
         self._used = self._cache.used
         self._noticed = asyncio.Event()
-        self.answers: OpenAnswers = _NoAnswers()
+        self.answers: OpenAnswers = NoAnswers()
 
     async def open(
         self,

@@ -23,6 +23,7 @@ from gateway.access.sealer import Sealer, totp_context
 from gateway.access.sessions import AUDIENCE_CRM, NoSession, Sessions, SessionsFull
 from gateway.access.store import UserStore
 from gateway.access.throttle import Brakes, Locked
+from gateway.access.throttle_store import ThrottleStore
 from gateway.access.tokens import Randomness, digest, new_token, well_formed
 from gateway.access.user import AppUser, Factors, login_key
 
@@ -104,6 +105,7 @@ class SignIn:
         self,
         store: UserStore,
         sessions: Sessions,
+        attempts: ThrottleStore,
         *,
         passwords: Passwords,
         sealer: Sealer,
@@ -116,6 +118,7 @@ class SignIn:
         check: PasswordCheck | None = None,
     ) -> None:
         self._store = store
+        self._attempts = attempts
         self._links = links
         self._sessions = sessions
         self._passwords = passwords
@@ -415,13 +418,13 @@ class SignIn:
         key, source = login_key(user.login), throttle.source_of(client)
         digests = throttle.keys(key, source)
         known = await self._known(user.tenant, key, source, now)
-        await self._store.forgive(
+        await self._attempts.forgive(
             user.tenant,
             ("pair", digests["pair"]),
             [] if known else [(dimension, digests[dimension]) for dimension in ("source", "login")],
             counted,
         )
-        await self._store.know_source(user.tenant, user.id, source, now)
+        await self._attempts.know_source(user.tenant, user.id, source, now)
 
     async def _brake(self, tenant: str, key: str, client: str, user: AppUser | None) -> None:
         """Count the attempt in every dimension that applies; raises Attempt(Locked) when one of them holds."""
@@ -431,7 +434,7 @@ class SignIn:
         known = await self._known(tenant, key, source, now)
         chosen = self._brakes
         for brake in (chosen.pair,) if known else (chosen.pair, chosen.source, chosen.login):
-            wait = await self._store.count_attempt(tenant, brake, digests[brake.dimension], now)
+            wait = await self._attempts.count_attempt(tenant, brake, digests[brake.dimension], now)
             if wait is not None:
                 raise Attempt(Locked(max(1, int(wait.total_seconds()))), user)
 
@@ -439,7 +442,7 @@ class SignIn:
         if login_key(key) != key:  # what can be no login has no owner, and may be no text for the database either
             return False
         since = now - timedelta(days=throttle.KNOWN_SOURCE_DAYS)
-        return await self._store.source_known(tenant, key, source, since)
+        return await self._attempts.source_known(tenant, key, source, since)
 
 
 async def _other(user: AppUser, check: OtherFactor) -> None:

@@ -1,13 +1,13 @@
-"""SQL of gateway.access: users, invitations, half-open sign-ins and the throttle; sessions are in session_store.
+"""SQL of gateway.access: users, invitations and half-open sign-ins.
 
-Every query names its tenant. What must happen once (a code, an invitation, a counted attempt) is one statement, so that
+Every query names its tenant. What must happen once (a code, an invitation) is one statement, so that
 parallel attempts on several nodes cannot both win. Any fault of PostgreSQL becomes StoreUnavailable.
 """
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from psycopg import AsyncConnection
@@ -17,7 +17,6 @@ from psycopg.rows import TupleRow
 from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
 from gateway.access.elsewhere import Elsewhere
-from gateway.access.throttle import Brake
 from gateway.access.user import AppUser, Factors, login_key
 from kms.connections import EVERY, Pool
 from kms.store import StoreUnavailable
@@ -57,7 +56,7 @@ async def connection(pool: Pool, tenant: str) -> AsyncIterator[AsyncConnection[A
 
 
 class UserStore:
-    """Rows of app_user, app_invitation, app_sign_in, app_throttle and app_known_source."""
+    """Rows of app_user, app_invitation and app_sign_in."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -371,83 +370,11 @@ class UserStore:
             )
             return cursor.rowcount == 1
 
-    # -- throttle --
-
-    async def count_attempt(self, tenant: str, brake: Brake, key: bytes, now: datetime) -> timedelta | None:
-        """Count an attempt before it is verified; the remaining wait when the brake is on (then nothing is counted)."""
-        async with connection(self._pool, tenant) as db:
-            cursor = await db.execute(
-                """INSERT INTO app_throttle AS t (tenant, dimension, key, failures, last_at, blocked_until)
-                   VALUES (%(tenant)s, %(dimension)s, %(key)s, 1, %(now)s, %(now)s)
-                   ON CONFLICT (tenant, dimension, key) DO UPDATE SET
-                     failures = CASE WHEN t.last_at < %(forget)s THEN 1 ELSE t.failures + 1 END,
-                     last_at = %(now)s,
-                     blocked_until = %(now)s + make_interval(secs => CASE
-                       WHEN t.last_at < %(forget)s OR t.failures < %(free)s THEN 0
-                       ELSE least(%(max)s, %(base)s * power(2, least(t.failures - %(free)s, 30))) END)
-                   WHERE t.blocked_until <= %(now)s
-                   RETURNING failures""",
-                {
-                    "tenant": tenant,
-                    "dimension": brake.dimension,
-                    "key": key,
-                    "now": now,
-                    "forget": now - timedelta(seconds=brake.window_s),
-                    "free": brake.free,
-                    "base": brake.base_s,
-                    "max": brake.max_s,
-                },
-            )
-            if await cursor.fetchone() is not None:
-                return None
-            cursor = await db.execute(
-                "SELECT blocked_until FROM app_throttle WHERE tenant = %s AND dimension = %s AND key = %s",
-                (tenant, brake.dimension, key),
-            )
-            row = await cursor.fetchone()
-            return timedelta(seconds=1) if row is None else max(row[0] - now, timedelta(seconds=1))
-
-    async def forgive(
-        self, tenant: str, clear: tuple[str, bytes], give_back: Collection[tuple[str, bytes]], counted: int
-    ) -> None:
-        """After a full sign-in: forget one dimension, take what it counted back from the others."""
-        async with connection(self._pool, tenant) as db:
-            await db.execute(
-                "DELETE FROM app_throttle WHERE tenant = %s AND dimension = %s AND key = %s", (tenant, *clear)
-            )
-            for dimension, key in give_back:
-                await db.execute(
-                    """UPDATE app_throttle SET failures = greatest(failures - %s, 0)
-                       WHERE tenant = %s AND dimension = %s AND key = %s""",
-                    (counted, tenant, dimension, key),
-                )
-
-    async def know_source(self, tenant: str, user_id: str, source: str, now: datetime) -> None:
-        """Remember that the user signed in from this source."""
-        async with connection(self._pool, tenant) as db:
-            await db.execute(
-                """INSERT INTO app_known_source (tenant, user_id, source, last_at) VALUES (%s, %s, %s, %s)
-                   ON CONFLICT (tenant, user_id, source) DO UPDATE SET last_at = EXCLUDED.last_at""",
-                (tenant, user_id, source, now),
-            )
-
-    async def source_known(self, tenant: str, key: str, source: str, since: datetime) -> bool:
-        """Whether the user with this login key signed in from this source since then."""
-        async with connection(self._pool, tenant) as db:
-            cursor = await db.execute(
-                """SELECT 1 FROM app_known_source k JOIN app_user u ON u.tenant = k.tenant AND u.id = k.user_id
-                   WHERE k.tenant = %s AND u.login_key = %s AND k.source = %s AND k.last_at > %s""",
-                (tenant, key, source, since),
-            )
-            return await cursor.fetchone() is not None
-
     async def sweep(self, now: datetime) -> None:
-        """Delete what has expired: half-open sign-ins, invitations, old throttle counts and sources."""
+        """Delete what has expired: half-open sign-ins, invitations."""
         async with connection(self._pool, EVERY) as db:
             await db.execute("DELETE FROM app_sign_in WHERE expires_at < %s", (now,))
             await db.execute("DELETE FROM app_invitation WHERE expires_at < %s", (now,))
-            await db.execute("DELETE FROM app_throttle WHERE last_at < %s", (now - timedelta(days=2),))
-            await db.execute("DELETE FROM app_known_source WHERE last_at < %s", (now - timedelta(days=400),))
 
 
 async def _retire(db: AsyncConnection[Any], tenant: str, user_id: str, now: datetime, kept: int) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from kms.person import Epoch, EpochChanged, EpochState, PersonCounts, PersonRow
-from kms.person_store import PersonTables, postgres_engine, sqlite_store
+from kms.person_calls import postgres_engine
+from kms.person_store import PersonTables, sqlite_store
 from kms.provider import KeysUnavailable
 
 T, OTHER = "acme", "beta"
@@ -178,7 +179,7 @@ async def test_closing_epochs_empties_them(store: PersonTables) -> None:
 
 async def test_a_store_that_fails_is_told_without_its_own_words(store: PersonTables) -> None:
     await filled(store, 1)
-    await store._call(lambda connection: connection.exec_driver_sql("DROP TABLE person_key"))
+    await store._calls.run(lambda connection: connection.exec_driver_sql("DROP TABLE person_key"))
     with pytest.raises(KeysUnavailable) as refused:
         await store.read(T, [row(1).holder])
     assert refused.value.problem == "person-store"

@@ -31,9 +31,10 @@ from rich.console import Console
 from gateway.accounts import utc_now
 from gateway.database import EmbeddedPostgres, open_pool
 from gateway.demo.people import make_people
+from gateway.key_config import PersonSettings, PersonStoreKind
 from gateway.opening import embedded_folder, open_keyring, sealing_of
 from gateway.person_keys import open_persons
-from gateway.settings import PersonSettings, PersonStoreKind, Settings
+from gateway.settings import Settings
 from kms.beside import Beside, place_of
 from kms.beside_store import BesideRow
 from kms.cell_store import CellStore

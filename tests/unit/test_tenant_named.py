@@ -34,6 +34,7 @@ EVERYBODY = {
     "gateway/access/session_store.py:touch": SESSION,
     "gateway/access/session_store.py:use_device_proof": SESSION,
     "gateway/access/store.py:sweep": SWEEP,
+    "gateway/access/throttle_store.py:sweep": SWEEP,
     "gateway/bundles/store.py:marks": ALL_AT_ONCE,
     "gateway/disclosure/store.py:sweep": SWEEP,
     "gateway/egress/store.py:sweep": SWEEP,
@@ -69,7 +70,7 @@ OWN = {
     "gateway/process_store.py",  # advisory locks
     "gateway/workflows.py",  # schema dbos
     "kms/notice_store.py",  # LISTEN
-    "kms/person_store.py",  # another database
+    "kms/person_calls.py",  # another database
 }
 
 

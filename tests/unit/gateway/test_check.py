@@ -32,8 +32,9 @@ from gateway.check_words import LANGUAGES, SENTENCES, WEIGHTS, say
 from gateway.database import CONNECTED_AS, EmbeddedPostgres, Pool
 from gateway.finding import Finding, Weight
 from gateway.first_steps import ensure_secrets
+from gateway.key_config import PersonStoreKind
 from gateway.protect.store import ProtectStore
-from gateway.settings import PersonStoreKind, Settings, TenantSettings
+from gateway.settings import Settings, TenantSettings
 from gateway.settings_file import build_settings
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)

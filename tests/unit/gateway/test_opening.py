@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from gateway.key_config import KeyLogin
 from gateway.opening import operated
-from gateway.settings import KeyLogin
 from gateway.settings_file import build_settings
 
 CRM = {"upstream": "http://127.0.0.1:9", "profile": "creme"}

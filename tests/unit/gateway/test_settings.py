@@ -8,7 +8,8 @@ import pytest
 
 from gateway.anchor_config import AnchorSettings
 from gateway.archive_config import ArchiveSettings, RetentionSettings
-from gateway.settings import SECTIONS, KeyStore, Posture, find_file
+from gateway.key_config import KeyStore
+from gateway.settings import SECTIONS, Posture, find_file
 from gateway.settings_file import build_settings, read_settings
 from gateway.toml_tree import Address, SettingInvalid
 

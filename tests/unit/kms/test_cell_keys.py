@@ -17,7 +17,7 @@ from kms.cell_store import CellRow, CellStore
 from kms.cells import Cells
 from kms.envelope import FLAG_HELD, Sealing, cell_id, is_held
 from kms.epoch_turn import EpochTurn
-from kms.holder_store import HolderStore
+from kms.erasure_store import ErasureStore
 from kms.keyring import Keyring
 from kms.local import LocalProvider
 from kms.person import EPOCH_CLOSED
@@ -183,7 +183,7 @@ async def test_a_copy_of_the_person_store_opens_no_cell_after_the_turn(
 
 async def test_a_key_that_is_missing_without_a_tombstone_is_a_fault(process: Process, pool: Pool) -> None:
     text = await new(process)
-    await process.persons.store._call(  # type: ignore[attr-defined]
+    await process.persons.store._calls.run(  # type: ignore[attr-defined]
         lambda connection: connection.exec_driver_sql("DELETE FROM person_key")
     )
     with pytest.raises(KeysUnavailable) as refused:
@@ -318,7 +318,7 @@ async def test_holders_without_a_bound_record_are_not_erased_with_others(process
     assert await process.read(waits, "2") == "note"
 
 
-class _Failing(HolderStore):
+class _Failing(ErasureStore):
     async def remove_outside(self, tenant: str, holders: Collection[bytes]) -> None:
         raise RuntimeError("killed")
 

@@ -194,7 +194,7 @@ async def test_without_keys_or_store_nobody_is_named(process: Process, monkeypat
     async with process.store.connection(T) as connection:
         holder = await (await connection.execute("SELECT id FROM vault_holder")).fetchone()
     assert holder is not None
-    await process.persons.store._call(lambda one: one.exec_driver_sql("DELETE FROM person_key"))  # type: ignore[attr-defined]
+    await process.persons.store._calls.run(lambda one: one.exec_driver_sql("DELETE FROM person_key"))  # type: ignore[attr-defined]
     process.persons.forget()
     with pytest.raises(KeysUnavailable, match="nobody erased"):
         await process.names.names(T, [ADA])
@@ -203,7 +203,7 @@ async def test_without_keys_or_store_nobody_is_named(process: Process, monkeypat
 async def test_a_changed_alias_names_nobody_else(process: Process) -> None:
     made = await process.names.names(T, [ADA, BOB])
     holders = await process.persons.named(T, made.values())
-    await process.persons.store._call(  # type: ignore[attr-defined]
+    await process.persons.store._calls.run(  # type: ignore[attr-defined]
         lambda one: one.exec_driver_sql("UPDATE person_alias SET holder = ?", (holders[made[BOB]],))
     )
     assert await process.names.records(T, made.values()) == {made[BOB]: BOB}

@@ -365,7 +365,7 @@ async def test_a_copy_of_the_person_store_from_before_the_turn_opens_nothing(
 
 async def test_a_person_key_that_is_missing_without_a_tombstone_is_a_fault(process: Process) -> None:
     stays = await process.write("1", name="Lin Yu")
-    await process.persons.store._call(  # type: ignore[attr-defined]
+    await process.persons.store._calls.run(  # type: ignore[attr-defined]
         lambda connection: connection.exec_driver_sql("DELETE FROM person_key")
     )
     process.persons.forget()

@@ -12,6 +12,7 @@ from gateway.access.passwords import Passwords, PasswordWrong
 from gateway.access.place_store import PlaceStore
 from gateway.access.sessions import AUDIENCE_CONSOLE, AUDIENCE_CRM
 from gateway.access.sign_in import Attempt, SignIn
+from gateway.access.throttle_store import ThrottleStore
 from gateway.access.totp import CodeWrong
 from gateway.entry_config import EntrySettings, RoleEntrySettings, entry_of
 from tests.unit.gateway.access.world import CHEAP, Access, Clock, Enrolled, FakeSealer
@@ -35,7 +36,14 @@ def gate(store: PlaceStore) -> Gate:
 @pytest.fixture
 def sign_in(pool, access: Access, clock: Clock, gate: Gate) -> SignIn:
     common = {"passwords": Passwords(CHEAP), "sealer": FakeSealer(), "clock": clock, "randomness": secrets.token_bytes}
-    return SignIn(access.store, access.sessions, gate=gate, links=LinkStore(pool), **common)  # type: ignore[arg-type]
+    return SignIn(
+        access.store,
+        access.sessions,
+        ThrottleStore(pool),
+        gate=gate,
+        links=LinkStore(pool),
+        **common,  # type: ignore[arg-type]
+    )
 
 
 async def outcome_of(attempt) -> Exception:

@@ -8,6 +8,7 @@ from gateway.access.passwords import PasswordRefused, PasswordWrong
 from gateway.access.sessions import NoSession
 from gateway.access.sign_in import Attempt
 from gateway.access.store import LoginTaken
+from gateway.access.throttle_store import ThrottleStore
 from gateway.access.totp import CodeWrong
 from gateway.access.users import AccountRefused, InvitationInvalid, Profile
 
@@ -175,6 +176,7 @@ async def test_sweeping_deletes_what_has_expired(pool, access, li) -> None:
     await access.users.invite(li.user, "")
     access.clock.advance(days=3)
     await access.store.sweep(access.clock())
+    await ThrottleStore(pool).sweep(access.clock())
     async with pool.connection() as db:
         for table in ("app_sign_in", "app_invitation", "app_throttle"):
             assert (await (await db.execute(f"SELECT count(*) FROM {table}")).fetchone())[0] == 0

@@ -28,6 +28,7 @@ from gateway.access.session_store import SessionStore
 from gateway.access.sessions import Sessions
 from gateway.access.sign_in import SignIn
 from gateway.access.store import UserStore
+from gateway.access.throttle_store import ThrottleStore
 from gateway.access.user import AppUser
 from gateway.access.users import Profile, Users
 from gateway.directory.check import DirectoryCheck
@@ -119,6 +120,7 @@ def build(
         SignIn(
             store,
             sessions,
+            ThrottleStore(pool),
             gate=gate,
             links=links,
             rules=rules,
