@@ -9,25 +9,22 @@ before it is answered.
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import timedelta
 from functools import partial
 from urllib.parse import quote
 
 from gateway import graphql, headers, stream
-from gateway.access.step_up import AGAIN_PATH, may_send_again, needs_proof
-from gateway.activity import is_activity
+from gateway.access.step_up import AGAIN_PATH, may_send_again
+from gateway.admission import admit, require_own
 from gateway.answer import Answer
-from gateway.batch import Batch, take_apart
+from gateway.batch import take_apart
 from gateway.body.coding import decode_stream
 from gateway.body.media import essence
 from gateway.carried import require_live
 from gateway.collaborators import Gateway, Message, Outgoing, Receive, Scope, Send
 from gateway.delivery import deliver
-from gateway.entry import require_entry
-from gateway.exchange import Exchange, Head, Principal
+from gateway.exchange import Exchange, Head
 from gateway.faults import reason_for
 from gateway.guesses import Guesses
-from gateway.identity.api_client import PREFIX as CLIENT_PREFIX
 from gateway.identity.face import Identity
 from gateway.merged import ask_all
 from gateway.network import Tenant, locate, require_same_site
@@ -35,24 +32,16 @@ from gateway.newest import Newest
 from gateway.origin import is_rewritten
 from gateway.passage import AnswerAborted, Nonsense, Passage, record
 from gateway.refusal import (
-    AMBIGUOUS_FRAMING,
     AUDIT_UNAVAILABLE,
     BODY_TOO_LARGE,
-    BY_DECISION,
-    CLIENT_UNKNOWN,
-    CRM_TOKEN_ENDED,
     DEVICE_NEEDED,
-    DEVICE_PROOF_NEEDED,
-    NOT_ALLOWED,
-    SIGN_IN_REQUIRED,
-    STEP_UP_NEEDED,
     UPGRADE_REFUSED,
     Refusal,
 )
 from gateway.respond import OWN_PREFIX, send_refusal, send_signed_out
+from gateway.ruling import decide, require_device
 from gateway.showing import Showing
 from policies import soap
-from policies.decision import Decision
 from policies.operation import WRITES
 from policies.profile import UNMATCHED_WRITE, Action, Operation
 
@@ -76,10 +65,10 @@ async def handle(gw: Gateway, scope: Scope, receive: Receive, send: Send) -> Non
         if head.path.startswith(OWN_PREFIX):
             await _own_pages(passage, passage.tenant)
             return
-        await _admit(passage, passage.tenant)
+        await admit(passage, passage.tenant)
         body = await _classify(passage, passage.tenant)
-        exchange.decision = _decide(passage, body)
-        await _require_device(passage)
+        exchange.decision = decide(passage, body)
+        await require_device(passage)
         if passage.tenant.identity is not None and await _stands_in(passage, passage.tenant.identity):
             return
         if not exchange.decision.view.sees_everything and _is_write(exchange):
@@ -133,71 +122,6 @@ async def _own_pages(passage: Passage, tenant: Tenant) -> None:
     await gw.sign_in_app(scope, bounded, noted)
 
 
-async def _admit(passage: Passage, tenant: Tenant) -> None:
-    """Who asks: a session with both factors, from a page of our own, with CRM credentials that are this person's."""
-    gw, exchange, turn = passage.gw, passage.exchange, passage.turn
-    require_same_site(exchange.head, tenant)
-    passage.cookies = pairs = headers.cookies(exchange.head)
-    token = headers.session_token(pairs)
-    if tenant.identity is not None and (given := tenant.identity.client_token(exchange.head)):
-        await _admit_program(passage, tenant.identity, given, token)
-        _require_entry(exchange, tenant)
-        return
-    if not token:
-        raise Refusal(SIGN_IN_REQUIRED)
-    active = is_activity(exchange.head, tenant.profile.polling)
-    principal = gw.sessions.cached(token, exchange.received_at, tenant=tenant.name, active=active)
-    if principal is None:
-        turn.enter("access", gw.limits.collaborator_s)
-        principal = await gw.sessions.principal(token, exchange.received_at, tenant=tenant.name, active=active)
-        turn.rest("access")
-    if not isinstance(principal, Principal) or principal.tenant != tenant.name:
-        raise Nonsense("sessions")
-    turn.session = principal.session_id
-    exchange.principal, exchange.crm_user, exchange.language = principal, principal.crm_user, principal.language
-    _require_entry(exchange, tenant)
-    profile = tenant.profile
-    credentials = headers.crm_tokens(profile.session_cookies, exchange.head, pairs, profile.credential_headers)
-    if "authorization" in credentials and CLIENT_PREFIX in (exchange.head.first("authorization") or ""):
-        raise Refusal(CLIENT_UNKNOWN)  # a credential of ours, which no CRM may see
-    if credentials and tenant.identity is not None:
-        passage.withheld = tenant.identity.withheld(principal)
-        if "authorization" in passage.withheld:
-            passage.withheld |= profile.credential_headers
-        credentials = {place: one for place, one in credentials.items() if place not in passage.withheld}
-    if credentials:
-        turn.enter("access", gw.limits.collaborator_s)
-        for place, digest in credentials.items():
-            allowed = await gw.sessions.crm_token_allowed(digest, principal.session_id)
-            if allowed is True:
-                continue
-            if place == "authorization" or place in profile.credential_headers:
-                raise Refusal(CRM_TOKEN_ENDED)
-            passage.withheld |= {place}  # a browser keeps sending it: the CRM shall ask for its own sign-in again
-        turn.rest("access")
-
-
-def _require_entry(exchange: Exchange, tenant: Tenant) -> None:
-    """Raise Refusal PLACE_NOT_ALLOWED or HOUR_NOT_ALLOWED unless whoever asks may be here now."""
-    principal = exchange.principal
-    assert principal is not None
-    require_entry(tenant.entry, principal, exchange.client_address, exchange.received_at)
-
-
-async def _admit_program(passage: Passage, identity: Identity, given: str, token: str | None) -> None:
-    """A program with a credential of ours; one that holds somebody's session as well is refused."""
-    if token:
-        raise Refusal(AMBIGUOUS_FRAMING, detail="credential")
-    exchange, turn = passage.exchange, passage.turn
-    turn.enter("access", passage.gw.limits.collaborator_s)
-    principal = await identity.client(given, exchange, passage.scope.get(headers.CERTIFICATE, ""))
-    turn.rest("access")
-    if not isinstance(principal, Principal) or principal.tenant != exchange.tenant:
-        raise Nonsense("identity")
-    exchange.principal = principal
-    passage.withheld = identity.withheld(principal)
-
-
 async def _stands_in(passage: Passage, identity: Identity) -> bool:
     """Give the exchange what it bears towards the CRM; True when it was a sign-out, which is done with that."""
     exchange, turn = passage.exchange, passage.turn
@@ -233,7 +157,7 @@ async def _classify(passage: Passage, tenant: Tenant) -> bytes | None:
         operation = UNMATCHED_WRITE
     exchange.operation = operation
     if body and (credentials := profile.body_credentials(head.named.get("content-type", ""), body)):
-        await _require_own(passage, credentials)
+        await require_own(passage, credentials)
     if operation.graphql is not None:
         exchange.batch = graphql.take_apart(exchange, operation.graphql, gw.new_id)
     elif operation.batch is not None:
@@ -241,74 +165,6 @@ async def _classify(passage: Passage, tenant: Tenant) -> bytes | None:
         exchange.batch = take_apart(exchange, profile, body or b"", content_type, gw.new_id)
     passage.asset = operation.action is Action.ASSET
     return body
-
-
-async def _require_own(passage: Passage, credentials: tuple[str, ...]) -> None:
-    """CRM credentials in a body have to be this person's, as those in a header; raises Refusal CRM_TOKEN_ENDED."""
-    gw, principal = passage.gw, passage.exchange.principal
-    assert principal is not None
-    passage.turn.enter("access", gw.limits.collaborator_s)
-    for one in credentials:
-        if await gw.sessions.crm_token_allowed(headers.token_digest(one), principal.session_id) is not True:
-            raise Refusal(CRM_TOKEN_ENDED)
-    passage.turn.rest("access")
-
-
-def _decide_parts(passage: Passage, batch: Batch) -> None:
-    """What the policy says of each part; raises Refusal for all of them where one is refused."""
-    exchange = passage.exchange
-    for inner in batch.exchanges:
-        assert inner.principal is not None
-        assert inner.operation is not None
-        decision = passage.gw.enforcer.decide(exchange.tenant, inner.principal.roles, inner.operation)
-        if not isinstance(decision, Decision):
-            raise Nonsense("enforcer")
-        inner.decision = decision
-        if decision.allowed is not True:
-            exchange.decision = decision
-            raise Refusal(BY_DECISION.get(decision.reason, NOT_ALLOWED))
-        _require_proof(passage, inner.principal, decision)
-
-
-def _require_proof(passage: Passage, principal: Principal, decision: Decision) -> None:
-    """Where the policy asks for one, a second factor was proved in this session lately; raises STEP_UP_NEEDED."""
-    if decision.proof:
-        exchange = passage.exchange
-        if needs_proof(principal, timedelta(seconds=passage.gw.limits.proof_s), exchange.received_at):
-            exchange.decision = decision
-            raise Refusal(STEP_UP_NEEDED)
-
-
-async def _require_device(passage: Passage) -> None:
-    """Where the policy asks for a proof, one of the person's device is used up as well; raises DEVICE_PROOF_NEEDED."""
-    exchange, gw = passage.exchange, passage.gw
-    inner = () if exchange.batch is None else exchange.batch.exchanges
-    if not any(one.decision is not None and one.decision.proof for one in (exchange, *inner)):
-        return
-    passage.turn.enter("access", gw.limits.collaborator_s)
-    used = await gw.sessions.use_device_proof(headers.session_token(passage.cookies) or "")
-    passage.turn.rest("access")
-    if used is not True:
-        raise Refusal(DEVICE_PROOF_NEEDED)
-
-
-def _decide(passage: Passage, body: bytes | None) -> Decision:
-    """What the policy says; raises Refusal NOT_ALLOWED or one of BY_DECISION, BodyFault when nothing can be asked."""
-    exchange = passage.exchange
-    principal, operation = exchange.principal, exchange.operation
-    assert principal is not None
-    assert operation is not None
-    decision = passage.gw.enforcer.decide(exchange.tenant, principal.roles, operation)
-    if not isinstance(decision, Decision):
-        raise Nonsense("enforcer")
-    if decision.allowed is not True:
-        exchange.decision = decision
-        stream.require_whole(exchange.head.first("content-type") or "", body, passage.gw.limits)
-        raise Refusal(BY_DECISION.get(decision.reason, NOT_ALLOWED))
-    _require_proof(passage, principal, decision)
-    if exchange.batch is not None:
-        _decide_parts(passage, exchange.batch)
-    return decision
 
 
 def _showing(passage: Passage, tenant: Tenant, exchange: Exchange) -> Showing:
