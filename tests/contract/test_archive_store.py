@@ -48,7 +48,7 @@ def client(port: int) -> Any:
         region_name="us-east-1",
         aws_access_key_id="archive",
         aws_secret_access_key="archive-secret",
-        config=Config(connect_timeout=5, read_timeout=20, retries={"total_max_attempts": 1}),
+        config=Config(connect_timeout=60, read_timeout=60, retries={"total_max_attempts": 1}),
     )
 
 
