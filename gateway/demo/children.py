@@ -4,7 +4,9 @@ Every child leads a process group of its own, so that Ctrl-C reaches us first an
 """
 
 import contextlib
+import errno
 import os
+import random
 import shutil
 import signal
 import socket
@@ -16,6 +18,8 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 STOP_SECONDS = 30.0
+CHOSEN_PORTS = range(15_000, 32_768)  # below those that Linux gives to connections and to whoever asks for any
+PORT_TRIES = 100
 
 
 class ChildFault(Exception):  # noqa: N818 - names who failed
@@ -112,7 +116,12 @@ def port_is_free(port: int, host: str = "127.0.0.1") -> bool:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody uses at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of 127.0.0.1 that nobody uses at this moment, and that no connection is given by chance meanwhile.
+
+    Raises: OSError when none is free.
+    """
+    for port in random.SystemRandom().sample(CHOSEN_PORTS, PORT_TRIES):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise OSError(errno.EADDRINUSE, "no free port")

@@ -40,8 +40,8 @@ def later() -> datetime:
     return now() + timedelta(days=1830)
 
 
-def client(port: int, read_s: float = 20) -> Any:
-    server = Server(f"http://127.0.0.1:{port}", "us-east-1", None, connect_s=5, read_s=read_s, attempts=1)
+def client(port: int, read_s: float = 60) -> Any:
+    server = Server(f"http://127.0.0.1:{port}", "us-east-1", None, connect_s=60, read_s=read_s, attempts=1)
     return open_client(server, Credentials("archive", "archive-secret"))
 
 

@@ -5,12 +5,12 @@ conftest.py has the kinds: every login method, mutual TLS, a namespace, and keys
 
 import asyncio
 import contextlib
-import socket
 import time
 
 import pytest
 
 from gateway.database import Pool
+from gateway.demo.children import free_port
 from kms.keyring import Keyring
 from kms.provider import KeyProvider, KeyringLocked, KeysUnavailable
 from kms.store import Store
@@ -19,12 +19,6 @@ from kms.vault import TransitProvider
 from tests.contract.conftest import SECRET
 from tests.real.bao import ROOT, Bao
 from tests.real.bao import bao as running_bao
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def test_a_wrapped_key_comes_back(provider: KeyProvider) -> None:

@@ -24,7 +24,7 @@ SWITCHES = (
     "--disable-dev-shm-usage",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE *.localhost",
 )
-WAIT_MS = 20_000
+WAIT_MS = 120_000
 # Creme draws a map of every address, DjangoCRM's pages take their icons from elsewhere.
 STRANGERS = (".openstreetmap.org", "fonts.googleapis.com", "fonts.gstatic.com")
 # Marks, and results of template payloads, that only a stored value brings: a handler, an address or a style of its own.

@@ -166,7 +166,7 @@ def hover(desk: Desk, kind: str) -> None:
     desk.page.evaluate(HOVER)
     for one in desk.page.locator(".fc-event, .history-line, td [title]").all()[:2]:
         if one.is_visible():
-            one.hover(force=True, timeout=2000)
+            one.hover(force=True)
     desk.looked(f"{kind}, hovered")
 
 

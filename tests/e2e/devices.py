@@ -15,7 +15,7 @@ from tests.e2e.visitors import visitor
 COOKIE = "__Host-crmgate"
 CONSOLE_COOKIE = "__Host-crmgate-console"
 LOCALES = {"en": "en-US", "zh": "zh-CN"}
-WAIT_MS = 30_000
+WAIT_MS = 120_000
 # A context that ignores errors of certificates still gets no worker: the whole browser has to.
 TRUSTING = (*SWITCHES, "--ignore-certificate-errors")
 _AGE = """minutes => new Promise((done, failed) => {
@@ -141,7 +141,7 @@ class Person:
         return answer.status == 401 or answer.header("location").startswith("/.crmgate/device")
 
 
-def until(told: object, *, limit_s: float = 20.0) -> None:
+def until(told: object, *, limit_s: float = 120.0) -> None:
     """Wait for a condition, not for a time."""
     end = time.monotonic() + limit_s
     while not told():  # type: ignore[operator]

@@ -110,8 +110,10 @@ def test_from_the_sign_in_to_the_pack_verified_offline(floor, browser, tmp_path,
     page = auditor.page
 
     page.click("nav.menu a[href='/trail']")
+    page.wait_for_selector("#examples")
     look(page, f"{name}_1_examples")
-    page.click("#examples ~ ul a >> nth=0")
+    with page.expect_navigation():  # the form is on both pages
+        page.click("#examples ~ ul a >> nth=0")
     page.fill("#record", floor.customer)
     look(page, f"{name}_2_question")
     page.click("form[action='/trail'] button[type=submit]")
@@ -124,10 +126,12 @@ def test_from_the_sign_in_to_the_pack_verified_offline(floor, browser, tmp_path,
 
     page.select_option("#what", "contact")
     page.fill("#record", floor.stranger)
-    page.click("form[action='/trail'] button[type=submit]")
+    with page.expect_navigation():  # the page before has answers, too
+        page.click("form[action='/trail'] button[type=submit]")
     strangers = set(page.locator("#answers tbody tr .who-cell strong").all_inner_texts())
     assert floor.made_by in strangers
     page.go_back()
+    page.wait_for_selector("#answers")
 
     entry = str(page.locator("#answers tbody tr .end a").last.get_attribute("href"))
     page.click(f"#answers a[href='{entry}']")
@@ -137,7 +141,7 @@ def test_from_the_sign_in_to_the_pack_verified_offline(floor, browser, tmp_path,
     page.goto(floor_url(auditor, floor))
     signed_all(page, floor.stack, auditor)
     page.click("form[action='/trail/pack'] button[type=submit]")
-    page.wait_for_selector("a[href^='/trail/pack/file']", timeout=60_000)
+    page.wait_for_selector("a[href^='/trail/pack/file']")
     look(page, f"{name}_5_pack")
     with page.expect_download() as fetching:
         page.click("a[href^='/trail/pack/file']")
@@ -257,7 +261,7 @@ def proved(page: Page) -> None:
         page.reload()
         return page.locator(".badge.good").count() > 0 and page.locator("ol.hashes").count() == 1
 
-    until(told, limit_s=60)
+    until(told)
 
 
 def signed_all(page: Page, stack: Stack, auditor: Person) -> None:

@@ -46,7 +46,7 @@ from tests.real.bao import ROOT, Bao, bao
 from tests.real.servers import CrmServer, tryton
 from tests.real.wayward import SECRET, Wayward, wayward
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.real
 
 LANGUAGES = {"en": "en", "zh": "zh-Hans"}
 PATIENCE_S = 60.0

@@ -24,7 +24,7 @@ from tests.e2e.visitors import at_work, close_all, join, sign_in
 from tests.hosted.office import clear_of_the_hour
 from tests.real.servers import bottle
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(1800)]
 POLICY = """
 g, importer, sales, *
 p, importer, *, op:*, import, any

@@ -104,7 +104,7 @@ def dialogue(place: Place, words: list[str], answers: dict[str, Callable[[str], 
 
 def _wait_for_no_echo(terminal: int) -> None:
     """What is typed before the terminal stops showing it is thrown away."""
-    until = time.monotonic() + 10
+    until = time.monotonic() + WAIT_S
     while termios.tcgetattr(terminal)[3] & termios.ECHO and time.monotonic() < until:
         time.sleep(0.02)
 

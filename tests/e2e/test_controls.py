@@ -9,7 +9,6 @@ from tests.unit.gateway.body.test_control import FORMS
 pytestmark = pytest.mark.real
 
 
-@pytest.mark.timeout(120)
 def test_chromium_sends_the_same_controls() -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=PROGRAM, args=list(SWITCHES))

@@ -40,7 +40,7 @@ p, clerk, *, op:*, *, any
 g, importer, sales, *
 p, importer, *, op:*, import, any
 """
-MINUTE_S = 60.0
+PATIENCE_S = 180.0
 PNG = b"\x89PNG\r\n\x1a\n" + secrets.token_bytes(2000)
 PDF = b"%PDF-1.7 " + secrets.token_bytes(100_000) + b"contract of Zhang Wei"
 
@@ -107,7 +107,7 @@ def waited(look: Callable[[], bool]) -> float:
     """Seconds until it is so."""
     start = time.monotonic()
     while not look():
-        assert time.monotonic() - start < MINUTE_S
+        assert time.monotonic() - start < PATIENCE_S
         time.sleep(1)
     return time.monotonic() - start
 
@@ -294,7 +294,7 @@ def asked(stack: Stack, query: LiteralString, *values: str) -> list[tuple[str]]:
         database.close()
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_exports_come_back_and_nothing_changes_but_what_somebody_changed(office: Office) -> None:
     """The long form is `make roundtrip`."""
     importer = creme_driver(at_work(office.stack, "importer", "lin.sales"))

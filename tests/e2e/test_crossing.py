@@ -4,7 +4,7 @@ import pytest
 
 from tests.drills.crossing import LEAST, drill
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(1800)]
 EVERY = 7  # no divisor of how many paths and fields there are, so that all of them take their turn
 
 

@@ -18,7 +18,7 @@ from gateway.demo.filling import records
 from gateway.demo.people import Person
 from gateway.demo.staff import load_staff
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(1800)]
 RECORDS = 26
 
 

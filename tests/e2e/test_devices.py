@@ -15,7 +15,7 @@ from gateway.console import vendor
 from policies.enforcer import DEFAULT_POLICY
 from tests.drills.stack import Member, Stack, fresh_id, installed
 from tests.e2e.database import sql
-from tests.e2e.devices import LOCALES, Person, chromium, fresh_code, until
+from tests.e2e.devices import LOCALES, Person, chromium, fresh_code
 from tests.e2e.test_console_pages import AXE, AXE_TAGS, PICTURES, WIDTHS
 from tests.e2e.visitors import close_all, join, visitor
 from tests.real.servers import creme
@@ -281,7 +281,8 @@ def test_at_the_console_every_page_uses_up_a_proof(floor, browser) -> None:
     login = f"neu.{fresh_id()}"
     owner.page.fill("#login", login)
     owner.page.click("form[action='/users/new'] button[type=submit]")
-    until(lambda: "/.crmgate/set-up?token=" in owner.page.content())
+    owner.page.wait_for_selector("#address")
+    assert "/.crmgate/set-up?token=" in owner.page.input_value("#address")
     user = sql(floor.settings, "SELECT id FROM app_user WHERE login = %s", login)[0][0]
     owner.page.goto(f"{owner.base}/users/{user}/devices")
     look(owner.page, "console_en")

@@ -15,6 +15,7 @@ from gateway.access.users import Profile
 from gateway.directory.config import DirectorySettings, IdAttribute
 from gateway.directory.directory import Directory
 from tests.e2e.test_console_pages import (  # noqa: F401 - fixtures
+    PATIENCE_MS,
     PICTURES,
     WIDTHS,
     RealClock,
@@ -84,6 +85,7 @@ async def test_a_person_of_the_directory_in_the_browser(
     secret = (await access.users.invitation("t1", token)).secret
     across, down = WIDTHS[width]
     context = await browser.new_context(ignore_https_errors=True, viewport={"width": across, "height": down})
+    context.set_default_timeout(PATIENCE_MS)
     page = await context.new_page()
 
     async def look(name: str) -> None:
@@ -105,7 +107,7 @@ async def test_a_person_of_the_directory_in_the_browser(
         await page.fill("#login", "li.si")
         await page.fill("#password", PASSWORD)
         await page.click("main button[type=submit]")
-        assert await page.evaluate("document.activeElement.id") == "problem"
+        await page.wait_for_function("document.activeElement.id === 'problem'")
         assert ("公司目录" if language == "zh_Hans" else "company directory") in await page.inner_text("#problem")
         await look("unavailable")
         bent.mode = "right"

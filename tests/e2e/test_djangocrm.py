@@ -17,7 +17,7 @@ from gateway.demo.driver import DJANGOCRM as SITE
 from tests.drills.stack import Stack, installed
 from tests.real.servers import djangocrm
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(1800)]
 
 FIRM = {"full_name": "Sales Own GmbH", "email": "own@firm.example.com, second@firm.example.com"}
 OWN = {

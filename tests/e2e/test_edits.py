@@ -9,7 +9,7 @@ from tests.drills.edits import drill, report
 pytestmark = pytest.mark.real
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_random_edits_by_every_role_lose_nothing_and_store_no_mask() -> None:
     tally, world = drill(300, 12, 7, restart_every=150, show=False)
     report(Console(width=150), tally, world)

@@ -10,6 +10,6 @@ from tests.e2e.visitors import at_work
 pytestmark = pytest.mark.real
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_mail_of_a_real_creme_reaches_the_right_person_and_leaves_nothing_clear_behind(creme_stack: Stack) -> None:
     assert drill(creme_stack, at_work(creme_stack, "manager", "wang.manager"), Console(width=150)) == 0

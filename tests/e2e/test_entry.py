@@ -28,7 +28,7 @@ pytestmark = pytest.mark.real
 BALANCER, STRANGER = "127.0.0.1", "127.0.0.2"
 OFFICE, ELSEWHERE = "203.0.113.9", "198.51.100.7"
 PAGE = "/page"
-WAIT_S = 30.0
+WAIT_S = 120.0
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
@@ -138,7 +138,7 @@ def shown(visitor: Visitor, language: str) -> Answer:
 
 def crmgate(stack: Stack, *words: str) -> None:
     command = [sys.executable, "-m", "gateway.cli", *words, "-c", str(stack.home.settings_file)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=WAIT_S)
     assert done.returncode == 0, done.stderr
 
 

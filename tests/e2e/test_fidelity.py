@@ -5,7 +5,7 @@ import pytest
 from tests.drills.fidelity import WORKFLOWS, compared
 from tests.drills.workflow import Row, Verdict
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(1800)]
 
 # Nothing else may differ; the partial search and the order of protected fields come with blind indexes.
 ALLOWED = {

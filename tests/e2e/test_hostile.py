@@ -6,7 +6,7 @@ from tests.drills.hostile import drill_creme, drill_tryton
 from tests.drills.stack import Stack, installed
 from tests.real.servers import tryton
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(1800)]
 
 
 def test_hostile_values_are_only_values_in_creme(creme_stack: Stack) -> None:

@@ -186,7 +186,7 @@ def test_a_program_is_refused_without_a_good_token_from_a_good_place(programs: D
     assert len(upstream.asked) == before
     browser.get("/yes", headers={"x-crmgate-client": good, **near}).expect(200)
     programs.command("client", "revoke", "far")
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while (answer := browser.get("/yes", headers={"x-crmgate-client": good, **near})).status == 200:
         assert time.monotonic() < deadline
     assert (answer.status, refused(answer)) == (401, "client-unknown")

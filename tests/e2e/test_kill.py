@@ -11,7 +11,7 @@ pytestmark = pytest.mark.real
 FLAWED = Path(__file__).parents[1] / "drills" / "kill_flaw.py"
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_no_acknowledged_event_is_lost_or_there_twice() -> None:
     result = run(4)
     assert result.faults == []
@@ -22,13 +22,13 @@ def test_no_acknowledged_event_is_lost_or_there_twice() -> None:
     assert result.verified.unsigned == 0
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_a_log_that_acknowledges_before_its_commit_is_found() -> None:
     result = run(2, (FLAWED, "early"))
     assert result.judged.lost
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_a_log_that_writes_again_what_was_committed_is_found() -> None:
     result = run(2, (FLAWED, "twice"))
     assert result.judged.lost == []

@@ -25,21 +25,21 @@ def judged(found: Onboarding) -> None:
     assert "wrong" not in found.lint
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_a_creme_nobody_described_is_protected_after_a_session_and_an_accepted_proposal() -> None:
     found = drill("creme", people=3, organisations=1, limit=40, pages=60)
     judged(found)
     assert found.drifted > 0  # a page was opened that nobody had opened while learning
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_a_tryton_nobody_described_is_protected_after_a_session_and_an_accepted_proposal() -> None:
     found = drill("tryton", people=3, organisations=1, limit=30, pages=40)
     judged(found)
     assert "name" in {kind for field, kind in found.fields.items() if field.endswith(".name")}
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_a_bottlecrm_nobody_described_shows_a_salesperson_their_own_customers_and_nobody_else_s() -> None:
     found = drill("bottle", people=4, organisations=1, limit=60, pages=80)
     judged(found)
@@ -50,7 +50,7 @@ def test_a_bottlecrm_nobody_described_shows_a_salesperson_their_own_customers_an
     assert found.own.found["address"] > 0
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_the_command_watches_stores_no_value_overwrites_nothing_and_lists_what_drifts(tmp_path: Path) -> None:
     with tryton() as server, installed(server, UNKNOWN) as stack:
         assert command(stack, "learn", "proposal").returncode == 1

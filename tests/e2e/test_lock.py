@@ -18,7 +18,7 @@ from gateway.demo.browser import Browser as Script
 from policies.enforcer import DEFAULT_POLICY
 from tests.drills.stack import Member, Stack, installed
 from tests.e2e.database import sql
-from tests.e2e.test_console_pages import PICTURES, WIDTHS, browser, findings, front_end, overflow
+from tests.e2e.test_console_pages import PATIENCE_MS, PICTURES, WIDTHS, browser, findings, front_end, overflow
 from tests.e2e.test_passkeys import with_authenticator
 from tests.e2e.visitors import join, sign_in
 from tests.real.plain import PROFILE, Plain, plain
@@ -151,6 +151,7 @@ async def seated(
     context = await browser.new_context(
         ignore_https_errors=True, locale=LOCALES[language], viewport={"width": across, "height": down}
     )
+    context.set_default_timeout(PATIENCE_MS)
     member = await asyncio.to_thread(join, behind.stack, role)
     script = await asyncio.to_thread(sign_in, behind.stack, member)
     cookie = {"name": COOKIE, "value": script.cookies[COOKIE], "url": script.base, "secure": True}
@@ -256,7 +257,7 @@ async def test_an_export_waits_for_a_fresh_proof_where_the_policy_says_so(behind
 
 async def _until_stale(desk: Desk) -> None:
     """Sessions are believed for a second at most; wait for the state, not for the time."""
-    for _ in range(100):
+    for _ in range(1200):
         if (await desk.call(EXPORT)).status == 401:
             return
         await desk.page.wait_for_timeout(50)

@@ -12,6 +12,8 @@ from gateway.access.sessions import AUDIENCE_CONSOLE
 from gateway.demo.children import free_port
 from kms.connections import Pool
 from tests.e2e.test_console_pages import (
+    HARMLESS,
+    PATIENCE_MS,
     PICTURES,
     WIDTHS,
     RealClock,
@@ -83,8 +85,9 @@ async def test_a_person_enrols_and_signs_in_with_a_passkey_and_a_recovery_code(
 ) -> None:
     across, down = WIDTHS[width]
     context = await browser.new_context(ignore_https_errors=True, viewport={"width": across, "height": down})
+    context.set_default_timeout(PATIENCE_MS)
     page = await context.new_page()
-    page.on("console", lambda said: served.troubles.append(said.text) if "Failed to load" not in said.text else None)
+    page.on("console", lambda said: None if said.text.startswith(HARMLESS) else served.troubles.append(said.text))
     page.on("pageerror", lambda fault: served.troubles.append(str(fault)))
     session, authenticator = await with_authenticator(page)
     wrong: list[str] = []

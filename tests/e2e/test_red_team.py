@@ -23,7 +23,7 @@ from tests.drills.seek import Seeker, Sought
 from tests.drills.stack import Stack, installed
 from tests.real.servers import creme, tryton
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(1800)]
 EVERYTHING = quote('{"op":"AND","val":[]}')
 
 

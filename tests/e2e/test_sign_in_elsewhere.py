@@ -16,7 +16,7 @@ from gateway.demo.children import free_port
 from tests.drills.stack import Member, Stack, installed
 from tests.e2e.database import sql
 from tests.e2e.tenants import Door
-from tests.e2e.test_console_pages import PICTURES, WIDTHS, browser, findings, front_end, overflow
+from tests.e2e.test_console_pages import PATIENCE_MS, PICTURES, WIDTHS, browser, findings, front_end, overflow
 from tests.real.openid_provider import RealProvider, openid_provider, path_of
 from tests.real.plain import plain
 
@@ -265,6 +265,7 @@ async def test_a_person_links_an_identity_in_chromium_and_comes_in_by_it(
     member = await asyncio.to_thread(door.join, "sales")
     across, down = WIDTHS[width]
     context = await browser.new_context(ignore_https_errors=True, viewport={"width": across, "height": down})
+    context.set_default_timeout(PATIENCE_MS)
     page = await context.new_page()
     troubles: list[str] = []
 

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.real
 MODEL = "model.sale.opportunity"
 NOTE = 'Wants <b>no</b> calls & "no" visits.\nAsk for Zoé-Marie; 王 knows.'
 CONTEXT = {"company": 1}
-MINUTE_S = 60.0
+PATIENCE_S = 180.0
 
 
 @dataclass
@@ -180,7 +180,7 @@ def test_a_comment_made_past_the_gateway_becomes_a_cell(office: Office) -> None:
     record = added(office.direct, "typed past the gateway")
     start = time.monotonic()
     while not office.held(record)[0].startswith("~G1."):
-        assert time.monotonic() - start < MINUTE_S
+        assert time.monotonic() - start < PATIENCE_S
         time.sleep(1)
     assert comment(office.manager, record) == "typed past the gateway"
     assert "typed past" not in asked(office.sales, "read", [record], ["comment"]).text

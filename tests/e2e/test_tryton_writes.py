@@ -37,7 +37,7 @@ p, clerk, *, op:*, *, any
 g, importer, sales, *
 p, importer, *, op:*, import, any
 """
-MINUTE_S = 60.0
+PATIENCE_S = 180.0
 TOLD = 5  # answers in an hour that another party has a number
 PDF = b"%PDF-1.7 " + secrets.token_bytes(300_000) + b"contract of Zhang Wei"
 PNG = b"\x89PNG\r\n\x1a\n" + secrets.token_bytes(2000)
@@ -96,7 +96,7 @@ def waited(look: Callable[[], bool]) -> float:
     """Seconds until it is so."""
     start = time.monotonic()
     while not look():
-        assert time.monotonic() - start < MINUTE_S
+        assert time.monotonic() - start < PATIENCE_S
         time.sleep(1)
     return time.monotonic() - start
 

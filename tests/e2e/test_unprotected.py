@@ -14,7 +14,7 @@ from tests.real.servers import creme
 pytestmark = pytest.mark.real
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_restricted_roles_see_no_declared_value_and_overwrite_none() -> None:
     with creme() as server:
         seeded = planted(server, 3, 1)
@@ -31,7 +31,7 @@ def test_restricted_roles_see_no_declared_value_and_overwrite_none() -> None:
             }
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_a_mask_is_good_for_its_own_field_of_its_own_record_as_it_stands_now(tmp_path: Path) -> None:
     """Salespeople see parts of phone numbers here, so that one mask differs from another."""
     policy = tmp_path / "policy.csv"

@@ -106,8 +106,8 @@ def patient(send: Callable[[], Answer]) -> Answer:
 
 
 def eventually(holds: Callable[[], bool]) -> None:
-    """Wait until something is true, at most half a minute: sessions are believed for seconds without asking."""
-    for _ in range(150):
+    """Wait until something is true, at most two minutes: sessions are believed for seconds without asking."""
+    for _ in range(600):
         if holds():
             return
         time.sleep(0.2)

@@ -17,7 +17,7 @@ import hvac
 from gateway.demo.children import free_port
 
 ROOT = "root-token-of-the-test"
-START_SECONDS = 30.0
+START_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def bao() -> Iterator[Bao]:
         yield Bao(f"http://127.0.0.1:{port}", client, process)
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(START_SECONDS)
         client.session.close()
         shutil.rmtree(folder, ignore_errors=True)
 

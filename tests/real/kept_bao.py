@@ -21,7 +21,7 @@ import hvac
 from gateway.demo.children import free_port
 from tests.real.certificates import Pair
 
-START_SECONDS = 30.0
+START_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class KeptBao:
         verify = True if self.tls is None else str(self.tls.ca)
         shown = self.tls.client if self.tls is not None else None
         cert = None if shown is None else (str(shown.certificate), str(shown.key))
-        made = hvac.Client(url=self.address, token=token or self.root, verify=verify, cert=cert, timeout=20)
+        made = hvac.Client(url=self.address, token=token or self.root, verify=verify, cert=cert, timeout=60)
         try:
             yield made
         finally:
@@ -100,7 +100,7 @@ class KeptBao:
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(10)
+                self.process.wait(START_SECONDS)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()

@@ -35,7 +35,7 @@ IDS: Mapping[str, str] = {
     "no.password": "4b7d0c1e-0000-4000-8000-00000000000d",
 }
 WRONG_BEFORE_LOCK = 5
-START_S = 30.0
+START_S = 120.0
 _CONF = """
 include /etc/ldap/schema/core.schema
 include /etc/ldap/schema/cosine.schema
