@@ -154,7 +154,7 @@ async def test_what_is_missing_is_filled_in_when_the_vault_starts(vault: Surroga
     again = SurrogateVault(pool, vault._keyring)
     try:
         await again.start(T)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not await again.index.ready(T):
                 await asyncio.sleep(0.01)
         assert await found(again, "name", "contains", "张") == {"张伟"}

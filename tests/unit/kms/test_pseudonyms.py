@@ -141,7 +141,7 @@ async def test_erasing_empties_the_memory_of_every_node(
     vault = SurrogateVault(pool, keyring, persons=process.persons)
     try:
         await vault.start(T)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while process.persons.generation == 0:  # the line for notices stands
                 await asyncio.sleep(0.01)
             made = await process.names.names(T, [ADA])

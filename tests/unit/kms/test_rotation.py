@@ -267,7 +267,7 @@ async def test_surrogates_of_an_old_token_key_are_recognised_for_ever_and_new_on
         assert not await here.rotation.switch(T, "surrogate", "token", old)  # twice is once
         new_one = (await here.vault.tokenise(T, [value("email", "new@example.com", "2")], "c"))[0]
         assert (await here.vault.tokenise(T, [value("email", "old@example.com", "3")], "c"))[0] == old_one
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while [hit.canonical for hit in scanner.find(new_one.encode())] != [new_one]:
                 await asyncio.sleep(0.02)
         assert [hit.canonical for hit in scanner.find(old_one.encode())] == [old_one]

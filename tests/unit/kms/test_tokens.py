@@ -537,7 +537,7 @@ async def test_another_process_hears_of_a_bound_origin(dsn: str, keyring_path: P
         surrogate = await one(here, new("phone", "13800138000", None), "cell")
         assert (await there.resolve(T, [surrogate]))[surrogate].origins == (at(None),)
         await here.bind(T, "cell", "contact", "42")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while there.cached(T, [surrogate])[0]:
                 await asyncio.sleep(0.01)
         assert (await there.resolve(T, [surrogate]))[surrogate].origins == (at("42"),)
@@ -618,16 +618,17 @@ async def test_what_was_changed_while_it_was_read_is_read_again(
 ) -> None:
     surrogate = await one(vault, new("phone", "13800138000"))
     entries = vault._store.entries
-    changed = asyncio.Event()
+    read, changed = asyncio.Event(), asyncio.Event()
 
     async def slow(tenant: str, wanted: Sequence[str]) -> dict[str, SealedEntry]:
         rows = await entries(tenant, wanted)
+        read.set()
         await changed.wait()
         return rows
 
     monkeypatch.setattr(vault._store, "entries", slow)
     early = asyncio.create_task(vault.resolve(T, [surrogate]))
-    await asyncio.sleep(0.05)
+    await read.wait()
     await vault.add_origin(T, surrogate, at("2"), "c")
     late = asyncio.create_task(vault.resolve(T, [surrogate]))
     await asyncio.sleep(0)

@@ -124,6 +124,6 @@ async def test_a_credential_that_cannot_be_read_sends_nothing(sides: Sides, tmp_
 
 async def _arrive(messages: list[bytes], count: int) -> None:
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while len(messages) < count:
             await asyncio.sleep(0.01)

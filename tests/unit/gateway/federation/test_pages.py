@@ -283,7 +283,7 @@ async def test_a_provider_has_its_button_on_its_hosts_only(stage, made, li) -> N
     ],
 )
 async def test_a_provider_in_trouble_costs_its_own_sign_in_only(stage, made, li, path, answer, notice) -> None:
-    scene = Scene(stage, made, settings_of(made, timeout_s=0.5 if answer == "hang" else 20.0))
+    scene = Scene(stage, made, settings_of(made, timeout_s=2.0 if answer == "hang" else 20.0))
     browser = scene.browser()
     bad = hang(made) if answer == "hang" else answer
     if path == "/.well-known/openid-configuration":

@@ -139,7 +139,7 @@ class TestWatching:
         made = learner(store)
         await made.start()
         await store.start("main", "l1", NOW, NOW + LATER, "test")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while "main" not in made.watched:
                 await asyncio.sleep(0.05)
         note(made)
