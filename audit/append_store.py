@@ -28,6 +28,14 @@ WITH head AS (
 )
 SELECT first FROM head
 """
+TAIL = """
+SELECT entry.leaf = %(leaf)s OR entry.leaf IS NULL AND hot.start > %(index)s
+FROM audit_head head
+LEFT JOIN audit_hot hot ON hot.tenant = head.tenant
+LEFT JOIN audit_entry entry ON entry.tenant = head.tenant AND entry.index = %(index)s
+WHERE head.tenant = %(tenant)s AND head.size > %(index)s
+"""
+"""Whether an entry that was committed is there; it may have left for a sealed segment. Of the tenant that is named."""
 _TEXT, _BYTEA, _INT2, _INT8, _TIMESTAMPTZ = 25, 17, 21, 20, 1184  # pg_type.dat
 _TEXT_ARRAY, _BYTEA_ARRAY, _INT2_ARRAY, _TIMESTAMPTZ_ARRAY = 1009, 1001, 1005, 1185
 APPEND_TYPES = (

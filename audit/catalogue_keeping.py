@@ -172,6 +172,15 @@ KEEPING = (
         ("alarm audit.watch trail-tampered",),
     ),
     EventClass(
+        "database:server:restarted",
+        "Embedded database ended by itself and was started again",
+        "内置数据库意外终止，已重新启动",
+        _A,
+        CLAUSE_AUDIT,
+        "as soon as the trail can be written again",
+        ("alarm database.restart database-restarted",),
+    ),
+    EventClass(
         "audit:siem:gap",
         "Entries missing when the trail was forwarded",
         "转发时发现审计条目缺失",

@@ -5,6 +5,7 @@ disk. Everything that arrives while one commit runs becomes the next batch, toge
 few turns of the event loop; there is no waiting by the clock. The log fails
 closed: when the queue is full, the database is away or a commit takes too long, the caller gets `AuditUnavailable`
 and must refuse. After a timeout an entry may still have been written: the trail may say more than happened, never less.
+After a lost connection nothing is taken before the last entry that was acknowledged is seen again.
 """
 
 import asyncio
@@ -13,10 +14,12 @@ from collections import deque
 from collections.abc import Awaitable
 from typing import Protocol, Self
 
+import structlog
+
 from audit.append_store import pack_batch
 from audit.entry import AuditEntry, EntryRefused, settle
 from audit.tree import leaf_hash
-from audit.writer import Writer, WriterBroken
+from audit.writer import TailLost, Writer, WriterBroken
 
 QUEUE_LIMIT_ENTRIES = 20_000
 QUEUE_LIMIT_BYTES = 32 * 1024 * 1024
@@ -50,13 +53,14 @@ class Naming(Protocol):
 class _Batch:
     """Entries of one tenant that go into one transaction."""
 
-    __slots__ = ("bodies", "entries", "futures", "size_bytes", "tenant")
+    __slots__ = ("bodies", "entries", "futures", "last_leaf", "size_bytes", "tenant")
 
     def __init__(self, tenant: str) -> None:
         self.tenant = tenant
         self.entries: list[AuditEntry] = []
         self.bodies: list[bytes] = []
         self.futures: list[asyncio.Future[int]] = []
+        self.last_leaf = b""
         self.size_bytes = 0
 
 
@@ -84,6 +88,7 @@ class AuditLog:
         self._queued = 0
         self._queued_bytes = 0
         self._under_way: _Batch | None = None
+        self._tails: dict[str, tuple[int, bytes]] = {}  # the last entry of each tenant known to be committed
         self._deadline: asyncio.TimerHandle | None = None
         self._writer: Writer | None = None
         self._reconnecting: asyncio.Task[None] | None = None
@@ -237,6 +242,7 @@ class AuditLog:
         self._under_way = batch
         self._deadline = loop.call_later(self._commit_timeout_s, writer.abort, "the commit took too long")
         leaves = [leaf_hash(body) for body in batch.bodies]
+        batch.last_leaf = leaves[-1]
         writer.send(pack_batch(batch.tenant, batch.entries, batch.bodies, leaves))
 
     def _committed(self, first: int, fault: WriterBroken | None) -> None:
@@ -249,6 +255,7 @@ class AuditLog:
             return
         batch, self._under_way = self._under_way, None
         if batch is not None:
+            self._tails[batch.tenant] = (first + len(batch.entries) - 1, batch.last_leaf)
             for index, future in enumerate(batch.futures, first):
                 if not future.done():
                     future.set_result(index)
@@ -283,9 +290,12 @@ class AuditLog:
             await broken.close()
         while not self._closing:
             try:
-                self._writer = await Writer.open(self._conninfo, self._committed, self._commit_timeout_s)
+                # What was acknowledged has to be there before more is: a server that crashed may have lost its end.
+                self._writer = await Writer.open(self._conninfo, self._committed, self._commit_timeout_s, self._tails)
                 break
-            except WriterBroken:
+            except WriterBroken as fault:
+                if isinstance(fault, TailLost):
+                    structlog.get_logger().error("audit.tail-lost", fault=str(fault))
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, RECONNECT_LONGEST_S)
         self._reconnecting = None

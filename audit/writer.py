@@ -7,14 +7,15 @@ opens another.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 from psycopg import AsyncConnection, Error
 from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
 from psycopg.rows import TupleRow
 
-from audit.append_store import APPEND, APPEND_FORMATS, APPEND_TYPES
+from audit.append_store import APPEND, APPEND_FORMATS, APPEND_TYPES, TAIL
 
 STATEMENT = b"crmgate_audit_append"
 
@@ -23,6 +24,10 @@ class WriterBroken(Exception):  # noqa: N818 - a state of the connection
     """The batch is not known to be committed and the connection is of no more use."""
 
     permanent = False
+
+
+class TailLost(WriterBroken):
+    """The database answers, and an entry that it had committed is not there any more."""
 
 
 class Writer:
@@ -41,10 +46,18 @@ class Writer:
         self._loop.add_reader(self._descriptor, self._read)
 
     @classmethod
-    async def open(cls, conninfo: str, done: Callable[[int, WriterBroken | None], None], timeout_s: float) -> "Writer":
+    async def open(
+        cls,
+        conninfo: str,
+        done: Callable[[int, WriterBroken | None], None],
+        timeout_s: float,
+        tails: Mapping[str, tuple[int, bytes]] = MappingProxyType({}),
+    ) -> "Writer":
         """Connect, make every commit wait for the disk, prepare the statement.
 
-        Raises: WriterBroken when the database cannot be reached, has no audit tables, or does not answer in time.
+        tails: tenant → index and leaf hash of the last entry that is known to be committed. Raises: TailLost when one
+        of them is gone; WriterBroken when the database cannot be reached, has no audit tables, or does not answer in
+        time.
         """
         connection: AsyncConnection[TupleRow] | None = None
         try:
@@ -53,6 +66,7 @@ class Writer:
                     conninfo, autocommit=True, application_name="crmgate-audit", connect_timeout=max(2, int(timeout_s))
                 )
                 await connection.execute("SET synchronous_commit = on")
+                await _find(connection, tails)
                 prepared = connection.pgconn.prepare(STATEMENT, APPEND.encode(), APPEND_TYPES)
                 if prepared.status != ExecStatus.COMMAND_OK:
                     raise WriterBroken("the append statement cannot be prepared: is the database migrated?")
@@ -142,3 +156,12 @@ class Writer:
         self._loop.remove_reader(self._descriptor)
         if self._writing:
             self._loop.remove_writer(self._descriptor)
+
+
+async def _find(connection: AsyncConnection[TupleRow], tails: Mapping[str, tuple[int, bytes]]) -> None:
+    for tenant, (index, leaf) in tails.items():
+        async with connection.transaction():
+            await connection.execute("SELECT set_config('crmgate.tenant', %s, true)", (tenant,))
+            found = await connection.execute(TAIL, {"tenant": tenant, "index": index, "leaf": leaf})
+            if await found.fetchone() != (True,):
+                raise TailLost(f"entry {index} of {tenant} was committed and is not in the database any more")

@@ -50,8 +50,8 @@ from gateway.console.app import make_console_app
 from gateway.console.look import read_look
 from gateway.console.trail import TrailReader
 from gateway.covered import Covered
+from gateway.database import EmbeddedPostgres, open_pool
 from gateway.database import Pool as Database
-from gateway.database import open_pool
 from gateway.digit_sight import DigitSight
 from gateway.digits import DigitFields, means_something
 from gateway.disclosure.crm_pages import reveal_routes
@@ -93,6 +93,7 @@ from gateway.settings_seen_store import SettingsSeenStore
 from gateway.shredding import kept_erased
 from gateway.sight import Sight
 from gateway.store import RecordStore, StaffStore
+from gateway.supervisor import Revivals, Supervisor
 from gateway.tokenise import Tokeniser
 from gateway.toml_tree import SettingInvalid
 from gateway.unprotected import Unprotected
@@ -158,8 +159,8 @@ def tenant_of(name: str, settings: TenantSettings, installation: Installation, e
 
 
 @asynccontextmanager
-async def open_app(settings: Settings, dsn: str) -> AsyncIterator[App]:
-    """A started gateway over an open database.
+async def open_app(settings: Settings, dsn: str, embedded: EmbeddedPostgres | None = None) -> AsyncIterator[App]:
+    """A started gateway over an open database. embedded: the server of it, where it is ours to keep running.
 
     Raises DatabaseUnavailable, AuditUnavailable, KeysUnavailable, ProfileInvalid, PolicyInvalid, SettingInvalid.
     """
@@ -188,9 +189,10 @@ async def open_app(settings: Settings, dsn: str) -> AsyncIterator[App]:
         accounts = accounts_of(settings, database, keyring, bundles)
         signer = await signer_of(stack, settings)
         archiving, archivist = archivist_of(settings, database, signer)
+        supervisor = supervisor_of(settings, embedded, database, audit)
         app = await _assemble(
             stack, settings, dsn, database, audit, vault, keyring, persons, people, scanners, installations, bundles,
-            accounts, archivist, signer,
+            accounts, archivist, signer, supervisor,
         )  # fmt: skip
         shredder = Shredder(VaultStore(database), persons, utc_now)
         await stack.enter_async_context(kept_erased(shredder, list(settings.tenants)))
@@ -217,6 +219,7 @@ async def _assemble(
     accounts: Accounts,
     archivist: Archivist | None,
     signer: CheckpointSigner,
+    supervisor: Supervisor | None,
 ) -> App:
     limits = limits_of(settings)
     records = Records(RecordStore(database), max_age=OWNER_MAX_AGE, staff=StaffStore(database))
@@ -290,6 +293,7 @@ async def _assemble(
         forwarding=[forwarder.state for forwarder in forwarders],
         access=federation.known_to(console.access, Host.CONSOLE),
         directories=accounts.directories_of,
+        revivals=supervisor.revivals if supervisor is not None else Revivals(),
     )
     clear = Unprotected(scanners.__getitem__, migrated, limits.bodies)
     placed = Placed(beside, sight, RowRecords(vault, scanners.__getitem__), DigitSight(digits, sight))
@@ -371,6 +375,7 @@ async def _assemble(
         lookouts=(
             partial(bundles.follow, dsn),
             emergencies.follow,
+            *([supervisor.run] if supervisor is not None else []),
             *([identities.follow_uses] if identities.uses else []),
             *lookouts_of(
                 ArrivalNeeds(settings, database, vault, keyring, audit, scanners, records, beside, cells, digits),
@@ -398,4 +403,15 @@ async def _assemble(
                 migrated,
             )
         ),
+    )
+
+
+def supervisor_of(
+    settings: Settings, embedded: EmbeddedPostgres | None, database: Database, audit: AuditLog
+) -> Supervisor | None:
+    """Who starts the embedded server again; None where the server is somebody else's."""
+    if embedded is None:
+        return None
+    return Supervisor(
+        embedded, database, audit, list(settings.tenants), utc_now, partial(new_id, "a", secrets.token_bytes)
     )

@@ -27,6 +27,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg_pool import PoolTimeout
 
+from gateway import postmaster
 from kms.connections import Pool as Pool
 
 ADMIN_ROLE = "crmgate_admin"
@@ -100,6 +101,11 @@ class EmbeddedPostgres:
         return self._sockets
 
     @property
+    def log(self) -> Path:
+        """Where it writes what happens to it."""
+        return self.data / "server.log"
+
+    @property
     def admin_dsn(self) -> str:
         """Connection string for the server's own administrator: creating databases, backups."""
         return make_conninfo(host=str(self._sockets), user=ADMIN_ROLE, dbname="postgres")
@@ -122,6 +128,20 @@ class EmbeddedPostgres:
         self._create_database()
         return self.dsn
 
+    def revive(self) -> bool:
+        """Start the server again when it ended while we use it; False when it answers, or we let go of it meanwhile.
+
+        Raises DatabaseUnavailable while it is there and does not answer, EmbeddedServerFault when it will not start.
+        """
+        with (self.folder / "start.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if self._in_use is None or self._running():
+                return False
+            if postmaster.serving(self.data) is not None:
+                raise DatabaseUnavailable("the embedded server is there and does not answer yet")
+            self._launch(self._programs())
+            return True
+
     def stop(self) -> None:
         """Let go of the server; it ends when no other crmgate process uses it."""
         if self._in_use is None:
@@ -133,6 +153,8 @@ class EmbeddedPostgres:
                 fcntl.flock(in_use, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return
+            if postmaster.serving(self.data) is None:
+                return  # it ended before us
             self._run(self._programs() / "pg_ctl", "-D", str(self.data), "-m", "fast", "-w", "stop")
 
     def __enter__(self) -> "EmbeddedPostgres":
@@ -211,8 +233,9 @@ class EmbeddedPostgres:
             "unix_socket_permissions": "0700",
         }
         given = " ".join(f"-c {name}='{value}'" for name, value in (settings | self._options).items())
-        log = self.data / "server.log"
+        log = self.log
         try:
+            postmaster.clear(self.data, self._sockets / _SOCKET_NAME)
             self._run(
                 programs / "pg_ctl",
                 "-D",
@@ -226,6 +249,8 @@ class EmbeddedPostgres:
                 given,
                 "start",
             )
+        except postmaster.LeftOver as fault:
+            raise EmbeddedServerFault(str(fault)) from None
         except EmbeddedServerFault as fault:
             last = log.read_text(errors="replace").splitlines()[-5:] if log.exists() else []
             raise EmbeddedServerFault("\n".join([str(fault), *last])) from fault
@@ -257,6 +282,8 @@ class EmbeddedPostgres:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd="/",
+                # Ctrl-C and signals to our group are ours: what is being started gets ready, then `stop` ends it.
+                start_new_session=True,
                 env={"LC_ALL": "C", "PATH": "/usr/bin:/bin"},
                 user=None if self._account is None else self._account.uid,
                 group=None if self._account is None else self._account.gid,

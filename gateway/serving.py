@@ -22,7 +22,7 @@ from gateway.collaborators import Application
 from gateway.composition import open_app
 from gateway.console_plane import make_console_plane
 from gateway.listener import ListenerLimits, make_server
-from gateway.opening import open_certificate, open_database
+from gateway.opening import Database, open_certificate, open_database
 from gateway.settings import ConsoleSettings, ListenerSettings, Settings
 from gateway.tls import server_context
 from kms.tokens import StoreUnavailable
@@ -35,12 +35,22 @@ log = structlog.get_logger(__name__)
 
 async def serve(settings: Settings) -> None:
     """Run until SIGINT or SIGTERM; raises what the parts that cannot start raise."""
-    database = await asyncio.to_thread(open_database, settings)
+    database = await _open(settings)
     try:
-        async with open_app(settings, database.dsn) as app:
+        async with open_app(settings, database.dsn, database.embedded) as app:
             await _listen(settings, app, database.dsn)
     finally:
         await asyncio.to_thread(database.close)
+
+
+async def _open(settings: Settings) -> Database:
+    """The database; one that we are told to leave before it is ready is closed again."""
+    opening = asyncio.create_task(asyncio.to_thread(open_database, settings))
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        await asyncio.to_thread((await opening).close)
+        raise
 
 
 async def _listen(settings: Settings, app: App, dsn: str) -> None:

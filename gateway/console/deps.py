@@ -13,6 +13,7 @@ from gateway.access.emergencies import Emergencies
 from gateway.console.trail import TrailReader
 from gateway.directory.directory import Directory
 from gateway.guesses import Budgets
+from gateway.supervisor import Revivals
 from gateway.tls import Expiry
 from kms.connections import Pool
 from kms.keyring import KeyringStatus
@@ -83,7 +84,7 @@ class ConsoleDeps:
     that people take for an emergency. desk: tenant → where its policy bundles are worked on. learnable: whether a
     tenant runs with the profile that declares nothing. trail_watch: reads the audit trail again while the gateway runs.
     anchors: bring its checkpoints outside. pending: entries of all tenants that wait for the disk. queries: where
-    statements about the trail are asked.
+    statements about the trail are asked. revivals: how often the embedded database was started again.
     """
 
     access: AccessDeps
@@ -113,3 +114,4 @@ class ConsoleDeps:
     ledger: "Desk | None" = None
     queries: "QueryDesk | None" = None
     directories: Callable[[str], Sequence[Directory]] = lambda _tenant: ()
+    revivals: Revivals = field(default_factory=Revivals)

@@ -29,7 +29,7 @@ from kms.provider import KeysUnavailable
 from kms.store import StoreUnavailable
 
 CHECK_S = 5.0
-GUESSES_SHOWN = timedelta(hours=24)
+GUESSES_SHOWN = REVIVALS_SHOWN = timedelta(hours=24)
 DISK_LOW_BYTES = 2 * 1024**3
 CHECKPOINT_LATE_S = 300
 SIEM_LATE_ENTRIES = 20_000
@@ -107,6 +107,16 @@ async def _database(deps: ConsoleDeps) -> Check:
             N_("PostgreSQL %(version)s; row-level security does not bind this account (superuser or BYPASSRLS)."),
             values,
             N_("Serve through an account without these rights; until then only the code keeps tenants apart."),
+        )
+    revived = deps.revivals
+    if revived.last is not None and deps.access.clock() - revived.last < REVIVALS_SHOWN:
+        return Check(
+            "database",
+            N_("Database"),
+            WARNING,
+            N_("PostgreSQL %(version)s ended by itself and was started again: times %(count)s, last %(at)s UTC."),
+            values | {"count": revived.count, "at": f"{revived.last:%Y-%m-%d %H:%M:%S}"},
+            N_("Its server.log in the database folder says why; often the system was short of memory."),
         )
     return Check(
         "database",

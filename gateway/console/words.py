@@ -208,6 +208,7 @@ REASONS: Mapping[str, str] = {
     "tiles-read": N_("Signed log read over HTTP"),
     "audit-key-made": N_("Key for checkpoints made on the key server"),
     "audit-key-changed": N_("Another key signs the audit trail"),
+    "database-restarted": N_("Embedded database ended by itself and was started again"),
     "anchor-contradicts": N_("An anchor contradicts the audit trail"),
     "session-ended-by-administrator": N_("Session ended by administrator"),
     "user-created": N_("User added"),

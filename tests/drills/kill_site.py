@@ -48,7 +48,6 @@ class Site:
     logins: dict[str, tuple[str, str]]
     node: Child
     _start: Callable[[], Child] = field(repr=False)
-    _servers: list[EmbeddedPostgres] = field(repr=False)
 
     def kill_node(self) -> None:
         """SIGKILL of every process of the gateway, then a new one."""
@@ -57,16 +56,12 @@ class Site:
         self.node = self._start()
 
     def kill_database(self) -> None:
-        """SIGKILL of the postmaster and all its backends, then the server is started again on the same files."""
+        """SIGKILL of the postmaster and all its backends; the gateway has to start the server again."""
         server = EmbeddedPostgres(embedded_folder(self.settings))
         pids = processes_of(server)
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        # A postmaster that nobody has reaped yet counts as running for the next one.
-        await_that(lambda: not any(map(_stat, pids)), "the killed PostgreSQL is still there")
-        server.start()
-        self._servers.append(server)
 
 
 def await_that(condition: Callable[[], bool], otherwise: str) -> None:
@@ -139,11 +134,9 @@ def site(program: Sequence[str | Path] = PROGRAM) -> Iterator[Site]:
         stack.callback(upstream.stop)
         children.wait_for_port(upstream, upstream_port)
         database = open_database(settings)
-        servers: list[EmbeddedPostgres] = []
-        stack.callback(lambda: [server.stop() for server in servers])
         stack.callback(database.close)
         logins = asyncio.run(_accounts(settings, database.dsn))
-        made = Site(settings, database.dsn, port, logins, start(), start, servers)
+        made = Site(settings, database.dsn, port, logins, start(), start)
         stack.callback(lambda: made.node.stop())
         yield made
 

@@ -141,6 +141,7 @@ MAKERS = {
         ("alarm", "audit.anchor", "anchor-contradicts", 0),
         ("keys", "audit.key", "audit-key-changed", 0),
     ),
+    "gateway/supervisor.py": (("alarm", "database.restart", "database-restarted", 0),),
     "gateway/cli_proof.py": (("keys", "audit.key", "audit-key-made", 0),),
     "gateway/cli_query.py": tuple(("console", "audit.query", one, 200) for one in _QUERIED),
     "gateway/trail_site.py": (("console", "audit.tiles", "tiles-read", 200),),

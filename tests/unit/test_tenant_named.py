@@ -68,6 +68,7 @@ OWN = {
     "gateway/evidence/store.py",
     "gateway/migrations/runner.py",
     "gateway/process_store.py",  # advisory locks
+    "gateway/supervisor.py",  # asks nothing
     "gateway/workflows.py",  # schema dbos
     "kms/notice_store.py",  # LISTEN
     "kms/person_calls.py",  # another database

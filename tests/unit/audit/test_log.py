@@ -7,6 +7,7 @@ from typing import Any
 
 import psycopg
 import pytest
+import structlog
 from psycopg.conninfo import make_conninfo
 
 from audit.append_store import pack_batch
@@ -223,6 +224,41 @@ async def test_an_idle_connection_that_dies_is_replaced_before_anybody_asks(log:
     await rows(dsn, f"{kill} AND datname = current_database()")
     await until(lambda: log._writer is not writer and log.available)
     assert await log.append(make()) == 0
+
+
+GUARD = "ALTER TABLE audit_entry {} TRIGGER USER"
+
+
+@pytest.mark.parametrize(
+    ("loss", "cure"),
+    [
+        ("DELETE FROM audit_entry WHERE index = 1", "INSERT INTO audit_entry SELECT * FROM kept WHERE index = 1"),
+        ("UPDATE audit_head SET size = 1", "UPDATE audit_head SET size = 2"),
+        (
+            "UPDATE audit_entry SET leaf = decode(repeat('00', 32), 'hex') WHERE index = 1",
+            "UPDATE audit_entry SET leaf = (SELECT leaf FROM kept WHERE index = 1) WHERE index = 1",
+        ),
+    ],
+    ids=["deleted", "shorter", "another"],
+)
+async def test_a_database_that_lost_what_was_acknowledged_is_not_written_on(
+    log: AuditLog, dsn: str, make: Any, loss: str, cure: str
+) -> None:
+    assert [await log.append(make()) for _ in range(2)] == [0, 1]
+    kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'crmgate-audit'"
+    async with await psycopg.AsyncConnection.connect(unwalled(dsn), autocommit=True) as connection:
+        await connection.execute("CREATE TABLE kept AS SELECT * FROM audit_entry")
+        await connection.execute(GUARD.format("DISABLE"))
+        await connection.execute(loss)
+        with structlog.testing.capture_logs() as said:
+            await connection.execute(f"{kill} AND datname = current_database()")
+            await until(lambda: any(one["event"] == "audit.tail-lost" for one in said))
+        assert not log.available
+        with pytest.raises(AuditUnavailable):
+            log.submit(make())
+        await connection.execute(cure)
+    await until(lambda: log.available)
+    assert await log.append(make()) == 2
 
 
 async def test_a_batch_the_database_refuses_leaves_no_gap(log: AuditLog, dsn: str, make: Any) -> None:
