@@ -28,6 +28,7 @@ WITH head AS (
 )
 SELECT first FROM head
 """
+NAME_TENANT = "SELECT set_config('crmgate.tenant', %s, true)"
 TAIL = """
 SELECT entry.leaf = %(leaf)s OR entry.leaf IS NULL AND hot.start > %(index)s
 FROM audit_head head

@@ -15,7 +15,7 @@ from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
 from psycopg.rows import TupleRow
 
-from audit.append_store import APPEND, APPEND_FORMATS, APPEND_TYPES, TAIL
+from audit.append_store import APPEND, APPEND_FORMATS, APPEND_TYPES, NAME_TENANT, TAIL
 
 STATEMENT = b"crmgate_audit_append"
 
@@ -161,7 +161,7 @@ class Writer:
 async def _find(connection: AsyncConnection[TupleRow], tails: Mapping[str, tuple[int, bytes]]) -> None:
     for tenant, (index, leaf) in tails.items():
         async with connection.transaction():
-            await connection.execute("SELECT set_config('crmgate.tenant', %s, true)", (tenant,))
+            await connection.execute(NAME_TENANT, (tenant,))
             found = await connection.execute(TAIL, {"tenant": tenant, "index": index, "leaf": leaf})
             if await found.fetchone() != (True,):
                 raise TailLost(f"entry {index} of {tenant} was committed and is not in the database any more")
