@@ -1,5 +1,6 @@
 """Bad input and bad days, on running installations: a clear answer in the user's language, nothing lost or passed."""
 
+import fcntl
 import gzip
 import html
 import json
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -358,7 +359,7 @@ def test_a_crm_that_is_down_is_told_and_works_again_afterwards(house: Stack, man
 
 @pytest.mark.usefixtures("nothing_passed")
 def test_without_the_trail_nothing_is_done(house: Stack, manager: TrytonDriver) -> None:
-    with psycopg.connect(postgres_of(house).admin_dsn, dbname="crmgate", autocommit=True) as database:
+    with psycopg.connect(embedded(house).admin_dsn, dbname="crmgate", autocommit=True) as database:
         database.execute("ALTER TABLE audit_entry RENAME TO audit_entry_away")
         try:
             require_told(call(manager, NEW_PARTY), AUDIT_UNAVAILABLE)
@@ -372,21 +373,28 @@ def test_without_the_trail_nothing_is_done(house: Stack, manager: TrytonDriver) 
 def test_without_its_database_it_refuses_and_afterwards_goes_on(house: Stack, manager: TrytonDriver) -> None:
     record = manager.call("model.party.party.create", [[{"name": "Vor dem Ausfall"}], {}])[0]
     try:
-        postgres = postgres_of(house)
-        stop_postgres(postgres)
-        require_told(call(manager, NEW_PARTY), STORE_UNAVAILABLE, AUDIT_UNAVAILABLE)
-        assert call(manager, PARTIES)({}).status == 503
-        postgres.start()
-        postgres.stop()  # lets go of it only: the gateway still uses it
-        wait_until(lambda: works(manager))
+        with kept_from_starting(house) as postgres:
+            stop_postgres(postgres)
+            require_told(call(manager, NEW_PARTY), STORE_UNAVAILABLE, AUDIT_UNAVAILABLE)
+            assert call(manager, PARTIES)({}).status == 503
+        wait_until(lambda: works(manager))  # the gateway starts it again by itself
         assert manager.call("model.party.party.read", [[record], ["name"], {}])[0]["name"] == "Vor dem Ausfall"
         assert newcomer(house, "sales").get("/").status != 503
     finally:
         manager.call("model.party.party.delete", [[record], {}])
 
 
-def postgres_of(stack: Stack) -> EmbeddedPostgres:
+def embedded(stack: Stack) -> EmbeddedPostgres:
     return EmbeddedPostgres(embedded_folder(stack.settings))
+
+
+@contextmanager
+def kept_from_starting(stack: Stack) -> Iterator[EmbeddedPostgres]:
+    """The embedded server; who starts it has to hold a lock, which is held here meanwhile."""
+    postgres = embedded(stack)
+    with (postgres.folder / "start.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield postgres
 
 
 def stop_postgres(postgres: EmbeddedPostgres) -> None:
