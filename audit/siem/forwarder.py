@@ -75,6 +75,7 @@ class Forwarder(Beside):
         self._look_s = look_s
         self._confirm_s = confirm_s
         self._break_s = break_s
+        self._counted = 0  # what is sent again is not counted again
 
     async def close(self) -> None:
         """Stop; what was not confirmed is sent again by whoever comes next."""
@@ -129,7 +130,7 @@ class Forwarder(Beside):
         lines: list[bytes] = []
         for entry in found:
             if entry.index > expected:
-                self.state.missing += entry.index - expected
+                self.state.missing += max(0, entry.index - max(expected, self._counted))
                 lines.append(self._own(GAP, expected, entry.index))
             expected = entry.index + 1
             try:
@@ -138,8 +139,9 @@ class Forwarder(Beside):
                 lines.append(self._render(view_of(entry.index, entry.at, entry.leaf, entry.body)))
             except EntryRefused:
                 # Changed in the database: its text may be anything now, so it does not leave.
-                self.state.altered += 1
+                self.state.altered += entry.index >= self._counted
                 lines.append(self._own(ALTERED, entry.index, entry.index + 1))
+            self._counted = max(self._counted, expected)
         return lines
 
     def _own(self, kind: str, first: int, end: int) -> bytes:

@@ -234,6 +234,18 @@ async def test_an_entry_that_was_changed_does_not_leave(
     assert forwarder.state.altered == 1
 
 
+async def test_what_is_sent_again_is_not_counted_again(dsn: str, log: AuditLog, make: Any, tamper: Any) -> None:
+    await fill(log, make, 6)
+    await tamper("DELETE FROM audit_entry WHERE index IN (0, 2)")
+    await tamper(("UPDATE audit_entry SET body = %s WHERE index = 4", (b"{}",)))
+    sink = Collector([False, None])
+    forwarder = carry(dsn, sink)
+    await forwarder.start()
+    await until(lambda: sink.places.count(5) == 2)
+    await forwarder.close()
+    assert (forwarder.state.missing, forwarder.state.altered) == (2, 1)
+
+
 async def test_of_two_nodes_one_sends_and_the_other_takes_over(dsn: str, pool: Any, log: AuditLog, make: Any) -> None:
     sinks = [Collector(), Collector()]
     nodes = [carry(dsn, sink) for sink in sinks]
