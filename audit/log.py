@@ -17,6 +17,7 @@ from typing import Protocol, Self
 import structlog
 
 from audit.append_store import pack_batch
+from audit.beside import end
 from audit.entry import AuditEntry, EntryRefused, settle
 from audit.tree import leaf_hash
 from audit.writer import TailLost, Writer, WriterBroken
@@ -199,14 +200,10 @@ class AuditLog:
         """Take no more entries, wait for those queued (at most the commit timeout), disconnect."""
         self._closing = True
         if self._reconnecting is not None:
-            self._reconnecting.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._reconnecting
+            await end(self._reconnecting)
         if self._unnamed:
             _, late = await asyncio.wait(self._unnamed, timeout=self._commit_timeout_s)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+            await end(*late)
         if self.backlog and self._idle is not None:
             self._idle.clear()
             with contextlib.suppress(TimeoutError):

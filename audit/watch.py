@@ -20,6 +20,7 @@ from psycopg import Error
 from psycopg_pool import PoolClosed, PoolTimeout
 
 from audit import store
+from audit.beside import end
 from audit.checkpoint import INTERVAL_S, CheckpointRefused, kept_tenants, read_newest
 from audit.imprint import TILE, Imprinter, Imprints
 from audit.note import Checkpoint, NoteInvalid, Verifier, origin_of
@@ -97,9 +98,7 @@ class Watch:
         if self._tasks:
             self._ended.set()
             await asyncio.wait(self._tasks, timeout=CLOSE_S)
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await end(*self._tasks)
             self._tasks = []
 
     async def _again(self, look: Callable[[], Awaitable[None]]) -> None:

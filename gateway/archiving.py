@@ -15,6 +15,7 @@ from psycopg import Error
 from psycopg_pool import PoolClosed, PoolTimeout
 
 from audit.archive import ArchiveRefused, ArchiveUnavailable, SegmentBroken
+from audit.beside import end
 from audit.cold.hold import Hold
 from audit.cold.manifest import Manifest
 from audit.cold.pruning import Pruner
@@ -63,9 +64,7 @@ class ArchiveWork:
 
     async def close(self) -> None:
         """End what is under way; it is begun anew by the next process."""
-        for task in self._under_way.values():
-            task.cancel()
-        await asyncio.gather(*self._under_way.values(), return_exceptions=True)
+        await end(*self._under_way.values())
         self._under_way.clear()
 
     async def slice(self, job: Job) -> Slice:
@@ -156,8 +155,7 @@ class Archivist:
     async def close(self) -> None:
         """Stop looking; jobs go on."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end(self._task)
             self._task = None
 
     async def _run(self, durable: Durable) -> None:

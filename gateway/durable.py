@@ -20,6 +20,7 @@ from typing import Any
 
 import structlog
 
+from audit.beside import end
 from gateway.job import Job, JobUnknown, Json, State, Wanted, Work
 from gateway.job_store import JobStore
 from gateway.workflows import Told, Workflows
@@ -93,8 +94,7 @@ class Durable:
         """Leave: slices under way are cancelled and stay to be done again by the next process."""
         self._leaving.set()
         if self._sweeper is not None:
-            self._sweeper.cancel()
-            await asyncio.gather(self._sweeper, return_exceptions=True)
+            await end(self._sweeper)
             self._sweeper = None
         for future in list(self._under_way):
             future.cancel()

@@ -14,6 +14,7 @@ from typing import Protocol
 
 import structlog
 
+from audit.beside import end
 from audit.entry import AuditEntry
 from audit.log import AuditUnavailable
 from gateway.batch_answer import says_taken
@@ -129,8 +130,7 @@ class Guesses:
     async def close(self) -> None:
         """Bring the rest to the shared count; what cannot be is lost, and said so in the log."""
         if self._flushing is not None:
-            self._flushing.cancel()
-            await asyncio.gather(self._flushing, return_exceptions=True)
+            await end(self._flushing)
         try:
             await self.flush()
         except (StoreUnavailable, AuditUnavailable) as fault:

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from audit.archive import Archive
+from audit.beside import end
 from audit.sql.answer import Answer, Asked, Busy, Limits, QueryFailed
 from audit.sql.engine_store import Room
 from audit.sql.refused import StatementRefused
@@ -138,15 +139,12 @@ class QueryDesk:
         """Stop what somebody asked, and wait until it has stopped."""
         asking = self.find(person, number)
         if asking is not None and asking.task is not None and not asking.task.done():
-            asking.task.cancel()
-            await asyncio.wait({asking.task})
+            await end(asking.task)
 
     async def close(self) -> None:
         """Stop everything."""
         tasks = [one.task for one in self._asked.values() if one.task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*tasks)
         self._asked.clear()
 
     def _forget(self) -> None:

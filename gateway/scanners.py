@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
+from audit.beside import end
 from kms.provider import KeysUnavailable
 from kms.scanner import Scanner
 from kms.store import StoreUnavailable
@@ -47,9 +48,7 @@ class Scanners(Mapping[str, Scanner]):
     async def close(self) -> None:
         """Stop trying."""
         if self._trying is not None:
-            self._trying.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._trying
+            await end(self._trying)
 
     def __getitem__(self, tenant: str) -> Scanner:
         """The scanner of a tenant. Raises KeysUnavailable while its keys are away, KeyError for an unknown name."""

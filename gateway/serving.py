@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 import uvicorn
 
+from audit.beside import end
 from gateway import pipeline
 from gateway.access.sessions import Sessions
 from gateway.accounts import utc_now
@@ -121,12 +122,7 @@ def _stop(servers: list[uvicorn.Server]) -> None:
 
 def _in_background(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
     task = asyncio.create_task(work)
-
-    async def end() -> None:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-    stack.push_async_callback(end)
+    stack.push_async_callback(end, task)
 
 
 async def _follow_sessions(sessions: Sessions, dsn: str) -> None:

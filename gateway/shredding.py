@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from audit.beside import end
 from audit.note import Signer
 from gateway.digits_left import Left
 from gateway.key_step import Trail, entry, record_name, stamp, text_of
@@ -234,9 +235,7 @@ async def kept_erased(shredder: Erasing, tenants: Sequence[str]) -> AsyncIterato
     try:
         yield
     finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        await end(task)
 
 
 async def _erase_again(shredder: Erasing, tenants: Sequence[str]) -> None:

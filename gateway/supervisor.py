@@ -16,6 +16,7 @@ from psycopg import AsyncConnection
 from psycopg import Error as PostgresError
 from psycopg_pool import PoolClosed
 
+from audit.beside import together
 from audit.entry import AuditEntry
 from audit.log import AuditUnavailable
 from gateway.collaborators import AuditTrail
@@ -62,11 +63,12 @@ class Supervisor:
 
     async def run(self) -> None:
         """Wait for the end of the server and start it again, for ever."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._tell())
-            while True:
-                await self._wait()
-                await self._revive()
+        await together(self._tell(), self._watch())
+
+    async def _watch(self) -> None:
+        while True:
+            await self._wait()
+            await self._revive()
 
     async def _wait(self) -> None:
         """Until the connection is lost or cannot be had; the server need not have ended."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from kms import index
+from kms.ending import end
 from kms.entry import VaultEntry
 from kms.envelope import FieldKey
 from kms.index import PURPOSES, IndexRow, Pattern
@@ -102,9 +103,7 @@ class BlindIndex:
         """Stop filling in; the next start goes on."""
         tasks = list(self._filling.values())
         self._filling.clear()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*tasks)
 
     async def _keep_filling(self, entries: "Entries", tenant: str) -> None:
         while True:

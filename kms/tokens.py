@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from kms import nominate
 from kms.drafts import Draft, draft, place_of
+from kms.ending import end
 from kms.entry import NewValue, Origin, VaultEntry
 from kms.envelope import DEFAULT, EnvelopeInvalid, Sealing
 from kms.holder_store import APART, Place
@@ -109,9 +110,7 @@ class SurrogateVault(Lookups):
         """Stop listening and forget every opened value."""
         await self.index.close()
         if self._listener is not None:
-            self._listener.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._listener
+            await end(self._listener)
             self._listener = None
         for task in list(self._learning):
             task.cancel()

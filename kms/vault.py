@@ -13,7 +13,6 @@ key's type takes any, and the stored form ends in ";bound".
 import asyncio
 import base64
 import binascii
-import contextlib
 import hashlib
 import hmac
 import re
@@ -27,6 +26,7 @@ import hvac
 import requests
 from hvac import exceptions
 
+from kms.ending import end
 from kms.provider import KeyringLocked, KeysUnavailable
 from kms.vault_login import Admission, FixedToken, Login, LoginStatus
 
@@ -133,9 +133,7 @@ class TransitProvider:
     async def close(self) -> None:
         """End the worker threads and connections; a call that hangs is left to its own time limit."""
         if self._tending is not None:
-            self._tending.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._tending
+            await end(self._tending)
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._session.close()
 

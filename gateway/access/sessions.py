@@ -19,6 +19,7 @@ import structlog
 from psycopg import AsyncConnection
 from psycopg import Error as PostgresError
 
+from audit.beside import together
 from gateway.access.device import DeviceRules, Lack
 from gateway.access.elsewhere import Elsewhere
 from gateway.access.open_answers import NoAnswers, OpenAnswers
@@ -363,9 +364,7 @@ class Sessions:
 
     async def follow(self, conninfo: str) -> None:
         """Hear of ends made by other processes, and look after them, until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self.listen(conninfo))
-            group.create_task(self._look())
+        await together(self.listen(conninfo), self._look())
 
     async def listen(self, conninfo: str) -> None:
         """Hear of ends made by other processes; while the connection is lost, nothing is believed."""

@@ -5,7 +5,6 @@ looks. While a tenant is not watched, an exchange costs one look into an empty m
 """
 
 import asyncio
-import contextlib
 import secrets
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
@@ -14,6 +13,7 @@ from datetime import datetime
 import orjson
 import structlog
 
+from audit.beside import end
 from gateway.exchange import Exchange
 from gateway.learn.drift import Undeclared, endpoint_of
 from gateway.learn.store import LearnStore
@@ -114,9 +114,7 @@ class Learner:
     async def close(self) -> None:
         """Write down what is left, end."""
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await end(self._task)
             await self._work()
             await self._write()
 

@@ -5,9 +5,9 @@ who may not see everything have clear values masked, which is right in either ca
 """
 
 import asyncio
-import contextlib
 from collections.abc import Collection, Mapping
 
+from audit.beside import end
 from gateway.protect.store import Proof, ProtectStore
 from kms.store import StoreUnavailable
 from policies.profile import Profile
@@ -45,9 +45,7 @@ class Migrated:
     async def close(self) -> None:
         """Stop reading."""
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await end(self._task)
 
     async def refresh(self) -> None:
         """Read what was proved; nothing is while the store does not answer."""
