@@ -1,6 +1,7 @@
 """Fixtures shared by all tests: one embedded PostgreSQL a session, a fresh migrated database a test."""
 
 import shutil
+import signal
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -19,6 +20,12 @@ from kms.connections import EVERY, Connection
 # The same examples each time, so that a red run is about the change at hand; `--hypothesis-profile=default` explores.
 settings.register_profile("steady", derandomize=True, deadline=None)
 settings.load_profile("steady")
+
+
+def pytest_configure() -> None:
+    """Programs that tests start shall end by Ctrl-C also where whoever started the tests ignores it, as `nohup … &`."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:

@@ -133,7 +133,8 @@ def lock_and_unlock(person: Person, address: str, name: str) -> None:
     other = person.tab()
     other.goto(person.base + "/.crmgate/lock")
     look(other, f"{name}_lock")
-    other.click("form[action='/.crmgate/lock'] button[type=submit]")
+    with other.expect_navigation():  # a page that is closed while it goes somewhere may never answer
+        other.click("form[action='/.crmgate/lock'] button[type=submit]")
     other.close()
     page.reload()
     page.wait_for_selector("form[action='/.crmgate/lock/passkey']:not([hidden])")
