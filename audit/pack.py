@@ -16,6 +16,7 @@ import re
 import zipfile
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from functools import cache
 from typing import Any, BinaryIO
 
 import orjson
@@ -40,9 +41,16 @@ _VERSION = re.compile(r"[0-9A-Za-z]{1,64}")
 _NONE = NoArchive()
 
 
+@cache
 def program() -> bytes:
-    """The program in every pack; its SHA-256 is what tells it from a forged one."""
+    """The program in every pack."""
     return inspect.getsource(pack_check).encode()
+
+
+@cache
+def program_digest() -> str:
+    """SHA-256 of the program, which tells it from a forged one; in hexadecimal."""
+    return hashlib.sha256(program()).hexdigest()
 
 
 async def write_pack(

@@ -2,7 +2,6 @@
 
 import asyncio
 import getpass
-import hashlib
 import secrets
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +14,7 @@ from audit.archive import Archive, ArchiveUnavailable, SegmentBroken
 from audit.entry import AuditEntry
 from audit.log import AuditLog
 from audit.note import NoteInvalid, Verifier, origin_of
-from audit.pack import program
+from audit.pack import program_digest
 from audit.proof import (
     EXTENSION,
     FILE_LIMIT_BYTES,
@@ -56,7 +55,7 @@ def show_key(
 ) -> None:
     """Print the public key of the trail; give it to the auditor before he needs it."""
     if checker:
-        out.print(hashlib.sha256(program()).hexdigest(), markup=False)
+        out.print(program_digest(), markup=False)
         return
     with installed(config, tenant) as at:
         settings, name = at.settings, at.tenant

@@ -5,7 +5,6 @@ Making one and fetching one are on record.
 """
 
 import asyncio
-import hashlib
 import io
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +14,7 @@ from starlette.responses import RedirectResponse, Response
 
 from audit import answers, store
 from audit.answers import EntryUnread, NothingToLookUp
-from audit.pack import program
+from audit.pack import program_digest
 from audit.pack_choice import Packed, PackRefused, Wanted
 from audit.question import Question
 from audit.sealed import BROKEN, GONE
@@ -108,7 +107,7 @@ class PackPages(TrailPages):
             "size": 0 if made is None else len(made.content),
             "file": "" if made is None or made.packed is None else _file_name(made.packed),
             "key": self._deps.trail.key(principal.tenant),
-            "digest": hashlib.sha256(program()).hexdigest(),
+            "digest": program_digest(),
             "limit": ENTRIES_LIMIT,
         }
         return self._page(request, principal, "trail_pack.html", values, block=block)
