@@ -11,14 +11,12 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
-from gateway.console import vendor
-from policies.enforcer import DEFAULT_POLICY
-from tests.drills.stack import Member, Stack, fresh_id, installed
+from tests.drills.stack import Member, Stack, fresh_id
 from tests.e2e.database import sql
 from tests.e2e.devices import LOCALES, Person, chromium, fresh_code
+from tests.e2e.floor import floor_of
 from tests.e2e.test_console_pages import AXE, AXE_TAGS, PICTURES, WIDTHS
-from tests.e2e.visitors import close_all, join, visitor
-from tests.real.servers import creme
+from tests.e2e.visitors import join, visitor
 
 pytestmark = pytest.mark.real
 RULES = '[access]\ndevices = "bound"\ndevices_approval = "user"\n'
@@ -29,14 +27,8 @@ ADD = "/persons/contact/add"
 
 @pytest.fixture(scope="module")
 def floor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    policy = tmp_path_factory.mktemp("devices") / "policy.csv"
-    policy.write_text(DEFAULT_POLICY.read_text(encoding="utf-8") + EXPORTS, encoding="utf-8")
-    if not AXE.exists():
-        vendor.fetch(tests_too=True)
-    PICTURES.mkdir(exist_ok=True)
-    with creme() as server, installed(server, f'{RULES}[tenant.main]\npolicy = "{policy}"\n') as stack:
+    with floor_of(tmp_path_factory.mktemp("devices"), RULES, EXPORTS) as stack:
         yield stack
-        close_all()
 
 
 @pytest.fixture(scope="module")

@@ -13,18 +13,15 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
-from gateway.console import vendor
 from gateway.demo.people import Person as Customer
 from gateway.demo.people import make_people
-from policies.enforcer import DEFAULT_POLICY
 from privacy import mask
-from tests.drills.stack import Stack, installed
+from tests.drills.stack import Stack
 from tests.e2e.database import sql
 from tests.e2e.devices import Person, chromium, fresh_code
-from tests.e2e.test_console_pages import AXE, PICTURES
+from tests.e2e.floor import floor_of
+from tests.e2e.test_console_pages import PICTURES
 from tests.e2e.test_devices import RULES, at_creme, joined, look, opened
-from tests.e2e.visitors import close_all
-from tests.real.servers import creme
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 ROWS = """
@@ -38,15 +35,8 @@ CONSOLE = ("/", "/users", "/sessions", "/audit", "/policy", "/reviews", "/reveal
 
 @pytest.fixture(scope="module")
 def floor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    policy = tmp_path_factory.mktemp("day") / "policy.csv"
-    policy.write_text(DEFAULT_POLICY.read_text(encoding="utf-8") + ROWS, encoding="utf-8")
-    extra = f'{RULES}[tenant.main]\npolicy = "{policy}"\n[tenant.main.reveal]\nenabled = true\n'
-    if not AXE.exists():
-        vendor.fetch(tests_too=True)
-    PICTURES.mkdir(exist_ok=True)
-    with creme() as server, installed(server, extra) as stack:
+    with floor_of(tmp_path_factory.mktemp("day"), RULES, ROWS, "[tenant.main.reveal]\nenabled = true\n") as stack:
         yield stack
-        close_all()
 
 
 @pytest.fixture(scope="module")

@@ -11,16 +11,14 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Frame, Page
 
-from gateway.console import vendor
 from gateway.demo.driver import make_driver
 from gateway.demo.people import make_people
-from policies.enforcer import DEFAULT_POLICY
-from tests.drills.stack import Member, Stack, fresh_id, installed
+from tests.drills.stack import Member, Stack, fresh_id
 from tests.e2e.devices import Person, chromium, fresh_code
+from tests.e2e.floor import floor_of
 from tests.e2e.test_console_pages import AXE, AXE_TAGS, PICTURES
 from tests.e2e.test_devices import findings, joined, opened
-from tests.e2e.visitors import close_all, visitor
-from tests.real.servers import creme
+from tests.e2e.visitors import visitor
 
 pytestmark = pytest.mark.real
 RULES = '[access]\ndevices = "known"\ndevices_approval = "user"\n'
@@ -35,15 +33,8 @@ OF_ADMINISTRATORS = (
 
 @pytest.fixture(scope="module")
 def floor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    policy = tmp_path_factory.mktemp("journey") / "policy.csv"
-    policy.write_text(DEFAULT_POLICY.read_text(encoding="utf-8") + REVEAL, encoding="utf-8")
-    extra = f'{RULES}[tenant.main]\npolicy = "{policy}"\n[tenant.main.reveal]\nenabled = true\n'
-    if not AXE.exists():
-        vendor.fetch(tests_too=True)
-    PICTURES.mkdir(exist_ok=True)
-    with creme() as server, installed(server, extra) as stack:
+    with floor_of(tmp_path_factory.mktemp("journey"), RULES, REVEAL, "[tenant.main.reveal]\nenabled = true\n") as stack:
         yield stack
-        close_all()
 
 
 @pytest.fixture(scope="module")
